@@ -1,0 +1,43 @@
+# make demo: installs, trains a small U-Net on phantoms, predicts, evaluates, shows where to look.
+# make test: installs, then runs the tests.      make lint: installs, then runs ruff.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/demo
+
+# the CUDA wheels that suit the driver, where there is one; CUDA 13 wheels need a driver for CUDA 13
+CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p')
+ifeq ($(CUDA),)
+  REQUIREMENTS := requirements.txt
+else ifeq ($(shell test $(CUDA) -ge 13 && echo yes),yes)
+  REQUIREMENTS := requirements-cuda13.txt
+else
+  REQUIREMENTS := requirements-cuda.txt
+endif
+
+.PHONY: demo test lint install
+
+install: .venv/installed
+
+.venv/installed: requirements.txt $(REQUIREMENTS) requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r $(REQUIREMENTS) -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: install
+	$(BIN)/python train.py --config=configs/unet_phantom2d.py --workdir=$(RUN)
+	$(BIN)/python -m jaxseg export --config=configs/unet_phantom2d.py --output=$(RUN)/unseen
+	$(BIN)/python -m jaxseg predict --workdir=$(RUN) --input=$(RUN)/unseen/imagesTr \
+	  --output=$(RUN)/predictions --overlay
+	$(BIN)/python -m jaxseg evaluate $(RUN)/predictions $(RUN)/unseen/labelsTr \
+	  --json=$(RUN)/scores.json
+	@echo "Picture (image | label | prediction): $(RUN)/panels/final.png"
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

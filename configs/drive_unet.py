@@ -1,0 +1,38 @@
+"""U-Net on DRIVE: retinal vessels, trained on 16 of the training images, scored on the other 4.
+
+Paper: Ronneberger et al., U-Net (arXiv 1505.04597); DRIVE: Staal et al., IEEE TMI 2004.
+Data: ../shared/data/drive/training (images, 1st_manual, mask); scored inside the field of view.
+Run: python train.py --config=configs/drive_unet.py --workdir=runs/drive
+"""
+
+from jaxseg import defaults
+
+
+def get_config():
+  config = defaults.config()
+  config.steps = 800
+  config.network = dict(name="unet", widths=(32, 64, 128, 256), up="transpose")
+  config.optimiser.learning_rate = 2e-3
+  config.average = 0.99
+
+  root = "../shared/data/drive/training"
+  config.data.source = dict(
+    name="paired_folder",
+    images=f"{root}/images",
+    masks=f"{root}/1st_manual",
+    field_of_view=f"{root}/mask",
+    names=("background", "vessel"),
+    values=(0, 255),
+  )
+  config.data.patch = (160, 160)
+  config.data.batch = 8
+
+  config.augment = dict(
+    spatial=dict(rotation=180.0, scale=(0.8, 1.25)),
+    brightness=dict(),
+    contrast=dict(),
+    gamma=dict(),
+    mirror=dict(),
+  )
+  config.evaluate.every = 200
+  return config

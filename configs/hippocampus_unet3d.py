@@ -1,0 +1,42 @@
+"""3D U-Net on MSD Task04 Hippocampus: anterior and posterior, T1 MRI crops of about 36x50x35.
+
+Papers: 3D U-Net (arXiv 1606.06650) as nnU-Net (1904.08128) builds it; Decathlon (2106.05735).
+Data: ../shared/data/msd_hippocampus, or any folder of Task04 (--config.data.source.path=...).
+Run: python train.py --config=configs/hippocampus_unet3d.py --workdir=runs/hippocampus
+"""
+
+from jaxseg import defaults
+
+
+def get_config():
+  config = defaults.config()
+  config.steps = 1500
+  config.network = dict(
+    name="unet",
+    widths=(16, 32, 64, 128),
+    norm="instance",
+    activation="leaky_relu",
+    up="transpose",
+    conv_bias=True,
+    head_bias=True,
+  )
+  config.optimiser.learning_rate = 3e-3
+  config.average = 0.99
+
+  config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
+  config.data.patch = (40, 56, 40)
+  config.data.batch = 2
+  config.data.foreground = 0.0  # the crops are centred on the hippocampus
+
+  config.augment = dict(
+    spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
+    noise=dict(),
+    brightness=dict(),
+    contrast=dict(),
+    gamma=dict(),
+    mirror=dict(),
+  )
+  config.predictor = dict(name="sliding_window", overlap=0.5, batch=1)
+  config.evaluate.every = 250
+  config.evaluate.cases = 12
+  return config

@@ -1,0 +1,159 @@
+"""What flows through the program: the fields of a batch, the target of a loss, the labels.
+
+A batch is a flat dict of arrays whose first axis is the batch. A sample is one element of it,
+the same fields without that axis. Strings never enter a batch.
+"""
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Batch = dict[str, Array]
+
+
+class Kind(NamedTuple):
+  """How a field behaves when the sample is cropped, padded, mirrored or resampled.
+
+  Attributes:
+    spatial: the field has the sample's spatial axes, and is cropped and resampled with it.
+    channels: a channel axis follows the spatial ones.
+    pad: value outside the case.
+    order: interpolation order when resampled (0 nearest, 1 linear).
+    intensity: intensity augmentation changes it.
+  """
+
+  spatial: bool = True
+  channels: bool = False
+  pad: float = 0.0
+  order: int = 0
+  intensity: bool = False
+
+
+IMAGE = Kind(channels=True, order=1, intensity=True)
+LABEL = Kind()
+SOFT = Kind(channels=True, order=1)
+WEIGHT = Kind()
+SCALAR = Kind(spatial=False)
+
+# field -> kind: a new field of a batch is a new row here, never a branch elsewhere
+FIELDS: dict[str, Kind] = {
+  "image": IMAGE,  # (b, *space, channels) float
+  "label": LABEL,  # (b, *space) int32
+  "soft_label": SOFT,  # (b, *space, k) float: soft or overlapping region labels
+  "weight": WEIGHT,  # (b, *space) float, 0 = ignored
+  "distance": SOFT,  # (b, *space, k) float, signed distance in millimetres
+  "prior": SOFT,  # (b, *space, k) float, an earlier stage's scores
+  "spacing": SCALAR,  # (b, rank) float, millimetres
+  "case": SCALAR,  # (b,) int32, index into the host's table of names
+}
+
+
+def kind(field: str) -> Kind:
+  """The kind of a field; raises KeyError that lists the known fields."""
+  if field not in FIELDS:
+    raise KeyError(
+      f"batch field '{field}' has no kind; known fields: {', '.join(FIELDS)}. "
+      "Add a row to jaxseg.batch.FIELDS."
+    )
+  return FIELDS[field]
+
+
+class Target(NamedTuple):
+  """All that a loss may look at.
+
+  Attributes:
+    labels: (b, *space) int32, or (b, *space, k) float for soft or region labels.
+    weight: (b, *space) float, 0 = ignored; None means 1 everywhere.
+    maps: named per-voxel maps, for example {"distance": (b, *space, k)}.
+    step: scalar int32, the training step, for schedules.
+  """
+
+  labels: Array
+  weight: Array | None = None
+  maps: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
+  step: Array | int = 0
+
+
+def target(batch: Batch, step: Array | int = 0) -> Target:
+  """The part of a batch that a loss may look at."""
+  labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
+  maps = {name: batch[name] for name in ("distance",) if name in batch}
+  return Target(labels, batch.get("weight"), maps, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSpec:
+  """The labels of a data set: static, saved in the run folder.
+
+  Attributes:
+    names: name of each class, background first; of each region where `regions` is set.
+    stored_values: the value that each class has in the user's files.
+    regions: None, or for each region the stored values it unites (overlapping classes, trained
+      with sigmoids). The order is the order of writing: later regions overwrite earlier ones.
+    ignore: stored value of voxels that are not annotated, or None.
+    mirror_pairs: pairs of class indices that swap when left and right are mirrored.
+  """
+
+  names: tuple[str, ...]
+  stored_values: tuple[int, ...]
+  regions: tuple[tuple[int, ...], ...] | None = None
+  ignore: int | None = None
+  mirror_pairs: tuple[tuple[int, int], ...] = ()
+
+  @property
+  def channels(self) -> int:
+    """Number of scores that a network gives per voxel."""
+    return len(self.regions) if self.regions else len(self.stored_values)
+
+  def encode(self, stored: np.ndarray, where: str = "label"):
+    """Stored values -> ((*space) int32 classes, or (*space, k) float regions; weight or None).
+
+    Raises ValueError that names the unknown values and `where` they were found.
+    """
+    present = np.unique(stored)
+    known = set(self.stored_values) | ({self.ignore} if self.ignore is not None else set())
+    unknown = [v.item() for v in present if v.item() not in known]
+    if unknown:
+      raise ValueError(
+        f"{where}: label value(s) {unknown[:8]} are not among the declared values "
+        f"{sorted(known)}; add them to the data set's labels (dataset.json) or map them "
+        "with `values`."
+      )
+    weight = None
+    if self.ignore is not None:
+      weight = (stored != self.ignore).astype(np.float32)
+    if self.regions:
+      return np.stack([np.isin(stored, r) for r in self.regions], -1).astype(np.float32), weight
+    values = np.asarray(self.stored_values)
+    order = np.argsort(values)
+    encoded = order[np.minimum(np.searchsorted(values[order], stored), len(values) - 1)]
+    if weight is not None:
+      encoded = np.where(weight > 0, encoded, 0)
+    return encoded.astype(np.int32), weight
+
+  def decode(self, scores: np.ndarray) -> np.ndarray:
+    """(*space, k) scores (logits) -> (*space) stored values, int32.
+
+    Classes by argmax; regions by score > 0 (probability > 0.5), later ones on top.
+    """
+    values = np.asarray(self.stored_values, np.int32)
+    if not self.regions:
+      return values[np.argmax(scores, -1)]
+    out = np.zeros(scores.shape[:-1], np.int32)
+    for i, region in enumerate(self.regions):
+      out[scores[..., i] > 0] = region[0]
+    return out
+
+  def to_json(self) -> str:
+    return json.dumps(dataclasses.asdict(self))
+
+  @classmethod
+  def from_json(cls, text: str) -> "LabelSpec":
+    def freeze(value):
+      return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+
+    return cls(**{name: freeze(value) for name, value in json.loads(text).items()})

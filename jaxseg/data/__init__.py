@@ -1,0 +1,43 @@
+"""Readers and writers of image formats, data sets, splits, and the prepared set."""
+
+from collections.abc import Callable
+
+from jaxseg.data import phantom as phantoms
+from jaxseg.data.decathlon import msd
+from jaxseg.data.geometry import Geometry
+from jaxseg.data.hdf5 import h5
+from jaxseg.data.images import read_image, read_label, write_image, write_label
+from jaxseg.data.nnunet_folder import nnunet_raw
+from jaxseg.data.picture_folder import paired_folder
+from jaxseg.data.preparation import Preparation
+from jaxseg.data.prepared import Dataset, open_prepared, prepare
+from jaxseg.data.source import RawCase, Source
+from jaxseg.data.splits import SPLITS
+
+SOURCES: dict[str, Callable[..., Source]] = {
+  "phantom": phantoms.phantom,
+  "nnunet_raw": nnunet_raw,
+  "msd": msd,
+  "paired_folder": paired_folder,
+  "h5": h5,
+}
+
+__all__ = [
+  "SOURCES",
+  "SPLITS",
+  "Dataset",
+  "Geometry",
+  "Preparation",
+  "RawCase",
+  "Source",
+  "h5",
+  "msd",
+  "nnunet_raw",
+  "open_prepared",
+  "paired_folder",
+  "prepare",
+  "read_image",
+  "read_label",
+  "write_image",
+  "write_label",
+]

@@ -1,0 +1,160 @@
+"""Reads and writes images and labels; the format follows from the file's ending."""
+
+import os
+import pathlib
+import zlib
+
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from jaxseg.data import itk, nifti, pictures, plain
+from jaxseg.data.geometry import Geometry
+
+_NIFTI = (".nii.gz", ".nii")
+_ITK = (".nrrd", ".mha", ".mhd")
+_PICTURES = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp")
+_PLAIN = (".npy", ".npz", ".h5", ".hdf5")
+ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN)
+_DAMAGE = (OSError, EOFError, zlib.error, ImageFileError, ValueError, RuntimeError, KeyError)
+
+
+def ending(path) -> str:
+  """The known ending of a file name, ".nii.gz" taken as one; raises ValueError that lists all."""
+  name = pathlib.Path(path).name.lower()
+  for known in ENDINGS:
+    if name.endswith(known):
+      return known
+  raise ValueError(
+    f"{path}: images with this ending cannot be read or written; known: {', '.join(ENDINGS)}, and "
+    "a folder of DICOM slices for reading."
+  )
+
+
+def stem(path) -> str:
+  """The file name without folder and known ending."""
+  name = pathlib.Path(path).name
+  return name[: -len(ending(name))]
+
+
+def _read(path, *, integer: bool, rank: int | None, key: str | None):
+  path = pathlib.Path(path)
+  if path.is_dir():
+    return itk.read_series(path)
+  kind = ending(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"{path}: no such file; check the path.")
+  try:
+    if kind in _NIFTI:
+      return nifti.read(path, integer=integer)
+    if kind in _ITK:
+      return itk.read(path)
+    if kind in _PICTURES:
+      return pictures.read(path, integer=integer)
+    return plain.read(path, integer=integer, rank=rank, key=key)
+  except PermissionError as error:
+    raise PermissionError(f"{path}: not readable by this user; change its permissions.") from error
+  except _DAMAGE as error:
+    reason = " ".join(str(error).split())[:200]
+    raise ValueError(
+      f"{path}: cannot be read as {kind} ({reason}); the file is damaged, cut off or of another "
+      "format: copy or download it again."
+    ) from error
+
+
+def read_image(
+  path, *, rank: int | None = None, key: str | None = None
+) -> tuple[np.ndarray, Geometry]:
+  """Reads an image.
+
+  Args:
+    path: a file with one of ENDINGS, or a folder with one DICOM series.
+    rank: number of spatial axes, for .npy, .npz and HDF5 whose last axis may be the channels.
+    key: name of the array in .npz and HDF5.
+
+  Returns:
+    (*space, channels) array, axes (z, y, x) or (y, x), and its geometry.
+
+  Raises:
+    FileNotFoundError: the file is missing.
+    ValueError: unknown ending, or the file is damaged.
+  """
+  return _read(path, integer=False, rank=rank, key=key)
+
+
+def read_label(path, *, key: str | None = None) -> tuple[np.ndarray, Geometry]:
+  """Reads a label: (*space) integers as stored, and their geometry; errors as `read_image`."""
+  array, geometry = _read(path, integer=True, rank=None, key=key)
+  if array.shape[-1] > 1 and not (array == array[..., :1]).all():
+    raise ValueError(
+      f"{path}: a label needs one channel, this file has {array.shape[-1]} that differ; write the "
+      "classes as numbers, not as colours."
+    )
+  return _integers(array[..., 0], path), geometry
+
+
+def _integers(array: np.ndarray, path) -> np.ndarray:
+  if np.issubdtype(array.dtype, np.integer):
+    return array
+  if array.dtype == bool:
+    return array.astype(np.uint8)
+  whole = np.isfinite(array) & (array == np.round(array))
+  if not whole.all():
+    raise ValueError(
+      f"{path}: label values must be whole numbers, found {array[~whole][0]!s}; resample labels "
+      "with nearest neighbour."
+    )
+  return array.astype(np.int32)
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+  low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+  for dtype in (np.uint8, np.uint16, np.int16, np.int32):
+    if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+      return array.astype(dtype)
+  return array
+
+
+def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
+  path = pathlib.Path(path)
+  kind = ending(path)
+  if array.shape[: geometry.rank] != geometry.shape:
+    raise ValueError(
+      f"{path}: the array's grid {array.shape[: geometry.rank]} differs from the geometry's "
+      f"{geometry.shape} (z, y, x); restore it to the input's grid first."
+    )
+  if kind == ".mhd":
+    raise ValueError(f"{path}: .mhd needs a second file for its voxels; write .mha instead.")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise type(error)(f"{path.parent}: the output folder cannot be made ({error}).") from error
+  if not os.access(path.parent, os.W_OK):
+    raise PermissionError(f"{path.parent}: the output folder is not writable; choose another.")
+  temporary = path.with_name(f".{os.getpid()}.{path.name}")
+  try:
+    if kind in _NIFTI:
+      nifti.write(temporary, array, geometry)
+    elif kind in _ITK:
+      itk.write(temporary, array, geometry)
+    elif kind in _PICTURES:
+      pictures.write(temporary, array, geometry)
+    else:
+      plain.write(temporary, array, integer=integer)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_label(path, array: np.ndarray, geometry: Geometry) -> None:
+  """Writes (*space) stored values in the smallest integer type, on the grid of `geometry`.
+
+  The file appears whole under its name or not at all. Raises ValueError for an unknown ending or
+  a grid that differs, PermissionError for a folder that is not writable.
+  """
+  _write(path, _smallest(_integers(np.asarray(array), path)), geometry, True)
+
+
+def write_image(path, array: np.ndarray, geometry: Geometry) -> None:
+  """Writes (*space) or (*space, channels), for example probabilities; as `write_label`."""
+  array = np.asarray(array)
+  _write(path, array.astype(np.float32) if array.dtype == np.float64 else array, geometry, False)

@@ -1,0 +1,47 @@
+"""Voxels of each class of a case, stored once so that patches can be centred on rare classes."""
+
+import numpy as np
+
+# nnU-Net's numbers: 10,000 voxels per class, or 1 % of a larger class
+_VOXELS = 10_000
+_SHARE = 0.01
+_SEED = 1234
+
+
+def locate(
+  label: np.ndarray, weight: np.ndarray | None = None, *, regions: bool = False
+) -> dict[int, np.ndarray]:
+  """A deterministic sample of every foreground class's voxels.
+
+  Args:
+    label: (*space) int classes, or (*space, k) regions.
+    weight: (*space), voxels of weight 0 are left out; or None.
+    regions: whether `label` holds regions; region r is class r + 1.
+
+  Returns:
+    {class: (n, rank) int32}, n = min(all, max(10,000, 1 % of the class)); absent classes left out.
+  """
+  random = np.random.RandomState(_SEED)
+  inside = None if weight is None else weight > 0
+  found = {}
+  classes = range(1, label.shape[-1] + 1) if regions else np.unique(label[label > 0]).tolist()
+  for k in classes:
+    mask = label[..., k - 1] > 0 if regions else label == k
+    flat = np.flatnonzero(mask if inside is None else mask & inside)
+    wanted = max(_VOXELS, int(np.ceil(_SHARE * len(flat))))
+    if len(flat) > wanted:
+      flat = np.sort(random.choice(flat, wanted, replace=False))
+    if len(flat):
+      found[k] = np.stack(np.unravel_index(flat, mask.shape), -1).astype(np.int32)
+  return found
+
+
+def pack(found: dict[int, np.ndarray], rank: int) -> np.ndarray:
+  """{class: (n, rank)} -> (sum of n, 1 + rank) int32, the class in the first column."""
+  rows = [np.insert(voxels, 0, k, axis=1) for k, voxels in sorted(found.items())]
+  return np.concatenate([np.zeros((0, rank + 1), np.int32), *rows]).astype(np.int32)
+
+
+def unpack(rows: np.ndarray) -> dict[int, np.ndarray]:
+  """The inverse of `pack`."""
+  return {int(k): rows[rows[:, 0] == k, 1:] for k in np.unique(rows[:, 0])}

@@ -1,0 +1,151 @@
+"""Intensity normalisation, one channel at a time, and which scheme suits a channel's name."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from jaxseg import build
+
+# nnU-Net's budget of foreground voxels for the statistics of a set, and its seed
+_BUDGET = 100_000_000
+_SEED = 1234
+_TINY = 1e-8
+
+
+def zscore(channel: np.ndarray, *, nonzero: bool = False) -> np.ndarray:
+  """Zero mean, unit standard deviation over the image, or over its nonzero voxels alone.
+
+  With `nonzero` the voxels that are zero stay zero (skull-stripped brains). A constant image
+  becomes zero.
+  """
+  mask = channel != 0 if nonzero else np.ones((), bool)
+  if nonzero and not mask.any():
+    return np.zeros(channel.shape, np.float32)
+  values = channel[mask] if nonzero else channel
+  mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+  return np.where(mask, (channel - mean) / max(std, _TINY), 0).astype(np.float32)
+
+
+def ct(channel: np.ndarray, *, lower: float, upper: float, mean: float, std: float) -> np.ndarray:
+  """nnU-Net's CT scheme: clip to the training set's foreground percentiles, then standardise."""
+  clipped = np.clip(channel.astype(np.float64), lower, upper)
+  return ((clipped - mean) / max(std, _TINY)).astype(np.float32)
+
+
+def window(channel: np.ndarray, *, lower: float, upper: float, signed: bool = False) -> np.ndarray:
+  """Clips to a fixed window (Hounsfield units) and maps it to 0..1, or to -1..1 if `signed`."""
+  if not lower < upper:
+    raise ValueError(f"window: lower {lower} must be less than upper {upper}.")
+  # in float: a bound may lie outside the range of the stored integers
+  scaled = (np.clip(channel.astype(np.float64), lower, upper) - float(lower)) / (
+    float(upper) - float(lower)
+  )
+  return (2 * scaled - 1 if signed else scaled).astype(np.float32)
+
+
+def minmax(channel: np.ndarray) -> np.ndarray:
+  """The image's own minimum and maximum to 0..1; a constant image becomes zero."""
+  low, high = float(channel.min()), float(channel.max())
+  return ((channel - low) / max(high - low, _TINY)).astype(np.float32)
+
+
+def rgb(channel: np.ndarray, *, maximum: float = 255.0) -> np.ndarray:
+  """Divides by the largest value that the type of picture can hold."""
+  return (channel / np.float64(maximum)).astype(np.float32)
+
+
+def none(channel: np.ndarray) -> np.ndarray:
+  """The values as they are."""
+  return channel.astype(np.float32)
+
+
+NORMALISATIONS: dict[str, Callable] = {
+  "zscore": zscore,
+  "ct": ct,
+  "window": window,
+  "minmax": minmax,
+  "rgb": rgb,
+  "none": none,
+}
+
+_BY_CHANNEL = {
+  "ct": "ct",
+  **dict.fromkeys(("r", "g", "b", "red", "green", "blue", "rgb", "rgb_to_0_1"), "rgb"),
+  "rescale_to_0_1": "minmax",
+  "nonorm": "none",
+}
+
+
+def schemes(normalise, channels: Sequence[str]) -> tuple[dict, ...]:
+  """One {"name": ..., **options} per channel.
+
+  Args:
+    normalise: "auto" (by the channel's name, as nnU-Net: CT -> ct, red/green/blue -> rgb, else
+      zscore), the name of a scheme, a dict with its options, or one of these per channel.
+    channels: names of the channels.
+
+  Raises:
+    ValueError: unknown scheme or option, or another number of schemes than channels.
+  """
+  if isinstance(normalise, str | Mapping) or hasattr(normalise, "to_dict"):
+    normalise = (normalise,) * len(channels)
+  if len(normalise) != len(channels):
+    raise ValueError(
+      f"config.data.normalise: {len(normalise)} schemes for {len(channels)} channels "
+      f"({', '.join(channels)}); give one, or one per channel."
+    )
+  out = []
+  for scheme, channel in zip(normalise, channels, strict=True):
+    scheme = {"name": scheme} if isinstance(scheme, str) else dict(build.plain(scheme))
+    if scheme.get("name") == "auto":
+      scheme = {"name": _BY_CHANNEL.get(channel.lower(), "zscore")}
+    build.bind(NORMALISATIONS, scheme, "data.normalise")
+    if scheme["name"] == "window" and not {"lower", "upper"} <= set(scheme):
+      raise ValueError("config.data.normalise: 'window' needs lower and upper.")
+    out.append(scheme)
+  return tuple(out)
+
+
+def needs_statistics(scheme: Mapping) -> bool:
+  """Whether the scheme's numbers come from the training cases."""
+  return scheme["name"] == "ct" and not {"lower", "upper", "mean", "std"} <= set(scheme)
+
+
+def fit(scheme_list: Sequence[dict], read: Callable, cases: Sequence[str]) -> tuple[dict, ...]:
+  """Fills in the numbers of the `ct` schemes, from the foreground of the training cases.
+
+  Args:
+    scheme_list: as returned by `schemes`.
+    read: case name -> ((*space, channels) image, (*space) bool foreground).
+    cases: names of the training cases.
+  """
+  which = [i for i, scheme in enumerate(scheme_list) if needs_statistics(scheme)]
+  if not which:
+    return tuple(scheme_list)
+  share = max(1, _BUDGET // len(cases))
+  random = np.random.RandomState(_SEED)
+  found = []
+  for case in cases:
+    image, foreground = read(case)
+    values = image[foreground][:, which].astype(np.float32)
+    if len(values) > share:
+      values = values[random.choice(len(values), share)]
+    found.append(values)
+  values = np.concatenate(found)
+  if not len(values):
+    raise ValueError(
+      "config.data.normalise: 'ct' takes its numbers from the foreground of the training cases, "
+      "but these have none; use 'window' or give lower, upper, mean and std."
+    )
+  out = list(scheme_list)
+  for column, i in enumerate(which):
+    channel = values[:, column]
+    lower, upper = np.percentile(channel, (0.5, 99.5))
+    statistics = {
+      "lower": float(lower),
+      "upper": float(upper),
+      "mean": float(channel.mean(dtype=np.float64)),
+      "std": float(channel.std(dtype=np.float64)),
+    }
+    out[i] = {**statistics, **scheme_list[i]}
+  return tuple(out)

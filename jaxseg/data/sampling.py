@@ -1,0 +1,259 @@
+"""Which patch of which case stands in which slot of which batch, and cutting it out.
+
+The host chooses case and corner as a pure function of (seed, step, slot), for both caches:
+`device` keeps all cases in device memory and cuts inside the compiled step, `host` keeps them in
+host memory and sends patches. The bits are the same.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import batch as batch_module
+from jaxseg.data.prepared import Dataset
+
+CACHES = ("device", "host")
+
+
+class Sampling(NamedTuple):
+  """How patches are drawn.
+
+  Attributes:
+    crop: size of what is cut out, per axis of the case (1 on a sliced axis).
+    batch: patches in the global batch.
+    foreground: share of the patches that are centred on a voxel of a foreground class, the
+      class drawn uniformly from those of the case.
+    slices: axis along which a volume is cut into slices for a 2D network, or None.
+    seed: of the order.
+  """
+
+  crop: tuple[int, ...]
+  batch: int
+  foreground: float = 1 / 3
+  slices: int | None = None
+  seed: int = 0
+
+
+class Choice(NamedTuple):
+  """One patch: the position of its case among the training cases, and its first voxel.
+
+  The corner may lie outside the case, which is then padded.
+  """
+
+  case: int
+  start: tuple[int, ...]
+
+
+def sampling(rank: int, *, crop: Sequence[int], batch: int, **options) -> Sampling:
+  """Checks the sizes against the rank of the cases; see `Sampling`."""
+  slices = options.get("slices")
+  crop = tuple(int(n) for n in crop)
+  expected = rank if slices is None else rank - 1
+  if slices is not None and not (rank == 3 and 0 <= slices < 3):
+    raise ValueError(
+      f"config.data.slices: {slices} needs volumes (rank 3) and an axis 0, 1 or 2; "
+      f"the cases have rank {rank}. Set it to None for 2D images."
+    )
+  if len(crop) != expected or min(crop) < 1:
+    raise ValueError(
+      f"config.data.patch: {crop} has {len(crop)} axes, but the cases have rank {rank}"
+      + (f" and are sliced along axis {slices}" if slices is not None else "")
+      + f": give {expected} positive sizes"
+      + (" (or set data.slices to train a 2D network on volumes)." if rank == 3 else ".")
+    )
+  if slices is not None:
+    crop = (*crop[:slices], 1, *crop[slices:])
+  return Sampling(crop=crop, batch=batch, **options)
+
+
+def _random(seed: int, *where: int) -> np.random.Generator:
+  return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, *where))))
+
+
+def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slot: int) -> Choice:
+  """The patch of a slot: every case once per epoch, in a new order each epoch."""
+  number = step * how.batch + slot
+  epoch, position = divmod(number, len(cases))
+  position = int(_random(how.seed, 0, epoch).permutation(len(cases))[position])
+  random = _random(how.seed, 1, number)
+  shape = dataset.shape(cases[position])
+  # the share is kept exactly over time, whatever the size of the batch
+  forced = int((number + 1) * how.foreground) > int(number * how.foreground)
+  voxel = None
+  if forced:
+    located = {k: v for k, v in dataset.locations(cases[position]).items() if k > 0 and len(v)}
+    if located:
+      voxels = located[sorted(located)[random.integers(len(located))]]
+      voxel = voxels[random.integers(len(voxels))]
+  start = []
+  for axis, (size, crop) in enumerate(zip(shape, how.crop, strict=True)):
+    room = size - crop
+    lowest, highest = (0, room) if room >= 0 else (-((-room + 1) // 2), -(-room // 2))
+    if voxel is None:
+      start.append(int(random.integers(lowest, highest + 1)))
+    else:
+      start.append(int(np.clip(voxel[axis] - crop // 2, lowest, highest)))
+  return Choice(position, tuple(start))
+
+
+class CaseCache:
+  """Decoded cases in host memory, the least recently used dropped beyond a limit of bytes."""
+
+  def __init__(self, dataset: Dataset, cases: Sequence[int], limit: int = 8 << 30):
+    self._dataset, self._cases, self._limit = dataset, tuple(cases), limit
+    self._held: dict[int, dict[str, np.ndarray]] = {}
+    self._lock = threading.Lock()
+
+  def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+    with self._lock:
+      if position in self._held:
+        self._held[position] = self._held.pop(position)
+        return self._held[position]
+    sample = compact(self._dataset.load(self._cases[position]))
+    with self._lock:
+      self._held[position] = sample
+      while len(self._held) > 1 and self._bytes() > self._limit:
+        self._held.pop(next(iter(self._held)))
+    return sample
+
+  def _bytes(self) -> int:
+    return sum(x.nbytes for sample in self._held.values() for x in sample.values())
+
+
+def compact(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Labels in the smallest type that holds them: what the caches keep."""
+  if "label" not in sample:
+    return sample
+  dtype = np.uint8 if sample["label"].max(initial=0) < 256 else np.int32
+  return {**sample, "label": sample["label"].astype(dtype)}
+
+
+def cut(sample: dict[str, np.ndarray], how: Sampling, choice: Choice) -> dict[str, np.ndarray]:
+  """Cuts a patch out of a case on the host; outside the case is each field's pad value."""
+  patch = {}
+  for field, array in sample.items():
+    kind = batch_module.kind(field)
+    if kind.spatial:
+      shape = array.shape[: len(how.crop)]
+      inside = [
+        slice(min(max(0, s), n), max(0, min(n, s + c)))
+        for s, c, n in zip(choice.start, how.crop, shape, strict=True)
+      ]
+      pads = [
+        (max(0, -s) if s < 0 else 0, max(0, s + c - n))
+        for s, c, n in zip(choice.start, how.crop, shape, strict=True)
+      ]
+      pads += [(0, 0)] * (array.ndim - len(how.crop))
+      patch[field] = np.pad(array[tuple(inside)], pads, constant_values=kind.pad)
+    else:
+      patch[field] = array
+  return _finish(patch, how, np)
+
+
+def _finish(patch, how: Sampling, numpy):
+  """Drops the sliced axis and widens labels."""
+  out = {}
+  for field, array in patch.items():
+    kind = batch_module.kind(field)
+    if how.slices is not None:
+      if kind.spatial:
+        array = numpy.squeeze(array, how.slices)
+      elif field == "spacing":
+        array = numpy.delete(array, how.slices, 0)
+    out[field] = array.astype(numpy.int32) if field in ("label", "case") else array
+  return out
+
+
+def device_store(dataset: Dataset, cases: Sequence[int]) -> dict[str, np.ndarray]:
+  """All cases in one flat buffer per field, with offsets and shapes: an argument of the step."""
+  samples = [compact(dataset.load(case)) for case in cases]
+  rank = dataset.rank
+  shapes = np.array([s["image"].shape[:rank] for s in samples], np.int32)
+  voxels = shapes.astype(np.int64).prod(1)
+  if voxels.sum() >= 2**31:
+    raise ValueError(
+      f"config.data.cache: 'device' holds at most 2^31 voxels, these cases have {voxels.sum()}; "
+      "use 'host'."
+    )
+  store = {"shape": shapes, "offset": np.concatenate([[0], voxels.cumsum()[:-1]]).astype(np.int32)}
+  for field, first in samples[0].items():
+    kind = batch_module.kind(field)
+    if kind.spatial:
+      channels = first.shape[rank:]
+      store[field] = np.concatenate([s[field].reshape(-1, *channels) for s in samples])
+    else:
+      store[field] = np.stack([s[field] for s in samples])
+  return store
+
+
+def gather(store: dict[str, jax.Array], case, start, *, how: Sampling) -> dict[str, jax.Array]:
+  """Cuts one patch out of the device store, inside the compiled step; the same bits as `cut`."""
+  shape, offset = store["shape"][case], store["offset"][case]
+  flat, inside = jnp.zeros((), jnp.int32), jnp.ones((), bool)
+  rank = len(how.crop)
+  for axis, size in enumerate(how.crop):
+    at = (start[axis] + jnp.arange(size)).reshape([-1 if a == axis else 1 for a in range(rank)])
+    within = (at >= 0) & (at < shape[axis])
+    inside = _join(inside, within, axis, jnp.logical_and)
+    flat = _join(flat * shape[axis], jnp.clip(at, 0, shape[axis] - 1), axis, jnp.add)
+  patch = {}
+  for field, buffer in store.items():
+    if field in ("shape", "offset"):
+      continue
+    kind = batch_module.kind(field)
+    if kind.spatial:
+      values = buffer[offset + flat]
+      keep = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
+      patch[field] = jnp.where(keep, values, jnp.asarray(kind.pad, values.dtype))
+    else:
+      patch[field] = buffer[case]
+  return _finish(patch, how, jnp)
+
+
+def _join(a, b, axis: int, combine):
+  """Combines a map over the axes before `axis` with one along it, broadcasting explicitly."""
+  a = a if axis else a.reshape((1,) * b.ndim)
+  shape = jnp.broadcast_shapes(a.shape, b.shape)
+  return combine(jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape))
+
+
+def sample_batch(store, index: dict[str, jax.Array], *, how: Sampling):
+  """The batch of a step from the device store; index = {"case": (b,), "start": (b, rank)}."""
+  return jax.vmap(lambda case, start: gather(store, case, start, how=how))(
+    index["case"], index["start"]
+  )
+
+
+class Feeder:
+  """Makes the elements that the step is fed: a pure function of (step, slots).
+
+  With `cache="device"` an element is the index {"case", "start"} for `sample_batch`; with "host"
+  it holds the patches themselves.
+  """
+
+  def __init__(self, dataset: Dataset, cases: Sequence[int], how: Sampling, *, cache: str):
+    if cache not in CACHES:
+      raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
+    self._dataset, self._cases, self._how = dataset, tuple(cases), how
+    self._held = CaseCache(dataset, cases) if cache == "host" else None
+
+  def element(self, step: int, slots: Sequence[int]) -> dict[str, np.ndarray]:
+    choices = [choose(self._dataset, self._cases, self._how, int(step), slot) for slot in slots]
+    if self._held is None:
+      return {
+        "case": np.array([c.case for c in choices], np.int32),
+        "start": np.array([c.start for c in choices], np.int32),
+      }
+    patches = [cut(self._held[c.case], self._how, c) for c in choices]
+    return {field: np.stack([p[field] for p in patches]) for field in patches[0]}
+
+  def elements(self, first: int, last: int, slots: Sequence[int], *, threads: int = 2) -> Iterator:
+    """The elements of steps first..last-1, made ahead of need by Grain's threads."""
+    steps = grain.MapDataset.range(first, last).map(lambda step: self.element(step, slots))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    return iter(steps.to_iter_dataset(options))

@@ -1,0 +1,120 @@
+"""A source of cases: what every reader of a data set returns, and the checks that all share."""
+
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg.batch import LabelSpec
+from jaxseg.data.geometry import Geometry, displacement
+
+# labels are often written by other tools that round the affine; a tenth of a voxel is harmless
+_TOLERANCE = 0.1
+
+
+class RawCase(NamedTuple):
+  """One case as the user's files have it.
+
+  Attributes:
+    image: (*space, channels), any numeric type.
+    label: (*space) stored values, or None where there is none.
+    weight: (*space) float32, 0 = ignored, or None.
+    geometry: the grid of the image.
+  """
+
+  image: np.ndarray
+  label: np.ndarray | None
+  weight: np.ndarray | None
+  geometry: Geometry
+
+
+class Source(NamedTuple):
+  """A data set that can be read case by case.
+
+  Attributes:
+    name: short name, used for folders.
+    cases: names of the cases in natural order (case_2 before case_10).
+    channels: names of the image channels.
+    labels: the label specification.
+    rank: number of spatial axes.
+    read: case name -> RawCase, validated.
+    fingerprint: hash of the files (path, size, time) and of all options.
+  """
+
+  name: str
+  cases: tuple[str, ...]
+  channels: tuple[str, ...]
+  labels: LabelSpec
+  rank: int
+  read: Callable[[str], RawCase]
+  fingerprint: str
+
+
+def natural(name: str) -> tuple:
+  """Sorting key that counts as people do: section_2 before section_10."""
+  parts = re.split(r"(\d+)", name)
+  return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts if p)
+
+
+def fingerprint(files: Iterable[pathlib.Path], options: dict[str, Any]) -> str:
+  """Hash of a listing (path, size, modification time) and of the options, 16 hex digits."""
+  digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
+  for file in sorted(set(files)):
+    status = file.stat()
+    digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+  return digest.hexdigest()[:16]
+
+
+def existing_folder(path, what: str) -> pathlib.Path:
+  """The folder as an absolute path; raises FileNotFoundError that says what was looked for."""
+  folder = pathlib.Path(path).expanduser().resolve()
+  if not folder.is_dir():
+    raise FileNotFoundError(f"{folder}: {what} not found; give an existing folder.")
+  return folder
+
+
+def check_image(image: np.ndarray, where: str, *, channels: int, rank: int) -> None:
+  """Raises ValueError unless image is (*space, channels) of that rank, with finite voxels."""
+  if image.ndim - 1 != rank:
+    raise ValueError(
+      f"{where}: the image has {image.ndim - 1} spatial axes {image.shape[:-1]}, expected {rank}; "
+      "all cases of a set must be 2D, or all 3D."
+    )
+  if image.shape[-1] != channels:
+    raise ValueError(
+      f"{where}: the image has {image.shape[-1]} channel(s), expected {channels}; check the data "
+      "set's channels."
+    )
+  if 0 in image.shape:
+    raise ValueError(f"{where}: the image is empty, its shape is {image.shape[:-1]}.")
+  if np.issubdtype(image.dtype, np.inexact):
+    bad = int(image.size - np.count_nonzero(np.isfinite(image)))
+    if bad:
+      raise ValueError(
+        f"{where}: {bad} voxel(s) of the image are NaN or infinite; repair or remove the file."
+      )
+
+
+def check_pair(
+  image: Geometry, label: Geometry, where: str, *, what: str = "label", affine: bool = True
+) -> None:
+  """Raises ValueError unless a label lies on the grid of its image."""
+  if image.shape != label.shape:
+    raise ValueError(
+      f"{where}: the image has shape {image.shape} but the {what} {label.shape} (z, y, x); they "
+      "must lie on the same grid."
+    )
+  # pictures and plain arrays carry no position to compare
+  positioned = {"nifti", "itk", "dicom"}
+  if affine and image.kind in positioned and label.kind in positioned:
+    moved = displacement(image, label)
+    if not moved <= _TOLERANCE:
+      raise ValueError(
+        f"{where}: the affines of image and {what} differ by {moved:.2f} voxels at a corner; "
+        f"write the {what} with the image's header, or set check_affine=False if only the header "
+        "is wrong."
+      )

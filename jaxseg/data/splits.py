@@ -1,0 +1,151 @@
+"""Which cases train and which validate."""
+
+import json
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Split = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _check_fold(fold: int, folds: int, groups: int, what: str) -> None:
+  if not 2 <= folds <= groups:
+    raise ValueError(
+      f"config.data.split.folds: {folds} folds of {groups} {what}; expected 2 to {groups}."
+    )
+  if not 0 <= fold < folds:
+    raise ValueError(
+      f"config.data.split.fold: {fold} is out of range; expected 0 to {folds - 1} of {folds} folds."
+    )
+
+
+def _checked(train: Sequence[str], validation: Sequence[str], cases: Sequence[str]) -> Split:
+  known, train, validation = set(cases), tuple(train), tuple(validation)
+  unknown = [case for case in (*train, *validation) if case not in known]
+  if unknown:
+    raise ValueError(
+      f"config.data.split: names case '{unknown[0]}' (and {len(unknown) - 1} more), which the data "
+      f"set doesn't have; its {len(known)} cases: {', '.join(list(cases)[:5])}, ..."
+    )
+  both = sorted(set(train) & set(validation))
+  if both:
+    raise ValueError(
+      f"config.data.split: case '{both[0]}' is on both sides; a validation case must not train."
+    )
+  for side, names in (("training", train), ("validation", validation)):
+    if not names:
+      raise ValueError(
+        f"config.data.split: no case is left for {side}; give each side one or more."
+      )
+  return train, validation
+
+
+def _groups(cases: Sequence[str], group: str | None) -> dict[str, list[str]]:
+  found: dict[str, list[str]] = {}
+  for case in sorted(cases):
+    name = case
+    if group is not None:
+      match = re.search(group, case)
+      if match is None or not match.groups():
+        raise ValueError(
+          f"config.data.split.group: r'{group}' must match every case and have one group in "
+          f"brackets; it fails on '{case}'."
+        )
+      name = match.group(1)
+    found.setdefault(name, []).append(case)
+  return found
+
+
+def kfold(
+  cases: Sequence[str],
+  *,
+  fold: int = 0,
+  folds: int = 5,
+  seed: int = 12345,
+  group: str | None = None,
+) -> Split:
+  """nnU-Net's folds: scikit-learn's KFold(folds, shuffle=True, random_state=seed), sorted cases.
+
+  Args:
+    cases: names of all cases.
+    fold: which fold validates.
+    folds: number of folds.
+    seed: of the shuffle.
+    group: regular expression whose first group names a case's patient or sequence (cases with the
+      same name stay together); None takes every case for itself.
+
+  Returns:
+    (names to train on, names to validate on), each sorted.
+  """
+  grouped = _groups(cases, group)
+  names = sorted(grouped)
+  _check_fold(fold, folds, len(names), "cases" if group is None else "groups")
+  order = np.arange(len(names))
+  np.random.RandomState(seed).shuffle(order)
+  held = {names[i] for i in np.array_split(order, folds)[fold]}
+  train = [case for name in names if name not in held for case in grouped[name]]
+  validation = [case for name in names if name in held for case in grouped[name]]
+  return _checked(sorted(train), sorted(validation), cases)
+
+
+def blocks(
+  cases: Sequence[str], *, fold: int = 0, folds: int = 5, holdout: int | None = None
+) -> Split:
+  """Contiguous blocks in the order of the source, for stacks of neighbouring sections.
+
+  Args:
+    cases: names of all cases, in their order.
+    fold: which of `folds` equal blocks validates.
+    folds: number of blocks.
+    holdout: where set, the last `holdout` cases validate (the first ones if negative), and fold
+      and folds are not used.
+  """
+  if holdout is not None:
+    if not 0 < abs(holdout) < len(cases):
+      raise ValueError(
+        f"config.data.split.holdout: {holdout} of {len(cases)} cases; expected 1 to "
+        f"{len(cases) - 1}."
+      )
+    held = cases[-holdout:] if holdout > 0 else cases[:-holdout]
+  else:
+    _check_fold(fold, folds, len(cases), "cases")
+    held = [cases[i] for i in np.array_split(np.arange(len(cases)), folds)[fold]]
+  return _checked([case for case in cases if case not in set(held)], held, cases)
+
+
+def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
+  """nnU-Net's splits_final.json: a list of {"train": [names], "val": [names]}, one per fold."""
+  file = pathlib.Path(path).expanduser()
+  if not file.is_file():
+    raise FileNotFoundError(f"{file}: no such file; config.data.split.path must name the splits.")
+  try:
+    folds = json.loads(file.read_text())
+    sides = [(entry["train"], entry["val"]) for entry in folds]
+  except (ValueError, TypeError, KeyError) as error:
+    raise ValueError(
+      f'{file}: expected a JSON list of {{"train": [...], "val": [...]}} ({error!r}).'
+    ) from error
+  if not 0 <= fold < len(sides):
+    raise ValueError(
+      f"config.data.split.fold: {fold} is out of range; {file} holds {len(sides)} folds."
+    )
+  return _checked(*sides[fold], cases)
+
+
+def explicit(
+  cases: Sequence[str], *, validation: Sequence[str], train: Sequence[str] | None = None
+) -> Split:
+  """Named cases validate; the others train, or those that `train` names."""
+  held = set(validation)
+  rest = [case for case in cases if case not in held] if train is None else train
+  return _checked(rest, validation, cases)
+
+
+SPLITS: dict[str, Callable[..., Split]] = {
+  "kfold": kfold,
+  "blocks": blocks,
+  "file": from_file,
+  "explicit": explicit,
+}

@@ -1,0 +1,52 @@
+"""The fields that every config has, with their defaults; a config file sets what differs."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def config() -> ConfigDict:
+  """A new config with every field of an experiment.
+
+  Components (network, method, ..., and each entry of `loss` and `augment`) are dicts with a
+  "name" and that component's options; assign a whole dict to choose another component.
+  """
+  c = ConfigDict()
+  c.seed = 0
+  c.steps = 1000  # training length, in batches
+  c.method = dict(name="supervised")
+  c.network = dict(name="unet")
+  c.loss = dict(
+    cross_entropy=dict(name="cross_entropy", weight=1.0),
+    dice=dict(name="dice", weight=1.0, include_background=False, batch=True),
+  )
+  c.optimiser = dict(
+    name="adamw",
+    learning_rate=1e-3,
+    schedule=dict(name="polynomial", power=0.9),
+    weight_decay=1e-2,
+    clip=12.0,  # largest norm of the gradient; 0 is no limit
+    accumulate=1,  # batches per update
+  )
+  c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
+  c.initialise = dict()  # learner -> run folder that its weights start from
+
+  c.data = ConfigDict()
+  c.data.source = dict(name="phantom")
+  c.data.normalise = "auto"
+  c.data.orientation = "stored"
+  c.data.split = dict(name="kfold", fold=0, folds=5, seed=12345)
+  c.data.folder = "prepared"  # where prepared data sets are kept
+  c.data.patch = (128, 128)
+  c.data.batch = 4
+  c.data.foreground = 1 / 3  # share of the patches that are centred on foreground
+  c.data.slices = config_dict.placeholder(int)  # axis along which volumes are sliced for 2D
+  c.data.cache = "device"  # or "host"
+
+  c.augment = dict()
+  c.predictor = dict(name="sliding_window", overlap=0.5, batch=4)
+  c.evaluate = ConfigDict()
+  c.evaluate.every = 250  # steps
+  c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
+  c.log_every = 10  # steps
+  c.checkpoint_every = 250  # steps
+  c.deterministic = True  # on a GPU: only kernels that give the same bits every time
+  return c

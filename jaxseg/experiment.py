@@ -1,0 +1,193 @@
+"""A config -> the values that the loop takes. With the verbs, the only code that sees a config."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers
+from jaxseg.build import bind, build, plain, suggestion
+from jaxseg.data.prepared import Dataset
+from jaxseg.data.sampling import Sampling, sampling
+from jaxseg.method import Method
+
+
+class Experiment(NamedTuple):
+  """Everything that `loop.train` needs, built.
+
+  Attributes:
+    config: the plain config, for the run folder.
+    method: the training scheme.
+    network: the network that the method trains.
+    dataset: prepared cases.
+    training, validation: indices into the data set.
+    watched: the validation cases that are scored while training.
+    sampling: how patches are drawn.
+    augment: (key, sample) -> sample, from crop to patch.
+    patch: what the network is fed.
+    predict: (apply, Case) -> (*space, k) scores.
+  """
+
+  config: dict[str, Any]
+  method: Method
+  network: Any
+  dataset: Dataset
+  training: tuple[int, ...]
+  validation: tuple[int, ...]
+  watched: tuple[int, ...]
+  sampling: Sampling
+  augment: Callable
+  patch: tuple[int, ...]
+  predict: Callable
+
+
+def complete(config) -> dict[str, Any]:
+  """The config as plain data; raises ValueError for fields that do not exist or are missing."""
+  given, known = plain(config), plain(defaults.config())
+  _compare(given, known, "config")
+  return given
+
+
+def _compare(given, known, where: str) -> None:
+  for name in given:
+    if name not in known:
+      raise ValueError(
+        f"{where}.{name}: no such field{suggestion(name, known)}; fields: {', '.join(known)}."
+      )
+  for name in known:
+    if name not in given:
+      raise ValueError(f"{where}.{name}: missing; start from jaxseg.defaults.config().")
+  for name in ("data", "evaluate"):
+    if where == "config":
+      _compare(given[name], known[name], f"config.{name}")
+
+
+def dataset(config: dict[str, Any]) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
+  """The prepared data set of a config, with the training and the validation indices."""
+  options = config["data"]
+  source = build(data.SOURCES, options["source"], "data.source")
+  split = bind(data.SPLITS, options["split"], "data.split")
+  training, validation = split(source.cases)
+  prepared = data.prepare(
+    source,
+    normalise=options["normalise"],
+    orientation=options["orientation"],
+    cache_dir=options["folder"],
+    train_cases=training,
+  )
+  position = {name: i for i, name in enumerate(prepared.names)}
+  return (
+    prepared,
+    tuple(position[name] for name in training),
+    tuple(position[name] for name in validation),
+  )
+
+
+def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
+  """The weighted sum of the config's losses; `regions` makes them act on sigmoids."""
+  parts = {}
+  for key, spec in config["loss"].items():
+    spec = dict(spec)
+    weight = spec.pop("weight", 1.0)
+    part = bind(losses.LOSSES, {"name": key, **spec}, f"loss.{key}", sigmoid=regions)
+    parts[key] = (weight, part)
+  if not parts:
+    raise ValueError("config.loss: at least one loss is needed.")
+  return losses.weighted_sum(parts)
+
+
+def network(config: dict[str, Any], classes: int):
+  """The config's network with `classes` outputs."""
+  if config["network"].get("classes", classes) != classes:
+    raise ValueError(
+      f"config.network.classes: {config['network']['classes']}, but the data set has {classes} "
+      "classes (background counted); leave the field out."
+    )
+  return build(networks.NETWORKS, config["network"], "network", classes=classes)
+
+
+def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
+  """The config's method around a network, with its loss and optimiser."""
+  rate = {**config["optimiser"], "clip": config["optimiser"].get("clip") or None}
+  tx = optimisers.optimiser(steps=config["steps"], **rate)
+  scheme = build(
+    methods.METHODS,
+    config["method"],
+    "method",
+    network=network,
+    loss=loss(config, regions=regions),
+    optimiser=tx,
+  )
+  if config["average"]:
+    return methods.averaged.averaged(scheme, decay=config["average"])
+  return scheme
+
+
+def augmentation(config: dict[str, Any], patch: tuple[int, ...], spacing=None):
+  """((key, sample) -> sample, the size to cut out of a case for it)."""
+  chain = {
+    key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", patch=patch)
+    for key, spec in config["augment"].items()
+  }
+  crop = patch
+  for transform in chain.values():
+    if transform.func is augment.spatial:
+      crop = augment.crop_size(spacing=spacing, **transform.keywords)
+  return augment.chain(chain, patch), crop
+
+
+def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int | None):
+  """The config's predictor with the patch bound: (apply, Case, **options) -> scores."""
+  rank = len(patch)
+  return bind(
+    inference.PREDICTORS,
+    config["predictor"],
+    "predictor",
+    patch=patch,
+    total_stride=network.total_stride(rank),
+    margin=network.margin(rank),
+    axis=slices,
+  )
+
+
+def experiment(config) -> Experiment:
+  """Builds everything that a config names; raises ValueError in words for what is wrong in it."""
+  config = complete(config)
+  prepared, training, validation = dataset(config)
+  options = config["data"]
+  patch = tuple(options["patch"])
+  spacing = prepared.load(training[0])["spacing"]
+  if options["slices"] is not None:
+    spacing = np.delete(spacing, options["slices"])
+  chain, crop = augmentation(config, patch, spacing)
+  how = sampling(
+    prepared.rank,
+    crop=crop,
+    batch=options["batch"],
+    foreground=options["foreground"],
+    slices=options["slices"],
+    seed=config["seed"],
+  )
+  regions = prepared.labels.regions is not None
+  net = network(config, prepared.labels.channels)
+  return Experiment(
+    config=config,
+    method=method(config, net, regions=regions),
+    network=net,
+    dataset=prepared,
+    training=training,
+    validation=validation,
+    watched=chosen(validation, config["evaluate"]["cases"]),
+    sampling=how,
+    augment=chain,
+    patch=patch,
+    predict=window(config, net, patch, options["slices"]),
+  )
+
+
+def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:
+  """`count` of the validation cases, evenly spread; all of them for 0."""
+  if not count or count >= len(validation):
+    return validation
+  return tuple(validation[math.floor(i * len(validation) / count)] for i in range(count))

@@ -1,0 +1,15 @@
+"""From patches to whole cases: predictors (apply, case, *, options) -> (*space, k) logits.
+
+`apply` is one patch's network, {"image", "spacing", ...} -> {"logits"}, compiled for one shape.
+"""
+
+from jaxseg.inference.case import Case
+from jaxseg.inference.planes import slices
+from jaxseg.inference.windows import sliding_window
+
+PREDICTORS = {
+  "sliding_window": sliding_window,
+  "slices": slices,
+}
+
+__all__ = ["PREDICTORS", "Case", "slices", "sliding_window"]

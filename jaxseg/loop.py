@@ -1,0 +1,308 @@
+"""The only training loop: compile, shard, log, evaluate, checkpoint, resume.
+
+It knows `Method` and `State`. A schedule or an every-k-steps lives inside the method.
+"""
+
+import contextlib
+import math
+import pathlib
+import signal
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import checkpoint, files, sharding
+from jaxseg.augment.batched import batched
+from jaxseg.data import sampling
+from jaxseg.experiment import Experiment
+from jaxseg.inference import pictures
+from jaxseg.method import State
+from jaxseg.run_folder import record
+from jaxseg.validation import Scores, validate
+from jaxseg.writer import Writer
+
+
+class Diverged(RuntimeError):
+  """The loss is no longer a number."""
+
+
+class Step(NamedTuple):
+  """The compiled functions of a run and where their arguments live."""
+
+  init: callable
+  train: callable
+  apply: callable
+  replicated: jax.NamedSharding
+  split: jax.NamedSharding
+
+
+def compile_step(run: Experiment, example: dict, store: dict) -> Step:
+  """sample -> augment -> train_step as one jit; shapes are read from an example element.
+
+  Args:
+    run: the experiment.
+    example: an element of `sampling.batches`, global batch.
+    store: the device store, {} with `cache="host"`.
+  """
+  devices = sharding.usable(run.sampling.batch)
+  mesh = sharding.mesh(devices)
+  replicated, split = sharding.replicated(mesh), sharding.split(mesh)
+  augment = batched(run.augment, mesh, axis=sharding.BATCH)
+
+  def fed(store, element, key):
+    batch = sampling.sample_batch(store, element, how=run.sampling) if store else element
+    return augment(key, batch)
+
+  shapes = jax.eval_shape(fed, store, example, jax.random.key(0))
+
+  def init(key) -> State:
+    # zeros made inside: only the shapes matter, and nothing becomes a constant of the program
+    return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+
+  def train(state: State, store, element, key):
+    augment_key, method_key = jax.random.split(jax.random.fold_in(key, state.step))
+    return run.method.train_step(state, fed(store, element, augment_key), method_key)
+
+  return Step(
+    # it runs once: XLA's optimisations would cost half a minute and gain nothing
+    init=jax.jit(
+      init, out_shardings=replicated, compiler_options={"xla_backend_optimization_level": 0}
+    ),
+    train=jax.jit(
+      train,
+      in_shardings=(replicated, replicated, split, replicated),
+      out_shardings=replicated,
+      donate_argnums=0,
+    ),
+    # the logits alone: features that nobody asked for would be computed and kept
+    apply=jax.jit(lambda state, batch: {"logits": run.method.apply(state, batch)["logits"]}),
+    replicated=replicated,
+    split=split,
+  )
+
+
+class Interrupt:
+  """SIGTERM and Ctrl-C ask the loop to save and leave; a second one is not caught."""
+
+  def __init__(self):
+    self.asked = False
+    self._before = {}
+
+  def __enter__(self):
+    # signals can only be caught in the main thread; elsewhere (a notebook's worker) they pass
+    with contextlib.suppress(ValueError):
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._before[number] = signal.signal(number, self._ask)
+    return self
+
+  def _ask(self, number, frame):
+    del frame
+    self.asked = True
+    signal.signal(number, self._before[number])
+
+  def __exit__(self, *error):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def everywhere(self) -> bool:
+    """Whether any process was asked: all must leave at the same step."""
+    if jax.process_count() == 1:
+      return self.asked
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.array(self.asked)).any())
+
+
+class Keeper:
+  """The checkpoints of a run: latest and best."""
+
+  def __init__(self, workdir: pathlib.Path):
+    self.latest = checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
+    self.best = checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1)
+    self.score = -math.inf
+
+  def resume(self, abstract: State, replicated) -> State | None:
+    found = checkpoint.restore(self.latest, abstract, replicated)
+    if found is None:
+      return None
+    state, note = found
+    self.score = note.get("best", -math.inf)
+    return state
+
+  def keep(self, state: State, score: float | None = None) -> None:
+    """Saves the latest state, and the best one if `score` (NaN counts as none) is a new best."""
+    if score is not None and score > self.score:
+      self.score = score
+      self.best.save(state, {"best": score})
+    self.latest.save(state, {"best": self.score})
+
+  def close(self) -> None:
+    self.latest.close()
+    self.best.close()
+
+
+def initialised(state: State, folders: dict[str, str], replicated) -> State:
+  """Replaces the weights of the learners that start from other runs."""
+  learners = dict(state.learners)
+  for name, folder in folders.items():
+    if name not in learners:
+      raise ValueError(
+        f"config.initialise.{name}: the method has no such learner; it has {', '.join(learners)}."
+      )
+    source = checkpoint.load_learner(folder)
+    own = learners[name]
+    loaded = {
+      part: checkpoint.unflatten(
+        checkpoint.flatten(getattr(source, part)), getattr(own, part), f"config.initialise.{name}"
+      )
+      for part in ("params", "stats")
+    }
+    learners[name] = own.replace(**jax.device_put(loaded, replicated))
+  return state.replace(learners=learners)
+
+
+def train(run: Experiment, workdir) -> dict | None:
+  """Trains to the end, or to the next signal; resumes where the run folder's checkpoint stands.
+
+  Args:
+    run: the experiment, built.
+    workdir: run folder: config, versions, metrics, panels, checkpoints, report.
+
+  Returns:
+    The report, or None if a signal ended the run early.
+
+  Raises:
+    Diverged: the loss is NaN or infinite; the last good checkpoint stays.
+    ValueError: the run folder belongs to another network, or cannot be written.
+  """
+  workdir = files.writable_folder(workdir, "--workdir")
+  main = jax.process_index() == 0
+  record(workdir, run, write=main)
+  steps, how = run.config["steps"], run.sampling
+  cache = run.config["data"]["cache"]
+  store = sampling.device_store(run.dataset, run.training) if cache == "device" else {}
+
+  feeder = sampling.Feeder(run.dataset, run.training, how, cache=cache)
+  # any element has the shapes of all
+  step = compile_step(run, feeder.element(0, range(how.batch)), store)
+  root = jax.random.key(run.config["seed"])
+  init_key, train_key = jax.random.split(root)
+  keeper = Keeper(workdir)
+  state = keeper.resume(jax.eval_shape(step.init, init_key), step.replicated)
+  if state is None:
+    state = initialised(step.init(init_key), run.config["initialise"], step.replicated)
+  first = int(state.step)
+  store = sharding.place(store, step.replicated)
+  train_key = jax.device_put(train_key, step.replicated)
+  writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
+  try:
+    with Interrupt() as interrupt:
+      if first:
+        _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
+      if first < steps:
+        _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
+      elements = feeder.elements(first, steps, sharding.local_slots(how.batch))
+      done = _steps(run, step, state, store, train_key, elements, keeper, writer, interrupt)
+    if done is None:
+      _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
+      return None
+    return _report(run, step, done, keeper, writer, workdir)
+  finally:
+    keeper.close()
+    if writer:
+      writer.close()
+
+
+def _say(writer: Writer | None, text: str) -> None:
+  if writer:
+    writer.say(text)
+
+
+def _steps(run, step, state, store, key, elements, keeper, writer, interrupt) -> State | None:
+  """Steps until the end (the final state) or a signal (None, everything saved)."""
+  config = run.config
+  every, evaluate = config["log_every"], config["evaluate"]["every"]
+  pending, waited, mark, begun = [], 0.0, time.perf_counter(), False
+  first, last = int(state.step), config["steps"]
+  for number in range(first + 1, last + 1):
+    before = time.perf_counter()
+    element = sharding.place(next(elements), step.split)
+    waited += time.perf_counter() - before
+    state, metrics = step.train(state, store, element, key)
+    pending.append(metrics)
+    if writer:
+      writer.advance()
+    if not begun:
+      jax.block_until_ready(state)
+      _say(writer, f"Compiled in {time.perf_counter() - mark:.0f} s; training.")
+      # the clock starts after compilation, so that the speed shown is that of training
+      begun, waited, mark, timed = True, 0.0, time.perf_counter(), number
+    leave = number == last
+    if number % every == 0 or leave:
+      values = _mean(jax.device_get(pending))
+      pending = []
+      _check(values, number, keeper)
+      elapsed = time.perf_counter() - mark
+      speed = (number - timed) / elapsed if number > timed else None
+      if speed:
+        values |= {"images_per_second": speed * run.sampling.batch, "data_wait": waited / elapsed}
+      if writer:
+        writer.scalars(number, values, speed=speed)
+      waited, mark, timed = 0.0, time.perf_counter(), number
+    score = None
+    if number % evaluate == 0 or leave:
+      pause = time.perf_counter()
+      scores = validate(run, step.apply, state, run.watched)
+      score = scores.mean
+      if writer:
+        writer.scalars(number, scores.scalars())
+        writer.picture(f"step_{number:07d}", pictures.stack(scores.panels))
+      mark += time.perf_counter() - pause
+    # a signal that all processes must agree on is looked for when they meet anyway
+    stop = interrupt.asked if jax.process_count() == 1 else number % every == 0
+    stop = stop and interrupt.everywhere()
+    if score is not None or number % config["checkpoint_every"] == 0 or leave or stop:
+      if pending:
+        _check(_mean(jax.device_get(pending)), number, keeper)
+      pause = time.perf_counter()
+      keeper.keep(state, score)
+      mark += time.perf_counter() - pause
+    if stop and not leave:
+      return None
+  return state
+
+
+def _mean(rows: list[dict]) -> dict[str, float]:
+  return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _check(values: dict[str, float], number: int, keeper: Keeper) -> None:
+  bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(values.get(name, 0.0))]
+  if bad:
+    kept = keeper.latest.steps
+    where = f"the checkpoint of step {kept[0]} is kept" if kept else "no checkpoint was written yet"
+    raise Diverged(
+      f"{bad[0]} is {values[bad[0]]} near step {number}: training diverged; {where} in "
+      f"{keeper.latest.folder}. Lower config.optimiser.learning_rate or set config.optimiser.clip."
+    )
+
+
+def _report(run, step, state, keeper, writer, workdir) -> dict:
+  """Scores every validation case with the final weights, and writes report.json."""
+  scores: Scores = validate(run, step.apply, state, run.validation)
+  report = {
+    "step": int(state.step),
+    "validation": scores.summary(),
+    "best_checkpoint": {"steps": keeper.best.steps, "watched_dice": keeper.score},
+    "cases": scores.cases,
+  }
+  if writer:
+    files.write_json(workdir / "report.json", report)
+    picture = writer.picture("final", pictures.stack(scores.panels))
+    _say(writer, scores.table())
+    _say(writer, f"Picture (image | label | prediction): {picture}")
+    _say(writer, f"Report: {workdir / 'report.json'}")
+  return report

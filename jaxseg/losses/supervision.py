@@ -1,0 +1,90 @@
+"""Fitting a target to what a network gives: deep supervision, valid convolutions."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.batch import Array, Target
+from jaxseg.losses.combination import Loss
+
+
+def _map_spatial(function: Callable[[Array], Array], target: Target) -> Target:
+  """Applies a function of one (b, *space, ...) array to every array of a target."""
+  weight = None if target.weight is None else function(target.weight)
+  maps = {name: function(values) for name, values in target.maps.items()}
+  return target._replace(labels=function(target.labels), weight=weight, maps=maps)
+
+
+def nearest(values: Array, shape: Sequence[int]) -> Array:
+  """Resamples the spatial axes of (b, *space, ...) to `shape` by the nearest voxel centre.
+
+  Voxel i takes floor((i + 1/2) * old / new), PyTorch's "nearest-exact", for any ratio: labels
+  are never averaged.
+  """
+  for axis, new in enumerate(shape, start=1):
+    old = values.shape[axis]
+    if old % new == 0:
+      # the same voxels as below, without a gather, which accelerators are slow at
+      stride = old // new
+      values = jax.lax.slice_in_dim(jnp.asarray(values), stride // 2, old, stride, axis)
+    else:
+      values = jnp.take(values, ((2 * np.arange(new) + 1) * old) // (2 * new), axis)
+  return values
+
+
+def level_weights(levels: int, *, decay: float = 0.5, drop_last: bool = False) -> tuple[float, ...]:
+  """decay^level, 0 at the coarsest if it is dropped, normalised to sum 1 (nnU-Net's)."""
+  weights = decay ** np.arange(levels, dtype=np.float64)
+  if drop_last and levels > 1:
+    weights[-1] = 0
+  return tuple((weights / weights.sum()).tolist())
+
+
+def deep_supervision(
+  loss: Loss, *, decay: float = 0.5, drop_last: bool = False
+) -> Callable[[Sequence[Array], Target], jax.Array]:
+  """A loss over several resolutions (Lee et al. 2015, 1409.5185), weighted as in nnU-Net.
+
+  Args:
+    loss: (logits, target) -> scalar, applied at each resolution.
+    decay: weight of a level over that of the next finer one.
+    drop_last: the coarsest level counts nothing.
+
+  Returns:
+    (list of (b, *space_i, k) logits, finest first; Target on the finest's grid) -> float32
+    scalar. The target is resampled to each level by nearest voxel, whatever the ratio per axis.
+  """
+
+  def total(logits: Sequence[Array], target: Target) -> jax.Array:
+    weights = level_weights(len(logits), decay=decay, drop_last=drop_last)
+    out = jnp.zeros((), jnp.float32)
+    for level, (weight, scores) in enumerate(zip(weights, logits, strict=True)):
+      if weight > 0:
+        space = scores.shape[1:-1]
+        # the finest level's target is used as it is: a wrong size there is an error to report
+        here = _map_spatial(lambda x: nearest(x, space), target) if level else target  # noqa: B023
+        out += weight * loss(scores, here)
+    return out
+
+  return total
+
+
+def centre_crop_target(target: Target, shape: Sequence[int]) -> Target:
+  """The centre of a target, for networks whose valid convolutions lose a margin.
+
+  Args:
+    target: arrays (b, *space, ...).
+    shape: the spatial shape of the logits; raises ValueError where it exceeds the target's.
+  """
+  shape = tuple(shape)
+  space = tuple(target.labels.shape[1 : 1 + len(shape)])
+  if any(new > old for new, old in zip(shape, space, strict=True)):
+    raise ValueError(
+      f"centre_crop_target: the logits' space {shape} exceeds the labels' {space}; a network's "
+      "output is at most as large as its input."
+    )
+  low = [(old - new) // 2 for new, old in zip(shape, space, strict=True)]
+  crop = (slice(None), *(slice(at, at + new) for at, new in zip(low, shape, strict=True)))
+  return _map_spatial(lambda values: values[crop], target)

@@ -1,0 +1,107 @@
+"""THE contract: a training scheme is three pure functions over named learners.
+
+The loop knows `Method` and `State` and nothing else. Schemes in `jaxseg.methods` are written
+with `learner`, `forward` and `descend`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from jaxseg.batch import Array, Batch
+from jaxseg.optimisers import learning_rate
+
+PyTree = Any
+Metrics = dict[str, Array]
+
+
+@struct.dataclass
+class Learner:
+  """Everything that one optimiser owns.
+
+  Attributes:
+    params: trainable parameters.
+    stats: the other Linen collections, for example {"batch_stats": ...}; {} if none.
+    opt_state: the optimiser's state; () when frozen (teachers, averaged copies).
+  """
+
+  params: PyTree
+  stats: PyTree
+  opt_state: PyTree
+
+
+@struct.dataclass
+class State:
+  """All that training carries from step to step, and all that a checkpoint holds."""
+
+  step: Array
+  learners: dict[str, Learner]
+  extra: PyTree = None
+
+
+class Method(NamedTuple):
+  """A training scheme as three pure functions.
+
+  Attributes:
+    init: (key, batch) -> State. Traced; the batch gives shapes only.
+    train_step: (state, batch, key) -> (State, metrics); metrics are float32 scalars.
+    apply: (state, batch) -> {"logits": ..., features}; one patch, inference mode.
+  """
+
+  init: Callable[[jax.Array, Batch], State]
+  train_step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]]
+  apply: Callable[[State, Batch], dict[str, Array]]
+
+
+def learner(net: nn.Module, tx: optax.GradientTransformation | None, key, *inputs) -> Learner:
+  """Initialises a network and its optimiser; `tx=None` makes a frozen learner."""
+  # train=True, so that heads that only training uses (deep supervision) get their parameters
+  stats = dict(net.init(key, *inputs, train=True))
+  params = stats.pop("params")
+  return Learner(params, stats, () if tx is None else tx.init(params))
+
+
+def forward(net: nn.Module, params, stats, *inputs, key=None, update_stats: bool = False):
+  """Applies a network: (outputs, new stats).
+
+  A `key` turns dropout and other noise on; `update_stats` normalises with the batch's own
+  statistics and updates the running ones. Frozen BatchNorm (key, no update) and Monte Carlo
+  dropout are settings of the two, not code paths of their own: layers ask Linen
+  (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`), so that `train` means one thing
+  only, whether the outputs that only training uses are computed.
+  """
+  outputs, updated = net.apply(
+    {"params": params, **stats},
+    *inputs,
+    train=update_stats,
+    rngs=None if key is None else {"dropout": key},
+    mutable=list(stats) if update_stats else (),
+  )
+  return outputs, {**stats, **updated}
+
+
+def descend(tx, learner: Learner, objective) -> tuple[Learner, Metrics]:
+  """One gradient step.
+
+  Args:
+    tx: the Optax transformation that `learner.opt_state` belongs to.
+    learner: what to update.
+    objective: params -> (loss, (new stats, metrics)).
+
+  Returns:
+    The updated learner and the metrics, with "loss", "gradient_norm" and "learning_rate" added.
+  """
+  (loss, (stats, metrics)), gradients = jax.value_and_grad(objective, has_aux=True)(learner.params)
+  updates, opt_state = tx.update(gradients, learner.opt_state, learner.params)
+  params = optax.apply_updates(learner.params, updates)
+  metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **metrics}
+  rate = learning_rate(opt_state)
+  if rate is not None:
+    metrics["learning_rate"] = rate
+  metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+  return Learner(params, stats, opt_state), metrics

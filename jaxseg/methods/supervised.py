@@ -1,0 +1,56 @@
+"""Supervised training: one network, one optimiser, one loss; deep supervision if it has heads."""
+
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxseg import batch as batch_module
+from jaxseg.losses import centre_crop_target, deep_supervision
+from jaxseg.method import Method, State, descend, forward, learner
+
+
+def supervised(
+  network: nn.Module,
+  loss,
+  optimiser: optax.GradientTransformation,
+  *,
+  head_decay: float = 0.5,
+  drop_last_head: bool = False,
+) -> Method:
+  """Minimises `loss` between a network's logits and the labels.
+
+  Args:
+    network: returns {"logits", and "aux" in training if it has deep-supervision heads}.
+    loss: (logits, Target) -> scalar.
+    optimiser: an Optax transformation.
+    head_decay: weight of each coarser head relative to the next finer one (1909.07330's recipe
+      as nnU-Net uses it: 1/2).
+    drop_last_head: gives the coarsest head no weight, as nnU-Net does.
+  """
+  heads = deep_supervision(loss, decay=head_decay, drop_last=drop_last_head)
+
+  def init(key, batch):
+    step = jnp.zeros((), jnp.int32)
+    return State(step, {"network": learner(network, optimiser, key, batch["image"])})
+
+  def train_step(state, batch, key):
+    current = state.learners["network"]
+    target = batch_module.target(batch, state.step)
+
+    def objective(params):
+      outputs, stats = forward(
+        network, params, current.stats, batch["image"], key=key, update_stats=True
+      )
+      logits = [outputs["logits"], *outputs.get("aux", ())]
+      # valid convolutions give less than the image's grid
+      fitted = centre_crop_target(target, logits[0].shape[1:-1])
+      return heads(logits, fitted), (stats, {})
+
+    updated, metrics = descend(optimiser, current, objective)
+    return state.replace(step=state.step + 1, learners={"network": updated}), metrics
+
+  def apply(state, batch):
+    current = state.learners["network"]
+    return forward(network, current.params, current.stats, batch["image"])[0]
+
+  return Method(init, train_step, apply)

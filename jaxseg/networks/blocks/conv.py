@@ -1,0 +1,121 @@
+"""The convolution that every network uses: rank-free, and fast on CPU too."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxseg.networks.blocks.initializers import he_normal
+from jaxseg.networks.blocks.options import choice, per_axis
+
+
+class Conv(nn.Module):
+  """Convolution, (b, *space, in) -> (b, *space', features).
+
+  The parameters have `nn.Conv`'s layout: kernel (*kernel, in / groups, features) and bias.
+  `kernel`, `stride` and `dilation` are an integer or one per axis. "same" pads
+  `dilation * (kernel - 1)` voxels, half on each side whatever the stride (as PyTorch does and XLA's
+  SAME doesn't), so that the output has ceil(size / stride) voxels; "valid" pads nothing.
+
+  Raises ValueError if an option has another number of axes than the input, or if `groups` divides
+  neither channels nor features.
+  """
+
+  features: int
+  kernel: int | Sequence[int] = 3
+  stride: int | Sequence[int] = 1
+  dilation: int | Sequence[int] = 1
+  groups: int = 1
+  padding: str = "same"
+  use_bias: bool = True
+  dtype: Any = None
+  kernel_init: Callable = he_normal()
+
+  @nn.compact
+  def __call__(self, x):
+    rank, channels = x.ndim - 2, x.shape[-1]
+    kernel = per_axis(self.kernel, rank, "kernel")
+    stride = per_axis(self.stride, rank, "stride")
+    dilation = per_axis(self.dilation, rank, "dilation")
+    choice(self.padding, ("same", "valid"), "padding")
+    if channels % self.groups or self.features % self.groups:
+      raise ValueError(
+        f"groups={self.groups} must divide the {channels} input channels and the "
+        f"{self.features} features of the convolution '{self.name}'."
+      )
+    dtype = self.dtype or x.dtype
+    shape = (*kernel, channels // self.groups, self.features)
+    weights = self.param("kernel", self.kernel_init, shape, jnp.float32)
+    span = [
+      d * (k - 1) if self.padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)
+    ]
+    padding = tuple((s // 2, s - s // 2) for s in span)
+    x = convolve(
+      x.astype(dtype),
+      weights.astype(dtype),
+      stride=stride,
+      padding=padding,
+      dilation=dilation,
+      groups=self.groups,
+    )
+    if self.use_bias:
+      bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+      x += bias.astype(dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+    return x
+
+
+def convolve(x, kernel, *, stride, padding, dilation, groups=1):
+  """`lax.conv_general_dilated` for channels-last arrays of any rank, as each platform likes it.
+
+  Shapes: x (b, *space, in), kernel (*kernel, in / groups, out); `stride` and `dilation` one integer
+  per axis, `padding` one (low, high) per axis.
+  """
+
+  def native(x, kernel):
+    return _native(x, kernel, stride, padding, dilation, groups)
+
+  if x.ndim != 5:
+    return native(x, kernel)
+
+  def planes(x, kernel):
+    return _planes(x, kernel, stride, padding, dilation, groups)
+
+  return jax.lax.platform_dependent(x, kernel, cpu=planes, default=native)
+
+
+def _native(x, kernel, stride, padding, dilation, groups):
+  space = "DHW"[-len(stride) :]
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    stride,
+    padding,
+    rhs_dilation=dilation,
+    dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
+    feature_group_count=groups,
+  )
+
+
+def _planes(x, kernel, stride, padding, dilation, groups):
+  """A 3D convolution as 2D ones, 4 to 10 times as fast as XLA's 3D convolution on CPU.
+
+  The depth is folded into the batch and each depth tap of the kernel is one 2D convolution; with
+  few input channels the taps are laid side by side as channels, for one larger product.
+  """
+  batch, taps, channels = x.shape[0], kernel.shape[0], x.shape[-1]
+  x = jnp.pad(x, ((0, 0), padding[0], (0, 0), (0, 0), (0, 0)))
+  depth = (x.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
+  shifted = []
+  for tap in range(taps):
+    start = tap * dilation[0]
+    part = x[:, start : start + (depth - 1) * stride[0] + 1 : stride[0]]
+    shifted.append(part.reshape(batch * depth, *part.shape[2:]))
+  options = (stride[1:], padding[1:], dilation[1:], groups)
+  if channels <= 4 and groups == 1:
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
+    out = _native(jnp.concatenate(shifted, -1), kernel, *options)
+  else:
+    out = sum(_native(part, kernel[tap], *options) for tap, part in enumerate(shifted))
+  return out.reshape(batch, depth, *out.shape[1:])

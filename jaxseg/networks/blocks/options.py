@@ -1,0 +1,35 @@
+"""Reads options that are one value for all, or one per axis or per stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def per_axis(value: int | Sequence[int], rank: int, option: str) -> tuple[int, ...]:
+  """One integer per spatial axis; raises ValueError if the option has another number of axes."""
+  if not isinstance(value, Sequence):
+    return (int(value),) * rank
+  if len(value) != rank:
+    raise ValueError(
+      f"{option}={tuple(value)} has {len(value)} entries but the input has {rank} spatial axes; "
+      f"give one integer, or {rank} in the order {('z', 'y', 'x')[-rank:]}."
+    )
+  return tuple(int(v) for v in value)
+
+
+def per_stage(value: Any, stages: int, option: str) -> tuple:
+  """One value per stage; raises ValueError if the option has another number of stages."""
+  if not isinstance(value, Sequence) or isinstance(value, str):
+    return (value,) * stages
+  if len(value) != stages:
+    raise ValueError(
+      f"{option}={tuple(value)} has {len(value)} entries but {stages} are needed; "
+      "give one value for all, or one per stage."
+    )
+  return tuple(value)
+
+
+def choice(name: str, choices: Mapping[str, Any] | Sequence[str], option: str) -> str:
+  """The name itself; raises ValueError that lists the choices if it is none of them."""
+  if name not in choices:
+    raise ValueError(f"{option}='{name}' is unknown; choices: {', '.join(choices)}.")
+  return name

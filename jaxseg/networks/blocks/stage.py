@@ -1,0 +1,97 @@
+"""The stage that encoder and decoder share: convolutions, each with norm and activation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flax import linen as nn
+
+from jaxseg.networks.blocks.activation import Activation
+from jaxseg.networks.blocks.conv import Conv
+from jaxseg.networks.blocks.initializers import he_normal
+from jaxseg.networks.blocks.norm import Norm
+
+
+class ConvNormAct(nn.Module):
+  """Convolution, normalisation, activation: (b, *space, in) -> (b, *space', features)."""
+
+  features: int
+  kernel: int | Sequence[int] = 3
+  stride: int | Sequence[int] = 1
+  norm: str = "batch"
+  norm_groups: int = 8
+  activation: str | None = "relu"
+  use_bias: bool = False
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    slope = 0.01 if self.activation == "leaky_relu" else 0.0
+    x = Conv(
+      self.features,
+      self.kernel,
+      self.stride,
+      use_bias=self.use_bias,
+      dtype=self.dtype,
+      kernel_init=he_normal(slope),
+      name="conv",
+    )(x)
+    x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(x)
+    return x if self.activation is None else Activation(self.activation, name="activation")(x)
+
+
+class Dropout(nn.Module):
+  """Dropout, on exactly if the caller gives a "dropout" key; `spatial` drops whole channels."""
+
+  rate: float
+  spatial: bool = False
+
+  @nn.compact
+  def __call__(self, x):
+    broadcast = tuple(range(1, x.ndim - 1)) if self.spatial else ()
+    off = not self.has_rng("dropout")
+    return nn.Dropout(self.rate, broadcast_dims=broadcast, deterministic=off)(x)
+
+
+class Stage(nn.Module):
+  """`depth` times convolution, norm, activation; the first takes the stride.
+
+  With `residual`, a 1x1 convolution (with bias) of the input is added and activated; the last layer
+  then has no activation of its own (unless it is the only one).
+  Dropout, if any, ends the stage. Shapes: (b, *space, in) -> (b, *ceil(space / stride), features).
+  """
+
+  features: int
+  depth: int = 2
+  kernel: int | Sequence[int] = 3
+  stride: int | Sequence[int] = 1
+  residual: bool = False
+  norm: str = "batch"
+  norm_groups: int = 8
+  activation: str = "relu"
+  dropout: float = 0.0
+  spatial_dropout: bool = False
+  use_bias: bool = False
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    inputs = x
+    for i in range(self.depth):
+      bare = self.residual and i == self.depth - 1 and self.depth > 1
+      x = ConvNormAct(
+        self.features,
+        self.kernel,
+        self.stride if i == 0 else 1,
+        norm=self.norm,
+        norm_groups=self.norm_groups,
+        activation=None if bare else self.activation,
+        use_bias=self.use_bias,
+        dtype=self.dtype,
+        name=f"layer{i + 1}",
+      )(x)
+    if self.residual:
+      shortcut = Conv(self.features, 1, self.stride, dtype=self.dtype, name="shortcut")
+      x = Activation(self.activation, name="activation")(x + shortcut(inputs))
+    if self.dropout:
+      x = Dropout(self.dropout, self.spatial_dropout, name="dropout")(x)
+    return x

@@ -1,0 +1,70 @@
+"""Devices: one mesh, two placements (replicated, split over the batch), multi-process start-up.
+
+Networks and losses never mention a mesh: state is replicated, a batch is split on axis 0, and
+XLA inserts the rest.
+"""
+
+import os
+
+import jax
+import numpy as np
+
+BATCH = "batch"
+
+
+def start_processes() -> None:
+  """Joins the other processes of a multi-host run; does nothing in a single-process one.
+
+  On a TPU pod or under SLURM the cluster is found by JAX itself when JAXSEG_DISTRIBUTED=1;
+  elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who.
+  """
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  if address:
+    jax.distributed.initialize(
+      address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
+    )
+  elif os.environ.get("JAXSEG_DISTRIBUTED") == "1":
+    jax.distributed.initialize()
+
+
+def mesh(devices=None) -> jax.sharding.Mesh:
+  """A one-axis mesh over all devices (or the given ones)."""
+  devices = jax.devices() if devices is None else devices
+  return jax.make_mesh(
+    (len(devices),), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
+  )
+
+
+def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+  return jax.NamedSharding(mesh, jax.P())
+
+
+def split(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+  return jax.NamedSharding(mesh, jax.P(BATCH))
+
+
+def usable(batch: int, devices=None) -> list:
+  """The devices that a batch can be split over: the most that divide it evenly."""
+  devices = list(jax.devices() if devices is None else devices)
+  if batch % len(devices) == 0:
+    return devices
+  if jax.process_count() > 1:
+    raise ValueError(
+      f"config.data.batch: {batch} cannot be split over {len(devices)} devices of "
+      f"{jax.process_count()} processes; make it a multiple of {len(devices)}."
+    )
+  count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+  return devices[:count]
+
+
+def local_slots(batch: int) -> range:
+  """The slots of the global batch that this process provides."""
+  share = batch // jax.process_count()
+  return range(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def place(tree, sharding: jax.NamedSharding):
+  """Host arrays -> global arrays; each process gives its own slice of a split array."""
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+  )

@@ -1,0 +1,124 @@
+"""Whole validation cases through the run's predictor, scored by overlap."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg import metrics
+from jaxseg.inference import Case, pictures
+
+PANELS = 4
+METRICS = {name: metrics.METRICS[name] for name in ("dice", "iou")}
+
+
+class Scores(NamedTuple):
+  """The scores of a set of cases.
+
+  Attributes:
+    names: the scored classes (background left out) or regions.
+    cases: case name -> metric -> class -> value; NaN where a class is empty in both.
+    panels: pictures image | label | prediction of some cases.
+  """
+
+  names: tuple[str, ...]
+  cases: dict[str, dict[str, dict[str, float]]]
+  panels: list[np.ndarray]
+
+  def of(self, metric: str) -> dict[str, float]:
+    """Mean over cases per class, empty ones left out."""
+    return {
+      name: _mean([case[metric][name] for case in self.cases.values()]) for name in self.names
+    }
+
+  @property
+  def mean(self) -> float:
+    """Mean Dice over the foreground classes."""
+    return _mean(list(self.of("dice").values()))
+
+  def scalars(self) -> dict[str, float]:
+    values = {"validation/dice": self.mean}
+    for metric in METRICS:
+      values |= {f"validation/{metric}/{name}": v for name, v in self.of(metric).items()}
+    return values
+
+  def summary(self) -> dict:
+    per_class = {metric: self.of(metric) for metric in METRICS}
+    means = {metric: _mean(list(values.values())) for metric, values in per_class.items()}
+    return {"cases": len(self.cases), "mean": means, "classes": per_class}
+
+  def table(self) -> str:
+    """The summary as text."""
+    width = max(len(name) for name in (*self.names, "class"))
+    dice, iou = self.of("dice"), self.of("iou")
+    rows = [f"{'class':<{width}}    Dice     IoU"]
+    rows += [f"{name:<{width}}  {dice[name]:.4f}  {iou[name]:.4f}" for name in self.names]
+    rows.append(f"{'mean':<{width}}  {self.mean:.4f}  {_mean(list(iou.values())):.4f}")
+    rows.append(f"({len(self.cases)} validation cases)")
+    return "\n".join(rows)
+
+
+def _mean(values: list[float]) -> float:
+  values = [v for v in values if not np.isnan(v)]
+  return float(np.mean(values)) if values else float("nan")
+
+
+def validate(run, apply, state, cases) -> Scores:
+  """Predicts and scores cases.
+
+  Args:
+    run: the experiment.
+    apply: jitted (state, batch) -> {"logits"}.
+    state: the state to predict with.
+    cases: indices into the data set.
+  """
+  labels = run.dataset.labels
+  first = 0 if labels.regions else 1
+  table, panels = {}, []
+
+  def window(batch):
+    return apply(state, batch)
+
+  for index in cases:
+    sample = run.dataset.load(index)
+    scores = run.predict(window, Case(sample["image"], sample["spacing"]))
+    truth = sample["soft_label" if labels.regions else "label"]
+    predicted = classes_of(scores, labels)
+    scored = metrics.score(
+      METRICS,
+      predicted,
+      truth,
+      sample.get("weight"),
+      classes=labels.channels,
+      spacing=sample["spacing"],
+    )
+    table[run.dataset.names[index]] = {
+      metric: dict(zip(labels.names[first:], np.asarray(values)[first:].tolist(), strict=True))
+      for metric, values in scored.items()
+    }
+    if len(panels) < PANELS:
+      shown = (flat_classes(truth, labels), flat_classes(predicted, labels))
+      panels.append(pictures.panel(*(_turn(run, array) for array in (sample["image"], *shown))))
+  return Scores(labels.names[first:], table, panels)
+
+
+def _turn(run, array):
+  """The sliced axis of a volume first: the axis that a picture is taken along."""
+  slices = run.sampling.slices
+  return np.moveaxis(array, slices, 0) if slices else array
+
+
+def classes_of(scores, labels) -> np.ndarray:
+  """(*space, k) logits -> (*space) int32 classes, or (*space, k) int32 regions."""
+  if labels.regions:
+    return (scores > 0).astype(np.int32)
+  return np.argmax(scores, -1).astype(np.int32)
+
+
+def flat_classes(array, labels) -> np.ndarray:
+  """Regions -> one map of indices for a picture, later regions on top; classes as they are."""
+  if not labels.regions:
+    return array
+  out = np.zeros(array.shape[:-1], np.int32)
+  for i in range(array.shape[-1]):
+    out[array[..., i] > 0] = i + 1
+  return out

@@ -1,0 +1,1 @@
+"""The commands of `python -m jaxseg`: each module has a `main(arguments)`."""

@@ -1,0 +1,58 @@
+"""export: the cases of a config's data set as a folder in nnU-Net's raw format."""
+
+import argparse
+import pathlib
+import sys
+
+import numpy as np
+import tqdm
+
+from jaxseg import data, files
+from jaxseg.build import bind, build
+from jaxseg.data import Source, write_image, write_label
+from jaxseg.experiment import complete
+from jaxseg.verbs.configs import load_config
+
+PARTS = ("validation", "training", "all")
+
+
+def export(source: Source, cases, folder: pathlib.Path) -> None:
+  """Writes imagesTr/CASE_000C, labelsTr/CASE and dataset.json, with the stored label values.
+
+  Volumes become NIfTI, pictures TIFF (float32 where the image is).
+  """
+  ending = ".tif" if source.rank == 2 else ".nii.gz"
+  for name in tqdm.tqdm(cases, unit="case", desc="export", disable=not sys.stderr.isatty()):
+    raw = source.read(name)
+    for channel in range(raw.image.shape[-1]):
+      image = raw.image[..., channel].astype(np.float32)
+      write_image(folder / "imagesTr" / f"{name}_{channel:04d}{ending}", image, raw.geometry)
+    write_label(folder / "labelsTr" / f"{name}{ending}", raw.label, raw.geometry)
+  labels = source.labels
+  files.write_json(
+    folder / "dataset.json",
+    {
+      "channel_names": {str(i): name for i, name in enumerate(source.channels)},
+      "labels": dict(zip(labels.names, labels.regions or labels.stored_values, strict=True)),
+      "numTraining": len(cases),
+      "file_ending": ending,
+    },
+  )
+
+
+def main(arguments: list[str]) -> None:
+  parser = argparse.ArgumentParser(prog="jaxseg export", description=__doc__)
+  parser.add_argument("--config", required=True, help="config file, FILE or FILE:ARG")
+  parser.add_argument("--output", required=True, type=pathlib.Path, help="folder to write")
+  parser.add_argument("--cases", choices=PARTS, default="validation", help="default: validation")
+  wanted = parser.parse_args(arguments)
+  try:
+    options = complete(load_config(wanted.config))["data"]
+    source = build(data.SOURCES, options["source"], "data.source")
+    training, validation = bind(data.SPLITS, options["split"], "data.split")(source.cases)
+    parts = {"training": training, "validation": validation, "all": source.cases}
+    cases = parts[wanted.cases]
+    export(source, cases, files.writable_folder(wanted.output, "--output"))
+  except (ValueError, FileNotFoundError) as error:
+    sys.exit(f"export: {error}")
+  print(f"{len(cases)} case(s) written to {wanted.output}")

@@ -1,0 +1,40 @@
+"""CPU with two fake devices, strict numerics, a persistent compilation cache."""
+
+import os
+import pathlib
+import warnings
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parent / ".jax_cache")
+)
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+warnings.filterwarnings("error", category=DeprecationWarning, module="jaxseg")
+
+DATA = pathlib.Path(
+  os.environ.get("JAXSEG_DATA", pathlib.Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+
+
+@pytest.fixture
+def real_data():
+  """The folder of real data sets; the test is skipped, in words, where it is absent."""
+  if not DATA.is_dir():
+    pytest.skip(f"no real data at {DATA}: set JAXSEG_DATA to run this test")
+  return DATA
+
+
+@pytest.fixture
+def fast_compile():
+  """Compiles without XLA's optimisations: for tests of structure, not of speed or values."""
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)

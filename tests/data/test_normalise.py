@@ -1,0 +1,125 @@
+"""Normalisation against plain numpy, and the choice by channel name."""
+
+import numpy as np
+import pytest
+
+from jaxseg.data import normalise
+from jaxseg.data.geometry import Geometry, plain_geometry
+from jaxseg.data.preparation import Preparation
+from jaxseg.data.source import RawCase
+
+CHANNEL = np.random.default_rng(0).normal(300, 50, (4, 5, 6)).astype(np.float32)
+
+
+def test_zscore_has_zero_mean_and_unit_deviation():
+  out = normalise.zscore(CHANNEL)
+  assert out.dtype == np.float32
+  assert out.mean() == pytest.approx(0, abs=1e-6)
+  assert out.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_zscore_inside_the_nonzero_mask_keeps_zeros():
+  brain = np.where(np.arange(6) < 3, 0, CHANNEL)
+  out = normalise.zscore(brain, nonzero=True)
+  assert (out[brain == 0] == 0).all()
+  expected = (brain[brain != 0] - brain[brain != 0].mean()) / brain[brain != 0].std()
+  np.testing.assert_allclose(out[brain != 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", [normalise.zscore, normalise.minmax])
+def test_constant_image_becomes_zero(scheme):
+  np.testing.assert_array_equal(scheme(np.full((3, 3), 7, np.float32)), 0)
+
+
+def test_ct_clips_then_standardises():
+  channel = np.array([-2000.0, -100, 50, 3000], np.float32)
+  out = normalise.ct(channel, lower=-150, upper=200, mean=25, std=50)
+  np.testing.assert_allclose(out, [-3.5, -2.5, 0.5, 3.5])
+
+
+def test_window_maps_its_ends():
+  channel = np.array([-1000, -160, 40, 240, 900], np.int16)
+  np.testing.assert_allclose(normalise.window(channel, lower=-160, upper=240), [0, 0, 0.5, 1, 1])
+  np.testing.assert_allclose(
+    normalise.window(channel, lower=-160, upper=240, signed=True), [-1, -1, 0, 1, 1]
+  )
+  # bounds outside the range of the stored type
+  grey = np.array([0, 255], np.uint8)
+  np.testing.assert_allclose(normalise.window(grey, lower=-255, upper=510), [1 / 3, 2 / 3])
+  with pytest.raises(ValueError, match="lower 5 must be less than upper 5"):
+    normalise.window(channel, lower=5, upper=5)
+
+
+def test_rgb_and_minmax_reach_one():
+  np.testing.assert_allclose(normalise.rgb(np.array([0, 51, 255], np.uint8)), [0, 0.2, 1])
+  np.testing.assert_allclose(normalise.minmax(np.array([2, 3, 6], np.uint8)), [0, 0.25, 1])
+
+
+def test_auto_follows_the_channels_name():
+  found = normalise.schemes("auto", ("CT", "MRI", "red", "noNorm", "rescale_to_0_1"))
+  assert [s["name"] for s in found] == ["ct", "zscore", "rgb", "none", "minmax"]
+
+
+def test_scheme_may_differ_per_channel():
+  found = normalise.schemes(({"name": "window", "lower": 0, "upper": 9}, "zscore"), ("CT", "PET"))
+  assert found == ({"name": "window", "lower": 0, "upper": 9}, {"name": "zscore"})
+
+
+@pytest.mark.parametrize(
+  ("scheme", "message"),
+  [
+    ("zscor", r"config\.data\.normalise\.name: 'zscor' is unknown .*zscore"),
+    ({"name": "zscore", "nonzer": True}, r"nonzer: 'zscore' has no such option .*nonzero"),
+    (("zscore", "zscore"), r"2 schemes for 1 channels \(CT\)"),
+    ("window", "'window' needs lower and upper"),
+  ],
+)
+def test_unknown_schemes_and_options_are_told(scheme, message):
+  with pytest.raises(ValueError, match=message):
+    normalise.schemes(scheme, ("CT",))
+
+
+def test_ct_numbers_come_from_the_foreground_of_the_training_cases():
+  random = np.random.default_rng(1)
+  cases = {name: random.normal(i, 10, (6, 7, 8, 2)) for i, name in enumerate("abc")}
+  inside = {name: random.random((6, 7, 8)) < 0.3 for name in cases}
+  found = normalise.fit(
+    normalise.schemes(("zscore", "ct"), ("MR", "CT")), lambda c: (cases[c], inside[c]), ("a", "b")
+  )
+  values = np.concatenate([cases[c][inside[c]][:, 1] for c in "ab"])
+  assert found[0] == {"name": "zscore"}
+  assert found[1]["mean"] == pytest.approx(values.mean(), rel=1e-5)
+  assert found[1]["std"] == pytest.approx(values.std(), rel=1e-5)
+  assert found[1]["lower"] == pytest.approx(np.percentile(values, 0.5), rel=1e-5)
+  assert found[1]["upper"] == pytest.approx(np.percentile(values, 99.5), rel=1e-5)
+
+
+def test_ct_without_any_foreground_is_told():
+  with pytest.raises(ValueError, match="these have none; use 'window'"):
+    normalise.fit(
+      ({"name": "ct"},), lambda _: (np.zeros((2, 2, 1)), np.zeros((2, 2), bool)), ("a",)
+    )
+
+
+def test_preparation_survives_json_and_its_output_goes_back():
+  schemes = ({"name": "zscore"}, {"name": "window", "lower": -1.0, "upper": 1.0})
+  preparation = Preparation(("MR", "CT"), 3, schemes, "RAS")
+  assert Preparation.from_json(preparation.to_json()) == preparation
+  geometry = Geometry(
+    np.array([[0, 0, 3, 0], [-2, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]), (4, 5, 6)
+  )
+  raw = RawCase(np.stack([CHANNEL, CHANNEL], -1), None, None, geometry)
+  out = preparation.apply(raw)
+  assert out.shape == (5, 6, 4, 2)  # x, y, z of the file point to -y, -z, x
+  back = preparation.restore(out, geometry)
+  np.testing.assert_array_equal(back[..., 0], normalise.zscore(CHANNEL))
+
+
+def test_preparation_refuses_what_it_was_not_made_for():
+  preparation = Preparation(("MR",), 3, ({"name": "zscore"},))
+  flat = RawCase(CHANNEL[0, ..., None], None, None, plain_geometry((5, 6)))
+  with pytest.raises(ValueError, match=r"scan\.png: the image has 2 spatial axes"):
+    preparation.apply(flat, "scan.png")
+  two = RawCase(np.stack([CHANNEL, CHANNEL], -1), None, None, plain_geometry((4, 5, 6)))
+  with pytest.raises(ValueError, match=r"the image has 2 channel\(s\), expected 1"):
+    preparation.apply(two)

@@ -1,0 +1,195 @@
+"""Images and masks paired by name, on small folders and on the real sets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg.data.picture_folder import paired_folder
+
+RGB = ("red", "green", "blue")
+
+
+def save(path, array):
+  path.parent.mkdir(exist_ok=True, parents=True)
+  Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  for i in (10, 2, 1):
+    save(tmp_path / f"images/{i}.png", np.full((5, 6), i, np.uint8))
+    save(tmp_path / f"masks/{i}.png", (np.arange(30).reshape(5, 6) % 2 * 255).astype(np.uint8))
+  return tmp_path
+
+
+def pair(folder, **options):
+  options = {"values": (0, 255), **options}
+  return paired_folder(folder / "images", folder / "masks", **options)
+
+
+def test_cases_are_in_natural_order(folder):
+  source = pair(folder)
+  assert source.cases == ("1", "2", "10")
+  assert source.read("10").image.shape == (5, 6, 1)
+  assert source.read("10").image.max() == 10
+  assert source.rank == 2
+
+
+def test_values_choose_the_foreground(folder):
+  source = pair(folder, names=("interior", "membrane"), values=(255, 0))
+  classes, _ = source.labels.encode(source.read("1").label)
+  np.testing.assert_array_equal(classes, 1 - np.arange(30).reshape(5, 6) % 2)
+
+
+def test_grey_and_coloured_pictures_may_be_mixed(folder):
+  colour = np.zeros((5, 6, 3), np.uint8)
+  colour[..., 1] = 100
+  save(folder / "images/2.png", colour)
+  grey = pair(folder)
+  np.testing.assert_allclose(grey.read("2").image, 58.7, rtol=1e-6)
+  rgb = pair(folder, channels=RGB)
+  np.testing.assert_array_equal(rgb.read("2").image, colour)
+  np.testing.assert_array_equal(rgb.read("10").image, np.full((5, 6, 3), 10))
+
+
+def test_threshold_joins_instances_and_grey_edges(folder):
+  instances = np.array([[0, 1, 2, 300]], np.uint16)
+  for i in (1, 2, 10):
+    save(folder / f"images/{i}.png", np.zeros((1, 4), np.uint8))
+    save(folder / f"masks/{i}.png", instances)
+  source = pair(folder, threshold=0)
+  np.testing.assert_array_equal(source.read("2").label, [[0, 255, 255, 255]])
+  with pytest.raises(ValueError, match="splits a mask into two classes, but names has 3"):
+    pair(folder, threshold=0, names=("a", "b", "c"), values=(0, 1, 2))
+
+
+def test_field_of_view_becomes_the_weight(folder):
+  view = np.zeros((5, 6), np.uint8)
+  view[1:3] = 255
+  for i in (1, 2, 10):
+    save(folder / f"fov/{i}_mask.png", view)
+  source = pair(folder, weights=folder / "fov", weight_pattern="{case}_mask.png")
+  weight = source.read("1").weight
+  assert weight.dtype == np.float32
+  np.testing.assert_array_equal(weight, view / 255)
+
+
+def test_image_without_mask_is_named(folder):
+  (folder / "masks/2.png").unlink()
+  with pytest.raises(ValueError, match=r"images/2\.png: case '2' has no mask .*masks/2\.\*"):
+    pair(folder)
+
+
+def test_mask_without_image_is_named(folder):
+  (folder / "images/2.png").unlink()
+  with pytest.raises(ValueError, match=r"masks/2\.png: this mask belongs to no image"):
+    pair(folder)
+
+
+def test_two_images_of_one_case_are_told(folder):
+  save(folder / "images/2.tif", np.zeros((5, 6), np.uint8))
+  with pytest.raises(ValueError, match=r"2\.tif: is the second image of case '2' beside 2\.png"):
+    pair(folder)
+
+
+def test_name_that_does_not_match_is_told(folder):
+  with pytest.raises(ValueError, match=r"its name doesn't match config\.data\.case r'scan_"):
+    pair(folder, case=r"scan_(\d+)")
+
+
+def test_missing_folder_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="images: the folder of images not found"):
+    paired_folder(tmp_path / "images", tmp_path)
+
+
+def test_empty_folder_is_named(tmp_path):
+  with pytest.raises(ValueError, match=r"no image matches '\*'; known endings"):
+    paired_folder(tmp_path, tmp_path)
+
+
+def test_shapes_that_differ_are_told(folder):
+  save(folder / "masks/2.png", np.zeros((5, 7), np.uint8))
+  with pytest.raises(ValueError, match=r"2\.png: the image has shape \(5, 6\) but the mask"):
+    pair(folder).read("2")
+
+
+def test_unknown_mask_value_is_told(folder):
+  save(folder / "masks/2.png", np.full((5, 6), 9, np.uint8))
+  with pytest.raises(ValueError, match=r"masks/2\.png: label value\(s\) \[9\].*`values`"):
+    pair(folder).read("2")
+
+
+def test_values_must_fit_the_names(folder):
+  with pytest.raises(ValueError, match="must give each of the 2 names"):
+    pair(folder, values=(0, 1, 2))
+
+
+# set, options, number of cases, first and last case, shape of the first image, values in masks
+REAL = {
+  "isbi2012_em": (
+    ("train/image", "train/label"),
+    {"names": ("interior", "membrane"), "values": (255, 0)},
+    (30, "0", "29", (512, 512, 1)),
+  ),
+  "drive": (
+    ("training/images", "training/1st_manual"),
+    {
+      "values": (0, 255),
+      "channels": RGB,
+      "case": r"(\d+)_training",
+      "mask_pattern": "{case}_manual1.gif",
+      "weights": "training/mask",
+      "weight_pattern": "{case}_training_mask.gif",
+    },
+    (20, "21", "40", (584, 565, 3)),
+  ),
+  "chase_db1": (
+    ("", ""),
+    {"channels": RGB, "image_pattern": "*.jpg", "mask_pattern": "{case}_1stHO.png"},
+    (20, "Image_01L", "Image_10R", (960, 999, 3)),
+  ),
+  "cvc_clinicdb": (
+    ("images", "masks"),
+    {"channels": RGB, "values": (0, 255)},
+    (43, "3", "423", (288, 384, 3)),
+  ),
+  "busi": (
+    ("images", "masks"),
+    {"values": (0, 255)},
+    (60, "benign_12", "malignant_205", None),
+  ),
+  "cxr_lung": (
+    ("images", "masks"),
+    {"values": (0, 255)},
+    (80, "CHNCXR_0006_0", "MCUCXR_0399_1", (512, 512, 1)),
+  ),
+  "dsb2018_nuclei": (
+    ("images", "instances"),
+    {"threshold": 0, "channels": RGB},
+    (76, "0d2bf916cc8de90d", "ff599c7301daa1f7", (360, 360, 3)),
+  ),
+  "sunnybrook_lv": (
+    ("images", "labels"),
+    {"values": (0, 255)},
+    (260, "SC-HF-I-01-IM-0001-0048", "SC-N-40-IM-0001-0220", (256, 256, 1)),
+  ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_set_needs_a_few_options_only(real_data, name):
+  (images, masks), options, (count, first, last, shape) = REAL[name]
+  root = real_data / name
+  options = {k: root / v if k == "weights" else v for k, v in options.items()}
+  source = paired_folder(root / images, root / masks, **options)
+  assert source.name == name
+  assert len(source.cases) == count
+  assert (source.cases[0], source.cases[-1]) == (first, last)
+  raw = source.read(first)
+  assert shape is None or raw.image.shape == shape
+  classes, _ = source.labels.encode(raw.label)
+  assert set(np.unique(classes)) == {0, 1}
+  if name == "isbi2012_em":  # its README: about 78 % of the pixels are interior
+    assert classes.mean() == pytest.approx(0.22, abs=0.05)
+  if name == "drive":
+    assert set(np.unique(raw.weight)) == {0, 1}

@@ -1,0 +1,107 @@
+"""Splits equal scikit-learn's, keep groups together, and refuse nonsense."""
+
+import json
+
+import pytest
+
+from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold
+
+
+def cases(n):
+  return [f"case_{i:03d}" for i in range(n)]
+
+
+# sklearn.model_selection.KFold(folds, shuffle=True, random_state=seed), validation indices
+SKLEARN = {
+  (7, 3, 12345): [[3, 4, 6], [0, 1], [2, 5]],
+  (23, 5, 12345): [
+    [3, 8, 10, 17, 19],
+    [0, 7, 12, 15, 16],
+    [6, 11, 14, 18, 20],
+    [9, 13, 21, 22],
+    [1, 2, 4, 5],
+  ],
+  (11, 4, 7): [[0, 5, 8], [1, 2, 10], [3, 6, 7], [4, 9]],
+}
+
+
+@pytest.mark.parametrize(("n", "folds", "seed"), SKLEARN)
+def test_kfold_equals_scikit_learn(n, folds, seed):
+  names = cases(n)
+  for fold, held in enumerate(SKLEARN[n, folds, seed]):
+    train, validation = kfold(names[::-1], fold=fold, folds=folds, seed=seed)
+    assert validation == tuple(names[i] for i in held)
+    assert train == tuple(name for name in names if name not in validation)
+
+
+def test_groups_are_never_divided():
+  names = [f"patient{p:03d}_frame{f:02d}" for p in range(9) for f in (1, 2)]
+  seen = []
+  for fold in range(3):
+    train, validation = kfold(names, fold=fold, folds=3, group=r"(patient\d+)")
+    assert not {n[:10] for n in train} & {n[:10] for n in validation}
+    assert len(train) + len(validation) == 18
+    seen += validation
+  assert sorted(seen) == sorted(names)
+
+
+def test_grouped_folds_are_those_of_the_groups():
+  names = [f"p{p}_{f}" for p in range(7) for f in "ab"]
+  _, validation = kfold(names, fold=0, folds=3, group=r"(p\d)")
+  assert {n[:2] for n in validation} == {"p3", "p4", "p6"}
+
+
+def test_group_must_match_every_case():
+  with pytest.raises(ValueError, match=r"split\.group: .*it fails on 'case_000'"):
+    kfold(cases(6), group=r"(patient\d+)")
+
+
+def test_blocks_hold_out_neighbours():
+  names = [str(i) for i in range(30)]
+  train, validation = blocks(names, holdout=6)
+  assert validation == ("24", "25", "26", "27", "28", "29")
+  assert train == tuple(names[:24])
+  assert blocks(names, holdout=-2)[1] == ("0", "1")
+  assert blocks(names, fold=1, folds=5)[1] == tuple(names[6:12])
+
+
+@pytest.mark.parametrize("split", [kfold, blocks])
+def test_fold_out_of_range_is_told(split):
+  with pytest.raises(ValueError, match=r"split\.fold: 5 is out of range; expected 0 to 4"):
+    split(cases(10), fold=5)
+  with pytest.raises(ValueError, match=r"split\.folds: 5 folds of 3 cases; expected 2 to 3"):
+    split(cases(3))
+
+
+def test_holdout_of_everything_is_told():
+  with pytest.raises(ValueError, match=r"split\.holdout: 4 of 4 cases; expected 1 to 3"):
+    blocks(cases(4), holdout=4)
+
+
+def test_file_has_nnunets_format(tmp_path):
+  path = tmp_path / "splits_final.json"
+  path.write_text(json.dumps([{"train": ["case_000"], "val": ["case_001", "case_002"]}]))
+  assert from_file(cases(3), path=path) == (("case_000",), ("case_001", "case_002"))
+  with pytest.raises(ValueError, match=r"1 is out of range; .* holds 1 folds"):
+    from_file(cases(3), path=path, fold=1)
+  with pytest.raises(ValueError, match=r"names case 'case_002' \(and 0 more\), which the data set"):
+    from_file(cases(2), path=path)
+  with pytest.raises(FileNotFoundError, match="no such file"):
+    from_file(cases(2), path=tmp_path / "gone.json")
+  path.write_text('{"train": []}')
+  with pytest.raises(ValueError, match="expected a JSON list"):
+    from_file(cases(2), path=path)
+
+
+def test_explicit_gives_the_rest_to_training():
+  assert explicit(cases(3), validation=["case_001"]) == (("case_000", "case_002"), ("case_001",))
+  with pytest.raises(ValueError, match="'case_001' is on both sides"):
+    explicit(cases(3), validation=["case_001"], train=["case_001"])
+  with pytest.raises(ValueError, match="no case is left for training"):
+    explicit(cases(2), validation=cases(2))
+  with pytest.raises(ValueError, match="no case is left for validation"):
+    explicit(cases(2), validation=[])
+
+
+def test_table_lists_all_splits():
+  assert set(SPLITS) == {"kfold", "blocks", "file", "explicit"}

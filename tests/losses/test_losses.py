@@ -1,0 +1,297 @@
+"""One table of losses through one battery: adding a loss is adding a row.
+
+Golden numbers: Appendix G of the fact sheet (MONAI, PyTorch), or worked out beside the row.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.batch import Target
+from jaxseg.losses import LOSSES
+
+# many small programs: compiling them takes the time
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
+# channel by channel as the fact sheet prints them, then channels last
+A_LOGITS = np.array([[2, -1], [0.5, -3]], np.float32)[None, ..., None]
+A_LABELS = np.array([[1, 0], [1, 0]])[None]
+B_LOGITS = np.stack([[[1, 0], [-1, 2]], [[0.5, 2], [0, -1]], [[-0.5, 0], [1.5, 0]]], -1)
+B_LOGITS = B_LOGITS.astype(np.float32)[None]
+B_LABELS = np.array([[0, 1], [2, 1]])[None]
+INPUTS = {"A": (A_LOGITS, A_LABELS), "B": (B_LOGITS, B_LABELS)}
+
+
+class Golden(NamedTuple):
+  loss: str
+  options: dict[str, Any]
+  inputs: str
+  value: float
+
+
+GOLDEN = (
+  Golden("cross_entropy", {}, "B", 1.069972),
+  Golden("cross_entropy", {"label_smoothing": 0.1}, "B", 1.119972),
+  Golden("cross_entropy", {"class_weights": (0.2, 0.3, 0.5)}, "B", 0.982175),
+  Golden("cross_entropy", {"class_weights": (1, 4, 5)}, "B", 1.112395),
+  Golden("cross_entropy", {"sigmoid": True}, "A", 0.240714),
+  Golden("cross_entropy", {"sigmoid": True, "positive_weight": 3}, "A", 0.541216),
+  Golden("dice", {"sigmoid": True}, "A", 0.212877),
+  Golden("dice", {"sigmoid": True, "squared": True}, "A", 0.071444),
+  Golden("dice", {"sigmoid": True, "smooth_numerator": 1, "smooth_denominator": 1}, "A", 0.168708),
+  Golden("dice", {}, "B", 0.449552),
+  Golden("dice", {"include_background": False}, "B", 0.387847),
+  Golden("dice", {"squared": True}, "B", 0.305851),
+)
+
+
+class Row(NamedTuple):
+  """A loss for the battery.
+
+  Attributes:
+    loss: name in LOSSES.
+    options: to test it with.
+    perfect: its value when every voxel is predicted with certainty.
+    ignored: its value when every voxel is ignored.
+  """
+
+  loss: str
+  options: dict[str, Any]
+  perfect: float = 0.0
+  ignored: float = 0.0
+
+
+BATTERY = (
+  Row("cross_entropy", {}),
+  Row("cross_entropy", {"class_weights": (0.2, 0.3, 0.5)}),
+  Row("cross_entropy", {"sigmoid": True}),
+  Row("dice", {}),
+  Row("dice", {"batch": True}),
+  Row("dice", {"squared": True}),
+  Row("dice", {"include_background": False}),
+  Row("dice", {"sigmoid": True}),
+  Row("dice", {"smooth_numerator": 0.0, "smooth_denominator": 0.0}),
+)
+
+battery = pytest.mark.parametrize("row", BATTERY, ids=lambda row: f"{row.loss} {row.options}")
+
+
+def loss_of(row):
+  return functools.partial(LOSSES[row.loss], **row.options)
+
+
+@functools.cache
+def _compiled(loss, options, transform):
+  # one compilation serves all tests of a row that use the same shapes
+  return jax.jit(transform(functools.partial(LOSSES[loss], **dict(options))))
+
+
+def _call(row, transform, logits, target):
+  if target.weight is None:
+    target = target._replace(weight=np.ones(logits.shape[:-1], np.float32))
+  return _compiled(row.loss, tuple(row.options.items()), transform)(logits, target)
+
+
+def _as_it_is(loss):
+  return loss
+
+
+def value_and_gradient(row, logits, target):
+  return _call(row, jax.value_and_grad, logits, target)
+
+
+def value_of(row, logits, target):
+  return _call(row, _as_it_is, logits, target)
+
+
+def random_inputs(space=(6, 5), classes=3, seed=0):
+  random = np.random.default_rng(seed)
+  labels = random.integers(0, classes, (2, *space))
+  return random.normal(size=(2, *space, classes)).astype(np.float32), labels
+
+
+def certain(labels, classes, size=1e4):
+  return np.where(labels[..., None] == np.arange(classes), size, -size).astype(np.float32)
+
+
+def test_every_loss_is_in_the_tables():
+  assert {row.loss for row in BATTERY} == set(LOSSES)
+  assert {row.loss for row in GOLDEN} == set(LOSSES)
+
+
+@pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"{row.loss} {row.inputs} {row.options}")
+def test_known_values(row):
+  logits, labels = INPUTS[row.inputs]
+  value = value_of(row, logits, Target(labels))
+  assert value.dtype == jnp.float32
+  assert value.shape == ()
+  np.testing.assert_allclose(value, row.value, atol=2e-6)
+
+
+@battery
+def test_a_perfect_prediction_has_the_least_loss(row):
+  _, labels = random_inputs()
+  np.testing.assert_allclose(
+    value_of(row, certain(labels, 3), Target(labels)), row.perfect, atol=1e-6
+  )
+
+
+@battery
+def test_extreme_logits_stay_finite(row):
+  _, labels = random_inputs()
+  value, gradient = value_and_gradient(row, certain((labels + 1) % 3, 3), Target(labels))
+  assert np.isfinite(value)
+  assert value > row.perfect + 0.5
+  assert np.isfinite(gradient).all()
+
+
+@battery
+def test_empty_class_contributes_nothing_harmful(row):
+  logits, labels = random_inputs()
+  labels = np.where(labels == 2, 0, labels)
+  value, gradient = value_and_gradient(row, logits, Target(labels))
+  assert np.isfinite(value)
+  assert np.isfinite(gradient).all()
+  np.testing.assert_allclose(
+    value_of(row, certain(labels, 3), Target(labels)), row.perfect, atol=1e-6
+  )
+
+
+@battery
+def test_ignored_voxels_count_nothing(row):
+  logits, labels = random_inputs()
+  weight = np.ones(labels.shape, np.float32)
+  weight[:, 4:] = 0
+  cut = value_of(row, logits[:, :4], Target(labels[:, :4]))
+  scrambled = np.where(weight > 0, labels, 2 - labels)
+  noisy = np.where(weight[..., None] > 0, logits, 100 * logits)
+  ignored = value_of(row, noisy, Target(scrambled, weight))
+  np.testing.assert_allclose(ignored, cut, rtol=1e-5)
+
+
+@battery
+def test_nothing_but_ignored_voxels_is_finite(row):
+  logits, labels = random_inputs()
+  value, gradient = value_and_gradient(
+    row, logits, Target(labels, np.zeros(labels.shape, np.float32))
+  )
+  np.testing.assert_allclose(value, row.ignored, atol=1e-6)
+  np.testing.assert_array_equal(gradient, 0)
+
+
+@battery
+def test_bfloat16_logits_agree_and_sums_stay_in_float32(row):
+  # 12,000 voxels: a bfloat16 sum would stop growing at 256; none of these losses sees the tiling
+  logits, labels = random_inputs()
+  tiled = jnp.asarray(np.tile(logits, (1, 20, 20, 1)), jnp.bfloat16)
+  half = value_of(row, tiled, Target(np.tile(labels, (1, 20, 20))))
+  assert half.dtype == jnp.float32
+  np.testing.assert_allclose(half, value_of(row, logits, Target(labels)), atol=1e-2)
+
+
+@battery
+def test_one_hot_soft_labels_equal_integer_labels(row):
+  logits, labels = random_inputs()
+  soft = np.eye(3, dtype=np.float32)[labels]
+  np.testing.assert_allclose(
+    value_of(row, logits, Target(soft)), value_of(row, logits, Target(labels)), rtol=1e-6
+  )
+
+
+@battery
+def test_volumes_are_treated_as_images_are(row):
+  logits, labels = random_inputs((6, 4))
+  flat = value_of(row, logits, Target(labels))
+  volume = value_of(row, logits.reshape(2, 3, 2, 4, 3), Target(labels.reshape(2, 3, 2, 4)))
+  np.testing.assert_allclose(volume, flat, rtol=1e-6)
+
+
+@battery
+def test_the_gradient_is_that_of_the_value(row):
+  logits, labels = random_inputs()
+  direction = np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
+  slope = (value_and_gradient(row, logits, Target(labels))[1] * direction).sum()
+  ends = [value_of(row, logits + s * 1e-2 * direction, Target(labels)) for s in (1, -1)]
+  np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-2, rtol=2e-2, atol=1e-4)
+
+
+@battery
+def test_labels_of_another_size_are_refused_in_words(row):
+  logits, labels = random_inputs()
+  with pytest.raises(ValueError, match=r"labels have shape \(2, 6, 4\).*centre_crop_target"):
+    loss_of(row)(logits, Target(labels[:, :, :4]))
+  with pytest.raises(ValueError, match=r"weight has shape \(2, 6, 4\)"):
+    loss_of(row)(logits, Target(labels, np.ones((2, 6, 4))))
+  with pytest.raises(ValueError, match="expected integers"):
+    loss_of(row)(logits, Target(labels.astype(np.float32)))
+
+
+def test_a_softmax_over_one_channel_is_refused():
+  with pytest.raises(ValueError, match="sigmoid=True"):
+    LOSSES["dice"](A_LOGITS, Target(A_LABELS))
+
+
+def test_class_weights_of_the_wrong_number_are_refused():
+  with pytest.raises(ValueError, match="each of the 3 channels"):
+    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), class_weights=(1, 2))
+  with pytest.raises(ValueError, match="positive_weight needs sigmoid"):
+    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), positive_weight=2)
+
+
+def test_cross_entropy_of_soft_labels_is_the_sum_over_classes():
+  random = np.random.default_rng(0)
+  soft = random.dirichlet(np.ones(3), (1, 2, 2)).astype(np.float32)
+  logs = B_LOGITS - np.log(np.exp(B_LOGITS).sum(-1, keepdims=True))
+  value = LOSSES["cross_entropy"](B_LOGITS, Target(soft))
+  np.testing.assert_allclose(value, -(soft * logs).sum(-1).mean(), rtol=1e-6)
+
+
+def test_cross_entropy_is_one_mean_over_the_batch_with_weights():
+  # the mean over both samples' voxels, not the mean of two means
+  logits, labels = random_inputs()
+  weight = np.random.default_rng(1).uniform(0, 3, labels.shape).astype(np.float32)
+  weight[1, 1:] = 0
+  logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  picked = -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
+  value = LOSSES["cross_entropy"](logits, Target(labels, weight))
+  np.testing.assert_allclose(value, (weight * picked).sum() / weight.sum(), rtol=1e-5)
+
+
+def test_cross_entropy_of_regions_is_the_mean_of_binary_ones():
+  random = np.random.default_rng(0)
+  regions = random.integers(0, 2, (1, 2, 2, 3)).astype(np.float32)
+  p = 1 / (1 + np.exp(-B_LOGITS))
+  binary = -np.where(regions == 1, np.log(p), np.log(1 - p))
+  value = LOSSES["cross_entropy"](B_LOGITS, Target(regions), sigmoid=True)
+  np.testing.assert_allclose(value, binary.mean(), rtol=1e-6)
+  weighted = LOSSES["cross_entropy"](
+    B_LOGITS, Target(regions), sigmoid=True, class_weights=(1, 2, 5)
+  )
+  per_region = binary.mean((0, 1, 2))
+  np.testing.assert_allclose(weighted, per_region @ np.array([1, 2, 5]) / 8, rtol=1e-6)
+
+
+def test_dice_is_taken_per_sample_or_over_the_batch():
+  logits, labels = random_inputs()
+  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  g = np.eye(3)[labels]
+  by_sample = 1 - 2 * (p * g).sum((1, 2)) / (p + g).sum((1, 2))
+  of_batch = 1 - 2 * (p * g).sum((0, 1, 2)) / (p + g).sum((0, 1, 2))
+  dice = LOSSES["dice"]
+  np.testing.assert_allclose(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
+  np.testing.assert_allclose(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
+  weighted = dice(logits, Target(labels), batch=True, class_weights=(0, 1, 3))
+  np.testing.assert_allclose(weighted, (of_batch[1] + 3 * of_batch[2]) / 4, atol=1e-5)
+
+
+def test_dice_keeps_every_region_where_there_is_no_background():
+  regions = np.random.default_rng(0).integers(0, 2, (1, 2, 2, 3)).astype(np.float32)
+  values = [
+    LOSSES["dice"](B_LOGITS, Target(regions), sigmoid=True, include_background=b)
+    for b in (True, False)
+  ]
+  assert values[0] == values[1]

@@ -1,0 +1,255 @@
+"""U-Net: the survey's counts by block, every option in 2D and 3D, bad options in words."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.build import build
+from jaxseg.method import forward
+from jaxseg.networks import NETWORKS, UNet
+
+SMALL = {"widths": (4, 8, 8)}
+
+
+def shapes(net, *shape):
+  """Abstract variables and training outputs for an input of this shape."""
+
+  def run(key, x):
+    variables = net.init(key, x, train=True)
+    outputs = net.apply(variables, x, train=True, mutable=["batch_stats"])[0]
+    return variables, outputs
+
+  return jax.eval_shape(run, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def real(net, *shape, seed=0):
+  x = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+  stats = dict(jax.jit(lambda key: net.init(key, x, train=True))(jax.random.key(1)))
+  return x, stats.pop("params"), stats
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def infer(net, params, stats, x, key=None):
+  return forward(net, params, stats, x, key=key)[0]
+
+
+def test_the_default_is_the_surveys_baseline_block_by_block():
+  variables, outputs = shapes(UNet(), 2, 64, 96, 1)
+  params = variables["params"]
+  expected = {
+    "encoder1": 37_696,
+    "encoder2": 221_696,
+    "encoder3": 885_760,
+    "encoder4": 3_540_992,
+    "encoder5": 4_720_640,
+    "up4": 2_360_320,
+    "up3": 1_180_160,
+    "up2": 295_168,
+    "up1": 73_856,
+    "decoder4": 7_079_936,
+    "decoder3": 1_770_496,
+    "decoder2": 442_880,
+    "decoder1": 110_848,
+    "head": 192,
+  }
+  assert {name: count(block) for name, block in params.items()} == expected
+  assert count(params) == 22_720_640
+  assert count(variables["batch_stats"]) == 11_670 - 22  # PyTorch counts 22 batch counters too
+  assert outputs["logits"].shape == (2, 64, 96, 3)
+  assert outputs["bottleneck"].shape == (2, 4, 6, 512)
+  assert outputs["decoder"].shape == (2, 64, 96, 64)
+  assert "aux" not in outputs
+
+
+def test_each_input_channel_adds_576_parameters():
+  assert count(shapes(UNet(), 1, 32, 32, 4)[0]["params"]) == 22_720_640 + 3 * 576
+
+
+def test_nnunets_network_is_a_matter_of_options():
+  # MSD hippocampus, 3d_fullres: 3 stages of 32, 64, 128; two convolutions each with bias (3^3) and
+  # instance norm (scale and bias); transposed convolutions 2^3 with bias; 1^3 heads with bias
+  net = UNet(
+    classes=3,
+    widths=(32, 64, 128),
+    norm="instance",
+    activation="leaky_relu",
+    down="stride",
+    up="transpose",
+    conv_bias=True,
+    head_bias=True,
+    deep_supervision=1,
+  )
+
+  def conv(a, b):
+    return 27 * a * b + b + 2 * b
+
+  encoder = conv(1, 32) + conv(32, 32) + conv(32, 64) + conv(64, 64) + conv(64, 128)
+  encoder += conv(128, 128)
+  up = (8 * 128 * 64 + 64) + (8 * 64 * 32 + 32)
+  decoder = conv(128, 64) + conv(64, 64) + conv(64, 32) + conv(32, 32)
+  heads = (32 * 3 + 3) + (64 * 3 + 3)
+  variables, outputs = shapes(net, 2, 40, 56, 40, 1)
+  assert count(variables["params"]) == encoder + up + decoder + heads
+  assert [a.shape for a in outputs["aux"]] == [(2, 20, 28, 20, 3)]
+  assert outputs["bottleneck"].shape == (2, 10, 14, 10, 128)
+
+
+OPTIONS = {
+  "default": {},
+  "transposed": {"up": "transpose"},
+  "unpooled": {"up": "unpool"},
+  "strided": {"down": "stride", "norm": "instance", "activation": "leaky_relu"},
+  "residual": {"residual": True, "norm": "group", "norm_groups": 2, "activation": "prelu"},
+  "plain": {"norm": "none", "activation": "elu", "conv_bias": True, "head_bias": True},
+  "deep": {"deep_supervision": 1, "depth": (1, 2, 1), "decoder_depth": 1},
+  "dropout": {"dropout": (0.0, 0.1, 0.2), "spatial_dropout": True, "activation": "silu"},
+  "remat": {"remat": True, "residual": True, "dropout": 0.1},
+  "bfloat16": {"dtype": "bfloat16", "activation": "gelu", "up": "transpose"},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("space", [(13, 10), (6, 5, 7)])
+def test_any_size_gives_logits_of_that_size(option, space):
+  net = UNet(**SMALL, **OPTIONS[option])
+  _, outputs = shapes(net, 2, *space, 2)
+  assert outputs["logits"].shape == (2, *space, 3)
+  assert outputs["logits"].dtype == jnp.float32
+  assert outputs["decoder"].shape == (2, *space, 4)
+  assert outputs["bottleneck"].shape == (2, *(-(-n // 4) for n in space), 8)
+  for i, aux in enumerate(outputs.get("aux", ()), start=1):
+    assert aux.shape == (2, *(-(-n // 2**i) for n in space), 3)
+    assert aux.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_parameter_has_a_finite_gradient_and_none_is_silent(option, fast_compile):
+  net = UNet(**SMALL, **OPTIONS[option])
+  x, params, stats = real(net, 2, 8, 12, 2)
+  weights = np.random.default_rng(2).normal(size=(2, 8, 12, 3)).astype(np.float32)
+
+  def loss(params):
+    outputs, _ = forward(net, params, stats, x, key=jax.random.key(3), update_stats=True)
+    total = jnp.sum(jnp.square(outputs["logits"] - weights))
+    return total + sum(jnp.sum(jnp.square(a - 1)) for a in outputs.get("aux", ()))
+
+  gradients = jax.jit(jax.grad(loss))(params)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+    assert np.all(np.isfinite(leaf)), path
+    assert np.any(leaf), path
+
+
+def test_aux_heads_are_computed_in_training_only_and_finest_first():
+  net = UNet(widths=(4, 4, 4, 4), deep_supervision=2)
+  _, outputs = shapes(net, 1, 16, 16, 1)
+  assert [a.shape[1:-1] for a in outputs["aux"]] == [(8, 8), (4, 4)]
+  inference = jax.eval_shape(
+    lambda x: net.apply(net.init(jax.random.key(0), x, train=True), x), jnp.ones((1, 16, 16, 1))
+  )
+  assert "aux" not in inference
+
+
+def test_kernels_and_strides_may_differ_per_stage_and_axis():
+  net = UNet(
+    widths=(4, 8, 8),
+    kernels=((1, 3, 3), 3, 3),
+    strides=((1, 2, 2), (2, 2, 1)),
+    up="transpose",
+  )
+  variables, outputs = shapes(net, 1, 5, 8, 8, 1)
+  params = variables["params"]
+  assert params["encoder1"]["layer1"]["conv"]["kernel"].shape == (1, 3, 3, 1, 4)
+  assert params["decoder1"]["layer1"]["conv"]["kernel"].shape == (1, 3, 3, 8, 4)
+  assert params["encoder2"]["layer1"]["conv"]["kernel"].shape == (3, 3, 3, 4, 8)
+  assert params["up1"]["kernel"].shape == (1, 2, 2, 8, 4)
+  assert net.total_stride(3) == (2, 4, 2)
+  assert outputs["bottleneck"].shape == (1, 3, 2, 4, 8)
+  assert outputs["logits"].shape == (1, 5, 8, 8, 3)
+
+
+def test_total_stride_and_margin_need_no_parameters():
+  assert UNet().total_stride(2) == (16, 16)
+  assert UNet().total_stride(3) == (16, 16, 16)
+  assert UNet().margin(3) == (0, 0, 0)
+
+
+def test_remat_and_its_absence_share_parameters_and_outputs(fast_compile):
+  x, params, stats = real(UNet(**SMALL), 1, 8, 8, 1)
+  plain = infer(UNet(**SMALL), params, stats, x)
+  rematted = infer(UNet(**SMALL, remat=True), params, stats, x)
+  np.testing.assert_allclose(plain["logits"], rematted["logits"], atol=1e-6)
+
+
+def test_bfloat16_follows_float32_with_the_same_float32_parameters(fast_compile):
+  x, params, stats = real(UNet(**SMALL, dtype="bfloat16"), 1, 8, 8, 1)
+  assert {leaf.dtype for leaf in jax.tree.leaves((params, stats))} == {jnp.dtype(jnp.float32)}
+  half = infer(UNet(**SMALL, dtype="bfloat16"), params, stats, x)
+  full = infer(UNet(**SMALL), params, stats, x)
+  assert half["bottleneck"].dtype == jnp.bfloat16
+  scale = np.abs(np.asarray(full["logits"])).max()
+  np.testing.assert_allclose(half["logits"], full["logits"], atol=0.05 * scale)
+
+
+def test_dropout_needs_a_key_and_spatial_dropout_drops_whole_channels(fast_compile):
+  net = UNet(**SMALL, dropout=0.5, spatial_dropout=True, norm="none")
+  x, params, stats = real(net, 1, 8, 8, 1)
+  first = infer(net, params, stats, x)
+  again = infer(net, params, stats, x)
+  np.testing.assert_array_equal(first["logits"], again["logits"])
+  noisy = infer(net, params, stats, x, key=jax.random.key(0))
+  other = infer(net, params, stats, x, key=jax.random.key(1))
+  assert np.any(noisy["logits"] != other["logits"])
+  dropped = np.all(np.asarray(noisy["bottleneck"]) == 0, (1, 2))
+  assert 0 < dropped.sum() < dropped.size
+  rest = np.asarray(noisy["bottleneck"])[:, :, :, ~dropped[0]]
+  assert np.any(rest != 0)
+
+
+def test_the_config_table_builds_it():
+  net = build(
+    NETWORKS, {"name": "unet", "widths": [8, 16], "up": "transpose"}, "network", classes=2
+  )
+  assert isinstance(net, UNet)
+  assert (net.classes, net.widths, net.up) == (2, (8, 16), "transpose")
+
+
+@pytest.mark.parametrize(
+  ("options", "words"),
+  [
+    ({"norm": "btach"}, "norm='btach' is unknown; choices: batch, instance, group, none"),
+    ({"up": "bilinear"}, "up='bilinear' is unknown; choices: linear, transpose, unpool"),
+    ({"down": "conv"}, "down='conv' is unknown; choices: pool, stride"),
+    ({"activation": "swish"}, "activation='swish' is unknown; choices: relu"),
+    ({"dtype": "float16"}, "dtype='float16' is unknown; choices: float32, bfloat16"),
+    ({"depth": (2, 2)}, r"depth=\(2, 2\) has 2 entries but 3 are needed"),
+    ({"strides": (2, 2, 2)}, r"strides=\(2, 2, 2\) has 3 entries but 2 are needed"),
+    ({"classes": 0}, "classes=0"),
+    ({"widths": (8,)}, "two stages"),
+    ({"deep_supervision": 2}, "room for 0 to 1"),
+    ({"up": "unpool", "down": "stride"}, "needs the indices of down='pool'"),
+  ],
+)
+def test_bad_options_are_refused_in_words(options, words):
+  with pytest.raises(ValueError, match=words):
+    UNet(**{**SMALL, **options})
+
+
+@pytest.mark.parametrize(
+  ("options", "shape", "words"),
+  [
+    ({"kernels": ((3, 3), 3, 3)}, (1, 8, 8, 8, 1), r"kernels of stage 1=\(3, 3\) has 2 entries"),
+    ({"strides": ((1, 2, 2), 2)}, (1, 8, 8, 1), r"\(1, 2, 2\) has 3 entries but the input has 2"),
+    ({}, (8, 8), r"shape \(8, 8\); expected \(batch, \*space, channels\)"),
+    ({"norm": "group", "norm_groups": 3}, (1, 8, 8, 1), "3 groups does not divide 4 channels"),
+  ],
+)
+def test_inputs_that_do_not_fit_the_options_are_refused_in_words(options, shape, words):
+  with pytest.raises(ValueError, match=words):
+    shapes(UNet(**SMALL, **options), *shape)

@@ -1,0 +1,98 @@
+"""Optimisers, schedules, clipping, accumulation."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg.optimisers import learning_rate, optimiser
+
+
+def run(tx, gradients, start=1.0):
+  """Applies scalar gradients one by one; (parameters, learning rates)."""
+  params = jnp.float32(start)
+  state = tx.init(params)
+  trace, rates = [], []
+  for gradient in gradients:
+    updates, state = tx.update(jnp.float32(gradient), state, params)
+    params = optax.apply_updates(params, updates)
+    trace.append(float(params))
+    rates.append(float(learning_rate(state)))
+  return trace, rates
+
+
+def test_polynomial_schedule_is_nnunets():
+  tx = optimiser(
+    name="sgd", learning_rate=0.01, steps=100, schedule=dict(name="polynomial", power=0.9)
+  )
+  _, rates = run(tx, [0.0] * 52)
+  assert rates[0] == pytest.approx(0.01)
+  assert rates[50] == pytest.approx(0.00535887, rel=1e-5)
+
+
+def test_sgd_with_momentum_nesterov_and_decay_is_torchs():
+  tx = optimiser(
+    name="sgd", learning_rate=0.1, steps=10, weight_decay=0.5, momentum=0.9, nesterov=True
+  )
+  trace, _ = run(tx, [1.0, 1.0])
+  # torch: g = 1 + 0.5 p; v = 0.9 v + g; p -= 0.1 (g + 0.9 v)
+  p, v = 1.0, 0.0
+  expected = []
+  for _ in range(2):
+    g = 1 + 0.5 * p
+    v = 0.9 * v + g
+    p -= 0.1 * (g + 0.9 * v)
+    expected.append(p)
+  np.testing.assert_allclose(trace, expected, rtol=1e-6)
+
+
+def test_adamw_decay_is_decoupled():
+  tx = optimiser(name="adamw", learning_rate=0.1, steps=10, weight_decay=0.5)
+  trace, _ = run(tx, [0.0])
+  assert trace[0] == pytest.approx(1 - 0.1 * 0.5)
+
+
+def test_clipping_bounds_the_step():
+  tx = optimiser(name="sgd", learning_rate=1.0, steps=10, clip=0.25)
+  trace, _ = run(tx, [100.0])
+  assert trace[0] == pytest.approx(0.75)
+
+
+def test_accumulation_averages_gradients_and_counts_updates():
+  tx = optimiser(
+    name="sgd", learning_rate=1.0, steps=8, accumulate=2, schedule=dict(name="polynomial", power=1)
+  )
+  trace, rates = run(tx, [0.1, 0.3, 0.0, 0.4])
+  # four updates in eight steps: rates 1, 3/4; gradients 0.2, 0.2
+  np.testing.assert_allclose(trace, [1.0, 0.8, 0.8, 0.65], rtol=1e-6)
+  assert rates[1] == pytest.approx(1.0)
+  assert rates[3] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+  ("name", "at_start", "at_end"),
+  [
+    ("constant", 0.1, 0.1),
+    ("cosine", 0.1, 0.0),
+    ("warmup_cosine", 0.0, 0.0),
+    ("warmup_polynomial", 0.0, 0.0),
+    ("exponential", 0.1, 0.001),
+    ("piecewise", 0.1, 0.001),
+  ],
+)
+def test_schedules_start_and_end_where_they_say(name, at_start, at_end):
+  tx = optimiser(name="sgd", learning_rate=0.1, steps=40, schedule=dict(name=name))
+  _, rates = run(tx, [0.0] * 41)
+  assert rates[0] == pytest.approx(at_start, abs=1e-7)
+  assert rates[40] == pytest.approx(at_end, rel=1e-4, abs=1e-7)
+
+
+def test_unknown_names_and_options_list_the_choices():
+  with pytest.raises(
+    ValueError, match=r"config.optimiser.name: 'amad' is unknown.*choices: adabel"
+  ):
+    optimiser(name="amad", learning_rate=0.1, steps=1)
+  with pytest.raises(ValueError, match=r"config.optimiser.momentun: 'sgd' has no such option"):
+    optimiser(name="sgd", learning_rate=0.1, steps=1, momentun=0.9)
+  with pytest.raises(ValueError, match=r"config.optimiser.schedule.name: 'poly' is unknown"):
+    optimiser(name="sgd", learning_rate=0.1, steps=1, schedule=dict(name="poly"))

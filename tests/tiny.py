@@ -1,0 +1,84 @@
+"""A data set and a run of toy size, in memory: blobs whose class follows from their brightness."""
+
+import pathlib
+
+import numpy as np
+import optax
+
+from jaxseg import augment, defaults, inference
+from jaxseg.batch import LabelSpec
+from jaxseg.build import plain
+from jaxseg.data.preparation import Preparation
+from jaxseg.data.prepared import Dataset
+from jaxseg.data.sampling import sampling
+from jaxseg.experiment import Experiment, method, network
+
+LABELS = LabelSpec(("background", "dim", "bright"), (0, 5, 9))
+
+
+def case(index: int, rank: int) -> dict[str, np.ndarray]:
+  """A sample with two boxes; odd sizes, so that patches need padding along one axis."""
+  random = np.random.default_rng(index)
+  shape = tuple(int(n) for n in random.integers(14, 22, rank))
+  label = np.zeros(shape, np.int32)
+  for k in (1, 2):
+    corner = [int(random.integers(0, n - 7)) for n in shape]
+    label[tuple(slice(c, c + 6) for c in corner)] = k
+  image = label.astype(np.float32) + 0.3 * random.standard_normal(shape).astype(np.float32)
+  return {"image": image[..., None], "label": label, "spacing": np.ones(rank, np.float32)}
+
+
+def dataset(cases: int = 6, rank: int = 2) -> Dataset:
+  samples = [case(i, rank) for i in range(cases)]
+
+  def locations(i):
+    return {k: np.argwhere(samples[i]["label"] == k).astype(np.int32) for k in (1, 2)}
+
+  return Dataset(
+    names=tuple(f"case_{i}" for i in range(cases)),
+    labels=LABELS,
+    channels=("brightness",),
+    rank=rank,
+    preparation=Preparation(("brightness",), rank, ({"name": "none"},)),
+    load=lambda i: dict(samples[i]),
+    locations=locations,
+    shape=lambda i: samples[i]["image"].shape[:-1],
+    folder=pathlib.Path("nowhere"),
+  )
+
+
+def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
+  """A run of a few steps; `changes` override fields of the config by dotted name."""
+  config = defaults.config()
+  config.steps = 6
+  config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1, dropout=0.1)
+  config.optimiser.learning_rate = 1e-2
+  config.log_every = 2
+  config.checkpoint_every = 2
+  config.evaluate.every = 3
+  config.data.patch = (16,) * rank
+  config.data.batch = 2
+  config.update_from_flattened_dict(changes)
+  values = plain(config)
+  data = dataset(rank=rank)
+  patch = values["data"]["patch"]
+  net = network(values, data.labels.channels)
+  return Experiment(
+    config=values,
+    method=scheme or method(values, net),
+    network=net,
+    dataset=data,
+    training=(0, 1, 2, 3),
+    validation=(4, 5),
+    watched=(4,),
+    sampling=sampling(rank, crop=patch, batch=values["data"]["batch"], seed=values["seed"]),
+    augment=augment.chain({"mirror": augment.mirror, "noise": augment.noise}, patch),
+    patch=patch,
+    predict=lambda apply, c, **o: inference.sliding_window(
+      apply, c, patch=patch, total_stride=net.total_stride(rank), batch=2, **o
+    ),
+  )
+
+
+def sgd() -> optax.GradientTransformation:
+  return optax.sgd(1e-2)

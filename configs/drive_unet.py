@@ -20,9 +20,13 @@ def get_config():
     name="paired_folder",
     images=f"{root}/images",
     masks=f"{root}/1st_manual",
-    field_of_view=f"{root}/mask",
+    weights=f"{root}/mask",
     names=("background", "vessel"),
     values=(0, 255),
+    channels=("red", "green", "blue"),
+    case=r"(\d+)_training",
+    mask_pattern="{case}_manual1.gif",
+    weight_pattern="{case}_training_mask.gif",
   )
   config.data.patch = (160, 160)
   config.data.batch = 8

@@ -23,7 +23,7 @@ def get_config():
     values=(255, 0),
   )
   # neighbouring sections are nearly the same picture: hold out a block, not a random choice
-  config.data.split = dict(name="blocks", last=6)
+  config.data.split = dict(name="blocks", holdout=6)
   config.data.patch = (256, 256)
   config.data.batch = 4
   config.data.foreground = 0.0

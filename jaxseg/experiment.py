@@ -163,6 +163,7 @@ def experiment(config) -> Experiment:
   chain, crop = augmentation(config, patch, spacing)
   how = sampling(
     prepared.rank,
+    patch=patch,
     crop=crop,
     batch=options["batch"],
     foreground=options["foreground"],

@@ -71,7 +71,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
     training=(0, 1, 2, 3),
     validation=(4, 5),
     watched=(4,),
-    sampling=sampling(rank, crop=patch, batch=values["data"]["batch"], seed=values["seed"]),
+    sampling=sampling(rank, patch=patch, batch=values["data"]["batch"], seed=values["seed"]),
     augment=augment.chain({"mirror": augment.mirror, "noise": augment.noise}, patch),
     patch=patch,
     predict=lambda apply, c, **o: inference.sliding_window(

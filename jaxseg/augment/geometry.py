@@ -16,7 +16,7 @@ def _exchange(sample: Batch, pairs: Sequence[tuple[int, int]]) -> Batch:
   out = dict(sample)
   for field, x in sample.items():
     row = kind(field)
-    if not row.spatial or row.intensity or field == "weight":
+    if not row.spatial or row.intensity:
       continue
     if row.channels:
       order = list(range(x.shape[-1]))
@@ -28,7 +28,7 @@ def _exchange(sample: Batch, pairs: Sequence[tuple[int, int]]) -> Batch:
           )
         order[a], order[b] = b, a
       out[field] = x[..., jnp.asarray(order)]
-    else:
+    elif jnp.issubdtype(x.dtype, jnp.integer):  # floats without channels are weights
       swapped = x
       for a, b in pairs:
         swapped = jnp.where(x == a, b, jnp.where(x == b, a, swapped)).astype(x.dtype)

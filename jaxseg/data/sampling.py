@@ -24,7 +24,8 @@ class Sampling(NamedTuple):
   """How patches are drawn.
 
   Attributes:
-    crop: size of what is cut out, per axis of the case (1 on a sliced axis).
+    patch: what the network is fed, per axis of the case (1 on a sliced axis).
+    crop: what is cut out around it, at least as large: room for rotating and scaling.
     batch: patches in the global batch.
     foreground: share of the patches that are centred on a voxel of a foreground class, the
       class drawn uniformly from those of the case.
@@ -32,6 +33,7 @@ class Sampling(NamedTuple):
     seed: of the order.
   """
 
+  patch: tuple[int, ...]
   crop: tuple[int, ...]
   batch: int
   foreground: float = 1 / 3
@@ -49,26 +51,29 @@ class Choice(NamedTuple):
   start: tuple[int, ...]
 
 
-def sampling(rank: int, *, crop: Sequence[int], batch: int, **options) -> Sampling:
-  """Checks the sizes against the rank of the cases; see `Sampling`."""
+def sampling(
+  rank: int, *, patch: Sequence[int], crop: Sequence[int] | None = None, batch: int, **options
+) -> Sampling:
+  """Checks the sizes against the rank of the cases; see `Sampling`. `crop` is `patch` if None."""
   slices = options.get("slices")
-  crop = tuple(int(n) for n in crop)
+  patch = tuple(int(n) for n in patch)
+  crop = patch if crop is None else tuple(int(n) for n in crop)
   expected = rank if slices is None else rank - 1
   if slices is not None and not (rank == 3 and 0 <= slices < 3):
     raise ValueError(
       f"config.data.slices: {slices} needs volumes (rank 3) and an axis 0, 1 or 2; "
       f"the cases have rank {rank}. Set it to None for 2D images."
     )
-  if len(crop) != expected or min(crop) < 1:
+  if len(patch) != expected or min(patch) < 1:
     raise ValueError(
-      f"config.data.patch: {crop} has {len(crop)} axes, but the cases have rank {rank}"
+      f"config.data.patch: {patch} has {len(patch)} axes, but the cases have rank {rank}"
       + (f" and are sliced along axis {slices}" if slices is not None else "")
       + f": give {expected} positive sizes"
       + (" (or set data.slices to train a 2D network on volumes)." if rank == 3 else ".")
     )
   if slices is not None:
-    crop = (*crop[:slices], 1, *crop[slices:])
-  return Sampling(crop=crop, batch=batch, **options)
+    patch, crop = ((*size[:slices], 1, *size[slices:]) for size in (patch, crop))
+  return Sampling(patch=patch, crop=crop, batch=batch, **options)
 
 
 def _random(seed: int, *where: int) -> np.random.Generator:
@@ -91,13 +96,15 @@ def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slo
       voxels = located[sorted(located)[random.integers(len(located))]]
       voxel = voxels[random.integers(len(voxels))]
   start = []
-  for axis, (size, crop) in enumerate(zip(shape, how.crop, strict=True)):
-    room = size - crop
+  for axis, (size, patch, crop) in enumerate(zip(shape, how.patch, how.crop, strict=True)):
+    # the patch stays inside the case; what is cut out around it may reach beyond
+    room = size - patch
     lowest, highest = (0, room) if room >= 0 else (-((-room + 1) // 2), -(-room // 2))
     if voxel is None:
-      start.append(int(random.integers(lowest, highest + 1)))
+      first = int(random.integers(lowest, highest + 1))
     else:
-      start.append(int(np.clip(voxel[axis] - crop // 2, lowest, highest)))
+      first = int(np.clip(voxel[axis] - patch // 2, lowest, highest))
+    start.append(first - (crop - patch) // 2)
   return Choice(position, tuple(start))
 
 
@@ -140,14 +147,12 @@ def cut(sample: dict[str, np.ndarray], how: Sampling, choice: Choice) -> dict[st
     kind = batch_module.kind(field)
     if kind.spatial:
       shape = array.shape[: len(how.crop)]
-      inside = [
-        slice(min(max(0, s), n), max(0, min(n, s + c)))
-        for s, c, n in zip(choice.start, how.crop, shape, strict=True)
-      ]
-      pads = [
-        (max(0, -s) if s < 0 else 0, max(0, s + c - n))
-        for s, c, n in zip(choice.start, how.crop, shape, strict=True)
-      ]
+      pads, inside = [], []
+      for first, size, length in zip(choice.start, how.crop, shape, strict=True):
+        low, high = min(max(0, first), length), max(0, min(length, first + size))
+        before = min(size, max(0, -first))
+        inside.append(slice(low, high))
+        pads.append((before, size - before - max(0, high - low)))
       pads += [(0, 0)] * (array.ndim - len(how.crop))
       patch[field] = np.pad(array[tuple(inside)], pads, constant_values=kind.pad)
     else:

@@ -43,9 +43,7 @@ def averaged(method: Method, *, decay: float = 0.999) -> Method:
       return d * old + (1 - d) * new if jnp.issubdtype(new.dtype, jnp.floating) else new
 
     averages = {
-      name + SUFFIX: jax.tree.map(
-        mix, state.learners[name + SUFFIX], learner.replace(opt_state=())
-      )
+      name + SUFFIX: jax.tree.map(mix, state.learners[name + SUFFIX], learner.replace(opt_state=()))
       for name, learner in updated.learners.items()
     }
     return with_averages(updated, averages), metrics

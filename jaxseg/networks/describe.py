@@ -1,0 +1,135 @@
+"""What a network is made of and what it costs, without computing anything."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Layer(NamedTuple):
+  """One module of a network.
+
+  Attributes:
+    path: the module's names from the root, () for the network itself.
+    kind: the module's class.
+    shape: of its output; of the first one if it has several.
+    parameters: of the module and all that it contains.
+    leaf: it contains no other module.
+  """
+
+  path: tuple[str, ...]
+  kind: str
+  shape: tuple[int, ...]
+  parameters: int
+  leaf: bool
+
+
+class Description(NamedTuple):
+  """A network's layers, in the order of their calls, and its costs.
+
+  Attributes:
+    layers: the modules that a training step calls, parents before their parts.
+    parameters: trainable ones.
+    flops: of one inference pass over the whole batch, multiplication and addition counted apart;
+      convolutions and matrix products only.
+    activation_bytes: what the leaf modules put out in a training pass over the whole batch.
+  """
+
+  layers: tuple[Layer, ...]
+  parameters: int
+  flops: int
+  activation_bytes: int
+
+
+def describe(net: nn.Module, shape: tuple[int, ...]) -> Description:
+  """Describes a network for inputs of one shape, (b, *space, channels)."""
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  variables = jax.eval_shape(lambda key, x: net.init(key, x, train=True), _key(), x)
+  calls = _calls(net, variables, x)
+  paths = [path for path, _, _ in calls]
+  layers, memory = [], 0
+  for path, kind, outputs in calls:
+    leaf = not any(other[:-1] == path for other in paths if other)
+    layers.append(Layer(path, kind, outputs[0].shape, _parameters(variables, path), leaf))
+    memory += sum(a.size * a.dtype.itemsize for a in outputs) if leaf else 0
+  return Description(
+    tuple(layers), _parameters(variables, ()), flops(net.apply, variables, x), memory
+  )
+
+
+def flops(function, *inputs) -> int:
+  """Operations of the convolutions and matrix products in `function(*inputs)`.
+
+  Counted from the traced program, so that loops count as often as they run (a `while` of unknown
+  length once); of several branches the most expensive one counts. Inputs are arrays or shapes.
+  """
+  return _flops(jax.make_jaxpr(function)(*inputs).jaxpr)
+
+
+def _key():
+  return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _calls(net, variables, x):
+  """(path, class, outputs) of each module that a training pass calls."""
+  seen = {}
+
+  def record(call, args, kwargs, context):
+    module = context.module
+    if context.method_name != "__call__":
+      return call(*args, **kwargs)
+    # the place in the order is taken before the call: a parent precedes its parts
+    seen.setdefault(module.path, None)
+    outputs = call(*args, **kwargs)
+    kind = type(module).__name__.removeprefix("Checkpoint")  # flax's name under remat
+    arrays = outputs["logits"] if isinstance(outputs, dict) and "logits" in outputs else outputs
+    seen[module.path] = (module.path, kind, jax.tree.leaves(arrays))
+    return outputs
+
+  def run(variables, x):
+    mutable = [name for name in variables if name != "params"]
+    with nn.intercept_methods(record):
+      return net.apply(variables, x, train=True, mutable=mutable)
+
+  jax.eval_shape(run, variables, x)
+  return list(seen.values())
+
+
+def _parameters(variables, path) -> int:
+  tree = variables.get("params", {})
+  for name in path:
+    tree = tree.get(name, {})
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _flops(jaxpr) -> int:
+  total = 0
+  for equation in jaxpr.eqns:
+    name, params = equation.primitive.name, equation.params
+    out = equation.outvars[0].aval if equation.outvars else None
+    if name == "conv_general_dilated":
+      kernel = equation.invars[1].aval.shape
+      features = kernel[params["dimension_numbers"].rhs_spec[0]]
+      # zeros between the inputs of a transposed convolution cost nothing
+      total += 2 * out.size * math.prod(kernel) // features // math.prod(params["lhs_dilation"])
+    elif name == "dot_general":
+      (contracted, _), _ = params["dimension_numbers"]
+      left = equation.invars[0].aval.shape
+      total += 2 * out.size * math.prod(left[axis] for axis in contracted)
+    elif name == "cond":
+      total += max(_flops(branch.jaxpr) for branch in params["branches"])
+    else:
+      times = params["length"] if name == "scan" else 1
+      total += times * sum(_flops(inner) for inner in _inner(params))
+  return total
+
+
+def _inner(params):
+  """The programs inside an equation: of a jit, a remat, a loop, a custom derivative."""
+  for value in params.values():
+    for item in value if isinstance(value, tuple | list) else (value,):
+      inner = getattr(item, "jaxpr", item)
+      if hasattr(inner, "eqns"):
+        yield inner

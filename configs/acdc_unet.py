@@ -11,7 +11,7 @@ from jaxseg import defaults
 def get_config():
   config = defaults.config()
   config.steps = 1000
-  config.network = dict(name="unet", widths=(32, 64, 128, 256), up="transpose")
+  config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
 
@@ -34,5 +34,5 @@ def get_config():
     mirror=dict(),
   )
   config.predictor = dict(name="slices", overlap=0.5, batch=8)
-  config.evaluate.every = 200
+  config.evaluate.every = 125
   return config

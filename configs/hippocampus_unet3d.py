@@ -10,7 +10,7 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 1500
+  config.steps = 1000
   config.network = dict(
     name="unet",
     widths=(16, 32, 64, 128),
@@ -21,12 +21,12 @@ def get_config():
     head_bias=True,
   )
   config.optimiser.learning_rate = 3e-3
+  config.optimiser.schedule = dict(name="warmup_polynomial", warmup=0.03, power=0.9)
   config.average = 0.99
 
   config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
-  config.data.patch = (40, 56, 40)
+  config.data.patch = (32, 48, 32)
   config.data.batch = 2
-  config.data.foreground = 0.0  # the crops are centred on the hippocampus
 
   config.augment = dict(
     spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
@@ -34,9 +34,10 @@ def get_config():
     brightness=dict(),
     contrast=dict(),
     gamma=dict(),
-    mirror=dict(),
+    # left and right hippocampi are mirror images; front and back are what the labels tell apart
+    mirror=dict(axes=(2,)),
   )
-  config.predictor = dict(name="sliding_window", overlap=0.5, batch=1)
-  config.evaluate.every = 250
-  config.evaluate.cases = 12
+  config.predictor = dict(name="sliding_window", overlap=0.5, batch=2)
+  config.evaluate.every = 200
+  config.evaluate.cases = 8
   return config

@@ -10,8 +10,8 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 600
-  config.network = dict(name="unet", widths=(32, 64, 128, 256), up="transpose")
+  config.steps = 400
+  config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
 
@@ -35,5 +35,5 @@ def get_config():
     gamma=dict(),
     mirror=dict(),
   )
-  config.evaluate.every = 200
+  config.evaluate.every = 100
   return config

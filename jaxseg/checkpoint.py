@@ -45,7 +45,7 @@ class Checkpoints:
   def __init__(self, workdir, kind: str = LATEST, keep: int = 2, *, create: bool = True):
     self.folder = pathlib.Path(workdir).resolve() / kind
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, create=create, enable_async_checkpointing=False, read_only=not create
+      max_to_keep=keep, create=create, enable_async_checkpointing=False
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options)
 

@@ -1,6 +1,7 @@
 """Writing whole files: to a temporary name in the same folder, then renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -18,6 +19,9 @@ def replacing(path) -> Iterator[pathlib.Path]:
   temporary = path.with_name(f".{os.getpid()}.{path.name}")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # asked here, because not every writing library says why it failed
+    if not os.access(path.parent, os.W_OK):
+      raise PermissionError(errno.EACCES, "permission denied", str(path.parent))
     yield temporary
     os.replace(temporary, path)
   except OSError as error:

@@ -67,10 +67,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     return run.method.train_step(state, fed(store, element, augment_key), method_key)
 
   return Step(
-    # it runs once: XLA's optimisations would cost half a minute and gain nothing
-    init=jax.jit(
-      init, out_shardings=replicated, compiler_options={"xla_backend_optimization_level": 0}
-    ),
+    init=jax.jit(init, out_shardings=replicated),
     train=jax.jit(
       train,
       in_shardings=(replicated, replicated, split, replicated),

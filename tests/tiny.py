@@ -51,7 +51,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   """A run of a few steps; `changes` override fields of the config by dotted name."""
   config = defaults.config()
   config.steps = 6
-  config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1, dropout=0.1)
+  config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
   config.optimiser.learning_rate = 1e-2
   config.log_every = 2
   config.checkpoint_every = 2

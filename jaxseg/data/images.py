@@ -1,12 +1,12 @@
 """Reads and writes images and labels; the format follows from the file's ending."""
 
-import os
 import pathlib
 import zlib
 
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
+from jaxseg import files
 from jaxseg.data import itk, nifti, pictures, plain
 from jaxseg.data.geometry import Geometry
 
@@ -124,14 +124,7 @@ def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
     )
   if kind == ".mhd":
     raise ValueError(f"{path}: .mhd needs a second file for its voxels; write .mha instead.")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise type(error)(f"{path.parent}: the output folder cannot be made ({error}).") from error
-  if not os.access(path.parent, os.W_OK):
-    raise PermissionError(f"{path.parent}: the output folder is not writable; choose another.")
-  temporary = path.with_name(f".{os.getpid()}.{path.name}")
-  try:
+  with files.replacing(path) as temporary:
     if kind in _NIFTI:
       nifti.write(temporary, array, geometry)
     elif kind in _ITK:
@@ -140,16 +133,13 @@ def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
       pictures.write(temporary, array, geometry)
     else:
       plain.write(temporary, array, integer=integer)
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def write_label(path, array: np.ndarray, geometry: Geometry) -> None:
   """Writes (*space) stored values in the smallest integer type, on the grid of `geometry`.
 
   The file appears whole under its name or not at all. Raises ValueError for an unknown ending or
-  a grid that differs, PermissionError for a folder that is not writable.
+  a grid that differs, or a folder that cannot be written.
   """
   _write(path, _smallest(_integers(np.asarray(array), path)), geometry, True)
 

@@ -17,11 +17,11 @@ PARTS = ("validation", "training", "all")
 
 
 def export(source: Source, cases, folder: pathlib.Path) -> None:
-  """Writes imagesTr/CASE_000C, labelsTr/CASE and dataset.json, with the stored label values.
+  """Writes imagesTr/CASE_000C.nii.gz, labelsTr/CASE.nii.gz and dataset.json.
 
-  Volumes become NIfTI, pictures TIFF (float32 where the image is).
+  Labels keep their stored values. 2D cases become NIfTI as well, which holds any type of number.
   """
-  ending = ".tif" if source.rank == 2 else ".nii.gz"
+  ending = ".nii.gz"
   for name in tqdm.tqdm(cases, unit="case", desc="export", disable=not sys.stderr.isatty()):
     raw = source.read(name)
     for channel in range(raw.image.shape[-1]):
@@ -53,6 +53,6 @@ def main(arguments: list[str]) -> None:
     parts = {"training": training, "validation": validation, "all": source.cases}
     cases = parts[wanted.cases]
     export(source, cases, files.writable_folder(wanted.output, "--output"))
-  except (ValueError, FileNotFoundError) as error:
+  except (ValueError, OSError) as error:
     sys.exit(f"export: {error}")
   print(f"{len(cases)} case(s) written to {wanted.output}")

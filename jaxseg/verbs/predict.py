@@ -83,10 +83,13 @@ def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase
   return raw
 
 
-def predict_case(model: Model, raw: RawCase, progress=None) -> tuple[np.ndarray, np.ndarray]:
-  """(stored label values (*space), logits (*space, k)), both on the grid of the input."""
+def predict_case(model: Model, raw: RawCase, where, progress=None):
+  """(stored label values (*space), logits (*space, k)), both on the grid of the input.
+
+  `where` is what messages call the image.
+  """
   told = model.described
-  image = told.preparation.apply(raw)
+  image = told.preparation.apply(raw, str(where))
   spacing = oriented(raw.geometry, told.preparation.orientation).spacing
   scores = model.logits(Case(image, spacing), progress)
   scores = told.preparation.restore(scores, raw.geometry)
@@ -104,8 +107,7 @@ def probabilities(scores: np.ndarray, regions: bool) -> np.ndarray:
 
 def write(folder: pathlib.Path, name: str, ending: str, raw, labels, scores, told, wanted) -> None:
   """Writes the labels, and what else was asked for."""
-  dtype = np.uint8 if labels.min() >= 0 and labels.max() < 256 else np.int32
-  data.write_label(folder / f"{name}{ending}", labels.astype(dtype), raw.geometry)
+  data.write_label(folder / f"{name}{ending}", labels, raw.geometry)
   if wanted.overlay:
     shown = flat_classes(classes_of(scores, told.labels), told.labels)
     picture = pictures.panel(raw.image.astype(np.float32), shown)
@@ -138,7 +140,7 @@ def main(arguments: list[str]) -> None:
   wanted = _parser().parse_args(arguments)
   try:
     _run(wanted)
-  except (ValueError, FileNotFoundError) as error:
+  except (ValueError, OSError) as error:
     sys.exit(f"predict: {error}")
 
 
@@ -156,8 +158,8 @@ def _run(wanted) -> None:
     def progress(done, total, name=name):
       bar.set_postfix_str(f"{name}: window {done} of {total}")
 
-    labels, scores = predict_case(model, raw, progress)
-    ending = ".png" if raw.geometry.rank == 2 else ".nii.gz"
+    labels, scores = predict_case(model, raw, paths[0], progress)
+    ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
     write(wanted.output, name, ending, raw, labels, scores, told, wanted)
     written.append(name)
   legend = dict(zip(told.labels.names, told.labels.stored_values, strict=False))

@@ -45,7 +45,7 @@ def _main(arguments) -> None:
 
   try:
     report = run(_CONFIG.value, _WORKDIR.value)
-  except (ValueError, FileNotFoundError, Diverged) as error:
+  except (ValueError, OSError, Diverged) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
     sys.exit(f"train: {error}")

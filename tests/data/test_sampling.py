@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from jaxseg.data import sampling
-from jaxseg.data.sampling import Choice, sampling as make
+from jaxseg.data.sampling import Choice
+from jaxseg.data.sampling import sampling as make
 
 
 def numpy_cut(array, start, size, pad):
@@ -128,6 +129,6 @@ def test_grain_feeds_from_any_step_what_an_uninterrupted_run_sees():
   for a, b in zip(whole[4:], late, strict=True):
     jax.tree.map(np.testing.assert_array_equal, a, b)
   with pytest.raises(
-    ValueError, match="config.data.cache: 'disk' is unknown; choices: device, host"
+    ValueError, match=r"config.data.cache: 'disk' is unknown; choices: device, host"
   ):
     sampling.Feeder(data, range(6), how, cache="disk")

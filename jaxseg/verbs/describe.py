@@ -1,0 +1,59 @@
+"""describe: layers, parameters, FLOPs and activation memory of a config's network."""
+
+import argparse
+import json
+import sys
+
+from jaxseg import data
+from jaxseg.build import build
+from jaxseg.experiment import complete, network
+from jaxseg.networks.describe import Description
+from jaxseg.networks.describe import describe as describe_network
+from jaxseg.verbs.configs import load_config
+
+
+def table(told: Description, *, all_layers: bool = True) -> str:
+  """The description as text, a line per module."""
+  rows = [("layer", "kind", "output", "parameters")]
+  for layer in told.layers if all_layers else told.layers[:1]:
+    indent = "  " * max(0, len(layer.path) - 1)
+    name = indent + (layer.path[-1] if layer.path else "(network)")
+    rows.append((name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}"))
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  return "\n".join(
+    f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}"
+    for row in rows
+  )
+
+
+def main(arguments: list[str]) -> None:
+  parser = argparse.ArgumentParser(prog="jaxseg describe", description=__doc__)
+  add = parser.add_argument
+  add("--config", required=True, help="config file, FILE or FILE:ARG")
+  add("--channels", type=int, help="input channels; default: those of the config's data set")
+  add("--classes", type=int, help="classes; default: those of the config's data set")
+  add("--patch", type=int, nargs="+", help="default: the config's")
+  add("--batch", type=int, help="default: the config's")
+  add("--json", action="store_true", help="print JSON instead of a table")
+  wanted = parser.parse_args(arguments)
+  try:
+    config = complete(load_config(wanted.config))
+    channels, classes = wanted.channels, wanted.classes
+    if channels is None or classes is None:
+      source = build(data.SOURCES, config["data"]["source"], "data.source")
+      channels = channels or len(source.channels)
+      classes = classes or source.labels.channels
+    patch = tuple(wanted.patch or config["data"]["patch"])
+    shape = (wanted.batch or config["data"]["batch"], *patch, channels)
+    told = describe_network(network(config, classes), shape)
+  except (ValueError, OSError) as error:
+    sys.exit(f"describe: {error}")
+  if wanted.json:
+    layers = [layer._asdict() for layer in told.layers]
+    print(json.dumps({**told._asdict(), "input": shape, "layers": layers}, indent=2))
+    return
+  print(table(told))
+  print(f"\ninput         {'x'.join(map(str, shape))} (batch, space, channels)")
+  print(f"parameters    {told.parameters:,}")
+  print(f"forward       {told.flops / 1e9:.2f} GFLOP a batch")
+  print(f"activations   {told.activation_bytes / 2**20:.0f} MiB a training batch")

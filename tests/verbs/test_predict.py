@@ -1,0 +1,111 @@
+"""predict: geometry, stored values, channels, ranks, a run folder alone."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tiny
+
+from jaxseg import loop
+from jaxseg.verbs import predict
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A trained 3D run, moved away from where it was trained."""
+  workdir = tmp_path_factory.mktemp("run")
+  loop.train(tiny.experiment(rank=3, steps=2), workdir / "here")
+  shutil.move(workdir / "here", workdir / "elsewhere")
+  return workdir / "elsewhere"
+
+
+AFFINE = np.array([[0, 0, 2.0, 5], [-1.5, 0.2, 0, 7], [0, 1.0, 0, -3], [0, 0, 0, 1]])
+
+
+def image(path, shape=(20, 11, 33), channels=0):
+  """A NIfTI with a sheared, permuted affine, larger than the patch along one axis."""
+  voxels = np.random.default_rng(0).standard_normal((*shape, *([channels] if channels else [])))
+  nib.save(nib.Nifti1Image(voxels.astype(np.float32), AFFINE), path)
+  return path
+
+
+def main(run, source, output, *options):
+  predict.main(["--workdir", str(run), "--input", str(source), "--output", str(output), *options])
+
+
+def test_output_has_the_inputs_geometry_and_the_stored_values(run, tmp_path):
+  image(tmp_path / "scan.nii.gz")
+  main(run, tmp_path / "scan.nii.gz", tmp_path / "out", "--overlay", "--probabilities")
+  written = nib.load(tmp_path / "out" / "scan.nii.gz")
+  np.testing.assert_allclose(written.affine, AFFINE, atol=1e-6)
+  assert written.shape == (20, 11, 33)
+  assert set(np.unique(written.get_fdata())) <= {0, 5, 9}
+  shares = np.load(tmp_path / "out" / "scan_probabilities.npz")["probabilities"]
+  assert shares.shape == (33, 11, 20, 3)
+  np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+  chosen = np.array([0, 5, 9])[shares.argmax(-1)]
+  np.testing.assert_array_equal(chosen, written.get_fdata().transpose(2, 1, 0))
+  assert (tmp_path / "out" / "scan_overlay.png").is_file()
+  legend = json.loads((tmp_path / "out" / "labels.json").read_text())
+  assert legend == {"background": 0, "dim": 5, "bright": 9}
+
+
+def test_predictor_scores_as_validation_did(run):
+  """What `predict` computes from the run folder is what training's own report scored."""
+  model = predict.load(run)
+  data = tiny.dataset(rank=3)
+  from jaxseg import metrics
+  from jaxseg.inference import Case
+
+  report = json.loads((run / "report.json").read_text())["cases"]
+  for index in (4, 5):
+    sample = data.load(index)
+    scores = model.logits(Case(sample["image"], sample["spacing"]))
+    counts = metrics.confusion(scores.argmax(-1).astype(np.int32), sample["label"], classes=3)
+    expected = report[f"case_{index}"]["dice"]
+    np.testing.assert_allclose(
+      metrics.METRICS["dice"](counts)[1:], [expected["dim"], expected["bright"]], rtol=1e-6
+    )
+
+
+def test_a_folder_of_cases_and_the_best_checkpoint_with_mirroring(run, tmp_path):
+  (tmp_path / "in").mkdir()
+  for name in ("a_0000", "b_0000"):
+    image(tmp_path / "in" / f"{name}.nii.gz", shape=(9, 8, 10))
+  main(run, tmp_path / "in", tmp_path / "out", "--checkpoint", "best", "--mirror")
+  assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "b.nii.gz"]
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (lambda p: image(p / "x.nii.gz", channels=2), r"has 2 channel\(s\), but the checkpoint's"),
+    (lambda p: image(p / "x.nii.gz", shape=(9, 9)), "has 2 spatial axes .*trained on cases with 3"),
+    (lambda p: p / "missing.nii.gz", "missing.nii.gz: no such file or folder"),
+    (lambda p: p, "holds no image"),
+  ],
+)
+def test_what_the_network_cannot_take_is_told(run, tmp_path, make, message):
+  (tmp_path / "in").mkdir()
+  source = make(tmp_path / "in")
+  with pytest.raises(SystemExit, match=message):
+    main(run, source, tmp_path / "out")
+
+
+def test_nan_voxels_are_refused(run, tmp_path):
+  voxels = np.zeros((9, 9, 9), np.float32)
+  voxels[2, 2, 2] = np.nan
+  nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "x.nii.gz")
+  with pytest.raises(SystemExit, match=r"x.nii.gz: 1 voxel\(s\) of the image are NaN"):
+    main(run, tmp_path / "x.nii.gz", tmp_path / "out")
+
+
+def test_a_folder_that_is_no_run_and_an_output_that_cannot_be_made_are_told(run, tmp_path):
+  source = image(tmp_path / "x.nii.gz")
+  with pytest.raises(SystemExit, match=r"config.json: not found; give the folder of a run"):
+    main(tmp_path, source, tmp_path / "out")
+  (tmp_path / "file").write_text("")
+  with pytest.raises(SystemExit, match=r"--output .*file: cannot be written"):
+    main(run, source, tmp_path / "file")

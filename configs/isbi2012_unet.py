@@ -10,7 +10,7 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 400
+  config.steps = 160
   config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
@@ -35,5 +35,5 @@ def get_config():
     gamma=dict(),
     mirror=dict(),
   )
-  config.evaluate.every = 100
+  config.evaluate.every = 80
   return config

@@ -24,6 +24,9 @@ from jaxseg.run_folder import record
 from jaxseg.validation import Scores, validate
 from jaxseg.writer import Writer
 
+# what a key is for, folded into the root key of the config's seed
+INIT, TRAIN = 0, 1
+
 
 class Diverged(RuntimeError):
   """The loss is no longer a number."""
@@ -58,12 +61,15 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
 
   shapes = jax.eval_shape(fed, store, example, jax.random.key(0))
 
-  def init(key) -> State:
-    # zeros made inside: only the shapes matter, and nothing becomes a constant of the program
+  # keys are made inside, from the seed: a plain number is the same on every process
+  def init(seed) -> State:
+    key = jax.random.fold_in(jax.random.key(seed), INIT)
+    # so are the zeros: only their shapes matter, and nothing becomes a constant of the program
     return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
-  def train(state: State, store, element, key):
-    augment_key, method_key = jax.random.split(jax.random.fold_in(key, state.step))
+  def train(state: State, store, element, seed):
+    train_key = jax.random.fold_in(jax.random.key(seed), TRAIN)
+    augment_key, method_key = jax.random.split(jax.random.fold_in(train_key, state.step))
     return run.method.train_step(state, fed(store, element, augment_key), method_key)
 
   return Step(
@@ -185,15 +191,13 @@ def train(run: Experiment, workdir) -> dict | None:
   feeder = sampling.Feeder(run.dataset, run.training, how, cache=cache)
   # any element has the shapes of all
   step = compile_step(run, feeder.element(0, range(how.batch)), store)
-  root = jax.random.key(run.config["seed"])
-  init_key, train_key = jax.random.split(root)
+  seed = np.uint32(run.config["seed"])
   keeper = Keeper(workdir)
-  state = keeper.resume(jax.eval_shape(step.init, init_key), step.replicated)
+  state = keeper.resume(jax.eval_shape(step.init, seed), step.replicated)
   if state is None:
-    state = initialised(step.init(init_key), run.config["initialise"], step.replicated)
+    state = initialised(step.init(seed), run.config["initialise"], step.replicated)
   first = int(state.step)
   store = sharding.place(store, step.replicated)
-  train_key = jax.device_put(train_key, step.replicated)
   writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
   try:
     with Interrupt() as interrupt:
@@ -202,7 +206,7 @@ def train(run: Experiment, workdir) -> dict | None:
       if first < steps:
         _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
       elements = feeder.elements(first, steps, sharding.local_slots(how.batch))
-      done = _steps(run, step, state, store, train_key, elements, keeper, writer, interrupt)
+      done = _steps(run, step, state, store, seed, elements, keeper, writer, interrupt)
     if done is None:
       _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
       return None
@@ -218,7 +222,7 @@ def _say(writer: Writer | None, text: str) -> None:
     writer.say(text)
 
 
-def _steps(run, step, state, store, key, elements, keeper, writer, interrupt) -> State | None:
+def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt) -> State | None:
   """Steps until the end (the final state) or a signal (None, everything saved)."""
   config = run.config
   every, evaluate = config["log_every"], config["evaluate"]["every"]
@@ -228,7 +232,7 @@ def _steps(run, step, state, store, key, elements, keeper, writer, interrupt) ->
     before = time.perf_counter()
     element = sharding.place(next(elements), step.split)
     waited += time.perf_counter() - before
-    state, metrics = step.train(state, store, element, key)
+    state, metrics = step.train(state, store, element, seed)
     pending.append(metrics)
     if writer:
       writer.advance()

@@ -8,7 +8,6 @@ import time
 import imageio.v3 as imageio
 import numpy as np
 import tqdm
-from tensorboardX import SummaryWriter
 
 from jaxseg import files
 
@@ -29,6 +28,9 @@ class Writer:
     self._jsonl = self._workdir / "metrics.jsonl"
     self._keep_until(first_step)
     self._file = self._jsonl.open("a")
+    # slow to import: it brings PyTorch along where that is installed
+    from tensorboardX import SummaryWriter
+
     self._tensorboard = SummaryWriter(
       str(self._workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None
     )

@@ -133,10 +133,14 @@ def _blockwise(x, g, taps, stride, padding, dilation):
     ]
     return lax.pad(array, zero, config)
 
-  x = jnp.transpose(x, (4, 0, 1, 2, 3))
-  reach = (bands - 1) * height * stride[0] + extent[0]
-  sizes = (channels, batch, stacks * planes, reach, extent[1])
-  x = pad(x, sizes, (0, 0, 0, padding[1][0], padding[2][0]))
+  # group rows of x are transposed at once: few enough for the cache
+  group = max(1, VOXELS // extent[1])
+  reach = -(-((bands - 1) * height * stride[0] + extent[0]) // group) * group
+  sizes = (batch, stacks * planes, reach, extent[1], channels)
+  x = pad(x, sizes, (0, 0, padding[1][0], padding[2][0], 0))
+  # in a loop, because a transposition that is fused with its neighbours is three times as slow
+  x = lax.map(lambda part: jnp.swapaxes(part, 1, 2), x.reshape(-1, group, *x.shape[3:]))
+  x = x.reshape(batch, -1, reach, channels, extent[1])
   sizes = (batch, stacks * planes + span, bands * height, columns, features)
   g = pad(g, sizes, (0, span - padding[0][0], 0, 0, 0))
 
@@ -144,17 +148,17 @@ def _blockwise(x, g, taps, stride, padding, dilation):
     sample, place = block // (stacks * bands), block % (stacks * bands)
     plane, row = (place // bands) * planes, (place % bands) * height
     patch = lax.dynamic_slice(
-      x, (0, sample, plane, row * stride[0], 0), (channels, 1, planes, *extent)
-    )[:, 0]
+      x, (sample, plane, row * stride[0], 0, 0), (1, planes, extent[0], channels, extent[1])
+    )[0]
     shifts = []
     for i in range(taps[1]):
       for j in range(taps[2]):
         first = (i * dilation[1], j * dilation[2])
-        cut = tuple(
+        along_y, along_x = (
           slice(f, f + (n - 1) * s + 1, s)
           for f, n, s in zip(first, (height, columns), stride, strict=True)
         )
-        shifts.append(patch[(slice(None), slice(None), *cut)])
+        shifts.append(jnp.transpose(patch[:, along_y, :, along_x], (2, 0, 1, 3)))
     patches = jnp.concatenate(shifts).reshape(-1, planes * height * columns)
     parts = []
     for tap in range(taps[0]):

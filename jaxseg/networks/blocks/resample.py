@@ -3,33 +3,23 @@
 Every factor is one integer per axis or one for all; an axis with factor 1 is left alone.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
+from jaxseg.networks.blocks.conv import multiply_channels
 from jaxseg.networks.blocks.initializers import he_normal
 from jaxseg.networks.blocks.options import per_axis
 
 
-def _windows(x, stride):
-  """(b, *space, c) -> (b, *coarse, window voxels, c); voxels that fill no window are dropped."""
-  rank = x.ndim - 2
-  coarse = tuple(size // s for size, s in zip(x.shape[1:-1], stride, strict=True))
-  if not all(coarse):
-    raise ValueError(f"an input of size {x.shape[1:-1]} is smaller than the pooling {stride}.")
-  x = x[(slice(None), *(slice(n * s) for n, s in zip(coarse, stride, strict=True)))]
-  pairs = [n for pair in zip(coarse, stride, strict=True) for n in pair]
-  x = x.reshape(x.shape[0], *pairs, x.shape[-1])
-  outer = [1 + 2 * axis for axis in range(rank)]
-  x = x.transpose(0, *outer, *(axis + 1 for axis in outer), 2 * rank + 1)
-  return x.reshape(x.shape[0], *coarse, math.prod(stride), x.shape[-1])
-
-
 def _interleave(x, stride):
-  """The reverse of `_windows`: (b, *coarse, window voxels, c) -> (b, *space, c)."""
+  """Lays out windows in space: (b, *coarse, window voxels, c) -> (b, *space, c)."""
   batch, *coarse, _, channels = x.shape
   rank = len(coarse)
   x = x.reshape(batch, *coarse, *stride, channels)
@@ -39,23 +29,56 @@ def _interleave(x, stride):
 
 
 def max_pool(x, *, stride: int | Sequence[int] = 2):
-  """Maximum over windows of size `stride`: (b, *space, c) -> (b, *floor(space / stride), c)."""
-  rank = x.ndim - 2
-  stride = per_axis(stride, rank, "stride")
-  coarse = tuple(size // s for size, s in zip(x.shape[1:-1], stride, strict=True))
-  if not all(coarse):
-    raise ValueError(f"an input of size {x.shape[1:-1]} is smaller than the pooling {stride}.")
-  x = x[(slice(None), *(slice(n * s) for n, s in zip(coarse, stride, strict=True)))]
-  x = x.reshape(
-    x.shape[0], *(n for pair in zip(coarse, stride, strict=True) for n in pair), x.shape[-1]
-  )
-  return jnp.max(x, tuple(2 + 2 * axis for axis in range(rank)))
+  """Maximum over windows of size `stride`: (b, *space, c) -> (b, *floor(space / stride), c).
+
+  Voxels that fill no window are dropped; among equal maxima the first one gets the gradient (both
+  as PyTorch). Raises ValueError if the input is smaller than a window.
+  """
+  return max_pool_with_positions(x, stride=stride)[0]
 
 
 def max_pool_with_positions(x, *, stride: int | Sequence[int] = 2):
   """`max_pool` and where in its window each maximum lies: two (b, *coarse, c), the second int32."""
-  windows = _windows(x, per_axis(stride, x.ndim - 2, "stride"))
-  return jnp.max(windows, -2), jnp.argmax(windows, -2).astype(jnp.int32)
+  stride = per_axis(stride, x.ndim - 2, "stride")
+  coarse = tuple(size // s for size, s in zip(x.shape[1:-1], stride, strict=True))
+  if not all(coarse):
+    raise ValueError(f"an input of size {x.shape[1:-1]} is smaller than the pooling {stride}.")
+  x = x[(slice(None), *(slice(n * s) for n, s in zip(coarse, stride, strict=True)))]
+  pairs = [n for pair in zip(coarse, stride, strict=True) for n in pair]
+  return _maximum(x.reshape(x.shape[0], *pairs, x.shape[-1]))
+
+
+@jax.custom_jvp
+def _maximum(x):
+  """(b, z, window z, y, window y, ..., c) -> maximum over the window and its position.
+
+  Its derivative takes the voxel at that position: one pass over the fine array, where the
+  derivative of `jnp.max` compares, counts ties and divides.
+  """
+  stride = x.shape[2:-1:2]
+  parts = [
+    x[(slice(None), *(i for offset in window for i in (slice(None), offset)))]
+    for window in np.ndindex(*stride)
+  ]
+  largest = functools.reduce(jnp.maximum, parts)
+  position = jnp.full(largest.shape, len(parts) - 1, jnp.int32)
+  for index, part in reversed(list(enumerate(parts[:-1]))):
+    position = jnp.where(part == largest, index, position)
+  return largest, position
+
+
+@_maximum.defjvp
+def _maximum_jvp(primals, tangents):
+  largest, position = _maximum(*primals)
+  window_axes = tuple(range(2, primals[0].ndim - 1, 2))
+  stride = tuple(primals[0].shape[axis] for axis in window_axes)
+  shape = [1] * primals[0].ndim
+  for axis, s in zip(window_axes, stride, strict=True):
+    shape[axis] = s
+  window = jnp.arange(math.prod(stride), dtype=jnp.int32).reshape(shape)
+  chosen = jnp.expand_dims(position, window_axes) == window
+  tangent = jnp.sum(jnp.where(chosen, tangents[0], jnp.zeros((), largest.dtype)), window_axes)
+  return (largest, position), (tangent, np.zeros(position.shape, jax.dtypes.float0))
 
 
 def max_unpool(x, positions, *, stride: int | Sequence[int] = 2):
@@ -124,7 +147,8 @@ class UpConv(nn.Module):
     shape = (*stride, channels, self.features)
     kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
     kernel = kernel.reshape(window, channels, self.features).transpose(1, 0, 2)
-    x = jnp.tensordot(x.astype(dtype), kernel, 1)
+    x = multiply_channels(x.astype(dtype), kernel.reshape(channels, -1))
+    x = x.reshape(*x.shape[:-1], window, self.features)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
       x += bias.astype(dtype).reshape((1,) * (x.ndim - 1) + (-1,))

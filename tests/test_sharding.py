@@ -1,0 +1,76 @@
+"""Placement of batches, and two processes that train as one."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from jaxseg import checkpoint, loop, sharding
+
+HERE = pathlib.Path(__file__).parent
+
+
+def test_a_batch_takes_the_most_devices_that_divide_it():
+  devices = ["a", "b", "c", "d"]
+  assert sharding.usable(8, devices) == devices
+  assert sharding.usable(6, devices) == ["a", "b", "c"]
+  assert sharding.usable(1, devices) == ["a"]
+
+
+def test_a_batch_is_split_and_state_replicated():
+  mesh = sharding.mesh(jax.devices()[:2])
+  array = sharding.place(np.arange(8.0).reshape(4, 2), sharding.split(mesh))
+  assert [s.data.shape for s in array.addressable_shards] == [(2, 2), (2, 2)]
+  whole = sharding.place(np.arange(3.0), sharding.replicated(mesh))
+  assert all(s.data.shape == (3,) for s in whole.addressable_shards)
+
+
+SCRIPT = """
+import os, sys
+sys.path.insert(0, {here!r})
+os.environ["JAX_PLATFORMS"] = "cpu"
+from jaxseg import sharding
+sharding.start_processes()
+import tiny
+from jaxseg import loop
+loop.train(tiny.experiment(**{changes!r}), {workdir!r})
+"""
+
+
+@pytest.mark.parametrize("cache", ["device", "host"])
+def test_two_processes_train_as_one(tmp_path, cache):
+  changes = {"steps": 3, "optimiser.name": "sgd", "optimiser.weight_decay": 0.0}
+  loop.train(tiny.experiment(**changes), tmp_path / "one")
+  with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+  script = SCRIPT.format(
+    here=str(HERE), changes={**changes, "data.cache": cache}, workdir=str(tmp_path / "two")
+  )
+  processes = []
+  for number in range(2):
+    environment = {
+      **os.environ,
+      "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+      "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+      "JAX_NUM_PROCESSES": "2",
+      "JAX_PROCESS_ID": str(number),
+    }
+    command = [sys.executable, "-c", script]
+    pipe = subprocess.PIPE
+    processes.append(
+      subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    )
+  ended = [process.communicate(timeout=280) for process in processes]
+  assert [p.returncode for p in processes] == [0, 0], ended[0][1][-3000:] + ended[1][1][-3000:]
+  one, two = (checkpoint.load_learner(tmp_path / name).params for name in ("one", "two"))
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-6)
+  rows = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+  assert len([row for row in rows if '"loss"' in row]) == 2, "one process alone writes"

@@ -1,17 +1,21 @@
 """The convolution block against sums in numpy and PyTorch's padding rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.networks.blocks import Conv, convolve
+from jaxseg.networks.blocks import Conv, convolve, cpu_conv
+
+pytestmark = pytest.mark.usefixtures("fast_compile")
 
 # space, channels, features, kernel, stride, dilation, groups
 CASES = {
   "plain": ((5, 6, 7), 6, 5, (3, 3, 3), (1, 1, 1), (1, 1, 1), 1),
   "one channel": ((5, 6, 7), 1, 4, (3, 3, 3), (1, 1, 1), (1, 1, 1), 1),
-  "strided": ((5, 6, 7), 6, 4, (3, 3, 3), (2, 2, 2), (1, 1, 1), 1),
+  "strided": ((5, 6, 7), 6, 4, (2, 3, 3), (2, 2, 2), (1, 1, 1), 1),
   "strided in plane": ((4, 7, 6), 2, 4, (3, 3, 3), (1, 2, 2), (1, 1, 1), 1),
   "dilated": ((7, 8, 5), 5, 4, (3, 3, 3), (1, 1, 1), (2, 2, 2), 1),
   "strided and dilated": ((7, 8, 9), 5, 4, (3, 3, 3), (2, 1, 2), (2, 1, 2), 1),
@@ -21,7 +25,6 @@ CASES = {
   "tall kernel": ((6, 3, 5), 5, 4, (3, 1, 1), (2, 1, 1), (1, 1, 1), 1),
   "pointwise": ((3, 4, 5), 5, 4, (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
   "pointwise strided": ((3, 4, 5), 5, 4, (1, 1, 1), (2, 2, 2), (1, 1, 1), 1),
-  "large kernel": ((6, 7, 5), 6, 4, (5, 5, 5), (1, 1, 1), (1, 1, 1), 1),
   "even kernel": ((6, 4, 8), 5, 4, (2, 2, 2), (2, 2, 2), (1, 1, 1), 1),
   "one voxel deep": ((1, 6, 7), 6, 4, (3, 3, 3), (1, 1, 1), (1, 1, 1), 1),
   "2D plain": ((6, 7), 6, 5, (3, 3), (1, 1), (1, 1), 1),
@@ -95,19 +98,33 @@ def test_values_and_gradients_equal_the_sum_over_kernel_voxels(case):
   check(*example(case))
 
 
-@pytest.mark.parametrize("case", ["plain", "strided", "2D plain"])
+@pytest.mark.parametrize("voxels", [5, 40])
+@pytest.mark.parametrize("case", ["plain", "strided and dilated"])
+def test_the_gradients_blocks_may_have_any_size(case, voxels, monkeypatch):
+  monkeypatch.setattr(cpu_conv, "VOXELS", voxels)
+  check(*example(case))
+
+
+@pytest.mark.parametrize("case", ["pointwise", "tall kernel"])
+def test_padding_may_exceed_the_kernels_reach(case):
+  x, weights, options = example(case)
+  options["padding"] = ((1, 2), (2, 0), (0, 1))
+  check(x, weights, options)
+
+
+@pytest.mark.parametrize("case", ["plain", "2D strided"])
 def test_valid_padding_loses_the_border(case):
   x, weights, options = example(case)
   options["padding"] = tuple((0, 0) for _ in options["padding"])
   check(x, weights, options)
 
 
-@pytest.mark.parametrize("case", ["plain", "one channel", "2D plain"])
+@pytest.mark.parametrize("case", ["plain", "2D plain"])
 def test_vmapped_kernels_equal_a_loop_over_them(case):
   x, _, options = example(case)
   weights = np.stack([example(case, seed)[1] for seed in range(3)])
   cotangent = np.ones_like(oracle(x, weights[0], 0, **options)[0], np.float32)
-  many = jax.vmap(lambda w: value_and_gradients(x, w, cotangent, options))(weights)
+  many = jax.jit(jax.vmap(lambda w: value_and_gradients(x, w, cotangent, options)))(weights)
   for i in range(3):
     for one, other in zip(many, oracle(x, weights[i], cotangent, **options), strict=True):
       np.testing.assert_allclose(one[i], other, rtol=1e-5, atol=5e-5)
@@ -125,13 +142,30 @@ def test_gradients_pass_through_remat():
   np.testing.assert_allclose(jax.jit(jax.grad(loss))(weights), expected, rtol=1e-5, atol=1e-2)
 
 
+def test_gradients_of_gradients_exist_in_reverse_mode():
+  x, weights, options = example("2D plain")
+
+  def xla(x, w, *, stride, padding, dilation, groups):
+    names = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, w, stride, padding, None, dilation, names, groups)
+
+  def penalty(function, w):  # as a critic's gradient penalty
+    slope = jax.grad(lambda x: jnp.sum(jnp.tanh(0.1 * function(x, w, **options))))(x)
+    return jnp.mean(jnp.square(slope))
+
+  chosen, expected = (
+    jax.jit(jax.grad(functools.partial(penalty, function)))(weights) for function in (convolve, xla)
+  )
+  np.testing.assert_allclose(chosen, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_a_batch_split_over_devices_gives_the_same_values_and_gradients():
   x, weights, options = example("plain")
   mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
   check(jax.device_put(x, jax.NamedSharding(mesh, jax.P("batch"))), weights, options)
 
 
-@pytest.mark.parametrize("case", ["plain", "one channel", "2D plain"])
+@pytest.mark.parametrize("case", ["plain", "2D plain"])
 def test_bfloat16_stays_within_its_rounding(case):
   x, weights, options = example(case)
   x, weights = jnp.asarray(x, jnp.bfloat16), jnp.asarray(weights, jnp.bfloat16)

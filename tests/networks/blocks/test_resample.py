@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxseg.networks.blocks import (
-  UpConv,
-  linear_up,
-  max_pool,
-  max_pool_with_positions,
-  max_unpool,
+from jaxseg.networks import blocks
+from jaxseg.networks.blocks import UpConv
+
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
+linear_up, max_pool, max_pool_with_positions, max_unpool = (
+  jax.jit(function, static_argnames="stride")
+  for function in (
+    blocks.linear_up,
+    blocks.max_pool,
+    blocks.max_pool_with_positions,
+    blocks.max_unpool,
+  )
 )
 
 SHAPES = [((6, 8), 2), ((7, 9), 2), ((4, 6, 8), 2), ((5, 6, 7), (1, 2, 3)), ((9,), 4)]
@@ -47,12 +54,12 @@ def test_max_pool_takes_each_windows_maximum_and_floors_odd_sizes(space, stride)
 def test_the_gradient_of_max_pool_goes_to_the_maxima_alone(space, stride):
   x = normal(2, *space, 3)
   expected = pooled_by_loops(x, stride)
-  gradient = jax.grad(lambda x: jnp.sum(jnp.square(max_pool(x, stride=stride))))(x)
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.square(max_pool(x, stride=stride)))))(x)
   np.testing.assert_allclose(gradient, np.where(np.isin(x, expected), 2 * x, 0), rtol=1e-6)
 
 
 def test_among_equal_maxima_the_first_gets_the_gradient():
-  gradient = jax.grad(lambda x: jnp.sum(max_pool(x, stride=2)))(jnp.ones((1, 4, 4, 4, 1)))
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x, stride=2))))(jnp.ones((1, 4, 4, 4, 1)))
   expected = np.zeros((4, 4, 4))
   expected[::2, ::2, ::2] = 1
   np.testing.assert_array_equal(gradient[0, ..., 0], expected)
@@ -60,8 +67,8 @@ def test_among_equal_maxima_the_first_gets_the_gradient():
 
 def test_max_pool_has_a_forward_derivative_too():
   x, t = normal(1, 4, 6, 2), np.random.default_rng(1).normal(size=(1, 4, 6, 2)).astype(np.float32)
-  _, tangent = jax.jvp(max_pool, (x,), (t,))
-  gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))(x)
+  _, tangent = jax.jit(lambda x, t: jax.jvp(max_pool, (x,), (t,)))(x, t)
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x))))(x)
   np.testing.assert_allclose(jnp.sum(tangent), jnp.sum(gradient * t), rtol=1e-5)
 
 
@@ -81,7 +88,7 @@ def test_unpooling_and_pooling_with_positions_have_gradients():
     return jnp.sum(jnp.square(max_unpool(pooled, positions)))
 
   expected = np.where(np.isin(x, pooled_by_loops(x, 2).astype(np.float32)), 2 * x, 0)
-  np.testing.assert_allclose(jax.grad(loss)(x), expected, rtol=1e-6)
+  np.testing.assert_allclose(jax.jit(jax.grad(loss))(x), expected, rtol=1e-6)
 
 
 def test_an_input_smaller_than_the_window_is_refused():
@@ -94,7 +101,7 @@ def test_linear_up_equals_jax_image_resize(space, stride):
   x = normal(2, *space, 3)
   factors = (stride,) * len(space) if isinstance(stride, int) else stride
   size = tuple(n * s for n, s in zip(space, factors, strict=True))
-  expected = jax.image.resize(x, (2, *size, 3), "linear")
+  expected = jax.jit(lambda x: jax.image.resize(x, (2, *size, 3), "linear"))(x)
   np.testing.assert_allclose(linear_up(x, stride=stride), expected, atol=1e-5)
 
 
@@ -106,8 +113,8 @@ def test_linear_up_gives_the_fact_sheets_numbers():
 
 def test_the_gradient_of_linear_up_is_its_transpose():
   x, y = normal(1, 3, 4, 2), np.random.default_rng(1).normal(size=(1, 6, 8, 2)).astype(np.float32)
-  _, pullback = jax.vjp(linear_up, x)
-  np.testing.assert_allclose(np.sum(pullback(y)[0] * x), np.sum(linear_up(x) * y), rtol=1e-4)
+  pulled = jax.jit(lambda x, y: jax.vjp(linear_up, x)[1](y)[0])(x, y)
+  np.testing.assert_allclose(np.sum(pulled * x), np.sum(linear_up(x) * y), rtol=1e-4)
 
 
 def test_linear_up_keeps_bfloat16():
@@ -118,15 +125,17 @@ def test_linear_up_keeps_bfloat16():
 def test_up_convolution_equals_flaxs_transposed_convolution(space, stride):
   x = normal(2, *space, 5)
   ours = UpConv(4, stride)
-  variables = ours.init(jax.random.key(0), x)
+  variables = jax.jit(ours.init)(jax.random.key(0), x)
   factors = (stride,) * len(space) if isinstance(stride, int) else stride
   kernel = variables["params"]["kernel"]
   assert kernel.shape == (*factors, 5, 4)
   bias = jnp.arange(4.0)
   transposed = nn.ConvTranspose(4, factors, factors, padding="VALID", transpose_kernel=True)
   # transpose_kernel swaps in and out, and flips as the gradient of a convolution does
-  expected = transposed.apply({"params": {"kernel": jnp.swapaxes(kernel, -1, -2), "bias": bias}}, x)
-  out = ours.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+  expected = jax.jit(transposed.apply)(
+    {"params": {"kernel": jnp.swapaxes(kernel, -1, -2), "bias": bias}}, x
+  )
+  out = jax.jit(ours.apply)({"params": {"kernel": kernel, "bias": bias}}, x)
   np.testing.assert_allclose(out, expected, atol=1e-5)
 
 

@@ -10,7 +10,7 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 240
+  config.steps = 500
   config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
@@ -38,5 +38,5 @@ def get_config():
     gamma=dict(),
     mirror=dict(),
   )
-  config.evaluate.every = 80
+  config.evaluate.every = 125
   return config

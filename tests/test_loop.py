@@ -121,11 +121,12 @@ def test_damaged_latest_checkpoint_falls_back_to_the_one_before(whole, tmp_path,
 
 def test_flipped_bits_in_a_checkpoint_are_noticed(whole, tmp_path, caplog):
   stop_after(tiny.experiment(), 5, tmp_path)
-  files = [p for p in (tmp_path / "checkpoints" / "5" / "state").rglob("*") if p.is_file()]
-  largest = max(files, key=lambda p: p.stat().st_size)
-  damaged = bytearray(largest.read_bytes())
-  damaged[len(damaged) // 2] ^= 0xFF
-  largest.write_bytes(damaged)
+  data = [p for p in (tmp_path / "checkpoints" / "5" / "state").rglob("d/*") if p.is_file()]
+  assert data
+  for file in data:
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    file.write_bytes(damaged)
   loop.train(tiny.experiment(), tmp_path)
   assert "falling back to the one before" in caplog.text
   assert_same_bits(weights(whole[0]), weights(tmp_path))

@@ -18,6 +18,8 @@ def call(*arguments, program=("train.py",), cwd=ROOT):
     env=environment,
     capture_output=True,
     text=True,
+    # the bar's blocks are no ASCII, which is all that some machines' locale knows
+    encoding="utf-8",
     timeout=300,
   )
 

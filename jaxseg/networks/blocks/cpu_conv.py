@@ -134,8 +134,9 @@ def _blockwise(x, g, taps, stride, padding, dilation):
     return lax.pad(array, zero, config)
 
   # group rows of x are transposed at once: few enough for the cache
-  group = max(1, VOXELS // extent[1])
-  reach = -(-((bands - 1) * height * stride[0] + extent[0]) // group) * group
+  reach = (bands - 1) * height * stride[0] + extent[0]
+  group = max(1, min(reach, VOXELS // extent[1]))
+  reach = -(-reach // group) * group
   sizes = (batch, stacks * planes, reach, extent[1], channels)
   x = pad(x, sizes, (0, 0, padding[1][0], padding[2][0], 0))
   # in a loop, because a transposition that is fused with its neighbours is three times as slow

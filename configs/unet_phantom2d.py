@@ -9,7 +9,7 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 500
+  config.steps = 300
   config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 3e-3
 
@@ -25,5 +25,5 @@ def get_config():
     gamma=dict(),
   )
   config.predictor = dict(name="sliding_window", overlap=0.5, batch=1)
-  config.evaluate.every = 125
+  config.evaluate.every = 100
   return config

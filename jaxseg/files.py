@@ -37,7 +37,7 @@ def replacing(path) -> Iterator[pathlib.Path]:
 
 def write_text(path, text: str) -> None:
   with replacing(path) as temporary:
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path, value) -> None:

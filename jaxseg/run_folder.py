@@ -68,7 +68,7 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
   config_path = workdir / "config.json"
   config = plain(run.config)
   if config_path.exists():
-    before = plain(json.loads(config_path.read_text()))
+    before = plain(json.loads(config_path.read_text(encoding="utf-8")))
     for part in ("network", "method", "optimiser", "average"):
       if before.get(part) != json_like(config[part]):
         raise ValueError(
@@ -106,8 +106,8 @@ def describe(workdir) -> Described:
       raise FileNotFoundError(
         f"{workdir / name}: not found; give the folder of a run (train.py's --workdir)."
       )
-  config = plain(json.loads((workdir / "config.json").read_text()))
-  told = json.loads((workdir / "dataset.json").read_text())
+  config = plain(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
+  told = json.loads((workdir / "dataset.json").read_text(encoding="utf-8"))
   return Described(
     config,
     LabelSpec.from_json(json.dumps(told["labels"])),

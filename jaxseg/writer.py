@@ -27,7 +27,7 @@ class Writer:
     self._workdir = pathlib.Path(workdir)
     self._jsonl = self._workdir / "metrics.jsonl"
     self._keep_until(first_step)
-    self._file = self._jsonl.open("a")
+    self._file = self._jsonl.open("a", encoding="utf-8")
     # slow to import: it brings PyTorch along where that is installed
     from tensorboardX import SummaryWriter
 
@@ -52,7 +52,7 @@ class Writer:
     if not self._jsonl.exists():
       return
     kept = []
-    for line in self._jsonl.read_text().splitlines():
+    for line in self._jsonl.read_text(encoding="utf-8").splitlines():
       try:
         row = json.loads(line)
       except json.JSONDecodeError:  # half a line, from a kill in mid-write

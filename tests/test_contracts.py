@@ -67,7 +67,7 @@ def test_network_keeps_odd_sizes_and_every_parameter_learns(name, rank):
 
 def test_no_package_exports_a_function_named_like_its_submodule():
   for package in (augment, data, inference, losses, methods, metrics, networks):
-    submodules = {path.stem for path in pathlib.Path(package.__file__).parent.glob("*.py")}
+    submodules = {path.stem for path in pathlib.Path(package.__file__).parent.glob("[a-z]*.py")}
     for name in submodules:
       found = getattr(package, name, None)
       assert found is None or type(found).__name__ == "module", f"{package.__name__}.{name}"

@@ -27,7 +27,7 @@ def _load_json(path: pathlib.Path) -> dict:
       "this file."
     )
   try:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
   except (json.JSONDecodeError, UnicodeDecodeError) as error:
     raise ValueError(f"{path}: is not valid JSON ({error}); correct the file.") from error
 

@@ -69,7 +69,7 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   beside = path.with_suffix(".json")
   spacing = None
   if beside.is_file():
-    spacing = json.loads(beside.read_text()).get("spacing")
+    spacing = json.loads(beside.read_text(encoding="utf-8")).get("spacing")
     spacing = spacing[-(array.ndim - 1) :] if spacing else None
   return array, plain_geometry(array.shape[:-1], spacing, "picture")
 

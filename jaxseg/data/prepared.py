@@ -181,7 +181,7 @@ class _Reader:
 
   def __init__(self, folder: pathlib.Path):
     self.folder = folder
-    self.index = json.loads((folder / _INDEX).read_text())
+    self.index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     self.labels = LabelSpec.from_json(self.index["labels"])
     self.preparation = Preparation.from_json(self.index["preparation"])
     self._records = tfds.builder_from_directory(folder).as_data_source("cases")

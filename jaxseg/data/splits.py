@@ -121,7 +121,7 @@ def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
   if not file.is_file():
     raise FileNotFoundError(f"{file}: no such file; config.data.split.path must name the splits.")
   try:
-    folds = json.loads(file.read_text())
+    folds = json.loads(file.read_text(encoding="utf-8"))
     sides = [(entry["train"], entry["val"]) for entry in folds]
   except (ValueError, TypeError, KeyError) as error:
     raise ValueError(

@@ -53,7 +53,7 @@ def read_labels(path: pathlib.Path) -> LabelSpec:
   if not path.is_file():
     raise FileNotFoundError(f"{path}: no such file; give a dataset.json with 'labels'.")
   try:
-    description = json.loads(path.read_text())
+    description = json.loads(path.read_text(encoding="utf-8"))
   except (json.JSONDecodeError, UnicodeDecodeError) as error:
     raise ValueError(f"{path}: is not valid JSON ({error}); correct the file.") from error
   labels = description.get("labels", description)

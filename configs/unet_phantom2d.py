@@ -9,9 +9,10 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 300
+  config.steps = 360
   config.network = dict(name="unet", widths=(16, 32, 64, 128), up="transpose")
   config.optimiser.learning_rate = 3e-3
+  config.average = 0.98
 
   config.data.source = dict(name="phantom", cases=160, size=(128, 128))
   config.data.patch = (128, 128)
@@ -25,5 +26,5 @@ def get_config():
     gamma=dict(),
   )
   config.predictor = dict(name="sliding_window", overlap=0.5, batch=1)
-  config.evaluate.every = 100
+  config.evaluate.every = 120
   return config

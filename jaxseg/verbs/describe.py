@@ -12,10 +12,10 @@ from jaxseg.networks.describe import describe as describe_network
 from jaxseg.verbs.configs import load_config
 
 
-def table(told: Description, *, all_layers: bool = True) -> str:
+def table(told: Description) -> str:
   """The description as text, a line per module."""
   rows = [("layer", "kind", "output", "parameters")]
-  for layer in told.layers if all_layers else told.layers[:1]:
+  for layer in told.layers:
     indent = "  " * max(0, len(layer.path) - 1)
     name = indent + (layer.path[-1] if layer.path else "(network)")
     rows.append((name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}"))

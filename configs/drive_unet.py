@@ -3,6 +3,7 @@
 Paper: Ronneberger et al., U-Net (arXiv 1505.04597); DRIVE: Staal et al., IEEE TMI 2004.
 Data: ../shared/data/drive/training (images, 1st_manual, mask); scored inside the field of view.
 Run: python train.py --config=configs/drive_unet.py --workdir=runs/drive
+Score: vessel Dice 0.762 on the four images; 19 minutes of CPU time (docs/results/README.md).
 """
 
 from jaxseg import defaults

@@ -3,6 +3,7 @@
 Papers: 3D U-Net (arXiv 1606.06650) as nnU-Net (1904.08128) builds it; Decathlon (2106.05735).
 Data: ../shared/data/msd_hippocampus, or any folder of Task04 (--config.data.source.path=...).
 Run: python train.py --config=configs/hippocampus_unet3d.py --workdir=runs/hippocampus
+Score: mean Dice 0.866 on the 40 cases of fold 0; 17 minutes of CPU time (docs/results/README.md).
 """
 
 from jaxseg import defaults
@@ -10,7 +11,7 @@ from jaxseg import defaults
 
 def get_config():
   config = defaults.config()
-  config.steps = 1000
+  config.steps = 600
   config.network = dict(
     name="unet",
     widths=(16, 32, 64, 128),

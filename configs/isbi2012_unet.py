@@ -3,6 +3,7 @@
 Paper: Ronneberger et al., U-Net (arXiv 1505.04597).
 Data: ../shared/data/isbi2012_em (train/image, train/label; 0 = membrane, 255 = interior).
 Run: python train.py --config=configs/isbi2012_unet.py --workdir=runs/isbi2012
+Score: membrane Dice 0.795 on the six sections; 8 minutes of CPU time (docs/results/README.md).
 """
 
 from jaxseg import defaults

@@ -1,4 +1,4 @@
-"""CPU with two fake devices, strict numerics, a persistent compilation cache."""
+"""CPU with two fake devices, strict numerics, quick compiles, a persistent compilation cache."""
 
 import os
 import pathlib
@@ -11,6 +11,8 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parent / ".jax_cache")
 )
+# compiles without XLA's optimisations, in half the time; the processes that tests start inherit it
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
@@ -30,11 +32,3 @@ def real_data():
   if not DATA.is_dir():
     pytest.skip(f"no real data at {DATA}: set JAXSEG_DATA to run this test")
   return DATA
-
-
-@pytest.fixture
-def fast_compile():
-  """Compiles without XLA's optimisations: for tests of structure, not of speed or values."""
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)

@@ -1,5 +1,7 @@
 """The contract: what a method is, and that the loop needs no change for a new one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,14 +118,16 @@ def test_loss_falls_on_a_fixed_batch_without_recompilation(method):
 
 def test_one_and_two_devices_agree(method):
   batch = batch_of()
+  step = jax.jit(method.train_step)
+  start = jax.jit(method.init)(jax.random.key(0), batch)
   states = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
     mesh = sharding.mesh(devices)
-    state = jax.jit(method.init, out_shardings=sharding.replicated(mesh))(jax.random.key(0), batch)
+    state = jax.device_put(start, sharding.replicated(mesh))
     split = sharding.place(batch, sharding.split(mesh))
     key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
     for _ in range(2):
-      state, _ = jax.jit(method.train_step)(state, split, key)
+      state, _ = step(state, split, key)
     states.append(state.learners["network"].params)
   for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
@@ -151,10 +155,10 @@ def test_averages_follow_the_weights_as_the_formula_says():
   scheme = supervised.supervised(small_unet(), dice_and_ce, optax.sgd(0.1))
   wrapped = averaged.averaged(scheme, decay=0.9)
   batch = batch_of()
-  state = wrapped.init(jax.random.key(0), batch)
+  state, step = jax.jit(wrapped.init)(jax.random.key(0), batch), jax.jit(wrapped.train_step)
   mean = np.asarray(jax.tree.leaves(state.learners["network"].params)[0])
   for t in range(3):
-    state, _ = wrapped.train_step(state, batch, jax.random.key(t))
+    state, _ = step(state, batch, jax.random.key(t))
     d = min(0.9, (1 + t) / (10 + t))
     mean = d * mean + (1 - d) * np.asarray(jax.tree.leaves(state.learners["network"].params)[0])
   got = jax.tree.leaves(state.learners["network_average"].params)[0]
@@ -166,9 +170,10 @@ def test_averages_follow_the_weights_as_the_formula_says():
 def test_frozen_statistics_and_dropout_are_settings_of_forward():
   net = small_unet(dropout=0.5)
   x = batch_of()["image"]
-  own = learner(net, None, jax.random.key(0), x)
+  own = jax.jit(lambda key, x: learner(net, None, key, x))(jax.random.key(0), x)
   assert own.opt_state == ()
 
+  @functools.partial(jax.jit, static_argnames="update_stats")
   def run(**options):
     return forward(net, own.params, own.stats, x, **options)
 

@@ -43,15 +43,23 @@ loop.train(tiny.experiment(**{changes!r}), {workdir!r})
 """
 
 
+CHANGES = {"steps": 3, "optimiser.name": "sgd", "optimiser.weight_decay": 0.0}
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("one")
+  loop.train(tiny.experiment(**CHANGES), folder)
+  return checkpoint.load_learner(folder).params
+
+
 @pytest.mark.parametrize("cache", ["device", "host"])
-def test_two_processes_train_as_one(tmp_path, cache):
-  changes = {"steps": 3, "optimiser.name": "sgd", "optimiser.weight_decay": 0.0}
-  loop.train(tiny.experiment(**changes), tmp_path / "one")
+def test_two_processes_train_as_one(tmp_path, one_process, cache):
   with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
   script = SCRIPT.format(
-    here=str(HERE), changes={**changes, "data.cache": cache}, workdir=str(tmp_path / "two")
+    here=str(HERE), changes={**CHANGES, "data.cache": cache}, workdir=str(tmp_path)
   )
   processes = []
   for number in range(2):
@@ -69,8 +77,8 @@ def test_two_processes_train_as_one(tmp_path, cache):
     )
   ended = [process.communicate(timeout=280) for process in processes]
   assert [p.returncode for p in processes] == [0, 0], ended[0][1][-3000:] + ended[1][1][-3000:]
-  one, two = (checkpoint.load_learner(tmp_path / name).params for name in ("one", "two"))
-  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+  two = checkpoint.load_learner(tmp_path).params
+  for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
-  rows = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+  rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
   assert len([row for row in rows if '"loss"' in row]) == 2, "one process alone writes"

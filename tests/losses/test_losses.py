@@ -15,7 +15,6 @@ from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
 
 # many small programs: compiling them takes the time
-pytestmark = pytest.mark.usefixtures("fast_compile")
 
 # channel by channel as the fact sheet prints them, then channels last
 A_LOGITS = np.array([[2, -1], [0.5, -3]], np.float32)[None, ..., None]

@@ -161,17 +161,18 @@ def experiment(config) -> Experiment:
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])
   chain, crop = augmentation(config, patch, spacing)
+  regions = prepared.labels.regions is not None
+  net = network(config, prepared.labels.channels)
   how = sampling(
     prepared.rank,
     patch=patch,
     crop=crop,
+    margin=net.margin(len(patch)),
     batch=options["batch"],
     foreground=options["foreground"],
     slices=options["slices"],
     seed=config["seed"],
   )
-  regions = prepared.labels.regions is not None
-  net = network(config, prepared.labels.channels)
   return Experiment(
     config=config,
     method=method(config, net, regions=regions),

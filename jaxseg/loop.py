@@ -210,7 +210,10 @@ def train(run: Experiment, workdir) -> dict | None:
     if done is None:
       _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
       return None
-    return _report(run, step, done, keeper, writer, workdir)
+    state, scores = done
+    if scores is None or run.watched != run.validation:
+      scores = validate(run, step.apply, state, run.validation)
+    return _report(scores, state, keeper, writer, workdir)
   finally:
     keeper.close()
     if writer:
@@ -222,12 +225,17 @@ def _say(writer: Writer | None, text: str) -> None:
     writer.say(text)
 
 
-def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt) -> State | None:
-  """Steps until the end (the final state) or a signal (None, everything saved)."""
+def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
+  """Steps until the end or a signal.
+
+  Returns:
+    The final state and its scores on the watched cases (None if no step was left to do); or None,
+    everything saved, after a signal.
+  """
   config = run.config
   every, evaluate = config["log_every"], config["evaluate"]["every"]
   pending, waited, mark, begun = [], 0.0, time.perf_counter(), False
-  first, last = int(state.step), config["steps"]
+  first, last, scores = int(state.step), config["steps"], None
   for number in range(first + 1, last + 1):
     before = time.perf_counter()
     element = sharding.place(next(elements), step.split)
@@ -273,7 +281,7 @@ def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt) -
       mark += time.perf_counter() - pause
     if stop and not leave:
       return None
-  return state
+  return state, scores
 
 
 def _mean(rows: list[dict]) -> dict[str, float]:
@@ -291,9 +299,8 @@ def _check(values: dict[str, float], number: int, keeper: Keeper) -> None:
     )
 
 
-def _report(run, step, state, keeper, writer, workdir) -> dict:
-  """Scores every validation case with the final weights, and writes report.json."""
-  scores: Scores = validate(run, step.apply, state, run.validation)
+def _report(scores: Scores, state, keeper, writer, workdir) -> dict:
+  """Writes report.json: the scores of every validation case with the final weights."""
   report = {
     "step": int(state.step),
     "validation": scores.summary(),

@@ -1,68 +1,106 @@
 """One row per network and config: adding an item is adding a row."""
 
+import fnmatch
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from network_rows import ROWS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.batch import Target
 from jaxseg.data import sampling
 from jaxseg.experiment import experiment
 from jaxseg.loop import compile_step, train
-from jaxseg.losses import LOSSES
+from jaxseg.losses import LOSSES, deep_supervision
 from jaxseg.verbs.configs import load_config
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
-# name -> (small options, rank -> parameters at full size for 1 channel and 3 classes,
-#          parameters that may have no gradient)
-NETWORK_ROWS = {
-  "unet": (dict(widths=(4, 6, 8), depth=1), {2: 22_720_640}, ()),
-}
+
+def abstract(net, *shape):
+  """Shapes of a network's variables and of its training outputs, without computing anything."""
+
+  def run(x):
+    variables = net.init(jax.random.key(0), x, train=True)
+    mutable = [name for name in variables if name != "params"]
+    rngs = {"dropout": jax.random.key(1)}
+    return variables, net.apply(variables, x, train=True, rngs=rngs, mutable=mutable)[0]
+
+  return jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def test_every_network_has_a_row():
-  assert set(NETWORK_ROWS) == set(networks.NETWORKS)
+  assert set(ROWS) == set(networks.NETWORKS)
 
 
-@pytest.mark.parametrize("name", NETWORK_ROWS)
-def test_published_parameter_count(name):
-  for rank, count in NETWORK_ROWS[name][1].items():
-    net = networks.NETWORKS[name](classes=3)
-    x = jax.ShapeDtypeStruct((1, *(64,) * rank, 1), jnp.float32)
-    shapes = jax.eval_shape(lambda x, net=net: net.init(jax.random.key(0), x, train=True), x)
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == count
+@pytest.mark.parametrize(
+  ("name", "count"),
+  [(name, count) for name, row in ROWS.items() for count in row.counts],
+  ids=lambda value: value if isinstance(value, str) else f"{value.parameters}",
+)
+def test_published_parameter_count(name, count):
+  net = networks.NETWORKS[name](classes=count.classes, **count.options)
+  # a size that the network takes as it is: its strides, and twice what valid convolutions cut off
+  stride, margin = net.total_stride(count.rank), net.margin(count.rank)
+  size = [-(-(64 + 2 * m) // s) * s for s, m in zip(stride, margin, strict=True)]
+  variables, _ = abstract(net, 1, *size, count.channels)
+  assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count.parameters
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("name", NETWORK_ROWS)
-def test_network_keeps_odd_sizes_and_every_parameter_learns(name, rank):
-  options, _, silent = NETWORK_ROWS[name]
-  net = networks.NETWORKS[name](classes=3, **options)
-  size = (13, 10, 7)[:rank]
-  x = jax.random.normal(jax.random.key(1), (2, *size, 2))
+@pytest.mark.parametrize(
+  ("name", "size"), [(name, size) for name, row in ROWS.items() for size in row.sizes]
+)
+def test_network_keeps_odd_sizes_and_every_parameter_learns(name, size):
+  row = ROWS[name]
+  net = networks.NETWORKS[name](classes=3, **row.small)
+  rank = len(size)
   assert len(net.total_stride(rank)) == len(net.margin(rank)) == rank
-  variables = jax.jit(lambda x: net.init(jax.random.key(0), x, train=True))(x)
-  labels = jax.random.randint(jax.random.key(2), (2, *size), 0, 3)
+  space = tuple(n - 2 * m for n, m in zip(size, net.margin(rank), strict=True))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, *size, 2)).astype(np.float32)
+  labels = rng.integers(0, 3, size=(2, *space))
+  variables = {name: drawn(tree) for name, tree in abstract(net, *x.shape)[0].items()}
+  mutable = [name for name in variables if name != "params"]
 
   @jax.jit
   def gradient(params):
     def loss(params):
-      out, _ = net.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
-      assert out["logits"].shape == (2, *size, 3)
+      out, _ = net.apply(
+        {**variables, "params": params},
+        x,
+        train=True,
+        rngs={"dropout": jax.random.key(1)},
+        mutable=mutable,
+      )
+      assert out["logits"].shape == (2, *space, 3)
       assert out["logits"].dtype == jnp.float32
-      return LOSSES["cross_entropy"](out["logits"], Target(labels))
+      heads = deep_supervision(LOSSES["cross_entropy"])
+      return heads([out["logits"], *out.get("aux", ())], Target(labels))
 
     return jax.grad(loss)(params)
 
   for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
     where = jax.tree_util.keystr(path, simple=True, separator="/")
     assert np.isfinite(leaf).all(), where
-    assert np.abs(leaf).max() > 0 or where in silent, where
+    silent = any(fnmatch.fnmatch(where, pattern) for pattern in row.silent)
+    assert np.abs(leaf).max() > 0 or silent, where
+
+
+def drawn(tree):
+  """Values for a tree of shapes, by numpy (nothing to compile), that keep the size of a signal."""
+  rng = np.random.default_rng(1)
+
+  def draw(path, leaf):
+    if path[-1].key in ("scale", "var"):
+      return rng.uniform(0.8, 1.2, leaf.shape).astype(np.float32)
+    fan = max(1, leaf.size // leaf.shape[-1]) if leaf.shape else 1
+    return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan)).astype(np.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, tree)
 
 
 def test_no_package_exports_a_function_named_like_its_submodule():

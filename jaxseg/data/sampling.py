@@ -30,6 +30,8 @@ class Sampling(NamedTuple):
     foreground: share of the patches that are centred on a voxel of a foreground class, the
       class drawn uniformly from those of the case.
     slices: axis along which a volume is cut into slices for a 2D network, or None.
+    margin: voxels per side that a network of valid convolutions loses, per axis of the case: what
+      it gives, not what it is fed, stays inside the case, so that borders are trained on.
     seed: of the order.
   """
 
@@ -38,6 +40,7 @@ class Sampling(NamedTuple):
   batch: int
   foreground: float = 1 / 3
   slices: int | None = None
+  margin: tuple[int, ...] = (0, 0, 0)
   seed: int = 0
 
 
@@ -52,10 +55,17 @@ class Choice(NamedTuple):
 
 
 def sampling(
-  rank: int, *, patch: Sequence[int], crop: Sequence[int] | None = None, batch: int, **options
+  rank: int,
+  *,
+  patch: Sequence[int],
+  crop: Sequence[int] | None = None,
+  margin: Sequence[int] | None = None,
+  batch: int,
+  **options,
 ) -> Sampling:
   """Checks the sizes against the rank of the cases; see `Sampling`. `crop` is `patch` if None."""
   slices = options.get("slices")
+  margin = (0,) * len(patch) if margin is None else tuple(margin)
   patch = tuple(int(n) for n in patch)
   crop = patch if crop is None else tuple(int(n) for n in crop)
   expected = rank if slices is None else rank - 1
@@ -73,7 +83,8 @@ def sampling(
     )
   if slices is not None:
     patch, crop = ((*size[:slices], 1, *size[slices:]) for size in (patch, crop))
-  return Sampling(patch=patch, crop=crop, batch=batch, **options)
+    margin = (*margin[:slices], 0, *margin[slices:])
+  return Sampling(patch=patch, crop=crop, margin=margin, batch=batch, **options)
 
 
 def _random(seed: int, *where: int) -> np.random.Generator:
@@ -96,15 +107,19 @@ def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slo
       voxels = located[sorted(located)[random.integers(len(located))]]
       voxel = voxels[random.integers(len(voxels))]
   start = []
-  for axis, (size, patch, crop) in enumerate(zip(shape, how.patch, how.crop, strict=True)):
-    # the patch stays inside the case; what is cut out around it may reach beyond
-    room = size - patch
+  margins = how.margin[: len(shape)]
+  for axis, (size, patch, crop, margin) in enumerate(
+    zip(shape, how.patch, how.crop, margins, strict=True)
+  ):
+    # the patch, less its margin, stays inside the case; what is cut out around may reach beyond
+    inner = patch - 2 * margin
+    room = size - inner
     lowest, highest = (0, room) if room >= 0 else (-((-room + 1) // 2), -(-room // 2))
     if voxel is None:
       first = int(random.integers(lowest, highest + 1))
     else:
-      first = int(np.clip(voxel[axis] - patch // 2, lowest, highest))
-    start.append(first - (crop - patch) // 2)
+      first = int(np.clip(voxel[axis] - inner // 2, lowest, highest))
+    start.append(first - margin - (crop - patch) // 2)
   return Choice(position, tuple(start))
 
 

@@ -1,9 +1,10 @@
 """Training schemes: who is trained against what."""
 
-from jaxseg.methods import averaged, supervised
+from jaxseg.methods import averaged, detected, supervised
 
 METHODS = {
   "supervised": supervised.supervised,
+  "detected": detected.detected,
 }
 
-__all__ = ["METHODS", "averaged", "supervised"]
+__all__ = ["METHODS", "averaged", "detected", "supervised"]

@@ -1,8 +1,109 @@
 """Segmentation networks: one architecture per file, 2D and 3D from one source."""
 
+from jaxseg.networks.attention_unet import AttentionUNet
+from jaxseg.networks.attention_unet_dsv import AttentionUNetDSV
+from jaxseg.networks.bcdunet import BCDUNet
+from jaxseg.networks.bdclstm import BDCLSTM
+from jaxseg.networks.cenet import CENet
+from jaxseg.networks.deeplabv3 import DeepLabV3
+from jaxseg.networks.dense_unet3d import DenseUNet3D
+from jaxseg.networks.dense_unet161 import DenseUNet161
+from jaxseg.networks.detect_then_segment import DetectThenSegment
+from jaxseg.networks.encoder_unet import EncoderUNet
+from jaxseg.networks.fc_densenet import FCDenseNet
+from jaxseg.networks.h_denseunet import HDenseUNet
+from jaxseg.networks.kiunet import KiUNet
+from jaxseg.networks.lw_hcn import LWHCN
+from jaxseg.networks.mednext import MedNeXt
+from jaxseg.networks.multiresunet import MultiResUNet
+from jaxseg.networks.nonlocal_unet import NonLocalUNet
+from jaxseg.networks.plain_conv_unet import PlainConvUNet
+from jaxseg.networks.posterior_cascade import PosteriorCascade
+from jaxseg.networks.pseudo3d import Pseudo3D
+from jaxseg.networks.pspnet import PSPNet
+from jaxseg.networks.r2unet import R2UNet
+from jaxseg.networks.recurrent_saliency import RecurrentSaliency
+from jaxseg.networks.resenc_unet import ResEncUNet
+from jaxseg.networks.segresnet import SegResNet
+from jaxseg.networks.swin_unetr import SwinUNETR
+from jaxseg.networks.triplanar import Triplanar
 from jaxseg.networks.unet import UNet
+from jaxseg.networks.unet3d import UNet3D
+from jaxseg.networks.unet2015 import UNet2015
+from jaxseg.networks.unetpp import UNetPP
+from jaxseg.networks.unetr import UNETR
+from jaxseg.networks.vnet import VNet
 
 # config name -> network: a new network is a new row
-NETWORKS = {"unet": UNet}
+NETWORKS = {
+  "unet": UNet,
+  "unet2015": UNet2015,
+  "unet3d": UNet3D,
+  "vnet": VNet,
+  "posterior_cascade": PosteriorCascade,
+  "recurrent_saliency": RecurrentSaliency,
+  "detect_then_segment": DetectThenSegment,
+  "lw_hcn": LWHCN,
+  "pseudo3d": Pseudo3D,
+  "triplanar": Triplanar,
+  "r2unet": R2UNet,
+  "bcdunet": BCDUNet,
+  "bdclstm": BDCLSTM,
+  "fc_densenet": FCDenseNet,
+  "dense_unet161": DenseUNet161,
+  "dense_unet3d": DenseUNet3D,
+  "h_denseunet": HDenseUNet,
+  "unetpp": UNetPP,
+  "multiresunet": MultiResUNet,
+  "kiunet": KiUNet,
+  "encoder_unet": EncoderUNet,
+  "pspnet": PSPNet,
+  "deeplabv3": DeepLabV3,
+  "cenet": CENet,
+  "attention_unet": AttentionUNet,
+  "attention_unet_dsv": AttentionUNetDSV,
+  "nonlocal_unet": NonLocalUNet,
+  "plain_conv_unet": PlainConvUNet,
+  "resenc_unet": ResEncUNet,
+  "mednext": MedNeXt,
+  "segresnet": SegResNet,
+  "unetr": UNETR,
+  "swin_unetr": SwinUNETR,
+}
 
-__all__ = ["NETWORKS", "UNet"]
+__all__ = [
+  "BDCLSTM",
+  "LWHCN",
+  "NETWORKS",
+  "UNETR",
+  "AttentionUNet",
+  "AttentionUNetDSV",
+  "BCDUNet",
+  "CENet",
+  "DeepLabV3",
+  "DenseUNet3D",
+  "DenseUNet161",
+  "DetectThenSegment",
+  "EncoderUNet",
+  "FCDenseNet",
+  "HDenseUNet",
+  "KiUNet",
+  "MedNeXt",
+  "MultiResUNet",
+  "NonLocalUNet",
+  "PSPNet",
+  "PlainConvUNet",
+  "PosteriorCascade",
+  "Pseudo3D",
+  "R2UNet",
+  "RecurrentSaliency",
+  "ResEncUNet",
+  "SegResNet",
+  "SwinUNETR",
+  "Triplanar",
+  "UNet",
+  "UNet3D",
+  "UNet2015",
+  "UNetPP",
+  "VNet",
+]

@@ -1,7 +1,7 @@
 """U-Net, in 2D and 3D."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,19 +9,23 @@ from flax import linen as nn
 
 from jaxseg.networks.blocks import (
   ACTIVATIONS,
+  CONVS,
   NORMS,
   Conv,
   ConvNormAct,
-  Stage,
   UpConv,
   choice,
+  crop_to,
   linear_up,
   max_pool,
   max_pool_with_positions,
   max_unpool,
+  nearest_up,
+  pad_to_multiple,
   per_axis,
   per_stage,
 )
+from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part
 
 
 class UNet(nn.Module):
@@ -44,14 +48,25 @@ class UNet(nn.Module):
     kernels: kernel size per stage, each an integer or one per axis, as `((1, 3, 3), 3, 3)`.
     strides: down-sampling between the stages (one less than stages), likewise `((1, 2, 2), 2)`.
     residual: adds a 1x1 convolution of each stage's input to its output.
-    up: "linear" (interpolation, convolution, norm, activation), "transpose" (transposed
-      convolution with bias), "unpool" (convolution, norm, activation, max-unpooling with the
-      encoder's indices; needs down="pool").
+    block: what a stage is made of, a name of `parts.BLOCKS` or a dict with its options.
+    conv: the convolution of a stage, a name of `blocks.CONVS` ("plain", "separable", ...).
+    attention: follows every stage, a name of `parts.ATTENTIONS`.
+    attention_at: "encoder", "decoder" or "both".
+    skip: how encoder and decoder are joined, a name of `parts.SKIPS` or one for each skip, finest
+      first, as `("concat", "attention_gate")`; attention maps, if it makes any, are given as
+      "attention1" (finest), ..., each on its skip's grid.
+    bottleneck: follows the coarsest stage, a name of `parts.BOTTLENECKS`.
+    up: "linear" or "nearest" (interpolation, convolution, norm, activation), "transpose"
+      (transposed convolution with bias), "unpool" (convolution, norm, activation, max-unpooling
+      with the encoder's indices; needs down="pool").
     down: "pool" (maximum) or "stride" (the first convolution of a stage).
     norm, norm_groups: "batch", "instance", "group" or "none"; groups of "group".
     activation: "relu", "leaky_relu", "prelu", "elu", "gelu" or "silu".
     dropout: rate at the end of each stage, per stage; the decoder stage takes its encoder's.
     spatial_dropout: drops whole channels.
+    drop_block: drops cubes with sides of so many voxels (one or one per axis; 0: single voxels).
+    stochastic_depth: rate at which the last stage's residual branch is dropped, per sample; it
+      grows linearly over the stages in the order of computation, and needs residual=True.
     conv_bias, head_bias: biases of the convolutions; of the last 1x1 convolution.
     deep_supervision: number of auxiliary heads, at most two less than stages.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
@@ -69,6 +84,12 @@ class UNet(nn.Module):
   kernels: int | Sequence[Any] = 3
   strides: int | Sequence[Any] = 2
   residual: bool = False
+  block: str | Mapping[str, Any] = "plain"
+  conv: str | Mapping[str, Any] = "plain"
+  attention: str | Mapping[str, Any] = "none"
+  attention_at: str = "both"
+  skip: str | Mapping[str, Any] | Sequence[Any] = "concat"
+  bottleneck: str | Mapping[str, Any] = "none"
   up: str = "linear"
   down: str = "pool"
   norm: str = "batch"
@@ -76,6 +97,8 @@ class UNet(nn.Module):
   activation: str = "relu"
   dropout: float | Sequence[float] = 0.0
   spatial_dropout: bool = False
+  drop_block: int | Sequence[int] = 0
+  stochastic_depth: float = 0.0
   conv_bias: bool = False
   head_bias: bool = False
   deep_supervision: int = 0
@@ -91,13 +114,22 @@ class UNet(nn.Module):
       )
     for option, number in self._per_stage().items():
       per_stage(getattr(self, option), number, f"unet: {option}")
-    choice(self.up, ("linear", "transpose", "unpool"), "unet: up")
+    choice(self.up, ("linear", "nearest", "transpose", "unpool"), "unet: up")
+    choice(self.attention_at, ("encoder", "decoder", "both"), "unet: attention_at")
+    for table, option in ((BLOCKS, "block"), (ATTENTIONS, "attention")):
+      part(table, getattr(self, option), option)
+    for skip in per_stage(self.skip, stages - 1, "unet: skip"):
+      part(SKIPS, skip, "skip")
+    part(BOTTLENECKS, self.bottleneck, "bottleneck")
+    part(CONVS, self.conv, "conv")
     choice(self.down, ("pool", "stride"), "unet: down")
     choice(self.norm, NORMS, "unet: norm")
     choice(self.activation, ACTIVATIONS, "unet: activation")
     choice(self.dtype, ("float32", "bfloat16"), "unet: dtype")
     if self.up == "unpool" and self.down != "pool":
       raise ValueError("unet: up='unpool' needs the indices of down='pool'.")
+    if self.spatial_dropout and self.drop_block:
+      raise ValueError("unet: spatial_dropout and drop_block exclude each other; choose one.")
     if not 0 <= self.deep_supervision <= stages - 2:
       raise ValueError(
         f"unet: deep_supervision={self.deep_supervision} auxiliary heads; {stages} stages have "
@@ -107,7 +139,7 @@ class UNet(nn.Module):
 
   def _per_stage(self):
     stages = len(self.widths)
-    one_less = dict.fromkeys(("decoder_depth", "strides"), stages - 1)
+    one_less = dict.fromkeys(("decoder_depth", "strides", "skip"), stages - 1)
     return {**dict.fromkeys(("depth", "kernels", "dropout"), stages), **one_less}
 
   def _strides(self, rank: int) -> list[tuple[int, ...]]:
@@ -131,7 +163,7 @@ class UNet(nn.Module):
         "three spatial axes."
       )
     stages, space, strides = len(self.widths), x.shape[1:-1], self._strides(rank)
-    x = _pad(x.astype(self.dtype), self.total_stride(rank))
+    x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
 
     skips, positions = [], []
     for i in range(stages):
@@ -145,23 +177,27 @@ class UNet(nn.Module):
           positions.append(where)
         else:
           x = max_pool(x, stride=strides[i - 1])
-      x = self._stage(i, f"encoder{i + 1}", self.depth, stages, rank, stride)(x)
+      x = self._stage(i, "encoder", self.depth, stages, rank, stride)(x)
+      x = self._attention("encoder", i)(x)
+    x = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", "bottleneck", stages - 1)(x)
     outputs = {"bottleneck": x}
 
-    aux = []
+    aux, joins = [], per_stage(self.skip, stages - 1, "unet: skip")
     for i in reversed(range(stages - 1)):
-      x = self._up(i, rank, strides[i], positions[i] if positions else None)(x)
-      x = jnp.concatenate([skips[i], x], -1)
-      x = self._stage(i, f"decoder{i + 1}", self.decoder_depth, stages - 1, rank)(x)
+      up = self._up(i, rank, strides[i], positions[i] if positions else None)(x)
+      x, attended = self._part(SKIPS, joins[i], "skip", f"skip{i + 1}", i)(skips[i], up, x)
+      size = [-(-n // math.prod(s[axis] for s in strides[:i])) for axis, n in enumerate(space)]
+      if attended is not None:
+        outputs[f"attention{i + 1}"] = crop_to(attended, size)
+      x = self._stage(i, "decoder", self.decoder_depth, stages - 1, rank)(x)
+      x = self._attention("decoder", i)(x)
       if train and 0 < i <= self.deep_supervision:
-        coarse = [math.prod(axis) for axis in zip(*strides[:i], strict=True)]
-        size = [-(-n // s) for n, s in zip(space, coarse, strict=True)]
-        aux.insert(0, _crop(self._head(f"aux{i}")(x), size).astype(jnp.float32))
-    outputs["decoder"] = _crop(x, space)
+        aux.insert(0, crop_to(self._head(f"aux{i}")(x), size).astype(jnp.float32))
+    outputs["decoder"] = crop_to(x, space)
     outputs["logits"] = self._head("head")(outputs["decoder"]).astype(jnp.float32)
     return {**outputs, "aux": tuple(aux)} if aux else outputs
 
-  def _layer_options(self, i: int, rank: int):
+  def _layer_options(self, i: int, rank: int, side: str):
     kernels = per_stage(self.kernels, len(self.widths), "unet: kernels")
     return {
       "kernel": per_axis(kernels[i], rank, f"unet: kernels of stage {i + 1}"),
@@ -169,39 +205,50 @@ class UNet(nn.Module):
       "norm_groups": self.norm_groups,
       "activation": self.activation,
       "use_bias": self.conv_bias,
+      "conv": self.conv,
       "dtype": self.dtype,
     }
 
-  def _stage(self, i, name, depth, number, rank, stride=1):
-    return (nn.remat(Stage) if self.remat else Stage)(
-      self.widths[i],
+  def _part(self, table, spec, option, name, i):
+    options = {"norm": self.norm, "norm_groups": self.norm_groups}
+    options |= {"activation": self.activation, "dtype": self.dtype}
+    return part(table, spec, option, features=self.widths[i], **options)(name=name)
+
+  def _attention(self, side, i):
+    if self.attention_at not in (side, "both"):
+      return lambda x: x
+    return self._part(ATTENTIONS, self.attention, "attention", f"{side}_attention{i + 1}", i)
+
+  def _stage(self, i, side, depth, number, rank, stride=1):
+    stages = len(self.widths)
+    place = i if side == "encoder" else 2 * stages - 2 - i  # in the order of computation
+    block = part(
+      BLOCKS,
+      self.block,
+      "block",
+      features=self.widths[i],
       depth=per_stage(depth, number, "unet: depth")[i],
       stride=stride,
       residual=self.residual,
-      dropout=per_stage(self.dropout, len(self.widths), "unet: dropout")[i],
+      dropout=per_stage(self.dropout, stages, "unet: dropout")[i],
       spatial_dropout=self.spatial_dropout,
-      name=name,
-      **self._layer_options(i, rank),
+      drop_block=self.drop_block,
+      stochastic_depth=self.stochastic_depth * (place + 1) / (2 * stages - 1),
+      **self._layer_options(i, rank, side),
     )
+    make = nn.remat(block.func) if self.remat else block.func
+    return make(**block.keywords, name=f"{side}{i + 1}")
 
   def _up(self, i, rank, stride, positions):
     """The function from stage i + 1's resolution and width to stage i's."""
     if self.up == "transpose":
       return UpConv(self.widths[i], stride, dtype=self.dtype, name=f"up{i + 1}")
-    layer = ConvNormAct(self.widths[i], name=f"up{i + 1}", **self._layer_options(i, rank))
+    options = self._layer_options(i, rank, "decoder")
+    layer = ConvNormAct(self.widths[i], name=f"up{i + 1}", **options)
     if self.up == "unpool":
       return lambda x: max_unpool(layer(x), positions, stride=stride)
-    return lambda x: layer(linear_up(x, stride=stride))
+    larger = linear_up if self.up == "linear" else nearest_up
+    return lambda x: layer(larger(x, stride=stride))
 
   def _head(self, name):
     return Conv(self.classes, 1, use_bias=self.head_bias, dtype=self.dtype, name=name)
-
-
-def _pad(x, multiple):
-  """Zeros at the end of each axis, up to a multiple."""
-  pads = [(0, -n % m) for n, m in zip(x.shape[1:-1], multiple, strict=True)]
-  return jnp.pad(x, [(0, 0), *pads, (0, 0)]) if any(p for _, p in pads) else x
-
-
-def _crop(x, space):
-  return x[(slice(None), *(slice(n) for n in space))]

@@ -162,6 +162,8 @@ def _run(wanted) -> None:
     ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
     write(wanted.output, name, ending, raw, labels, scores, told, wanted)
     written.append(name)
-  legend = dict(zip(told.labels.names, told.labels.stored_values, strict=False))
+  # a region is told by the values that it unites
+  values = told.labels.regions or told.labels.stored_values
+  legend = dict(zip(told.labels.names, values, strict=True))
   files.write_json(wanted.output / "labels.json", legend)
   print(f"{len(written)} case(s) written to {wanted.output}; values: {json.dumps(legend)}")

@@ -110,6 +110,15 @@ def test_enlarged_crops_leave_the_borders_of_a_case_to_the_patch():
   assert firsts == set(range(data.shape(0)[0] - 8 + 1))
 
 
+def test_what_a_valid_network_gives_covers_the_case_to_its_border():
+  data = tiny.dataset(cases=1)
+  (rows, _), margin = data.shape(0), 3
+  how = make(2, patch=(12, 12), margin=(margin, margin), batch=1, foreground=0.0)
+  starts = [sampling.choose(data, [0], how, step, 0).start[0] for step in range(300)]
+  # the inner 6 voxels reach from the first voxel to the last
+  assert (min(starts), max(starts)) == (-margin, rows - 6 - margin)
+
+
 def test_a_2d_patch_on_volumes_and_the_reverse_are_told_apart():
   with pytest.raises(ValueError, match=r"\(8, 8\) has 2 axes, but the cases have rank 3.*slices"):
     make(3, patch=(8, 8), batch=1)

@@ -147,7 +147,7 @@ def test_any_size_gives_logits_of_that_size(option, space):
   ],
   ids="-".join,
 )
-def test_every_parameter_has_a_finite_gradient_and_none_is_silent(options, fast_compile):
+def test_every_parameter_has_a_finite_gradient_and_none_is_silent(options):
   united = {"decoder_depth": 1, **SMALL}
   for option in options:
     united.update(OPTIONS[option])
@@ -200,14 +200,14 @@ def test_total_stride_and_margin_need_no_parameters():
   assert UNet().margin(3) == (0, 0, 0)
 
 
-def test_remat_and_its_absence_share_parameters_and_outputs(fast_compile):
+def test_remat_and_its_absence_share_parameters_and_outputs():
   x, params, stats = real(UNet(**SMALL), 1, 8, 8, 1)
   plain = infer(UNet(**SMALL), params, stats, x)
   rematted = infer(UNet(**SMALL, remat=True), params, stats, x)
   np.testing.assert_allclose(plain["logits"], rematted["logits"], atol=1e-6)
 
 
-def test_bfloat16_follows_float32_with_the_same_float32_parameters(fast_compile):
+def test_bfloat16_follows_float32_with_the_same_float32_parameters():
   x, params, stats = real(UNet(**SMALL, dtype="bfloat16"), 1, 8, 8, 1)
   assert {leaf.dtype for leaf in jax.tree.leaves((params, stats))} == {jnp.dtype(jnp.float32)}
   half = infer(UNet(**SMALL, dtype="bfloat16"), params, stats, x)
@@ -217,7 +217,7 @@ def test_bfloat16_follows_float32_with_the_same_float32_parameters(fast_compile)
   np.testing.assert_allclose(half["logits"], full["logits"], atol=0.05 * scale)
 
 
-def test_dropout_needs_a_key_and_spatial_dropout_drops_whole_channels(fast_compile):
+def test_dropout_needs_a_key_and_spatial_dropout_drops_whole_channels():
   net = UNet(**SMALL, dropout=0.5, spatial_dropout=True, norm="none")
   x, params, stats = real(net, 1, 8, 8, 1)
   first = infer(net, params, stats, x)
@@ -244,7 +244,7 @@ def test_the_config_table_builds_it():
   ("options", "words"),
   [
     ({"norm": "btach"}, "norm='btach' is unknown; choices: batch, instance, group, none"),
-    ({"up": "bilinear"}, "up='bilinear' is unknown; choices: linear, transpose, unpool"),
+    ({"up": "bilinear"}, "up='bilinear' is unknown; choices: linear, nearest, transpose, unpool"),
     ({"down": "conv"}, "down='conv' is unknown; choices: pool, stride"),
     ({"activation": "swish"}, "activation='swish' is unknown; choices: relu"),
     ({"dtype": "float16"}, "dtype='float16' is unknown; choices: float32, bfloat16"),

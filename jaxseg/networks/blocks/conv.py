@@ -34,6 +34,7 @@ class Conv(nn.Module):
   use_bias: bool = True
   dtype: Any = None
   kernel_init: Callable = he_normal()
+  bias_init: Callable = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x):
@@ -63,7 +64,7 @@ class Conv(nn.Module):
       groups=self.groups,
     )
     if self.use_bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+      bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
       x += bias.astype(dtype).reshape((1,) * (x.ndim - 1) + (-1,))
     return x
 

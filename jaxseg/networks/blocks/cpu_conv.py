@@ -6,13 +6,16 @@ of these gave is in docs/benchmarks.md.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 VOXELS = 1024  # of a block in the gradient's loop: its patches then stay in the cache
 FEW = 4  # input channels of a first layer, whose gradient XLA computes well
+TAPS = 27  # of a depthwise kernel that is unrolled; more take too long to compile
 
 
 def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
@@ -31,6 +34,8 @@ def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
 
 def _convolve(x, kernel, stride, padding, dilation, groups):
   x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
+  if groups == x.shape[-1] > 1 and math.prod(kernel.shape[:3]) <= TAPS:
+    return _depthwise(x, kernel, stride, padding, dilation)
   if x.shape[-1] <= FEW or groups > 1:
     return _slices(x, kernel, stride, padding, dilation, groups)
   return _with_fast_gradient(x, kernel, stride, padding, dilation)
@@ -83,6 +88,25 @@ def _slices(x, kernel, stride, padding, dilation, groups=1):
   else:
     out = sum(convolve(part, kernel[tap]) for tap, part in enumerate(shifted))
   return out.reshape(batch, depth, *out.shape[1:])
+
+
+def _depthwise(x, kernel, stride, padding, dilation):
+  """A convolution of each channel by itself, as a sum of shifted products.
+
+  Forward and backward together 6 to 10 times as fast as XLA's grouped convolution.
+  """
+  x = jnp.repeat(x, kernel.shape[-1] // x.shape[-1], -1)
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  extents = [
+    (n - d * (k - 1) - 1) // s * s + 1
+    for n, k, s, d in zip(x.shape[1:4], kernel.shape[:3], stride, dilation, strict=True)
+  ]
+  out = 0.0
+  for tap in np.ndindex(*kernel.shape[:3]):
+    places = zip(tap, dilation, extents, stride, strict=True)
+    window = tuple(slice(t * d, t * d + extent, s) for t, d, extent, s in places)
+    out += x[(slice(None), *window)] * kernel[tap].reshape(1, 1, 1, 1, -1)
+  return out
 
 
 def _kernel_gradient(x, g, taps, stride, padding, dilation):

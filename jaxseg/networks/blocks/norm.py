@@ -1,5 +1,6 @@
 """Normalisation by name, with float32 statistics whatever the compute dtype."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +22,8 @@ class Norm(nn.Module):
   - "group": per sample and group of channels, over space (Wu, He, arXiv 1803.08494).
   - "none": the identity, without parameters.
 
+  `scale_init` and `bias_init` start the scale (a zero closes a branch) and the bias.
+
   Raises ValueError if `groups` does not divide the channels.
   """
 
@@ -30,6 +33,8 @@ class Norm(nn.Module):
   epsilon: float = 1e-5
   affine: bool = True
   dtype: Any = None
+  scale_init: Callable = nn.initializers.ones
+  bias_init: Callable = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x):
@@ -43,8 +48,8 @@ class Norm(nn.Module):
     if not self.affine:
       return ((x - mean) * factor).astype(dtype)
     row = (1,) * (x.ndim - 1) + (channels,)
-    scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32).reshape(row)
-    bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32).reshape(row)
+    scale = self.param("scale", self.scale_init, (channels,), jnp.float32).reshape(row)
+    bias = self.param("bias", self.bias_init, (channels,), jnp.float32).reshape(row)
     return ((x - mean) * (factor * scale) + bias).astype(dtype)
 
   def _batch(self, x):

@@ -33,3 +33,14 @@ def choice(name: str, choices: Mapping[str, Any] | Sequence[str], option: str) -
   if name not in choices:
     raise ValueError(f"{option}='{name}' is unknown; choices: {', '.join(choices)}.")
   return name
+
+
+def need_rank(rank: int, ranks: Sequence[int], who: str) -> int:
+  """The rank itself; raises ValueError if `who` takes no inputs with that many spatial axes."""
+  if rank not in ranks:
+    kinds = {1: "(batch, x, channels)", 2: "images (batch, y, x, channels)"}
+    kinds[3] = "volumes (batch, z, y, x, channels)"
+    raise ValueError(
+      f"{who}: an input with {rank} spatial axes; expected {' or '.join(kinds[r] for r in ranks)}."
+    )
+  return rank

@@ -18,7 +18,7 @@ from jaxseg.networks.blocks.initializers import he_normal
 from jaxseg.networks.blocks.options import per_axis
 
 
-def _interleave(x, stride):
+def interleave(x, stride):
   """Lays out windows in space: (b, *coarse, window voxels, c) -> (b, *space, c)."""
   batch, *coarse, _, channels = x.shape
   rank = len(coarse)
@@ -91,7 +91,7 @@ def max_unpool(x, positions, *, stride: int | Sequence[int] = 2):
   window = jnp.arange(math.prod(stride), dtype=positions.dtype)
   window = window.reshape((1,) * (x.ndim - 1) + (-1, 1))
   x = jnp.where(positions[..., None, :] == window, x[..., None, :], jnp.zeros((), x.dtype))
-  return _interleave(x, stride)
+  return interleave(x, stride)
 
 
 def linear_up(x, *, stride: int | Sequence[int] = 2):
@@ -152,4 +152,4 @@ class UpConv(nn.Module):
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
       x += bias.astype(dtype).reshape((1,) * (x.ndim - 1) + (-1,))
-    return _interleave(x, stride)
+    return interleave(x, stride)

@@ -1,14 +1,21 @@
 """The stage that encoder and decoder share: convolutions, each with norm and activation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax import linen as nn
 
+from jaxseg.build import bind
 from jaxseg.networks.blocks.activation import Activation
 from jaxseg.networks.blocks.conv import Conv
+from jaxseg.networks.blocks.dsts import DSTS
 from jaxseg.networks.blocks.initializers import he_normal
 from jaxseg.networks.blocks.norm import Norm
+from jaxseg.networks.blocks.regularisers import DropBlock, StochasticDepth
+from jaxseg.networks.blocks.separable import SeparableConv
+
+# convolutions by name; each has `Conv`'s first attributes and may have more
+CONVS = {"plain": Conv, "separable": SeparableConv, "dsts": DSTS}
 
 
 class ConvNormAct(nn.Module):
@@ -21,20 +28,15 @@ class ConvNormAct(nn.Module):
   norm_groups: int = 8
   activation: str | None = "relu"
   use_bias: bool = False
+  conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
   @nn.compact
   def __call__(self, x):
     slope = 0.01 if self.activation == "leaky_relu" else 0.0
-    x = Conv(
-      self.features,
-      self.kernel,
-      self.stride,
-      use_bias=self.use_bias,
-      dtype=self.dtype,
-      kernel_init=he_normal(slope),
-      name="conv",
-    )(x)
+    spec = {"name": self.conv} if isinstance(self.conv, str) else self.conv
+    conv = bind(CONVS, spec, "network.conv", dtype=self.dtype, kernel_init=he_normal(slope))
+    x = conv(self.features, self.kernel, self.stride, use_bias=self.use_bias, name="conv")(x)
     x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(x)
     return x if self.activation is None else Activation(self.activation, name="activation")(x)
 
@@ -57,7 +59,10 @@ class Stage(nn.Module):
 
   With `residual`, a 1x1 convolution (with bias) of the input is added and activated; the last layer
   then has no activation of its own (unless it is the only one).
-  Dropout, if any, ends the stage. Shapes: (b, *space, in) -> (b, *ceil(space / stride), features).
+  `stochastic_depth` is the rate at which a sample's convolutions are dropped, so that only the
+  shortcut is left. Dropout, if any, ends the stage; of voxels, of whole channels
+  (`spatial_dropout`) or of cubes with sides of `drop_block` voxels.
+  Shapes: (b, *space, in) -> (b, *ceil(space / stride), features).
   """
 
   features: int
@@ -70,11 +75,18 @@ class Stage(nn.Module):
   activation: str = "relu"
   dropout: float = 0.0
   spatial_dropout: bool = False
+  drop_block: int | Sequence[int] = 0
+  stochastic_depth: float = 0.0
   use_bias: bool = False
+  conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
   @nn.compact
   def __call__(self, x):
+    if self.stochastic_depth and not self.residual:
+      raise ValueError(
+        f"stochastic_depth={self.stochastic_depth} drops residual branches; set residual=True."
+      )
     inputs = x
     for i in range(self.depth):
       bare = self.residual and i == self.depth - 1 and self.depth > 1
@@ -86,12 +98,16 @@ class Stage(nn.Module):
         norm_groups=self.norm_groups,
         activation=None if bare else self.activation,
         use_bias=self.use_bias,
+        conv=self.conv,
         dtype=self.dtype,
         name=f"layer{i + 1}",
       )(x)
     if self.residual:
       shortcut = Conv(self.features, 1, self.stride, dtype=self.dtype, name="shortcut")
+      x = StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x)
       x = Activation(self.activation, name="activation")(x + shortcut(inputs))
-    if self.dropout:
+    if self.dropout and self.drop_block:
+      x = DropBlock(self.dropout, self.drop_block, name="dropout")(x)
+    elif self.dropout:
       x = Dropout(self.dropout, self.spatial_dropout, name="dropout")(x)
     return x

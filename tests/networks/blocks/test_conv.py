@@ -9,8 +9,6 @@ import pytest
 
 from jaxseg.networks.blocks import Conv, convolve, cpu_conv
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
-
 # space, channels, features, kernel, stride, dilation, groups
 CASES = {
   "plain": ((5, 6, 7), 6, 5, (3, 3, 3), (1, 1, 1), (1, 1, 1), 1),
@@ -21,6 +19,8 @@ CASES = {
   "strided and dilated": ((7, 8, 9), 5, 4, (3, 3, 3), (2, 1, 2), (2, 1, 2), 1),
   "grouped": ((4, 5, 6), 6, 4, (3, 3, 3), (1, 1, 1), (1, 1, 1), 2),
   "depthwise": ((4, 5, 6), 4, 4, (3, 3, 3), (1, 1, 1), (1, 1, 1), 4),
+  "depthwise strided": ((7, 8, 9), 3, 6, (3, 3, 3), (2, 1, 2), (2, 1, 1), 3),
+  "depthwise of many taps": ((6, 5, 7), 3, 3, (5, 3, 3), (1, 1, 1), (1, 1, 1), 3),
   "flat kernel": ((3, 6, 5), 5, 4, (1, 3, 3), (1, 1, 1), (1, 1, 1), 1),
   "tall kernel": ((6, 3, 5), 5, 4, (3, 1, 1), (2, 1, 1), (1, 1, 1), 1),
   "pointwise": ((3, 4, 5), 5, 4, (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
@@ -32,6 +32,7 @@ CASES = {
   "2D strided": ((7, 6), 6, 5, (3, 3), (2, 2), (1, 1), 1),
   "2D dilated": ((7, 6), 6, 5, (3, 3), (1, 1), (2, 3), 1),
   "2D grouped": ((7, 6), 6, 4, (3, 3), (1, 1), (1, 1), 2),
+  "2D depthwise strided": ((7, 6), 4, 8, (3, 3), (2, 2), (1, 1), 4),
   "2D pointwise": ((7, 6), 6, 4, (1, 1), (1, 1), (1, 1), 1),
   "1D": ((9,), 3, 4, (3,), (2,), (1,), 1),
 }

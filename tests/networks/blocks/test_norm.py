@@ -7,8 +7,6 @@ import pytest
 
 from jaxseg.networks.blocks import Norm
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
-
 X = np.random.default_rng(0).normal(3, 2, (2, 3, 4, 5, 6)).astype(np.float32)
 
 

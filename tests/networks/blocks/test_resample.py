@@ -11,8 +11,6 @@ from flax import linen as nn
 from jaxseg.networks import blocks
 from jaxseg.networks.blocks import UpConv
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
-
 linear_up, max_pool, max_pool_with_positions, max_unpool = (
   jax.jit(function, static_argnames="stride")
   for function in (

@@ -1,0 +1,112 @@
+"""Any 2D network for a short, equal run on CHASE_DB1: retinal vessels, patients 09 and 10 unseen.
+
+Papers: each network's is in its docstring; CHASE_DB1: Fraz et al., IEEE TBME 2012.
+Data: ../shared/data/chase_db1 (20 images of 10 patients, both eyes; first observer).
+Run: python train.py --config=configs/networks_2d.py:unetpp --workdir=runs/networks_2d/unetpp
+Every network by such a run: python benchmarks/networks.py (docs/networks.md).
+"""
+
+from jaxseg import defaults
+
+# modest sizes: 200 steps take about two minutes on two CPU cores; a name may be a network's own or
+# stand for a variant ("name" in its options)
+OPTIONS = {
+  "unet": dict(widths=(16, 32, 64, 128)),
+  "unet2015": dict(widths=(16, 32, 64)),  # valid: the patch of 128 gives 88
+  "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
+  "vnet": dict(widths=(8, 16, 32, 64), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
+  "r2unet": dict(widths=(12, 24, 48, 96)),
+  "bcdunet": dict(widths=(12, 24, 48, 96)),
+  # --config.method.head_decay=1.0 weighs the heads equally, as the paper
+  "unetpp": dict(widths=(16, 32, 64, 128), deep_supervision=True),
+  "multiresunet": dict(widths=(12, 24, 48, 96)),
+  "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8, 8)),
+  "unet_inception": dict(name="unet", widths=(16, 32, 64, 128), block="inception"),
+  "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
+  # --config.method.head_decay=1.0 weighs coarse and fine equally, as the paper
+  "recurrent_saliency": dict(
+    coarse=dict(name="unet", widths=(12, 24, 48, 96)),
+    fine=dict(name="unet", widths=(12, 24, 48, 96)),
+    box_margin=8,
+    max_rounds=3,
+  ),
+  "unet_graph": dict(
+    name="unet", widths=(16, 32, 64, 128), bottleneck=dict(name="graph_reasoning", nodes=32)
+  ),
+  "unet_glca": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="glca"),
+  "unet_dense": dict(name="unet", widths=(16, 32, 64, 128), block="dense"),
+  "fc_densenet": dict(layers=(2, 3, 4, 4, 4), growth=12, stem=24),
+  "dense_unet161": dict(blocks=(3, 6, 8, 6), growth=16, width=32, widths=(16, 32, 32, 64, 128)),
+  "attention_unet": dict(widths=(16, 32, 64, 128)),
+  "plain_conv_unet": dict(widths=(12, 24, 48, 96)),
+  "resenc_unet": dict(widths=(12, 24, 48, 96), depth=(1, 2, 2, 2)),
+  "mednext": dict(widths=(8, 16, 32, 64), blocks=(1, 1, 1, 2, 1, 1, 1), expansion=2),
+  "segresnet": dict(widths=(8, 16, 32, 64)),
+  "unetr": dict(features=8, hidden=96, mlp=192, heads=4, layers=6, taps=(2, 3, 5), image_size=128),
+  "swin_unetr": dict(features=12, depths=(2, 2, 2), heads=(2, 4, 8), window=8),
+  "unet_residual": dict(name="unet", widths=(16, 32, 64, 128), block="residual"),
+  "unet_se": dict(name="unet", widths=(16, 32, 64, 128), attention="se"),
+  "unet_cbam": dict(name="unet", widths=(16, 32, 64, 128), attention="cbam"),
+  "unet_scse": dict(name="unet", widths=(16, 32, 64, 128), attention="scse"),
+  "unet_nonlocal": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="nonlocal"),
+  "unet_separable": dict(name="unet", widths=(24, 48, 96, 192), conv="separable"),
+  "unet_grid_gate": dict(
+    name="unet", widths=(16, 32, 64, 128), skip=("concat", "grid_gate", "grid_gate")
+  ),
+  "encoder_unet": dict(encoder=dict(name="resnet18", width=16), widths=(128, 64, 32, 16, 16)),
+  "pspnet": dict(encoder=dict(name="resnet18", width=16), width=128),
+  # rates and stages for the 17 and 8 features of a patch of 128
+  "deeplabv3": dict(
+    encoder=dict(name="resnet18", width=16), output_stride=8, rates=(2, 4, 6), width=64
+  ),
+  "cenet": dict(encoder=dict(name="resnet18", blocks=(2, 2, 2), width=24), width=16),
+  "unet_ppm": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="ppm"),
+  "unet_aspp": dict(
+    name="unet", widths=(16, 32, 64, 128), bottleneck=dict(name="aspp", rates=(2, 4, 6))
+  ),
+  "unet_hdc": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="hdc"),
+  "unet_gce": dict(
+    name="unet", widths=(16, 32, 64, 128), bottleneck=dict(name="gce", rates=(2, 4, 6))
+  ),
+  "unet_dac_rmp": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="dac_rmp"),
+  "unet_dropblock": dict(
+    name="unet", widths=(16, 32, 64, 128), dropout=(0.0, 0.0, 0.1, 0.2), drop_block=5
+  ),
+  "unet_stochastic_depth": dict(
+    name="unet", widths=(16, 32, 64, 128), residual=True, stochastic_depth=0.2
+  ),
+}
+
+
+def get_config(network="unet"):
+  config = defaults.config()
+  config.steps = 200
+  config.network = {"name": network, **OPTIONS[network]}
+  config.optimiser.learning_rate = 2e-3
+
+  config.data.source = dict(
+    name="paired_folder",
+    images="../shared/data/chase_db1",
+    masks="../shared/data/chase_db1",
+    names=("background", "vessel"),
+    channels=("red", "green", "blue"),
+    image_pattern="*.jpg",
+    case=r"(Image_\d+[LR])",
+    mask_pattern="{case}_1stHO.png",
+  )
+  # both eyes of a patient stay on one side
+  config.data.split = dict(name="kfold", fold=0, folds=5, group=r"Image_(\d+)")
+  config.data.patch = (128, 128)
+  config.data.batch = 4
+
+  config.augment = dict(
+    spatial=dict(rotation=180.0, scale=(0.8, 1.25)),
+    brightness=dict(),
+    contrast=dict(),
+    gamma=dict(),
+    mirror=dict(),
+  )
+  config.predictor = dict(name="sliding_window", overlap=0.25, batch=4)
+  config.evaluate.every = 200
+  config.evaluate.cases = 1
+  return config

@@ -1,0 +1,97 @@
+"""Any 3D network for a short, equal run on MSD Task04 Hippocampus: anterior and posterior.
+
+Papers: each network's is in its docstring; Decathlon (arXiv 2106.05735).
+Data: ../shared/data/msd_hippocampus, fold 0.
+Run: python train.py --config=configs/networks_3d.py:vnet --workdir=runs/networks_3d/vnet
+Every network by such a run: python benchmarks/networks.py (docs/networks.md).
+"""
+
+from jaxseg import defaults
+
+# modest sizes: 200 steps take about two minutes on two CPU cores; a name may be a network's own or
+# stand for a variant ("name" in its options)
+OPTIONS = {
+  "unet": dict(widths=(8, 16, 32, 64)),
+  "unet2015": dict(widths=(8, 16, 32, 64), padding="same"),
+  "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
+  "vnet": dict(widths=(6, 12, 24, 48), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
+  "posterior_cascade": dict(stage=dict(name="unet", widths=(8, 16, 32))),
+  "recurrent_saliency": dict(
+    coarse=dict(name="unet", widths=(8, 16, 32)),
+    fine=dict(name="unet", widths=(8, 16, 32)),
+    box_margin=4,
+    max_rounds=3,
+  ),
+  # needs config.method.name = "detected"
+  "detect_then_segment": dict(
+    segmenter=dict(name="unet", widths=(8, 16, 32, 64)),
+    roi=32,
+    detector_widths=(8, 16, 32),
+    detector_features=32,
+  ),
+  "lw_hcn": dict(widths=(16, 32, 64, 128)),
+  "pseudo3d": dict(slices=3, inner=dict(name="unet", widths=(16, 32, 64, 128))),
+  "triplanar": dict(inner=dict(name="unet", widths=(16, 32, 64))),
+  "r2unet": dict(widths=(8, 16, 32, 64)),
+  # --config.method.head_decay=1.0 weighs the heads equally, as the paper
+  "unetpp": dict(widths=(8, 16, 32, 64), deep_supervision=True),
+  "multiresunet": dict(widths=(8, 16, 32, 64)),
+  "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8,)),
+  "bdclstm": dict(widths=(12, 24, 48), hidden=12, layers=1),
+  "fc_densenet": dict(layers=(2, 2, 3, 4), growth=8, stem=16),
+  # three blocks and skips: 32 voxels are few for stride 32, and no 2D scores bring the detail
+  "dense_unet3d": dict(blocks=(3, 4, 6), growth=16, width=32, widths=(16, 32, 32, 64), skips=True),
+  "h_denseunet": dict(
+    net2d=dict(blocks=(3, 4, 6), growth=16, width=32, widths=(16, 32, 32, 64)),
+    net3d=dict(blocks=(3, 4, 4), growth=8, width=16, widths=(16, 16, 32, 32)),
+    score_scale=1.0,  # the volumes are normalised
+  ),
+  "nonlocal_unet": dict(features=16),
+  "encoder_unet": dict(
+    encoder=dict(name="resnet18", blocks=(2, 2, 2), width=16), widths=(64, 32, 16, 16)
+  ),
+  # rates for the 8 voxels of the bottleneck
+  "unet_aspp": dict(
+    name="unet", widths=(16, 32, 64), bottleneck=dict(name="aspp", rates=(2, 3, 4))
+  ),
+  "attention_unet_dsv": dict(widths=(8, 16, 32, 64)),
+  "plain_conv_unet": dict(widths=(8, 16, 32, 64)),
+  "resenc_unet": dict(widths=(8, 16, 32, 64), depth=(1, 2, 2, 2)),
+  "mednext": dict(widths=(8, 16, 32, 64), blocks=1, expansion=2),
+  "segresnet": dict(widths=(8, 16, 32, 64), depth=(1, 1, 2, 2)),
+  "unetr": dict(
+    features=8,
+    hidden=96,
+    mlp=192,
+    heads=4,
+    layers=6,
+    taps=(2, 3, 5),
+    image_size=32,
+    strides=(2, 2, 2, 1),  # patches of 8 voxels: 64 of them in the small volumes
+  ),
+  "swin_unetr": dict(features=12, depths=(2, 2), heads=(2, 4), window=4),
+  "unet_se": dict(name="unet", widths=(8, 16, 32, 64), attention="se"),
+}
+
+
+def get_config(network="unet"):
+  config = defaults.config()
+  config.steps = 200
+  config.network = {"name": network, **OPTIONS[network]}
+  config.optimiser.learning_rate = 2e-3
+
+  config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
+  config.data.patch = (32, 32, 32)
+  config.data.batch = 2
+
+  config.augment = dict(
+    spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
+    brightness=dict(),
+    contrast=dict(),
+    gamma=dict(),
+    mirror=dict(axes=(2,)),
+  )
+  config.predictor = dict(name="sliding_window", overlap=0.5, batch=4)
+  config.evaluate.every = 200
+  config.evaluate.cases = 8
+  return config

@@ -1,0 +1,34 @@
+"""Attention U-Net: a gate on every skip."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxseg.networks.unet import UNet
+
+
+class AttentionUNet(UNet):
+  """U-Net whose skips pass an additive attention gate, asked by the up-sampled decoder.
+
+      x1 --------------------------- gate --- [x1 alpha, up] - decoder1 - head
+       \\ pool                         |        /
+        x2 -------------- gate - [..] - up ---
+         \\ pool            |     /
+          ...   bottleneck - up --
+
+  Shapes, options and further outputs: as `UNet`; "attention1" (finest), ... are the coefficients
+  alpha (b, *ceil(space / stride), 1) of each skip.
+
+  `skip="grid_gate"` is the original paper's gate, on the gating signal's coarse grid. Both have
+  options, `skip=dict(name="attention_gate", inter=8, psi_bias=3.0)`, and each skip may have its
+  own: `skip=("concat", "grid_gate", "grid_gate", "grid_gate")` leaves the first ungated, as the
+  paper does. The paper's own network with deep supervision is `attention_unet_dsv`.
+
+  Source: Oktay et al., arXiv 1804.03999; equals `AttU_Net(3, 1)` of LeeJunHyun's
+  Image_Segmentation, 34,878,573 parameters for 3 channels and 1 class.
+  """
+
+  widths: Sequence[int] = (64, 128, 256, 512, 1024)
+  skip: str | Mapping[str, Any] | Sequence[Any] = "attention_gate"
+  up: str = "nearest"
+  conv_bias: bool = True
+  head_bias: bool = True

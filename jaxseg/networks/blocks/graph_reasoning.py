@@ -1,0 +1,55 @@
+"""Global reasoning over a few learned regions of an image (GloRe)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxseg.networks.blocks.conv import Conv
+
+
+class GraphReasoning(nn.Module):
+  """GloRe unit: voxels -> nodes, a convolution on the fully connected graph, nodes -> voxels.
+
+      V = B^T state(x) / voxels;   Z = relu(V + A V) W;   x + extend(B Z)
+
+  B, the soft assignment of voxels to nodes, is a 1x1 convolution of x; A is learned. The last
+  convolution starts at zero, so that the unit starts as the identity (the release has a batch norm
+  there, which would undo the start). Any number of voxels: V is divided by it.
+
+  Shapes: (b, *space, c) -> the same. A bottleneck or an attention of `unet`.
+
+  Attributes:
+    nodes: number of nodes; None: a quarter of the channels.
+    states: features of a node; None: twice `nodes`.
+    dtype: compute dtype; the sums over voxels and nodes are float32.
+
+  Source: Chen et al., Graph-Based Global Reasoning Networks, arXiv 1811.12814.
+  """
+
+  nodes: int | None = None
+  states: int | None = None
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    channels, space = x.shape[-1], x.shape[1:-1]
+    nodes = self.nodes or max(channels // 4, 1)
+    states = self.states or 2 * nodes
+    dtype = self.dtype or x.dtype
+
+    def flat(features, name):
+      y = Conv(features, 1, dtype=dtype, name=name)(x)
+      return y.reshape(len(x), -1, features).astype(jnp.float32)
+
+    state, assignment = flat(states, "state"), flat(nodes, "assignment")
+    precise = jax.lax.Precision.HIGHEST
+    v = jnp.einsum("bvn,bvs->bns", assignment, state, precision=precise) / state.shape[1]
+    spread = nn.Dense(nodes, name="adjacency")(v.swapaxes(1, 2)).swapaxes(1, 2)
+    z = nn.Dense(states, use_bias=False, name="update")(nn.relu(v + spread))
+    y = jnp.einsum("bvn,bns->bvs", assignment, z, precision=precise)
+    y = y.reshape(len(x), *space, states).astype(dtype)
+    zeros = nn.initializers.zeros
+    extend = Conv(channels, 1, use_bias=False, kernel_init=zeros, dtype=dtype, name="extend")
+    return x + extend(y)

@@ -1,0 +1,73 @@
+"""The recurrent residual block of R2U-Net."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flax import linen as nn
+
+from jaxseg.networks.blocks.conv import Conv
+from jaxseg.networks.blocks.stage import ConvNormAct, Dropout
+
+
+def recur(layer: nn.Module, x, steps: int):
+  """Recurrent convolutional layer: o_0 = f(x), o_k = f(x + o_(k-1)); gives o_steps.
+
+  `layer` is one module instance, so that all applications share its parameters; its batch
+  statistics are updated by each of them.
+  """
+  out = layer(x)
+  for _ in range(steps):
+    out = layer(x + out)
+  return out
+
+
+class RecurrentBlock(nn.Module):
+  """R2U-Net's RRCNN block: 1x1 convolution to the width, recurrent layers, residual addition.
+
+  Shapes: (b, *space, in) -> (b, *ceil(space / stride), features). A recurrent layer is convolution,
+  norm, activation, applied t + 1 times with the same weights; t = 0 is an ordinary layer. `depth`
+  counts the recurrent layers (the paper's two). `residual` adds the 1x1 convolution's output; it is
+  on in `r2unet`, and follows `unet`'s option of that name elsewhere. The 1x1 convolution has a bias
+  and takes the stride. Dropout, if any, ends the block.
+
+  Raises ValueError if t is negative. Source: Alom et al., arXiv 1802.06955.
+  """
+
+  features: int
+  t: int = 2
+  depth: int = 2
+  kernel: int | Sequence[int] = 3
+  stride: int | Sequence[int] = 1
+  residual: bool = True
+  norm: str = "batch"
+  norm_groups: int = 8
+  activation: str = "relu"
+  dropout: float = 0.0
+  spatial_dropout: bool = False
+  use_bias: bool = True
+  conv: str | Mapping[str, Any] = "plain"
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    if self.t < 0:
+      raise ValueError(f"recurrent block: t={self.t} recurrent steps; expected 0 or more.")
+    x = inputs = Conv(self.features, 1, self.stride, dtype=self.dtype, name="width")(x)
+    for i in range(self.depth):
+      layer = ConvNormAct(
+        self.features,
+        self.kernel,
+        norm=self.norm,
+        norm_groups=self.norm_groups,
+        activation=self.activation,
+        use_bias=self.use_bias,
+        conv=self.conv,
+        dtype=self.dtype,
+        name=f"recurrent{i + 1}",
+      )
+      x = recur(layer, x, self.t)
+    if self.residual:
+      x += inputs
+    if self.dropout:
+      x = Dropout(self.dropout, self.spatial_dropout, name="dropout")(x)
+    return x

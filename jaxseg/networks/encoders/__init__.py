@@ -1,0 +1,90 @@
+"""ImageNet's classifiers as feature pyramids, for networks that build a decoder on one.
+
+An encoder is a Linen module: (b, *space, channels) -> a tuple of features, finest first, each
+(b, *ceil(space / stride), c) for the `strides()` that it tells without parameters (sizes that are
+no multiple of the coarsest stride are for encoders with `corners` alone). Two class attributes:
+
+- `corners`: feature i of stride s lies on voxel s i, because every layer has an odd kernel with
+  symmetric padding; otherwise it lies in the middle of its s voxels.
+- `head`: what the published classifier calls its last layer, see `Classifier`.
+
+Parameters are called as torchvision's, so that weights from files can be put in their place.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxseg.networks.encoders.classifier import Classifier
+from jaxseg.networks.encoders.densenet import DenseNet
+from jaxseg.networks.encoders.resnet import ResNet
+from jaxseg.networks.encoders.vgg import VGG
+from jaxseg.networks.parts import part
+
+ENCODERS = {
+  "resnet18": functools.partial(ResNet, blocks=(2, 2, 2, 2)),
+  "resnet34": functools.partial(ResNet, blocks=(3, 4, 6, 3)),
+  "resnet50": functools.partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True),
+  "densenet121": functools.partial(DenseNet, blocks=(6, 12, 24, 16), growth=32, width=64),
+  "densenet161": functools.partial(DenseNet, blocks=(6, 12, 36, 24), growth=48, width=96),
+  "vgg16": functools.partial(VGG, depths=(2, 2, 3, 3, 3)),
+}
+
+
+def encoder(spec: str | Mapping[str, Any], network: str, **given) -> nn.Module:
+  """The encoder that `spec` names, a name of `ENCODERS` or a dict with the encoder's own options.
+
+  Args:
+    spec: "resnet34" or `dict(name="resnet34", width=16)`.
+    network: who asks, for messages.
+    given: further options, passed on as far as the encoder takes them and `spec` doesn't set them;
+      and Linen's `name` and `parent` (`parent=None` for an encoder that is only asked for its
+      strides).
+
+  Raises ValueError for an unknown name or option, and if a given `output_stride` is finer than an
+  encoder can be that has no such option.
+  """
+  linen = {key: given.pop(key) for key in ("name", "parent") if key in given}
+  made = part(ENCODERS, spec, "encoder", **given)(**linen)
+  wanted = given.get("output_stride", made.strides()[-1])
+  if made.strides()[-1] > wanted and not hasattr(made, "output_stride"):
+    raise ValueError(
+      f"{network}: output_stride={wanted}, but this encoder cannot be dilated, its coarsest stride "
+      f"is {made.strides()[-1]}; set output_stride={made.strides()[-1]} or take a resnet."
+    )
+  return made
+
+
+def pad_to_grid(x, made: nn.Module):
+  """Appends zeros so that the coarsest features span the whole image, first voxel to last.
+
+  That is a multiple of the coarsest stride and, for an encoder with `corners`, one voxel more, as
+  PSPNet's 473 = 8 x 59 + 1 and DeepLab's 513 = 16 x 32 + 1. `resize` with
+  `align_corners=made.corners` then puts the features back where they belong.
+  """
+  stride, more = made.strides()[-1], int(made.corners)
+  pads = [(0, (more - n) % stride) for n in x.shape[1:-1]]
+  return jnp.pad(x, [(0, 0), *pads, (0, 0)])
+
+
+def smallest_input(made: nn.Module, level: int, voxels: int) -> int:
+  """The least size of an axis for which `pad_to_grid` gives the features so many voxels."""
+  coarsest, stride, more = made.strides()[-1], made.strides()[level], int(made.corners)
+  # least multiple of the coarsest stride with enough features, then without what would be padded
+  steps = -(-(voxels - more) * stride // coarsest)
+  return max(1, (steps - 1) * coarsest + more + 1)
+
+
+__all__ = [
+  "ENCODERS",
+  "VGG",
+  "Classifier",
+  "DenseNet",
+  "ResNet",
+  "encoder",
+  "pad_to_grid",
+  "smallest_input",
+]

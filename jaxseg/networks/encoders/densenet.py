@@ -1,0 +1,100 @@
+"""DenseNet 121 and 161 as a feature pyramid."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from flax import linen as nn
+
+from jaxseg.networks.blocks import Activation, Conv, Norm, pool
+from jaxseg.networks.blocks.dense import DenseBlock, Scale
+
+
+class DenseNet(nn.Module):
+  """DenseNet: a 7x7 stem, max-pooling, dense blocks, and between them transitions.
+
+  Shapes: (b, *space, channels) -> the stem's features (stride 2), then each dense block's after
+  its norm and activation (strides 4, 8, 16, 32). A transition halves the channels (1x1
+  convolution) and the size (average).
+
+  Attributes:
+    blocks: layers per dense block; less than four for a smaller pyramid.
+    growth: new features per layer.
+    width: channels of the stem.
+    bottleneck: width of a layer's 1x1 convolution in growths.
+    compression: channels that a transition keeps.
+    dropout: at the end of each dense layer.
+    norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
+    dtype: compute dtype.
+    remat: recomputes each dense layer in the backward pass.
+    transition_stride: of the pooling in the transitions, an integer or one per axis.
+    before_norm: gives all but the coarsest block's features as they are before norm and activation.
+    epsilon: what the norms add to the variance.
+    scale_layers: a `Scale` after every norm, as Caffe's DenseNets have.
+
+  Source: Huang et al., "Densely connected convolutional networks", arXiv 1608.06993.
+  """
+
+  corners: ClassVar[bool] = False
+  head: ClassVar[str] = "classifier"
+
+  blocks: Sequence[int] = (6, 12, 24, 16)
+  growth: int = 32
+  width: int = 64
+  bottleneck: int | None = 4
+  compression: float = 0.5
+  dropout: float = 0.0
+  norm: str = "batch"
+  norm_groups: int = 8
+  activation: str = "relu"
+  dtype: Any = None
+  remat: bool = False
+  transition_stride: int | Sequence[int] = 2
+  before_norm: bool = False
+  epsilon: float = 1e-5
+  scale_layers: bool = False
+
+  def strides(self) -> tuple[int, ...]:
+    """Voxels per voxel of each of the features."""
+    if isinstance(self.transition_stride, Sequence):
+      raise ValueError(
+        f"densenet: transition_stride={tuple(self.transition_stride)}; this network needs the same "
+        "stride along all axes: give one integer."
+      )
+    return (2, *(4 * self.transition_stride**i for i in range(len(self.blocks))))
+
+  @nn.compact
+  def __call__(self, x):
+    x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv0")(x)
+    x = self._norm_relu(x, "norm0")
+    features = [x]
+    x = pool(x, "max", kernel=3, stride=2, padding=1)
+    for i, layers in enumerate(self.blocks, start=1):
+      x = DenseBlock(
+        layers,
+        self.growth,
+        self.bottleneck,
+        norm=self.norm,
+        norm_groups=self.norm_groups,
+        epsilon=self.epsilon,
+        scale_layers=self.scale_layers,
+        activation=self.activation,
+        dropout=self.dropout,
+        remat=self.remat,
+        dtype=self.dtype,
+        name=f"denseblock{i}",
+      )(x)
+      last, before = i == len(self.blocks), x
+      x = self._norm_relu(x, f"norm{i + 1}" if last else f"transition{i}_norm")
+      features.append(before if self.before_norm and not last else x)
+      if not last:
+        options = {"use_bias": False, "dtype": self.dtype, "name": f"transition{i}_conv"}
+        x = Conv(int(x.shape[-1] * self.compression), 1, **options)(x)
+        x = pool(x, "average", kernel=self.transition_stride)
+    return tuple(features)
+
+  def _norm_relu(self, x, name):
+    options = {"epsilon": self.epsilon, "dtype": self.dtype}
+    x = Norm(self.norm, self.norm_groups, name=name, **options)(x)
+    if self.scale_layers:
+      x = Scale(self.dtype, name=f"{name}_scale")(x)
+    return Activation(self.activation, name=f"{name}_relu")(x)

@@ -1,0 +1,58 @@
+"""VGG 16 as a feature pyramid."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from flax import linen as nn
+
+from jaxseg.networks.blocks import ConvNormAct, max_pool
+
+
+class VGG(nn.Module):
+  """VGG: stages of 3x3 convolutions, max-pooling after each.
+
+  Shapes: (b, *space, channels) -> each stage's features before its pooling (strides 1, 2, 4, 8,
+  16), and the last stage's after it (32); the widths double up to 8 times the first.
+
+  Attributes:
+    depths: convolutions per stage; less than five stages for a smaller pyramid.
+    width: channels of the first stage.
+    norm: "none" as published, "batch" for torchvision's `vgg16_bn` (its convolutions keep their
+      biases); `norm_groups`, `activation` as elsewhere.
+    dtype: compute dtype.
+
+  Source: Simonyan, Zisserman, arXiv 1409.1556; in a U-Net: Iglovikov, Shvets, "TernausNet",
+  arXiv 1801.05746.
+  """
+
+  corners: ClassVar[bool] = False
+  head: ClassVar[str] = "classifier"
+
+  depths: Sequence[int] = (2, 2, 3, 3, 3)
+  width: int = 64
+  norm: str = "none"
+  norm_groups: int = 8
+  activation: str = "relu"
+  dtype: Any = None
+
+  def strides(self) -> tuple[int, ...]:
+    """Voxels per voxel of each of the features."""
+    return tuple(2**i for i in range(len(self.depths) + 1))
+
+  @nn.compact
+  def __call__(self, x):
+    features = []
+    for i, depth in enumerate(self.depths):
+      for j in range(depth):
+        x = ConvNormAct(
+          self.width * min(2**i, 8),
+          norm=self.norm,
+          norm_groups=self.norm_groups,
+          activation=self.activation,
+          use_bias=True,
+          dtype=self.dtype,
+          name=f"conv{i + 1}_{j + 1}",
+        )(x)
+      features.append(x)
+      x = max_pool(x)
+    return (*features, x)

@@ -1,0 +1,123 @@
+"""Parts of a network by name: what a config may put into `unet` and its relatives, in any mixture.
+
+An option that names a part is a name ("se") or a dict with the name and the part's own options
+(`dict(name="se", reduction=8)`). Adding a part is adding a row to its table.
+
+- BLOCKS: a stage. Constructed with `features`, `depth`, `kernel`, `stride`, `norm`, `norm_groups`,
+  `activation`, `use_bias`, `dropout`, `spatial_dropout`, `drop_block`, `stochastic_depth`,
+  `residual`, `conv`, `dtype` as far as it takes them; (b, *space, in) ->
+  (b, *ceil(space / stride), features).
+- ATTENTIONS: follow a stage; (b, *space, c) -> the same shape. Take `norm`, `norm_groups`,
+  `activation`, `dtype`.
+- BOTTLENECKS: follow the coarsest stage; (b, *space, c) -> (b, *space, c'). Take `features` (the
+  stage's width), `norm`, `norm_groups`, `activation`, `dtype`.
+- SKIPS: join encoder and decoder; called with the encoder's features (b, *space, c), the decoder's
+  up-sampled ones (b, *space, c') and, from before up-sampling, (b, *coarse, c''); return the joint
+  features (b, *space, c''') and an attention map (b, *space, k) or None. Take `features` (the
+  stage's width), `norm`, `norm_groups`, `activation`, `dtype`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxseg.build import bind
+from jaxseg.networks.blocks import GLCA, ConvLSTMSkip, RecurrentBlock, Stage
+from jaxseg.networks.blocks.aspp import ASPP
+from jaxseg.networks.blocks.attention_gate import AttentionGate, GridAttentionGate
+from jaxseg.networks.blocks.cbam import CBAM
+from jaxseg.networks.blocks.dac import DAC
+from jaxseg.networks.blocks.dense import DenseStage
+from jaxseg.networks.blocks.gce import GCE
+from jaxseg.networks.blocks.graph_reasoning import GraphReasoning
+from jaxseg.networks.blocks.graph_unet import GraphUNet
+from jaxseg.networks.blocks.hdc import HDC
+from jaxseg.networks.blocks.inception import Inception
+from jaxseg.networks.blocks.multires import MultiRes, ResPath
+from jaxseg.networks.blocks.nonlocal_block import NonLocal
+from jaxseg.networks.blocks.p3d import P3D
+from jaxseg.networks.blocks.ppm import PPM
+from jaxseg.networks.blocks.residual import ResidualBlocks
+from jaxseg.networks.blocks.rmp import RMP, ContextExtractor
+from jaxseg.networks.blocks.scse import ScSE
+from jaxseg.networks.blocks.squeeze_excitation import SqueezeExcitation
+
+
+class Identity(nn.Module):
+  """x -> x, whatever its shape: no part."""
+
+  @nn.compact
+  def __call__(self, x):
+    return x
+
+
+class Concatenation(nn.Module):
+  """The U-Net's skip: encoder features, then up-sampled ones, on the channel axis."""
+
+  @nn.compact
+  def __call__(self, skip, up, coarse):
+    return jnp.concatenate([skip, up], -1), None
+
+
+class Sum(nn.Module):
+  """A skip by addition; both sides need the same number of channels."""
+
+  @nn.compact
+  def __call__(self, skip, up, coarse):
+    return skip + up, None
+
+
+BLOCKS = {
+  "plain": Stage,
+  "p3d": P3D,
+  "recurrent": RecurrentBlock,
+  "residual": ResidualBlocks,
+  "inception": Inception,
+  "multires": MultiRes,
+  "hdc": HDC,
+  "dense": DenseStage,
+}
+ATTENTIONS = {
+  "none": Identity,
+  "graph_reasoning": GraphReasoning,
+  "se": SqueezeExcitation,
+  "cbam": CBAM,
+  "scse": ScSE,
+  "nonlocal": NonLocal,
+}
+BOTTLENECKS = {
+  "none": Identity,
+  "nonlocal": NonLocal,
+  "graph_reasoning": GraphReasoning,
+  "graph_unet": GraphUNet,
+  "glca": GLCA,
+  "ppm": PPM,
+  "aspp": ASPP,
+  "hdc": HDC,
+  "gce": GCE,
+  "dac": DAC,
+  "rmp": RMP,
+  "dac_rmp": ContextExtractor,
+}
+SKIPS = {
+  "concat": Concatenation,
+  "sum": Sum,
+  "attention_gate": AttentionGate,
+  "grid_gate": GridAttentionGate,
+  "conv_lstm": ConvLSTMSkip,
+  "respath": ResPath,
+}
+
+
+def part(
+  table: Mapping[str, Callable], spec: str | Mapping[str, Any], option: str, **given
+) -> Callable[..., nn.Module]:
+  """The constructor that `spec` names, its options bound; call it with `name=`.
+
+  `given` is passed on as far as the part takes it. Raises ValueError that lists the choices for an
+  unknown name or option.
+  """
+  spec = {"name": spec} if isinstance(spec, str) else spec
+  return bind(table, spec, f"network.{option}", **given)

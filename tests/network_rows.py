@@ -1,0 +1,373 @@
+"""The table of networks: what each must hold. Adding a network is adding a row."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class Count(NamedTuple):
+  """A published number of trainable parameters, and what it holds for.
+
+  Attributes:
+    parameters: equal to the digit.
+    classes, channels, rank: of the logits, of the input, and spatial axes of the input.
+    options: of the network, beyond its defaults.
+  """
+
+  parameters: int
+  classes: int = 3
+  channels: int = 1
+  rank: int = 2
+  options: Mapping[str, Any] = MappingProxyType({})
+
+
+class Row(NamedTuple):
+  """What the contract tests need to know of a network.
+
+  Attributes:
+    small: options that make it tiny, for real compiles.
+    counts: its published parameter counts.
+    sizes: odd sizes that it is tried with; their length is the rank. A network that is 2D or 3D by
+      nature has one.
+    silent: parameters whose gradient may be zero, as patterns of `fnmatch` over "module/.../name";
+      every pattern has its reason beside it.
+  """
+
+  small: dict
+  counts: tuple[Count, ...] = ()
+  sizes: tuple[tuple[int, ...], ...] = ((13, 10), (13, 10, 7))
+  silent: tuple[str, ...] = ()
+
+
+# pytorch-3dunet's UNet3D, by the options of ours: group norm, then convolution, then ReLU ("gcr")
+GCR = {
+  "padding": "same",
+  "up": "nearest",
+  "norm": "group",
+  "norm_first": True,
+  "conv_bias": False,
+}
+# the PyTorch ports' V-Net: convolutions per stage of the authors' Caffe model, batch norm, ELU
+VNET_PORT = {
+  "depth": (1, 1, 2, 3, 2),
+  "decoder_depth": (1, 1, 2, 2),
+  "norm": "batch",
+  "activation": "elu",
+  "output_kernel": 5,
+}
+
+# the public code's Ki-Net has no norm and no 1x1 convolution
+KITENET = dict(norm="none", head=False, skip=False)
+
+
+def kiunet3d(channels, n):
+  """Options of the public code's 3D KiU-Net of width n."""
+  return dict(
+    widths=(n, 2 * n, 4 * n),
+    ki_widths=(n, 2 * n, 2 * n),
+    decoder_widths=(channels, 2 * n, 2 * n),
+    norm="none",
+    conv_bias=False,
+    head_bias=False,
+    published_extras=n,
+  )
+
+
+# nnU-Net's plans: widths of MSD hippocampus, an anisotropic 3D plan
+HIPPOCAMPUS = (32, 64, 128, 256)
+ABDOMEN_MR = {
+  "kernels": ((1, 3, 3), (1, 3, 3), 3, 3, 3, 3),
+  "strides": ((1, 2, 2), (1, 2, 2), 2, 2, 2),
+}
+
+# a narrow ResNet: features at strides 2 and 4
+TINY_RESNET = {"name": "resnet18", "blocks": (1,), "width": 4}
+# segmentation_models.pytorch's PSPNet pools the second stage; the others are counted
+PSPNET_SMP = {
+  "encoder": "resnet34",
+  "output_stride": 32,
+  "level": 2,
+  "norm_of_one": "none",
+  "join_kernel": 1,
+  "head_kernel": 3,
+  "aux": False,
+}
+
+ROWS = {
+  "unet": Row(dict(widths=(4, 6, 8), depth=1), (Count(22_720_640),)),
+  "unet2015": Row(
+    dict(widths=(4, 6)),
+    (Count(31_030_658, classes=2, options=dict(padding="same")),),
+    # valid convolutions take these: 18 -> 14 -> 7 -> 3 -> 6 -> 2
+    sizes=((18, 20), (18, 20, 22)),
+  ),
+  "unet3d": Row(
+    dict(widths=(4, 6), padding="same"),
+    (
+      # the paper's counting leaves out what batch norms learn
+      Count(19_069_955, channels=3, rank=3, options=dict(padding="same", norm="none")),
+      # scale and bias of 32 + 64 + 64 + 128 + 128 + 256 + 256 + 512 + 2 (256 + 128 + 64) channels
+      Count(19_069_955 + 2 * 2_336, channels=3, rank=3, options=dict(padding="same")),
+      Count(16_318_691, classes=1, rank=3, options=GCR),
+      Count(4_081_300, classes=2, rank=3, options=dict(GCR, widths=(32, 64, 128, 256))),
+    ),
+    # the batch norm that follows takes a bias away
+    silent=("*/conv/bias",),
+  ),
+  "vnet": Row(
+    dict(widths=(4, 6), depth=(1, 2), decoder_depth=1, kernel=3),
+    (
+      Count(65_175_314, classes=2, rank=3),
+      Count(45_600_316, classes=2, rank=3, options=VNET_PORT),
+      Count(45_597_898, classes=2, rank=3, options=dict(VNET_PORT, conv_bias=False)),
+      Count(45_593_892, classes=1, rank=3, options=dict(VNET_PORT, conv_bias=False)),
+    ),
+  ),
+  "posterior_cascade": Row(
+    dict(stage=dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1)),
+    # stage 1, and stage 2 on image and posterior
+    (Count(22_720_640 + 22_722_368),),
+  ),
+  "recurrent_saliency": Row(
+    dict(
+      coarse=dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1),
+      fine=dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1),
+      box_margin=1,
+      crop=8,
+    )
+  ),
+  "detect_then_segment": Row(
+    dict(
+      segmenter=dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1),
+      roi=8,
+      detector_widths=(4, 6, 6),
+      detector_level=1,
+      detector_features=4,
+    ),
+    # the detector learns from its own losses (methods.detected), not from the logits
+    silent=("detector/*",),
+  ),
+  "lw_hcn": Row(dict(widths=(4, 6), depth=1, flat_levels=1), sizes=((13, 10, 7),)),
+  "pseudo3d": Row(
+    dict(slices=3, inner=dict(name="unet", widths=(4, 6), depth=1)),
+    (Count(22_722_944, rank=3),),
+    sizes=((5, 10, 7),),
+  ),
+  "triplanar": Row(
+    dict(fusion="learned", inner=dict(name="unet", widths=(4, 6), depth=1)),
+    sizes=((5, 10, 7),),
+  ),
+  "r2unet": Row(
+    dict(widths=(4, 6), block=dict(name="recurrent", t=1), decoder_depth=1),
+    (
+      Count(39_091_393, classes=1, channels=3),
+      Count(39_091_393, classes=1, channels=3, options=dict(block=dict(name="recurrent", t=3))),
+      Count(34_527_041, classes=1, channels=3, options=dict(block="plain", residual=False)),
+    ),
+    # biases of convolutions before batch norm
+    silent=("*/recurrent*/conv/bias", "up*/conv/bias"),
+  ),
+  "bcdunet": Row(
+    dict(widths=(4, 6)),
+    (Count(20_658_821, classes=1, options=dict(bidirectional=False)),),
+    # biases of transposed convolutions before batch norm
+    silent=("up*/bias",),
+  ),
+  "fc_densenet": Row(
+    dict(layers=(2, 1, 2), growth=3, stem=4),
+    (
+      Count(1_376_988, classes=12, channels=3, options=dict(layers=57)),
+      Count(9_322_348, classes=12, channels=3, options=dict(layers=103)),
+    ),
+    # biases of convolutions before batch norm
+    silent=("*/conv*/bias", "transition_down*_conv/bias"),
+  ),
+  "dense_unet161": Row(
+    dict(blocks=(2, 1), growth=3, width=4, widths=(4, 5, 6)),
+    (Count(49_527_843, channels=3),),
+    sizes=((13, 10),),
+    # biases of convolutions before batch norm
+    silent=("up*_conv/bias",),
+  ),
+  "dense_unet3d": Row(
+    dict(blocks=(2, 1), growth=3, width=4, widths=(4, 5, 6), skips=True),
+    (Count(15_977_467, channels=4, rank=3),),
+    sizes=((13, 10, 7),),
+    # biases of convolutions before batch norm
+    silent=("up*_conv/bias",),
+  ),
+  "h_denseunet": Row(
+    dict(
+      net2d=dict(blocks=(2, 1), growth=3, width=4, widths=(4, 5, 6)),
+      net3d=dict(blocks=(1, 2), growth=3, width=4, widths=(4, 5, 6)),
+      score_scale=1.0,
+    ),
+    (Count(65_616_289, rank=3),),
+    sizes=((5, 10, 7),),
+    silent=(
+      "*/up*_conv/bias",  # convolutions before batch norm
+      "fusion_conv/bias",  # likewise
+      "net3d/head/*",  # counted by the paper's code, not in the fusion
+    ),
+  ),
+  "bdclstm": Row(dict(widths=(4, 6), hidden=4, layers=1), sizes=((3, 13, 10),)),
+  "encoder_unet": Row(
+    dict(encoder=TINY_RESNET, widths=(6, 4)),
+    # segmentation_models.pytorch's Unet
+    (
+      Count(24_436_369, classes=1, channels=3),
+      Count(24_430_532, classes=4),
+      Count(32_521_105, classes=1, channels=3, options=dict(encoder="resnet50")),
+    ),
+  ),
+  "pspnet": Row(
+    dict(encoder=TINY_RESNET, bins=(1, 2), width=8),
+    (Count(21_437_985, classes=1, channels=3, options=PSPNET_SMP),),
+  ),
+  "deeplabv3": Row(
+    dict(encoder=TINY_RESNET, rates=(1, 2), width=6),
+    # segmentation_models.pytorch's
+    (
+      Count(26_007_105, classes=1, channels=3, options=dict(encoder="resnet34")),
+      Count(39_633_729, classes=1, channels=3),
+    ),
+  ),
+  "cenet": Row(
+    dict(encoder=dict(TINY_RESNET, blocks=(1, 1)), pools=(1, 2), width=4),
+    # four windows that fit the two features per axis of a small image: none has weights
+    (
+      Count(29_003_093, classes=1, channels=3, options=dict(pools=(1, 1, 2, 2))),
+      Count(29_003_382, classes=2, channels=3, options=dict(pools=(1, 1, 2, 2))),
+    ),
+    sizes=((13, 10), (13, 10, 9)),
+    # biases of convolutions before batch norm
+    silent=("decoder*/conv*/bias", "decoder*/deconv2/bias"),
+  ),
+  "attention_unet": Row(
+    dict(widths=(4, 6, 8), depth=1),
+    (Count(34_878_573, classes=1, channels=3),),
+    # biases of convolutions before batch norm
+    silent=("*/conv/bias", "*/psi/bias"),
+  ),
+  "attention_unet_dsv": Row(
+    dict(widths=(4, 6, 8)),
+    (
+      Count(6_214_151, classes=4, rank=3),
+      Count(6_473_322, classes=4, rank=3, options=dict(gates="multi")),
+      Count(5_888_004, classes=4, rank=3, options=dict(gates="none")),
+    ),
+    # biases of convolutions before batch norm
+    silent=("*/conv/bias",),
+  ),
+  "nonlocal_unet": Row(
+    dict(features=4, depth=2, chunk=64),
+    (Count(1_760_452, classes=4, channels=2, rank=3),),
+    # a key's bias adds the same to all scores of a query; biases of what a batch norm follows
+    silent=("*/key/bias", "*/out/bias"),
+  ),
+  "unetpp": Row(
+    dict(widths=(4, 6, 8), depth=1, deep_supervision=True),
+    (
+      Count(9_163_329, classes=1, channels=3),
+      Count(9_163_428, classes=1, channels=3, options=dict(deep_supervision=True)),
+      Count(102_498, classes=2, options=dict(level=1)),
+      Count(518_562, classes=2, options=dict(level=2)),
+      Count(2_235_618, classes=2, options=dict(level=3)),
+      Count(9_162_786, classes=2, options=dict(level=4)),
+      # MONAI's BasicUNetPlusPlus(2, 1, 2)
+      Count(
+        2_410_312,
+        classes=2,
+        options=dict(
+          widths=(32, 32, 64, 128, 256),
+          up="transpose",
+          norm="instance",
+          activation="leaky_relu",
+          deep_supervision=True,
+        ),
+      ),
+    ),
+    # biases of convolutions before batch norm
+    silent=("x*/conv/bias",),
+  ),
+  "multiresunet": Row(
+    dict(widths=(4, 5, 6)),
+    # the public code's "1 class" gives two channels
+    (Count(7_251_376, classes=2, channels=3), Count(7_251_130, classes=2)),
+    silent=(
+      "*/conv/bias",  # convolutions before batch norm
+      "head/bias",  # likewise
+      "*/shortcut*/norm/bias",  # the norm of a sum follows
+      "encoder?/norm/bias",  # the norm of the concatenation: likewise
+      "decoder?/norm/bias",
+    ),
+  ),
+  "kiunet": Row(
+    dict(widths=(4, 6), ki_widths=(3,), published_extras=2),
+    (
+      Count(290_658, classes=2, options=dict(published_extras=64)),
+      # Ki-Net alone (`kitenet`), U-Net alone (`unet`), 3D (`kiunet3d`) of the same repository
+      Count(185_506, classes=2, options=dict(KITENET, branches="ki", widths=(32, 64, 128))),
+      Count(
+        3_136_354,
+        classes=2,
+        channels=3,
+        options=dict(KITENET, branches="u", widths=(32, 64, 128, 256, 512)),
+      ),
+      Count(2_850, classes=5, channels=4, rank=3, options=kiunet3d(4, 1)),
+      Count(2_217_730, classes=2, channels=1, rank=3, options=kiunet3d(1, 32)),
+    ),
+    silent=(
+      "*/conv/bias",  # convolutions before batch norm
+      "unused_crfb/*",  # counted by the public code, used by nothing
+    ),
+  ),
+  "plain_conv_unet": Row(
+    dict(widths=(4, 6, 8), depth=1, decoder_depth=1),
+    # dynamic_network_architectures' PlainConvUNet, all of its heads, for plans of nnU-Net 2.8.1
+    (
+      Count(5_603_177, rank=3, options=dict(widths=HIPPOCAMPUS)),
+      Count(1_928_489, rank=2, options=dict(widths=HIPPOCAMPUS)),
+      Count(30_750_969, classes=5, rank=3, options=ABDOMEN_MR),
+    ),
+    silent=("*/conv/bias",),  # instance norm takes it away
+  ),
+  "resenc_unet": Row(
+    dict(widths=(4, 6, 8), depth=1),
+    # dynamic_network_architectures' ResidualEncoderUNet, all of its heads, for nnU-Net's M plans
+    (
+      Count(25_895_593, rank=3, options=dict(widths=HIPPOCAMPUS)),
+      Count(8_728_681, rank=2, options=dict(widths=HIPPOCAMPUS)),
+    ),
+    silent=("*/conv/bias",),  # instance norm takes it away
+  ),
+  "mednext": Row(
+    dict(widths=(4, 6, 8), blocks=1, expansion=2),
+    # MIC-DKFZ/MedNeXt's create_mednext_v1 of size S less its dummy; the others: test_mednext.py
+    (
+      Count(5_550_947, rank=3, options=dict(deep_supervision=0)),
+      Count(5_474_927),
+    ),
+    # instance norm takes it away
+    silent=("*/depthwise/bias",),
+  ),
+  "segresnet": Row(
+    dict(widths=(4, 6, 8), depth=1, norm_groups=2),
+    # MONAI's SegResNet(3, 8, 1, 2), the same in 2D, SegResNet(3, 32, 4, 3)
+    (
+      Count(1_176_186, classes=2, rank=3),
+      Count(394_986, classes=2),
+      Count(18_798_627, channels=4, rank=3, options=dict(widths=(32, 64, 128, 256))),
+    ),
+  ),
+  "unetr": Row(
+    dict(features=2, hidden=8, mlp=8, heads=2, layers=3, taps=(1, 2, 3), strides=(2, 2, 1, 1)),
+    # MONAI's UNETR(1, 14, 96^rank) less the 18,432 of norms that it never applies
+    (Count(92_802_478 - 18_432, classes=14, rank=3),),
+  ),
+  "swin_unetr": Row(
+    dict(features=4, depths=(2, 1), heads=2, window=4),
+    # MONAI's SwinUNETR(1, 14, feature_size=48)
+    (Count(62_187_296, classes=14, rank=3),),
+  ),
+}

@@ -1,0 +1,111 @@
+"""DropBlock and stochastic depth: the published rate, whole blocks, kept expectations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxseg.networks import UNet
+from jaxseg.networks.blocks.regularisers import DropBlock, StochasticDepth, drop_block_gamma
+
+
+def dropped(block, x, seed=0):
+  return np.asarray(jax.jit(block.apply)({}, x, rngs={"dropout": jax.random.key(seed)}))
+
+
+def test_gamma_of_the_paper():
+  gamma = drop_block_gamma(0.1, (7, 7), (20, 20))
+  assert gamma == pytest.approx(0.004165, abs=5e-7)
+  assert gamma == pytest.approx(0.1 / 49 * 400 / 14**2)
+  # an axis after the other, and a block of the whole map
+  assert drop_block_gamma(0.1, (1, 4), (9, 8)) == pytest.approx(0.1 / 4 * 8 / 5)
+  assert drop_block_gamma(0.1, (4, 4), (4, 4)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("block", [DropBlock(0.2, 3), StochasticDepth(0.5)], ids=str)
+def test_without_a_key_nothing_is_dropped(block):
+  x = jnp.arange(32.0).reshape(2, 4, 4, 1)
+  np.testing.assert_array_equal(block.apply({}, x), x)
+
+
+@pytest.mark.parametrize(("space", "block"), [((12, 9), 3), ((7, 6, 5), (1, 3, 2))])
+def test_drop_block_drops_whole_blocks_and_keeps_the_mean(space, block):
+  x = np.ones((3, *space, 4), np.float32)
+  y = dropped(DropBlock(0.25, block), x)
+  zero = y == 0
+  assert 0.05 < zero.mean() < 0.4
+  # the kept voxels are scaled by the kept fraction
+  np.testing.assert_allclose(y[~zero], 1 / (1 - zero.mean()), rtol=1e-5)
+  assert y.mean() == pytest.approx(1, rel=1e-5)
+  sizes = (block,) * len(space) if isinstance(block, int) else block
+  covered = np.zeros_like(zero)
+  for corner in np.ndindex(*(n - b + 1 for n, b in zip(space, sizes, strict=True))):
+    cube = tuple(slice(c, c + b) for c, b in zip(corner, sizes, strict=True))
+    where = (slice(None), *cube, slice(None))
+    whole = zero[where].all(tuple(range(1, len(space) + 1)), keepdims=True)
+    covered[where] |= whole
+  np.testing.assert_array_equal(covered, zero)
+  assert (zero[..., 0] != zero[..., 1]).any()  # channels are independent
+
+
+def test_drop_block_drops_the_rate_it_is_given():
+  # blocks of one voxel are plain dropout; larger ones overlap, so that they drop less
+  x = np.ones((4, 32, 32, 4), np.float32)
+  assert (dropped(DropBlock(0.2, 1), x) == 0).mean() == pytest.approx(0.2, abs=0.02)
+  assert 0.12 < (dropped(DropBlock(0.2, 5), x) == 0).mean() < 0.2
+
+
+def test_a_block_larger_than_the_map_is_the_map():
+  y = dropped(DropBlock(0.5, 7), np.ones((2, 3, 3, 64), np.float32))
+  assert set(np.unique((y == 0).mean((1, 2)))) == {0.0, 1.0}
+
+
+def test_stochastic_depth_drops_samples_and_keeps_the_expectation():
+  x = np.ones((2000, 1, 1, 2), np.float32)
+  y = dropped(StochasticDepth(0.25), x)
+  np.testing.assert_allclose(np.unique(y), (0, 4 / 3), rtol=1e-6)
+  np.testing.assert_array_equal(y[..., 0], y[..., 1])
+  assert y.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_unet_gives_the_rates_in_the_order_of_computation():
+  net = UNet(widths=(4, 4, 4), depth=2, residual=True, stochastic_depth=0.5)
+  rates = {}
+
+  def note(call, args, kwargs, context):
+    if isinstance(context.module, StochasticDepth):
+      rates[context.module.path[0]] = context.module.rate
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(note):
+    jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+  assert rates == pytest.approx(
+    {"encoder1": 0.1, "encoder2": 0.2, "encoder3": 0.3, "decoder2": 0.4, "decoder1": 0.5}
+  )
+
+
+def test_unet_with_drop_block_needs_a_key_to_drop():
+  net = UNet(widths=(2, 2), depth=1, dropout=0.3, drop_block=3, norm="none")
+  x = np.ones((1, 8, 8, 1), np.float32)
+  variables = jax.eval_shape(net.init, jax.random.key(0), x)
+  ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), variables)
+  run = jax.jit(lambda rngs: net.apply(ones, x, rngs=rngs)["logits"])
+  off, *on = (np.asarray(run(dict(dropout=jax.random.key(s)) if s else {})) for s in (0, 1, 2))
+  assert np.abs(on[0] - on[1]).max() > 0
+  # inside, where no zero padding reaches, the same everywhere
+  np.testing.assert_allclose(off[0, 4, 4], off[0, 3, 3])
+
+
+def test_bad_options_are_refused_in_words():
+  x, rngs = jnp.ones((1, 4, 4, 1)), {"dropout": jax.random.key(0)}
+  with pytest.raises(ValueError, match=r"drop block: rate=1\.0; expected 0 <= rate < 1"):
+    DropBlock(1.0).apply({}, x, rngs=rngs)
+  with pytest.raises(ValueError, match=r"block=\(0, 0\); expected at least one voxel"):
+    DropBlock(0.1, 0).apply({}, x, rngs=rngs)
+  with pytest.raises(ValueError, match="stochastic depth: rate=-1"):
+    StochasticDepth(-1).apply({}, x, rngs=rngs)
+  with pytest.raises(ValueError, match="drops residual branches; set residual=True"):
+    jax.eval_shape(UNet(widths=(4, 8), stochastic_depth=0.1).init, jax.random.key(0), x)
+  with pytest.raises(ValueError, match="spatial_dropout and drop_block exclude each other"):
+    UNet(widths=(4, 8), dropout=0.1, spatial_dropout=True, drop_block=3)

@@ -1,0 +1,74 @@
+"""Attention U-Nets: topology of the published ones, maps on each skip's grid."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg.networks import AttentionUNet, AttentionUNetDSV
+
+
+def shapes(net, *shape):
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  return jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_attention_unet_equals_the_public_one_gate_by_gate():
+  out, variables = shapes(AttentionUNet(classes=1), 2, 64, 96, 3)
+  params = variables["params"]
+  assert count(params) == 34_878_573
+  assert count(params["skip4"]) == 263_939
+  # two 1x1 convolutions with bias and batch norm, then psi: 2 (64 32 + 32 + 64) + 33 + 2
+  assert count(params["skip1"]) == 4_323
+  assert out["logits"].shape == (2, 64, 96, 1)
+
+
+@pytest.mark.parametrize("size", [(13, 22), (13, 22, 5)])
+def test_attention_unet_gives_a_map_per_skip(size):
+  out, _ = shapes(AttentionUNet(widths=(4, 4, 4)), 1, *size, 1)
+  assert out["attention1"].shape == (1, *size, 1)
+  assert out["attention2"].shape == (1, *(-(-n // 2) for n in size), 1)
+  assert out["attention1"].dtype == jnp.float32
+
+
+def test_first_skip_can_be_left_ungated():
+  skip = ("concat", "grid_gate", "grid_gate")
+  out, variables = shapes(AttentionUNet(widths=(4, 4, 4, 4), skip=skip), 1, 16, 16, 1)
+  assert {"attention2", "attention3"} <= out.keys()
+  assert "attention1" not in out
+  assert "skip1" not in variables["params"]
+
+
+def test_dsv_network_gates_all_skips_but_the_first():
+  out, variables = shapes(AttentionUNetDSV(classes=4), 1, 32, 32, 32, 1)
+  params = variables["params"]
+  assert count(params) == 6_214_151
+  # the grid gate of 64 channels, and the 1x1 convolution and batch norm that follow
+  assert count(params["skip3"]) == 45_377 + 64 * 64 + 64 + 128
+  assert count(params["head"]) == 4 * 4 * 4 + 4
+  assert "skip1" not in params
+  assert "gating" in params
+  assert [f"attention{i}" in out for i in (1, 2, 3, 4)] == [False, True, True, True]
+  out, variables = shapes(AttentionUNetDSV(gates="none"), 1, 32, 32, 1)
+  assert not [name for name in out if name.startswith("attention")]
+  assert "gating" not in variables["params"]
+
+
+@pytest.mark.parametrize("size", [(13, 22), (13, 22, 5)])
+def test_dsv_network_gives_a_map_per_gate_on_each_skips_grid(size):
+  out, _ = shapes(AttentionUNetDSV(widths=(4, 4, 4, 4), gates="multi"), 1, *size, 1)
+  assert out["logits"].shape == (1, *size, 3)
+  assert out["attention2"].shape == (1, *(-(-n // 2) for n in size), 2)
+  assert out["attention3"].shape == (1, *(-(-n // 4) for n in size), 2)
+
+
+def test_bad_options_are_refused_in_words():
+  with pytest.raises(ValueError, match="choices: none, single, multi"):
+    AttentionUNetDSV(gates="double")
+  with pytest.raises(ValueError, match="three stages"):
+    AttentionUNetDSV(widths=(4, 8))
+  with pytest.raises(ValueError, match=r"choices: .*grid_gate"):
+    AttentionUNet(skip="gate")

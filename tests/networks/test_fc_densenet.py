@@ -1,0 +1,77 @@
+"""FC-DenseNet: values of the public structure, what each block passes on, dropout, bad options."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import waves
+
+from jaxseg.networks import FCDenseNet
+
+SMALL = dict(classes=2, layers=(2, 1, 2), growth=2, stem=3)
+
+
+def test_logits_are_those_of_the_same_network_in_pytorch():
+  # computed by PyTorch 2.13: transposed convolutions of stride 2 cropped at the centre, then
+  # concatenated before the skip
+  net, x = FCDenseNet(**SMALL), waves.inputs(1, 8, 12, 1)
+  logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
+  got = [logits[0, 0, 0], logits[0, 3, 5], logits[0, 7, 11]]
+  want = [[0.435298, 0.189844], [0.644621, 0.906448], [-0.429703, -0.249034]]
+  np.testing.assert_allclose(got, want, atol=2e-6)
+  np.testing.assert_allclose(np.sum(logits), 116.396713, rtol=1e-5)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_going_down_blocks_add_to_their_input_and_going_up_pass_on_new_features_alone(remat):
+  net = FCDenseNet(3, layers=(4, 5, 7, 15), growth=16, stem=48, remat=remat)
+
+  def run(x):
+    variables = net.init(jax.random.key(0), x)
+    return variables["params"], net.apply(variables, x)
+
+  params, out = jax.eval_shape(run, jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))
+  down = [48 + 4 * 16, 48 + 9 * 16, 48 + 16 * 16]  # C0 + L k
+  for i, width in enumerate(down, start=1):
+    assert params[f"transition_down{i}_conv"]["kernel"].shape == (1, 1, width, width)
+  assert out["bottleneck"].shape == (1, 2, 2, 15 * 16)
+  assert params["transition_up3"]["kernel"].shape == (3, 3, 15 * 16, 15 * 16)
+  assert params["transition_up2"]["kernel"].shape == (3, 3, 7 * 16, 7 * 16)
+  assert params["transition_up1"]["kernel"].shape == (3, 3, 5 * 16, 5 * 16)
+  # the last block keeps its input: up-sampled features, then the skip
+  assert out["decoder"].shape == (1, 16, 16, 5 * 16 + down[0] + 4 * 16)
+
+
+def test_dropout_needs_a_key():
+  net, x = FCDenseNet(**SMALL), waves.inputs(1, 8, 12, 1)
+  variables = waves.variables(net, *x.shape)
+
+  @jax.jit
+  def runs(x):
+    keys = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
+    return [net.apply(variables, x, rngs=rngs)["logits"] for rngs in (None, *keys)]
+
+  still, first, second = runs(x)
+  assert np.any(still != first)
+  assert np.any(first != second)
+
+
+def test_strides_may_differ_per_axis():
+  net = FCDenseNet(strides=((1, 2, 2), 2), layers=(1, 1, 1), growth=2, stem=2)
+  assert net.total_stride(3) == (2, 4, 4)
+  assert net.margin(3) == (0, 0, 0)
+  x = jax.ShapeDtypeStruct((1, 3, 7, 9, 1), jnp.float32)
+  out = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x)[0], x)
+  assert out["logits"].shape == (1, 3, 7, 9, 3)
+  assert out["bottleneck"].shape == (1, 2, 2, 3, 2)
+
+
+def test_bad_options_are_told_in_words():
+  with pytest.raises(ValueError, match="layers=56 is no published depth; choices: 57, 67, 103"):
+    FCDenseNet(layers=56)
+  with pytest.raises(ValueError, match="expected two blocks or more, and 1 or more of each"):
+    FCDenseNet(layers=(4,))
+  with pytest.raises(ValueError, match="5 are needed"):
+    FCDenseNet(strides=(2, 2))
+  with pytest.raises(ValueError, match="dtype='float16' is unknown"):
+    FCDenseNet(dtype="float16")

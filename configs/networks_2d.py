@@ -20,7 +20,7 @@ OPTIONS = {
   # --config.method.head_decay=1.0 weighs the heads equally, as the paper
   "unetpp": dict(widths=(16, 32, 64, 128), deep_supervision=True),
   "multiresunet": dict(widths=(12, 24, 48, 96)),
-  "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8, 8)),
+  "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
   "unet_inception": dict(name="unet", widths=(16, 32, 64, 128), block="inception"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
   # --config.method.head_decay=1.0 weighs coarse and fine equally, as the paper

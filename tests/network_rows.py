@@ -201,6 +201,7 @@ ROWS = {
       net2d=dict(blocks=(2, 1), growth=3, width=4, widths=(4, 5, 6)),
       net3d=dict(blocks=(1, 2), growth=3, width=4, widths=(4, 5, 6)),
       score_scale=1.0,
+      freeze_2d="statistics",
     ),
     (Count(65_616_289, rank=3),),
     sizes=((5, 10, 7),),
@@ -291,7 +292,7 @@ ROWS = {
     silent=("x*/conv/bias",),
   ),
   "multiresunet": Row(
-    dict(widths=(4, 5, 6)),
+    dict(widths=(8, 12)),
     # the public code's "1 class" gives two channels
     (Count(7_251_376, classes=2, channels=3), Count(7_251_130, classes=2)),
     silent=(

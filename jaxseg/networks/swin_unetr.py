@@ -57,9 +57,9 @@ class SwinUNETR(nn.Module):
     remat: recomputes each Swin block in the backward pass, for less memory.
 
   62,187,296 parameters (the published 62.19 M) at 1 channel, 14 classes and 48 features in 3D, as
-  MONAI 1.6.1's `SwinUNETR(1, 14, feature_size=48)`. Its function too, with `downsample="mergingv2"`
-  (the order in which merging joins the neighbours), except where a stage is smaller than the
-  window: there MONAI gives tokens the relative positions of other ones.
+  MONAI 1.6.1's `SwinUNETR(1, 14, feature_size=48)`. Its function too, but for the order in which merging joins
+  neighbours (see `PatchMerging`), and except where a stage is smaller than the window: there MONAI
+  gives tokens the relative positions of other ones.
 
   Raises ValueError for bad options.
   Source: Hatamizadeh et al., arXiv 2201.01266; Liu et al., "Swin Transformer", arXiv 2103.14030.
@@ -217,7 +217,7 @@ class PatchMerging(nn.Module):
   """Neighbours joined on the channels, norm, dense to twice the channels: half the resolution.
 
   Shapes: (b, *space, c) -> (b, *(space / 2), 2 c). The neighbours are in reading order, the last
-  axis fastest (MONAI's "mergingv2" in 3D; its weights for another order need their rows permuted).
+  axis fastest: MONAI's "mergingv2" in 3D; its 2D merging exchanges the middle two.
   """
 
   dtype: Any = None

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.networks import NETWORKS
 from jaxseg.networks.blocks.graph import (
   Edges,
   GraphConv,
@@ -237,3 +238,20 @@ def test_a_bad_option_of_the_graph_unet_is_told():
     GraphUNet(graph="mesh").init(jax.random.key(0), x)
   with pytest.raises(ValueError, match="ratio=0; expected more than 0"):
     GraphUNet(ratio=0).init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize(
+  ("option", "name"),
+  [
+    ("bottleneck", "graph_reasoning"),
+    ("bottleneck", "graph_unet"),
+    ("attention", "graph_reasoning"),
+  ],
+)
+@pytest.mark.parametrize("size", [(17, 12), (9, 12, 7)])
+def test_the_unet_takes_graph_blocks_by_name(option, name, size):
+  net = NETWORKS["unet"](widths=(4, 8, 8), **{option: name})
+  x = jax.ShapeDtypeStruct((2, *size, 1), jnp.float32)
+  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
+  assert out["logits"].shape == (2, *size, 3)
+  assert any({"assignment", "pool1"} & set(part) for part in variables["params"].values())

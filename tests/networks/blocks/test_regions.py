@@ -1,7 +1,5 @@
 """Crop and paste: exact inverses inside the box, whatever the box, in 2D and 3D, under jit."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +54,7 @@ def test_a_bounding_box_grows_to_a_multiple_of_the_divisor_inside_the_image():
   got = np.asarray(bounding_box(mask, divisor=(4, 4)))
   size = got[:, 2:] - got[:, :2]
   np.testing.assert_array_equal(size, [[4, 4], [4, 4], [20, 4]])
-  low, high = masks_of(mask)
+  low, high = extent(mask)
   assert (got[:, :2] <= low).all()
   assert (got[:, 2:] >= high).all()
   assert (got[:, :2] >= 0).all()
@@ -67,7 +65,7 @@ def test_a_bounding_box_grows_to_a_multiple_of_the_divisor_inside_the_image():
   np.testing.assert_array_equal(bounding_box(wide, divisor=4), [[0, 1, 10, 5]])
 
 
-def masks_of(mask):
+def extent(mask):
   where = [np.argwhere(m) for m in mask]
   return np.stack([w.min(0) for w in where]), np.stack([w.max(0) + 1 for w in where])
 
@@ -158,7 +156,7 @@ def test_resized_crop_of_whole_voxels_is_an_exact_crop_and_its_paste_the_inverse
 
 
 def test_resized_crop_samples_the_centres_of_the_bins_linearly():
-  """A linear image stays linear at any box and size; beyond the outermost centres it is constant."""
+  """A linear image stays linear at any box and size, and constant beyond its outermost centres."""
   z, y = np.meshgrid(np.arange(8) + 0.5, np.arange(9) + 0.5, indexing="ij")
   image = (2 * z - y)[None, ..., None].astype(np.float32)
   box = np.asarray([[[1.25, 2.0, 6.5, 7.5]]], np.float32)

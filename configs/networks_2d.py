@@ -17,13 +17,11 @@ OPTIONS = {
   "vnet": dict(widths=(8, 16, 32, 64), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
   "r2unet": dict(widths=(12, 24, 48, 96)),
   "bcdunet": dict(widths=(12, 24, 48, 96)),
-  # --config.method.head_decay=1.0 weighs the heads equally, as the paper
   "unetpp": dict(widths=(16, 32, 64, 128), deep_supervision=True),
   "multiresunet": dict(widths=(12, 24, 48, 96)),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
   "unet_inception": dict(name="unet", widths=(16, 32, 64, 128), block="inception"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
-  # --config.method.head_decay=1.0 weighs coarse and fine equally, as the paper
   "recurrent_saliency": dict(
     coarse=dict(name="unet", widths=(12, 24, 48, 96)),
     fine=dict(name="unet", widths=(12, 24, 48, 96)),
@@ -78,10 +76,18 @@ OPTIONS = {
 }
 
 
+# the papers of these weigh all outputs equally
+METHODS = {
+  "unetpp": dict(name="supervised", head_decay=1.0),
+  "recurrent_saliency": dict(name="supervised", head_decay=1.0),
+}
+
+
 def get_config(network="unet"):
   config = defaults.config()
   config.steps = 200
   config.network = {"name": network, **OPTIONS[network]}
+  config.method = METHODS.get(network, config.method)
   config.optimiser.learning_rate = 2e-3
 
   config.data.source = dict(

@@ -22,7 +22,6 @@ OPTIONS = {
     box_margin=4,
     max_rounds=3,
   ),
-  # needs config.method.name = "detected"
   "detect_then_segment": dict(
     segmenter=dict(name="unet", widths=(8, 16, 32, 64)),
     roi=32,
@@ -33,7 +32,6 @@ OPTIONS = {
   "pseudo3d": dict(slices=3, inner=dict(name="unet", widths=(16, 32, 64, 128))),
   "triplanar": dict(inner=dict(name="unet", widths=(16, 32, 64))),
   "r2unet": dict(widths=(8, 16, 32, 64)),
-  # --config.method.head_decay=1.0 weighs the heads equally, as the paper
   "unetpp": dict(widths=(8, 16, 32, 64), deep_supervision=True),
   "multiresunet": dict(widths=(8, 16, 32, 64)),
   "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8,)),
@@ -74,10 +72,20 @@ OPTIONS = {
 }
 
 
+# networks that another method than the default trains; the papers of the other two weigh all their
+# outputs equally
+METHODS = {
+  "detect_then_segment": dict(name="detected"),
+  "unetpp": dict(name="supervised", head_decay=1.0),
+  "recurrent_saliency": dict(name="supervised", head_decay=1.0),
+}
+
+
 def get_config(network="unet"):
   config = defaults.config()
   config.steps = 200
   config.network = {"name": network, **OPTIONS[network]}
+  config.method = METHODS.get(network, config.method)
   config.optimiser.learning_rate = 2e-3
 
   config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")

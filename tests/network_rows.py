@@ -334,7 +334,7 @@ ROWS = {
     silent=("*/conv/bias",),  # instance norm takes it away
   ),
   "resenc_unet": Row(
-    dict(widths=(4, 6, 8), depth=1),
+    dict(widths=(4, 6), depth=1),
     # dynamic_network_architectures' ResidualEncoderUNet, all of its heads, for nnU-Net's M plans
     (
       Count(25_895_593, rank=3, options=dict(widths=HIPPOCAMPUS)),
@@ -343,7 +343,7 @@ ROWS = {
     silent=("*/conv/bias",),  # instance norm takes it away
   ),
   "mednext": Row(
-    dict(widths=(4, 6, 8), blocks=1, expansion=2),
+    dict(widths=(4, 6), blocks=1, expansion=2),
     # MIC-DKFZ/MedNeXt's create_mednext_v1 of size S less its dummy; the others: test_mednext.py
     (
       Count(5_550_947, rank=3, options=dict(deep_supervision=0)),
@@ -353,7 +353,7 @@ ROWS = {
     silent=("*/depthwise/bias",),
   ),
   "segresnet": Row(
-    dict(widths=(4, 6, 8), depth=1, norm_groups=2),
+    dict(widths=(4, 6), depth=1, norm_groups=2),
     # MONAI's SegResNet(3, 8, 1, 2), the same in 2D, SegResNet(3, 32, 4, 3)
     (
       Count(1_176_186, classes=2, rank=3),
@@ -362,12 +362,12 @@ ROWS = {
     ),
   ),
   "unetr": Row(
-    dict(features=2, hidden=8, mlp=8, heads=2, layers=3, taps=(1, 2, 3), strides=(2, 2, 1, 1)),
+    dict(features=2, hidden=8, mlp=8, heads=2, layers=2, taps=(1, 1, 2), strides=(2, 2, 1, 1)),
     # MONAI's UNETR(1, 14, 96^rank) less the 18,432 of norms that it never applies
     (Count(92_802_478 - 18_432, classes=14, rank=3),),
   ),
   "swin_unetr": Row(
-    dict(features=4, depths=(2, 1), heads=2, window=4),
+    dict(features=4, depths=(2,), heads=2, window=4),
     # MONAI's SwinUNETR(1, 14, feature_size=48)
     (Count(62_187_296, classes=14, rank=3),),
   ),

@@ -154,7 +154,7 @@ class UNetPP(nn.Module):
         else:
           node = max_pool(nodes[i - 1, 0], stride=strides[i - 1]) if i > 0 else x
         node = self._node(i, j, rank)(node)
-        # XLA may fuse and so round a node differently when more nodes use it: with the barrier a
+        # no fusion across nodes, which could round a node differently when more nodes use it: a
         # pruned network gives the bits of the full one
         nodes[i, j] = jax.lax.optimization_barrier(node)
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxseg.networks import DenseUNet3D, DenseUNet161, HDenseUNet
 from jaxseg.networks.blocks import Conv, Norm
+from jaxseg.networks.encoders import DenseNet
 
 PART = dict(blocks=(1,), growth=2, width=3, widths=(4, 5))
 SMALL = dict(classes=2, net2d=PART, net3d=PART)
@@ -169,9 +170,11 @@ def test_no_gradient_enters_a_2d_part_that_is_frozen_altogether():
   assert np.any(found["net3d"]["up1_conv"]["kernel"])
 
 
-@pytest.mark.parametrize("depth", [1, 2, 5])
-def test_any_number_of_slices_works(depth):
-  net, x = HDenseUNet(**SMALL), jax.ShapeDtypeStruct((1, depth, 5, 7, 1), jnp.float32)
+@pytest.mark.parametrize(
+  ("depth", "options"), [(1, {}), (2, dict(dtype="bfloat16")), (5, dict(remat=True))]
+)
+def test_any_number_of_slices_works(depth, options):
+  net, x = HDenseUNet(**SMALL, **options), jax.ShapeDtypeStruct((1, depth, 5, 7, 1), jnp.float32)
   out = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x)[0], x)
   for name in ("logits", "logits_2d", "logits_3d"):
     assert out[name].shape == (1, depth, 5, 7, 2)
@@ -197,6 +200,8 @@ def test_bad_options_and_inputs_are_told_in_words():
     HDenseUNet(net3d=dict(grow=8))
   with pytest.raises(ValueError, match=r"dense_unet161: .* one more of widths than of blocks"):
     DenseUNet161(blocks=(6, 12))
+  with pytest.raises(ValueError, match=r"densenet: transition_stride=.* give one integer"):
+    DenseNet(transition_stride=(1, 2, 2)).strides()
   image = jnp.zeros((1, 8, 8, 1))
   with pytest.raises(ValueError, match=r"h_denseunet: an input with 2 spatial axes; .* volumes"):
     HDenseUNet(**SMALL).init(jax.random.key(0), image)

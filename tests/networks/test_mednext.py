@@ -71,7 +71,7 @@ def test_a_transposed_convolution_adds_the_kernel_at_every_second_voxel():
   # voxels 1 and 2, kernel (a, b, c) = (3, 5, 7): b, c + 2 a, 2 b at places 0, 1, 2
   layer = TransposedDepthwise(3, (2,))
   params = {"kernel": np.array([3.0, 5, 7]).reshape(3, 1, 1), "bias": np.array([0.5])}
-  out = layer.apply({"params": params}, np.array([1.0, 2]).reshape(1, 2, 1))
+  out = layer.apply({"params": params}, np.array([1, 2], np.float32).reshape(1, 2, 1))
   np.testing.assert_allclose(out.reshape(-1), [5.5, 13.5, 10.5])
 
 
@@ -85,7 +85,8 @@ def test_an_up_block_doubles_the_size_its_first_voxels_zero():
 
 
 def test_a_block_whose_compression_is_zero_is_the_identity():
-  block, x = MedNeXtBlock(2, 2), np.random.default_rng(0).normal(size=(1, 3, 4, 2))
+  block = MedNeXtBlock(2, 2)
+  x = np.random.default_rng(0).normal(size=(1, 3, 4, 2)).astype(np.float32)
   params = jax.eval_shape(lambda x: block.init(jax.random.key(0), x), x)["params"]
   params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
   params["compress"] = jax.tree.map(np.zeros_like, params["compress"])

@@ -17,7 +17,8 @@ def shapes(net, *shape):
 
 
 def test_a_block_whose_last_convolution_is_zero_is_the_identity():
-  block, x = PreActivationBlock(norm_groups=2), np.random.default_rng(0).normal(size=(1, 3, 4, 2))
+  block = PreActivationBlock(norm_groups=2)
+  x = np.random.default_rng(0).normal(size=(1, 3, 4, 2)).astype(np.float32)
   params = jax.eval_shape(lambda x: block.init(jax.random.key(0), x), x)["params"]
   params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
   params["conv2"]["kernel"] *= 0

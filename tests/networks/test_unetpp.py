@@ -173,13 +173,12 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("space", [(13, 10), (6, 5, 7)])
 @pytest.mark.parametrize(
-  "options",
+  ("options", "space"),
   [
-    {"up": "linear", "align_corners": False, "remat": True},
-    {"up": "nearest", "norm": "group", "norm_groups": 1, "dtype": "bfloat16"},
-    {"up": "transpose", "block": dict(name="recurrent", t=1), "attention": "se"},
+    ({"up": "linear", "align_corners": False, "remat": True}, (6, 5, 7)),
+    ({"up": "nearest", "norm": "group", "norm_groups": 1, "dtype": "bfloat16"}, (13, 10)),
+    ({"up": "transpose", "block": dict(name="recurrent", t=1), "attention": "se"}, (6, 5, 7)),
   ],
   ids=["remat", "bfloat16", "parts"],
 )

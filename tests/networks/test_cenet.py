@@ -1,0 +1,61 @@
+"""CE-Net: PyTorch's values, the published size, the smallest input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import waves
+
+from jaxseg.networks import CENet
+
+TINY = dict(name="resnet18", blocks=(1, 1), width=4)
+
+
+def abstract(net, *shape):
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
+  return variables["params"], out
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_logits_are_those_of_the_same_network_in_pytorch():
+  # computed by PyTorch 2.13, wired as Guzaiwang/CE-Net
+  net, x = CENet(2, encoder=TINY, pools=(2, 3), width=3), waves.inputs(1, 24, 32, 3)
+  logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
+  np.testing.assert_allclose(logits[0, 0, 0], [-0.070722, -0.167671], atol=2e-6)
+  np.testing.assert_allclose(logits[0, -1, -1], [0.046439, 0.235689], atol=2e-6)
+  np.testing.assert_allclose(np.sum(logits), 154.75885, rtol=1e-5)
+
+
+def test_the_published_network_on_its_published_size():
+  params, out = abstract(CENet(1), 1, 448, 448, 3)
+  assert count(params) == 29_003_093
+  assert count(params["context"]["dac"]) == 7_342_080
+  assert count(params["context"]["rmp"]) == 513
+  assert out["bottleneck"].shape == (1, 14, 14, 516)
+  assert out["logits"].shape == (1, 448, 448, 1)
+
+
+def test_too_small_an_input_is_told_the_smallest():
+  with pytest.raises(ValueError, match=r"size \(448, 160\) .* at least 161 voxels per axis"):
+    abstract(CENet(1), 1, 448, 160, 3)
+  assert abstract(CENet(1), 1, 161, 161, 3)[1]["logits"].shape == (1, 161, 161, 1)
+
+
+@pytest.mark.parametrize(
+  "encoder",
+  [TINY, dict(name="densenet121", blocks=(1, 1), growth=2), dict(TINY, output_stride=8)],
+  ids=str,
+)
+@pytest.mark.parametrize("space", [(21, 18), (17, 18, 19)])
+def test_other_encoders_and_volumes(encoder, space):
+  net = CENet(2, encoder=encoder, pools=(2, 3), width=3, shared=False)
+  assert abstract(net, 1, *space, 1)[1]["logits"].shape == (1, *space, 2)
+
+
+def test_an_encoder_without_a_stem_is_refused():
+  with pytest.raises(ValueError, match=r"finest features have stride 1, .* take a resnet or"):
+    CENet(encoder="vgg16")

@@ -1,0 +1,83 @@
+"""U-Net on an encoder: counts of segmentation_models, its values, every encoder and part."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import waves
+
+from jaxseg.networks import EncoderUNet
+
+TINY = dict(name="resnet18", blocks=(1, 1), width=4)
+
+SCSE = dict(name="scse", reduction=16, aggregation="add")
+
+
+def abstract(net, *shape):
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
+  return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), out
+
+
+@pytest.mark.parametrize(
+  ("options", "count"),
+  [
+    (dict(encoder="resnet18"), 14_328_209),
+    # less 195: it counts an attention where there is no skip, which it does not use
+    (dict(encoder="resnet18", attention=SCSE), 14_442_200 - 195),
+  ],
+  ids=str,
+)
+def test_counts_are_those_of_segmentation_models(options, count):
+  # counted in segmentation_models.pytorch 0.6.0; the fact sheet's are in the contract table
+  assert abstract(EncoderUNet(1, **options), 1, 64, 64, 3)[0] == count
+
+
+def test_logits_are_those_of_the_same_network_in_pytorch():
+  # computed by PyTorch 2.13
+  net, x = EncoderUNet(2, encoder=TINY, widths=(6, 5, 4)), waves.inputs(1, 16, 24, 2)
+  logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
+  np.testing.assert_allclose(logits[0, 0, 0], [0.26926, 0.030152], atol=2e-6)
+  np.testing.assert_allclose(logits[0, -1, -1], [0.446867, 0.448521], atol=2e-6)
+  np.testing.assert_allclose(np.sum(logits), 235.2514, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("options", "stride"),
+  [
+    (dict(encoder=TINY, widths=(6, 5, 4)), 8),
+    (dict(encoder=dict(name="resnet50", width=2), widths=4), 32),
+    (dict(encoder=dict(TINY, blocks=(1, 1, 1), output_stride=8), widths=4), 8),
+    (dict(encoder=dict(name="densenet121", blocks=(1, 1), growth=2), widths=(6, 5, 4)), 8),
+    (dict(encoder=dict(name="vgg16", depths=(1, 1), width=2), widths=(6, 4)), 4),
+    (dict(encoder=TINY, widths=4, bottleneck=dict(name="aspp", rates=(1, 2))), 8),
+    (dict(encoder=TINY, widths=4, attention="cbam", norm="instance", remat=True), 8),
+  ],
+  ids=str,
+)
+@pytest.mark.parametrize("space", [(13, 10), (13, 10, 7)])
+def test_any_encoder_and_size_gives_logits_of_that_size(options, stride, space):
+  net = EncoderUNet(2, **options)
+  _, out = abstract(net, 1, *space, 2)
+  assert out["logits"].shape == (1, *space, 2)
+  assert out["decoder"].shape == (1, *space, 4)
+  assert net.total_stride(len(space)) == (stride,) * len(space)
+  assert out["bottleneck"].shape[1:-1] == tuple(-(-n // stride) for n in space)
+
+
+def test_bfloat16_computes_in_bfloat16_and_gives_float32_logits():
+  net = EncoderUNet(2, encoder=TINY, widths=4, dtype="bfloat16")
+  _, out = abstract(net, 1, 16, 16, 1)
+  assert out["bottleneck"].dtype == out["decoder"].dtype == jnp.bfloat16
+  assert out["logits"].dtype == jnp.float32
+
+
+def test_bad_options_are_told_in_words():
+  with pytest.raises(ValueError, match=r"encoder_unet: widths=\(4, 4\) has 2 entries but 5 are"):
+    EncoderUNet(widths=(4, 4))
+  with pytest.raises(ValueError, match=r"network.encoder.name: 'unet' is unknown"):
+    EncoderUNet(encoder="unet")
+  with pytest.raises(ValueError, match="network.attention.name: 'es' is unknown"):
+    EncoderUNet(attention="es")
+  with pytest.raises(ValueError, match="encoder_unet: an input with 4 spatial axes"):
+    abstract(EncoderUNet(encoder=TINY, widths=4), 1, 8, 8, 8, 8, 1)

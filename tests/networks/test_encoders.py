@@ -1,0 +1,210 @@
+"""Encoders: published counts, pyramids, PyTorch's values, dilation that only makes denser."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import waves
+
+from jaxseg.networks.encoders import (
+  ENCODERS,
+  VGG,
+  Classifier,
+  DenseNet,
+  ResNet,
+  encoder,
+  pad_to_grid,
+  smallest_input,
+)
+
+# widths of the features; parameters with a head of 1000 classes (VGG: of the convolutions)
+PYRAMIDS = {
+  "resnet18": ((64, 64, 128, 256, 512), 11_689_512),
+  "resnet34": ((64, 64, 128, 256, 512), 21_797_672),
+  "resnet50": ((64, 256, 512, 1024, 2048), 25_557_032),
+  "densenet121": ((64, 256, 512, 1024, 1024), 7_978_856),
+  "densenet161": ((96, 384, 768, 2112, 2208), 28_681_000),
+  "vgg16": ((64, 128, 256, 512, 512, 512), 14_714_688),
+}
+
+
+def abstract(net, *shape):
+  """Shapes of parameters and outputs."""
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
+  return variables["params"], out
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_an_encoder_has_the_published_count_widths_and_strides(name):
+  widths, published = PYRAMIDS[name]
+  net = encoder(name, "test")
+  params, features = abstract(net, 1, 96, 64, 3)
+  assert tuple(f.shape[-1] for f in features) == widths
+  assert [f.shape[1:-1] for f in features] == [(96 // s, 64 // s) for s in net.strides()]
+  # the published classifiers end in a dense layer to 1000 classes
+  head = 0 if name == "vgg16" else widths[-1] * 1000 + 1000
+  assert count(params) + head == published
+  assert set(PYRAMIDS) == set(ENCODERS)
+
+
+@pytest.mark.parametrize(
+  ("spec", "head"),
+  [("resnet18", "fc"), (dict(name="densenet121", blocks=(1, 1)), "classifier")],
+  ids=["resnet", "densenet"],
+)
+def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
+  params, logits = abstract(Classifier(encoder(spec, "test")), 1, 64, 64, 3)
+  assert set(params) == {"encoder", head}
+  assert logits.shape == (1, 1000)
+  if spec == "resnet18":
+    assert count(params) == 11_689_512
+
+
+@pytest.mark.parametrize("small", [dict(blocks=(1, 1)), dict(blocks=(1, 1), bottleneck=True)])
+def test_volumes_of_any_size_go_through_a_resnet(small):
+  net = ResNet(width=4, **small)
+  _, features = abstract(net, 1, 13, 10, 7, 2)
+  for stride, f in zip(net.strides(), features, strict=True):
+    assert f.shape[1:-1] == tuple(-(-n // stride) for n in (13, 10, 7))
+
+
+@pytest.mark.parametrize("net", [DenseNet((2, 1), growth=2, width=4), VGG((1, 2), width=4)])
+def test_volumes_go_through_densenet_and_vgg(net):
+  _, features = abstract(net, 1, 16, 8, 24, 2)
+  for stride, f in zip(net.strides(), features, strict=True):
+    assert f.shape[1:-1] == (16 // stride, 8 // stride, 24 // stride)
+
+
+def test_parameters_are_called_as_torchvisions():
+  params, _ = abstract(ResNet(blocks=(1, 2), width=4, bottleneck=True), 1, 16, 16, 3)
+  assert set(params) == {"conv1", "bn1", "layer1", "layer2"}
+  assert set(params["layer2"]) == {"block1", "block2"}
+  convolutions = {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"}
+  assert set(params["layer2"]["block2"]) == convolutions
+  assert set(params["layer2"]["block1"]) == {*convolutions, "downsample_conv", "downsample_bn"}
+  params, _ = abstract(DenseNet((1, 1), growth=2, width=4), 1, 16, 16, 3)
+  names = {"conv0", "norm0", "denseblock1", "transition1_norm", "transition1_conv"}
+  assert set(params) == {*names, "denseblock2", "norm3"}
+
+
+@pytest.mark.parametrize(
+  ("net", "shape", "last", "total"),
+  [
+    (
+      ResNet(blocks=(1, 2), width=4),
+      (1, 21, 18, 2),
+      [0.56059, 0.203257, 0.0, 0.0, 0.216424, 0.500145, 0.524496, 0.538676],
+      42.432137,
+    ),
+    (
+      ResNet(blocks=(1, 2), width=4, bottleneck=True),
+      (1, 21, 18, 2),
+      [0.313503, 0.305463, 0.237293, 0.396888, 0.321481, 0.053117, 0.0, 0.0],
+      47.300117,
+    ),
+    (
+      DenseNet((2, 1), growth=2, width=4),
+      (1, 24, 16, 2),
+      [0.0, 0.052792, 0.156556, 0.175033, 0.0, 0.0],
+      2.64481,
+    ),
+    (
+      VGG((1, 2), width=4),
+      (1, 12, 8, 2),
+      [0.237229, 0.702237, 1.018318, 0.996563, 0.807495, 0.866724, 0.977989, 0.770385],
+      33.826595,
+    ),
+  ],
+  ids=["resnet", "bottleneck", "densenet", "vgg"],
+)
+def test_features_are_those_of_torchvisions_layers(net, shape, last, total):
+  # computed by PyTorch 2.13 from torchvision's blocks
+  x = waves.inputs(*shape)
+  features = jax.jit(net.apply)(waves.variables(net, *shape), x)[-1]
+  np.testing.assert_allclose(features[0, -1, -1, :8], last, atol=2e-6)
+  np.testing.assert_allclose(np.sum(features), total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_a_dilated_resnet_has_the_same_features_denser(bottleneck):
+  options = dict(blocks=(1, 1, 2, 1), width=2, bottleneck=bottleneck)
+  plain, dilated = ResNet(**options), ResNet(**options, output_stride=8)
+  assert plain.strides() == (2, 4, 8, 16, 32)
+  assert dilated.strides() == (2, 4, 8, 8, 8)
+  x = waves.inputs(1, 70, 1)
+  variables = waves.variables(plain, *x.shape)
+
+  @jax.jit
+  def both(variables):
+    return plain.apply(variables, x), dilated.apply(variables, x)
+
+  coarse, fine = both(variables)
+  assert fine[4].shape[1:-1] == (9,)
+  np.testing.assert_allclose(fine[3][:, ::2], coarse[3], atol=1e-5)
+  np.testing.assert_allclose(fine[4][:, ::4], coarse[4], atol=1e-5)
+
+
+def test_the_multi_grid_dilates_the_last_stage_alone():
+  options = dict(blocks=(1, 3), width=2, output_stride=8)
+  plain, grid = ResNet(**options), ResNet(**options, multi_grid=(1, 2, 4))
+  x = waves.inputs(1, 40, 1)
+  variables = waves.variables(plain, *x.shape)
+  first, second = (jax.jit(net.apply)(variables, x) for net in (plain, grid))
+  np.testing.assert_array_equal(first[1], second[1])
+  assert np.any(np.abs(first[2] - second[2]) > 1e-3)
+
+
+def test_every_parameter_of_densenet_and_vgg_learns():
+  for net in (DenseNet((1, 1), growth=2, width=4), VGG((1, 1), width=2, norm="batch")):
+    x = waves.inputs(2, 16, 1)
+    variables = waves.variables(net, *x.shape)
+    stats = variables["batch_stats"]
+
+    @jax.jit
+    def gradient(params, net=net, x=x, stats=stats):
+      def loss(params):
+        variables = {"params": params, "batch_stats": stats}
+        return sum(jnp.sum(f[..., ::2] ** 2) for f in net.apply(variables, x))
+
+      return jax.grad(loss)(params)
+
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
+      assert np.all(np.isfinite(leaf)), path
+      assert np.any(leaf), path
+
+
+@pytest.mark.parametrize("net", [ResNet(blocks=(1,), width=2), VGG((1, 1), width=2)])
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("voxels", [1, 2, 3])
+def test_the_smallest_input_has_so_many_features_and_one_voxel_less_has_not(net, level, voxels):
+  def features(n):
+    return abstract(net, *pad_to_grid(jnp.zeros((1, n, 1)), net).shape)[1][level].shape[1]
+
+  n = smallest_input(net, level, voxels)
+  assert features(n) >= voxels
+  assert n == 1 or features(n - 1) < voxels
+
+
+def test_images_are_padded_until_the_features_span_them():
+  resnet, vgg = ResNet(output_stride=8), VGG()
+  sizes = (1, 9, 128, 473)
+  padded = [pad_to_grid(jnp.zeros((1, n, 1)), resnet).shape[1] for n in sizes]
+  assert padded == [1, 9, 129, 473]
+  padded = [pad_to_grid(jnp.zeros((1, n, 1)), vgg).shape[1] for n in sizes]
+  assert padded == [32, 32, 128, 480]
+
+
+def test_bad_options_are_told_in_words():
+  with pytest.raises(ValueError, match=r"'resnet43' is unknown .* choices: densenet121, .* vgg16"):
+    encoder("resnet43", "test")
+  with pytest.raises(ValueError, match="has no such option"):
+    encoder(dict(name="vgg16", blocks=(1,)), "test")
+  with pytest.raises(ValueError, match="output_stride=12; expected 8, 16 or 32"):
+    encoder(dict(name="resnet18", output_stride=12), "test")
+  with pytest.raises(ValueError, match=r"pspnet: output_stride=8, .* set output_stride=32"):
+    encoder("densenet121", "pspnet", output_stride=8)

@@ -55,7 +55,7 @@ OPTIONS = {
   "attention_unet_dsv": dict(widths=(8, 16, 32, 64)),
   "plain_conv_unet": dict(widths=(8, 16, 32, 64)),
   "resenc_unet": dict(widths=(8, 16, 32, 64), depth=(1, 2, 2, 2)),
-  "mednext": dict(widths=(8, 16, 32, 64), blocks=1, expansion=2),
+  "mednext": dict(widths=(16, 32, 64, 128), blocks=1, expansion=2),
   "segresnet": dict(widths=(8, 16, 32, 64), depth=(1, 1, 2, 2)),
   "unetr": dict(
     features=8,

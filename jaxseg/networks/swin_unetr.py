@@ -57,9 +57,9 @@ class SwinUNETR(nn.Module):
     remat: recomputes each Swin block in the backward pass, for less memory.
 
   62,187,296 parameters (the published 62.19 M) at 1 channel, 14 classes and 48 features in 3D, as
-  MONAI 1.6.1's `SwinUNETR(1, 14, feature_size=48)`. Its function too, but for the order in which merging joins
-  neighbours (see `PatchMerging`), and except where a stage is smaller than the window: there MONAI
-  gives tokens the relative positions of other ones.
+  MONAI 1.6.1's `SwinUNETR(1, 14, feature_size=48)`. Its function too, but for the order in which
+  merging joins neighbours (see `PatchMerging`), and except where a stage is smaller than the
+  window: there MONAI gives tokens the relative positions of other ones.
 
   Raises ValueError for bad options.
   Source: Hatamizadeh et al., arXiv 2201.01266; Liu et al., "Swin Transformer", arXiv 2103.14030.

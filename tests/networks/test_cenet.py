@@ -42,15 +42,21 @@ def test_the_published_network_on_its_published_size():
 def test_too_small_an_input_is_told_the_smallest():
   with pytest.raises(ValueError, match=r"size \(448, 160\) .* at least 161 voxels per axis"):
     abstract(CENet(1), 1, 448, 160, 3)
-  assert abstract(CENet(1), 1, 161, 161, 3)[1]["logits"].shape == (1, 161, 161, 1)
+  net = CENet(1, encoder=TINY, pools=(2, 3))
+  with pytest.raises(ValueError, match=r"size \(16, 17\) .* at least 17 voxels per axis"):
+    abstract(net, 1, 16, 17, 3)
+  assert abstract(net, 1, 17, 17, 3)[1]["logits"].shape == (1, 17, 17, 1)
 
 
 @pytest.mark.parametrize(
-  "encoder",
-  [TINY, dict(name="densenet121", blocks=(1, 1), growth=2), dict(TINY, output_stride=8)],
-  ids=str,
+  ("encoder", "space"),
+  [
+    (TINY, (17, 18, 19)),
+    (dict(name="densenet121", blocks=(1, 1), growth=2), (21, 18)),
+    (dict(TINY, blocks=(1, 1, 1), output_stride=8), (21, 18)),
+  ],
+  ids=["volume", "densenet", "dilated"],
 )
-@pytest.mark.parametrize("space", [(21, 18), (17, 18, 19)])
 def test_other_encoders_and_volumes(encoder, space):
   net = CENet(2, encoder=encoder, pools=(2, 3), width=3, shared=False)
   assert abstract(net, 1, *space, 1)[1]["logits"].shape == (1, *space, 2)

@@ -45,24 +45,22 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
 @pytest.mark.parametrize(
   ("options", "stride"),
   [
-    (dict(encoder=TINY, widths=(6, 5, 4)), 8),
-    (dict(encoder=dict(name="resnet50", width=2), widths=4), 32),
+    (dict(encoder=dict(name="resnet50", width=2, blocks=(1, 1)), widths=4), 8),
     (dict(encoder=dict(TINY, blocks=(1, 1, 1), output_stride=8), widths=4), 8),
     (dict(encoder=dict(name="densenet121", blocks=(1, 1), growth=2), widths=(6, 5, 4)), 8),
     (dict(encoder=dict(name="vgg16", depths=(1, 1), width=2), widths=(6, 4)), 4),
     (dict(encoder=TINY, widths=4, bottleneck=dict(name="aspp", rates=(1, 2))), 8),
     (dict(encoder=TINY, widths=4, attention="cbam", norm="instance", remat=True), 8),
   ],
-  ids=str,
+  ids=["bottleneck", "dilated", "densenet", "vgg", "aspp", "cbam"],
 )
-@pytest.mark.parametrize("space", [(13, 10), (13, 10, 7)])
-def test_any_encoder_and_size_gives_logits_of_that_size(options, stride, space):
+def test_any_encoder_and_part_gives_logits_of_the_images_size(options, stride):
   net = EncoderUNet(2, **options)
-  _, out = abstract(net, 1, *space, 2)
-  assert out["logits"].shape == (1, *space, 2)
-  assert out["decoder"].shape == (1, *space, 4)
-  assert net.total_stride(len(space)) == (stride,) * len(space)
-  assert out["bottleneck"].shape[1:-1] == tuple(-(-n // stride) for n in space)
+  _, out = abstract(net, 1, 13, 10, 2)
+  assert out["logits"].shape == (1, 13, 10, 2)
+  assert out["decoder"].shape == (1, 13, 10, 4)
+  assert net.total_stride(2) == (stride, stride)
+  assert out["bottleneck"].shape[1:-1] == (-(-13 // stride), -(-10 // stride))
 
 
 def test_bfloat16_computes_in_bfloat16_and_gives_float32_logits():
@@ -77,7 +75,7 @@ def test_bad_options_are_told_in_words():
     EncoderUNet(widths=(4, 4))
   with pytest.raises(ValueError, match=r"network.encoder.name: 'unet' is unknown"):
     EncoderUNet(encoder="unet")
-  with pytest.raises(ValueError, match="network.attention.name: 'es' is unknown"):
+  with pytest.raises(ValueError, match=r"network.attention.name: 'es' is unknown"):
     EncoderUNet(attention="es")
   with pytest.raises(ValueError, match="encoder_unet: an input with 4 spatial axes"):
     abstract(EncoderUNet(encoder=TINY, widths=4), 1, 8, 8, 8, 8, 1)

@@ -92,6 +92,27 @@ def test_stages_halve_the_resolution_and_double_the_channels():
 
 
 @pytest.mark.parametrize(
+  "options", [{"remat": True}, {"dtype": "bfloat16", "dropout": 0.2, "stochastic_depth": 0.1}]
+)
+def test_options_keep_parameters_and_shapes(options):
+  x = jax.ShapeDtypeStruct((1, 9, 6, 5, 1), jnp.float32)
+
+  def run(net, x):
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    return net.init_with_output(rngs, x, train=True)
+
+  plain, other = (
+    jax.eval_shape(lambda x, net=net: run(net, x), x)
+    for net in (SwinUNETR(**TINY), SwinUNETR(**TINY, **options))
+  )
+  assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), plain[1]) == jax.tree.map(
+    lambda leaf: (leaf.shape, leaf.dtype), other[1]
+  )
+  assert other[0]["logits"].shape == plain[0]["logits"].shape == (1, 9, 6, 5, 3)
+  assert other[0]["logits"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
   ("options", "words"),
   [
     ({"heads": 3}, "3 heads do not divide the 4 channels of stage 1"),

@@ -29,6 +29,8 @@ def test_published_counts():
   assert count(ASPP(image_pooling=False), 1, 8, 8, 512) == 4_131_840 - branch
   separable = 3 * (9 * 512 + 512 * 256 - 9 * 512 * 256)
   assert count(ASPP(conv="separable"), 1, 8, 8, 512) == 4_131_840 + separable
+  # segmentation_models.pytorch 0.6.0: DeepLabV3("resnet34") with and without separable branches
+  assert separable == 22_875_201 - 26_007_105
   assert count(GCE(), 1, 8, 8, 512) == 4_263_552
 
 

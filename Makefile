@@ -36,7 +36,7 @@ demo: install
 	@echo "Picture (image | label | prediction): $(RUN)/panels/final.png"
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=20
 
 lint: install
 	$(BIN)/ruff check .

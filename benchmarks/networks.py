@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import time
@@ -37,10 +38,7 @@ PATIENCE = 900  # seconds that a measurement may take
 
 def options(rank):
   """name -> network options of the comparison's config for that rank."""
-  path = ROOT / "configs" / f"networks_{rank}d.py"
-  scope = {}
-  exec(compile(path.read_text(), path, "exec"), scope)
-  return scope["OPTIONS"]
+  return runpy.run_path(str(ROOT / "configs" / f"networks_{rank}d.py"))["OPTIONS"]
 
 
 def train(name, rank):

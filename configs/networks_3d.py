@@ -12,7 +12,7 @@ from jaxseg import defaults
 # stand for a variant ("name" in its options)
 OPTIONS = {
   "unet": dict(widths=(8, 16, 32, 64)),
-  "unet2015": dict(widths=(8, 16, 32, 64), padding="same"),
+  "unet2015": dict(widths=(8, 16, 32, 64), padding="same", norm="batch"),
   "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
   "vnet": dict(widths=(6, 12, 24, 48), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(8, 16, 32))),

@@ -2,6 +2,7 @@
 
 import fnmatch
 import pathlib
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from network_rows import ROWS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.batch import Target
+from jaxseg.build import build
 from jaxseg.data import sampling
 from jaxseg.experiment import experiment
 from jaxseg.loop import compile_step, train
@@ -51,15 +53,26 @@ def test_published_parameter_count(name, count):
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count.parameters
 
 
-@pytest.mark.parametrize(
-  ("name", "size"), [(name, size) for name, row in ROWS.items() for size in row.sizes]
-)
-def test_network_keeps_odd_sizes_and_every_parameter_learns(name, size):
+@pytest.mark.parametrize("name", ROWS)
+def test_network_keeps_odd_sizes(name):
+  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
+  for size in ROWS[name].sizes:
+    stride, margin = net.total_stride(len(size)), net.margin(len(size))
+    assert len(stride) == len(margin) == len(size)
+    space = tuple(n - 2 * m for n, m in zip(size, margin, strict=True))
+    _, outputs = abstract(net, 2, *size, 2)
+    for logits in (outputs["logits"], *outputs.get("aux", ())):
+      assert logits.dtype == jnp.float32
+      assert logits.shape[-1] == 3
+    assert outputs["logits"].shape == (2, *space, 3)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_parameter_of_a_network_learns(name):
   row = ROWS[name]
   net = networks.NETWORKS[name](classes=3, **row.small)
-  rank = len(size)
-  assert len(net.total_stride(rank)) == len(net.margin(rank)) == rank
-  space = tuple(n - 2 * m for n, m in zip(size, net.margin(rank), strict=True))
+  size = row.sizes[0]
+  space = tuple(n - 2 * m for n, m in zip(size, net.margin(len(size)), strict=True))
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, *size, 2)).astype(np.float32)
   labels = rng.integers(0, 3, size=(2, *space))
@@ -76,8 +89,6 @@ def test_network_keeps_odd_sizes_and_every_parameter_learns(name, size):
         rngs={"dropout": jax.random.key(1)},
         mutable=mutable,
       )
-      assert out["logits"].shape == (2, *space, 3)
-      assert out["logits"].dtype == jnp.float32
       heads = deep_supervision(LOSSES["cross_entropy"])
       return heads([out["logits"], *out.get("aux", ())], Target(labels))
 
@@ -127,6 +138,17 @@ def built(path, folder, **changes):
   for name, value in changes.items():
     config.update_from_flattened_dict({name: value})
   return experiment(config)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_every_row_of_the_comparison_configs_builds(rank):
+  path = ROOT / "configs" / f"networks_{rank}d.py"
+  names = runpy.run_path(str(path))["OPTIONS"]
+  assert len(names) > 20
+  for name in names:
+    config = load_config(f"{path}:{name}")
+    net = build(networks.NETWORKS, config.network, "network", classes=3)
+    assert len(net.total_stride(rank)) == rank
 
 
 @pytest.fixture

@@ -154,6 +154,10 @@ def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int 
 def experiment(config) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it."""
   config = complete(config)
+  # a misspelt name is told before data are prepared, which may take minutes
+  bind(networks.NETWORKS, config["network"], "network")
+  bind(methods.METHODS, config["method"], "method")
+  loss(config)
   prepared, training, validation = dataset(config)
   options = config["data"]
   patch = tuple(options["patch"])

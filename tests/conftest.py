@@ -32,3 +32,10 @@ def real_data():
   if not DATA.is_dir():
     pytest.skip(f"no real data at {DATA}: set JAXSEG_DATA to run this test")
   return DATA
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_process():
+  """Forgets the compiled programs of a file: thousands of them slow a process down."""
+  yield
+  jax.clear_caches()

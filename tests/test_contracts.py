@@ -172,7 +172,13 @@ def test_config_traces_at_full_size(path, prepared_folder, at_root):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_root, tmp_path):
-  small = {"network.widths": (4, 8), "steps": 2, "log_every": 1, "evaluate.cases": 1}
+  small = {
+    "network.widths": (4, 8),
+    "network.depth": 1,
+    "steps": 2,
+    "log_every": 1,
+    "evaluate.cases": 1,
+  }
   config = load_config(str(path))
   small["data.patch"] = (16,) * len(config.data.patch)
   small["data.batch"] = 2

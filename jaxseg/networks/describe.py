@@ -51,7 +51,8 @@ def describe(net: nn.Module, shape: tuple[int, ...]) -> Description:
   paths = [path for path, _, _ in calls]
   layers, memory = [], 0
   for path, kind, outputs in calls:
-    leaf = not any(other[:-1] == path for other in paths if other)
+    # an identity stands for a part that is not there
+    leaf = kind != "Identity" and not any(other[:-1] == path for other in paths if other)
     layers.append(Layer(path, kind, outputs[0].shape, _parameters(variables, path), leaf))
     memory += sum(a.size * a.dtype.itemsize for a in outputs) if leaf else 0
   return Description(

@@ -58,8 +58,8 @@ def test_a_small_unet_equals_the_count_by_hand():
   )
   kernels = 9 * (1 * 4 + 4 * 4 + 4 * 8 + 8 * 8 + 8 * 4 + 4 * 4) + (4 * 8 * 4 + 4) + 4 * 3
   assert summary.parameters == kernels + 2 * (4 + 4 + 8 + 8 + 4 + 4)
-  # convolution, norm and activation of each layer, the transposed convolution, the head
-  outputs = 3 * (4 * 4 * fine + 2 * 8 * coarse) + 4 * fine + 3 * fine
+  # convolution, norm and activation of each layer; the transposed convolution, skip and head
+  outputs = 3 * (4 * 4 * fine + 2 * 8 * coarse) + 4 * fine + 8 * fine + 3 * fine
   assert summary.activation_bytes == 4 * outputs
 
 

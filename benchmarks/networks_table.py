@@ -50,9 +50,9 @@ def write(rows, root, pictures) -> None:
     text += _training(rows, rank)
     if sheet(rows, rank, root / "docs" / f"networks_{rank}d.png", pictures):
       text += f"\n![predictions](networks_{rank}d.png)\n"
-  text += SOURCE + COST
-  for rank in (2, 3):
-    text += _costs(rows, rank)
+  text += SOURCE
+  if any(where.startswith("cost/") for where in rows):
+    text += COST + _costs(rows, 2) + _costs(rows, 3)
   files.write_text(root / "docs" / "networks.md", text)
 
 

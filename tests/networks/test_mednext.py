@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import MedNeXt
 from jaxseg.networks.blocks import conv
@@ -109,21 +110,7 @@ def test_upkern_interpolates_the_depthwise_kernels_only():
 
 @pytest.mark.parametrize("options", [{"remat": True, "dtype": "bfloat16"}])
 def test_options_keep_parameters_and_shapes(options):
-  x = jax.ShapeDtypeStruct((1, 9, 6, 5, 1), jnp.float32)
-
-  def run(net, x):
-    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    return net.init_with_output(rngs, x, train=True)
-
-  plain, other = (
-    jax.eval_shape(lambda x, net=net: run(net, x), x)
-    for net in (MedNeXt(**TINY), MedNeXt(**TINY, **options))
-  )
-  assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), plain[1]) == jax.tree.map(
-    lambda leaf: (leaf.shape, leaf.dtype), other[1]
-  )
-  assert other[0]["logits"].shape == plain[0]["logits"].shape == (1, 9, 6, 5, 3)
-  assert other[0]["logits"].dtype == jnp.float32
+  assert_same_parameters_and_shapes(MedNeXt(**TINY), MedNeXt(**TINY, **options))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import SegResNet
 from jaxseg.networks.segresnet import PreActivationBlock
@@ -43,21 +44,7 @@ def test_resolution_halves_between_stages():
 
 @pytest.mark.parametrize("options", [{"remat": True}, {"dtype": "bfloat16", "dropout": 0.2}])
 def test_options_keep_parameters_and_shapes(options):
-  x = jax.ShapeDtypeStruct((1, 9, 6, 5, 1), jnp.float32)
-
-  def run(net, x):
-    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    return net.init_with_output(rngs, x, train=True)
-
-  plain, other = (
-    jax.eval_shape(lambda x, net=net: run(net, x), x)
-    for net in (SegResNet(**TINY), SegResNet(**TINY, **options))
-  )
-  assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), plain[1]) == jax.tree.map(
-    lambda leaf: (leaf.shape, leaf.dtype), other[1]
-  )
-  assert other[0]["logits"].shape == plain[0]["logits"].shape == (1, 9, 6, 5, 3)
-  assert other[0]["logits"].dtype == jnp.float32
+  assert_same_parameters_and_shapes(SegResNet(**TINY), SegResNet(**TINY, **options))
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,21 @@ from jaxseg import files
 
 HEAD = """# Networks
 
-Made by `python benchmarks/networks.py` on {date} with jax {jax}, two CPU cores that other work may
-have shared: seconds are rough. Every name is a `network.name`, or a variant of `unet`, of
-configs/networks_2d.py and configs/networks_3d.py.
+Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU cores. CPU-s are seconds
+of processor time, all threads together: on idle cores a step takes little more than half of that.
+Every name is a `network.name`, or a variant of `unet`, of configs/networks_2d.py and
+configs/networks_3d.py.
 
 ## A short run of each
 
-200 steps or two minutes, whichever ended first, at the modest sizes of those configs, the same
-recipe for all (AdamW, cross entropy + Dice), so that the figures show that each network learns, not
-which is best. "One class" is the Dice of the best prediction that gives every voxel the same class.
+200 steps or two minutes of two cores, whichever ended first, at the modest sizes of those configs,
+the same recipe for all (AdamW, cross entropy + Dice), so that the figures show that each network
+learns, not which is best. "One class" is the Dice of the best prediction that gives every voxel the
+same class.
 """
 
 DATA = {
-  2: "CHASE_DB1, one held-out image (patient 09 or 10); batch 4 of 128x128",
+  2: "CHASE_DB1, one held-out image (patient 09 or 10); batch 4 of 96x96",
   3: "Decathlon hippocampus, eight held-out cases of fold 0; batch 2 of 32x32x32",
 }
 
@@ -32,7 +34,7 @@ COST = """
 
 One image of 256x256 or one volume of 64x64x64 (or the size that is named: the largest of those
 tried that the network takes and that fits into memory), 1 channel, 3 classes, float32. FLOPs: one
-forward pass, convolutions and matrix products, multiplication and addition apart. Seconds and peak
+forward pass, convolutions and matrix products, multiplication and addition apart. CPU-s and peak
 memory: one training step (forward, backward, SGD); memory as XLA's compiler plans it.
 """
 
@@ -64,7 +66,7 @@ def _of(rows, verb, rank):
 def _training(rows, rank):
   lines = [
     f"\n### {rank}D: {DATA[rank]}\n",
-    "| network | parameters | steps | s/step | loss, first 5 | loss, last 10 | Dice | one class |",
+    "| network | parameters | steps | CPU-s/step | loss, first 5 | loss, last 10 | Dice | one class |",
     "|---|---|---|---|---|---|---|---|",
   ]
   for name, row in _of(rows, "train", rank).items():
@@ -72,7 +74,7 @@ def _training(rows, rank):
       lines.append(f"| `{name}` | {row['failed']} | | | | | | |")
       continue
     lines.append(
-      f"| `{name}` | {row['parameters']:,} | {row['steps']} | {row['seconds_per_step']:.2f} "
+      f"| `{name}` | {row['parameters']:,} | {row['steps']} | {row['cpu_seconds_per_step']:.2f} "
       f"| {row['first_loss']:.3f} | {row['last_loss']:.3f} | {row['dice']:.3f} "
       f"| {row['one_class']:.3f} |"
     )
@@ -82,7 +84,7 @@ def _training(rows, rank):
 def _costs(rows, rank):
   lines = [
     f"\n### {rank}D\n",
-    "| network | parameters | size | GFLOPs | s/step | peak memory, GiB |",
+    "| network | parameters | size | GFLOPs | CPU-s/step | peak memory, GiB |",
     "|---|---|---|---|---|---|",
   ]
   for name, row in _of(rows, "cost", rank).items():
@@ -92,9 +94,18 @@ def _costs(rows, rank):
     size = "x".join([str(row["size"])] * rank)
     lines.append(
       f"| `{name}` | {row['parameters']:,} | {size} | {row['gflops']:.1f} "
-      f"| {row['seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"
+      f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"
     )
   return "\n".join(lines) + "\n"
+
+
+def _middle(tile, rank) -> Image.Image:
+  """The middle of a 2D tile, so that a thumbnail still shows vessels; a slice as a whole."""
+  picture = Image.fromarray(tile)
+  if rank == 3:
+    return picture
+  wide, high = picture.size
+  return picture.crop((wide // 4, high // 4, 3 * wide // 4, 3 * high // 4))
 
 
 def sheet(rows, rank, path, pictures) -> bool:
@@ -103,12 +114,10 @@ def sheet(rows, rank, path, pictures) -> bool:
   for name in _of(rows, "train", rank):
     file = pictures / f"{name}_{rank}d.npz"
     if file.exists():
-      panel = Image.fromarray(np.load(file)["panel"])
-      width = panel.width // 3
+      tiles = [_middle(tile, rank) for tile in np.array_split(np.load(file)["panel"], 3, axis=1)]
       if not parts:
-        parts += [("image", panel.crop((0, 0, width, panel.height)))]
-        parts += [("label", panel.crop((width, 0, 2 * width, panel.height)))]
-      parts.append((name, panel.crop((2 * width, 0, panel.width, panel.height))))
+        parts += zip(("image", "label"), tiles, strict=False)
+      parts.append((name, tiles[2]))
   if not parts:
     return False
   side, columns = 160, 8

@@ -8,11 +8,11 @@ Every network by such a run: python benchmarks/networks.py (docs/networks.md).
 
 from jaxseg import defaults
 
-# modest sizes: 200 steps take about two minutes on two CPU cores; a name may be a network's own or
+# modest sizes: 200 steps take one or two minutes on two CPU cores; a name may be a network's own or
 # stand for a variant ("name" in its options)
 OPTIONS = {
   "unet": dict(widths=(16, 32, 64, 128)),
-  # valid: the patch of 128 gives 88; 200 steps are too few without a norm, and
+  # valid: the patch of 96 gives 56; 200 steps are too few without a norm, and
   # with one the paper's dropout shifts its statistics
   "unet2015": dict(widths=(16, 32, 64), norm="batch", dropout=0.0),
   "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
@@ -42,7 +42,7 @@ OPTIONS = {
   "resenc_unet": dict(widths=(12, 24, 48, 96), depth=(1, 2, 2, 2)),
   "mednext": dict(widths=(16, 32, 64, 128), blocks=1, expansion=2),
   "segresnet": dict(widths=(8, 16, 32, 64)),
-  "unetr": dict(features=8, hidden=96, mlp=192, heads=4, layers=6, taps=(2, 3, 5), image_size=128),
+  "unetr": dict(features=8, hidden=96, mlp=192, heads=4, layers=6, taps=(2, 3, 5), image_size=96),
   "swin_unetr": dict(features=12, depths=(2, 2, 2), heads=(2, 4, 8), window=8),
   "unet_residual": dict(name="unet", widths=(16, 32, 64, 128), block="residual"),
   "unet_se": dict(name="unet", widths=(16, 32, 64, 128), attention="se"),
@@ -55,7 +55,7 @@ OPTIONS = {
   ),
   "encoder_unet": dict(encoder=dict(name="resnet18", width=16), widths=(128, 64, 32, 16, 16)),
   "pspnet": dict(encoder=dict(name="resnet18", width=16), width=128),
-  # rates and stages for the 17 and 8 features of a patch of 128
+  # rates and stages for the 12 features of a patch of 96
   "deeplabv3": dict(
     encoder=dict(name="resnet18", width=16), output_stride=8, rates=(2, 4, 6), width=64
   ),
@@ -104,7 +104,7 @@ def get_config(network="unet"):
   )
   # both eyes of a patient stay on one side
   config.data.split = dict(name="kfold", fold=0, folds=5, group=r"Image_(\d+)")
-  config.data.patch = (128, 128)
+  config.data.patch = (96, 96)
   config.data.batch = 4
 
   config.augment = dict(

@@ -35,8 +35,8 @@ def colour(classes: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, classes: np.ndarray, *, opacity: float = 0.45) -> np.ndarray:
-  """The image with the classes laid over it, (h, w, 3) uint8."""
-  base = grey(image).astype(np.float32)
+  """The image, without its own colours, with the classes laid over it, (h, w, 3) uint8."""
+  base = np.repeat(grey(image).mean(-1, keepdims=True, dtype=np.float32), 3, -1)
   mixed = base * (1 - opacity) + colour(classes).astype(np.float32) * opacity
   return np.where((classes > 0)[..., None], mixed, base).astype(np.uint8)
 

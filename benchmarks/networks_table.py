@@ -66,7 +66,7 @@ def _of(rows, verb, rank):
 def _training(rows, rank):
   lines = [
     f"\n### {rank}D: {DATA[rank]}\n",
-    "| network | parameters | steps | CPU-s/step | loss, first 5 | loss, last 10 | Dice | one class |",
+    "| network | parameters | steps | CPU-s/step | first 5 losses | last 10 | Dice | one class |",
     "|---|---|---|---|---|---|---|---|",
   ]
   for name, row in _of(rows, "train", rank).items():

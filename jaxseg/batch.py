@@ -21,22 +21,27 @@ class Kind(NamedTuple):
   Attributes:
     spatial: the field has the sample's spatial axes, and is cropped and resampled with it.
     channels: a channel axis follows the spatial ones.
-    pad: value outside the case.
+    pad: value outside the case; None is that of the nearest voxel inside.
     order: interpolation order when resampled (0 nearest, 1 linear).
     intensity: intensity augmentation changes it.
+    length: the values are millimetres, and grow with a body that is scaled up.
   """
 
   spatial: bool = True
   channels: bool = False
-  pad: float = 0.0
+  pad: float | None = 0.0
   order: int = 0
   intensity: bool = False
+  length: bool = False
 
 
 IMAGE = Kind(channels=True, order=1, intensity=True)
 LABEL = Kind()
 SOFT = Kind(channels=True, order=1)
 WEIGHT = Kind()
+# maps of what surrounds a voxel vary slowly, and don't end at the border of a case
+DISTANCE = Kind(channels=True, pad=None, order=1, length=True)
+SURROUNDINGS = Kind(pad=None, order=1)
 SCALAR = Kind(spatial=False)
 
 # field -> kind: a new field of a batch is a new row here, never a branch elsewhere
@@ -45,11 +50,15 @@ FIELDS: dict[str, Kind] = {
   "label": LABEL,  # (b, *space) int32
   "soft_label": SOFT,  # (b, *space, k) float: soft or overlapping region labels
   "weight": WEIGHT,  # (b, *space) float, 0 = ignored
-  "distance": SOFT,  # (b, *space, k) float, signed distance in millimetres
+  "distance": DISTANCE,  # (b, *space, k) float, signed distance in millimetres
+  "border": SURROUNDINGS,  # (b, *space) float, U-Net's weight of gaps between objects
   "prior": SOFT,  # (b, *space, k) float, an earlier stage's scores
   "spacing": SCALAR,  # (b, rank) float, millimetres
   "case": SCALAR,  # (b,) int32, index into the host's table of names
 }
+
+# the fields that a loss finds in Target.maps
+MAPS = ("distance", "border")
 
 
 def kind(field: str) -> Kind:
@@ -70,19 +79,21 @@ class Target(NamedTuple):
     weight: (b, *space) float, 0 = ignored; None means 1 everywhere.
     maps: named per-voxel maps, for example {"distance": (b, *space, k)}.
     step: scalar int32, the training step, for schedules.
+    spacing: (b, rank), size of the voxels in millimetres; None if unknown.
   """
 
   labels: Array
   weight: Array | None = None
   maps: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
   step: Array | int = 0
+  spacing: Array | None = None
 
 
 def target(batch: Batch, step: Array | int = 0) -> Target:
   """The part of a batch that a loss may look at."""
   labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
-  maps = {name: batch[name] for name in ("distance",) if name in batch}
-  return Target(labels, batch.get("weight"), maps, step)
+  maps = {name: batch[name] for name in MAPS if name in batch}
+  return Target(labels, batch.get("weight"), maps, step, batch.get("spacing"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ def config() -> ConfigDict:
     learning_rate=1e-3,
     schedule=dict(name="polynomial", power=0.9),
     weight_decay=1e-2,
+    l2=0.0,  # the loss gains l2 / 2 |w|^2
     clip=12.0,  # largest norm of the gradient; 0 is no limit
     accumulate=1,  # batches per update
   )
@@ -40,6 +41,7 @@ def config() -> ConfigDict:
   c.data.foreground = 1 / 3  # share of the patches that are centred on foreground
   c.data.slices = config_dict.placeholder(int)  # axis along which volumes are sliced for 2D
   c.data.cache = "device"  # or "host"
+  c.data.maps = dict()  # options of the maps that a loss needs, such as border=dict(w0=10, sigma=5)
 
   c.augment = dict()
   c.predictor = dict(name="sliding_window", overlap=0.5, batch=4)

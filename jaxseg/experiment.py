@@ -86,15 +86,62 @@ def dataset(config: dict[str, Any]) -> tuple[Dataset, tuple[int, ...], tuple[int
 
 def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
   """The weighted sum of the config's losses; `regions` makes them act on sigmoids."""
+  for key, spec in config["loss"].items():
+    if not isinstance(spec, dict):
+      raise ValueError(
+        f"config.loss.{key}: expected a dict, got {spec!r}; its weight is config.loss.{key}.weight."
+      )
+  weights = losses.resolve_weights(
+    {key: spec.get("weight", 1.0) for key, spec in config["loss"].items()}, steps=config["steps"]
+  )
   parts = {}
   for key, spec in config["loss"].items():
-    spec = dict(spec)
-    weight = spec.pop("weight", 1.0)
+    spec = {option: value for option, value in spec.items() if option != "weight"}
     part = bind(losses.LOSSES, {"name": key, **spec}, f"loss.{key}", sigmoid=regions)
-    parts[key] = (weight, part)
+    parts[key] = (weights[key], part)
   if not parts:
     raise ValueError("config.loss: at least one loss is needed.")
   return losses.weighted_sum(parts)
+
+
+def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict[str, Any]:
+  """The config, its losses' class weightings by name (or dict) made numbers.
+
+  `count()` gives the training voxels of each class, (cases, k), and is called only if a loss
+  names a weighting; without it names and options are checked, and the config is as it was.
+  """
+  named = {
+    key: spec["class_weights"]
+    for key, spec in config["loss"].items()
+    if isinstance(spec.get("class_weights"), str | dict)
+  }
+  weightings = {
+    key: bind(
+      losses.CLASS_WEIGHTINGS,
+      {"name": how} if isinstance(how, str) else how,
+      f"loss.{key}.class_weights",
+    )
+    for key, how in named.items()
+  }
+  if not named or count is None:
+    return config
+  counts = count()
+  numbers = {key: {"class_weights": weighting(counts)} for key, weighting in weightings.items()}
+  specs = {key: {**spec, **numbers.get(key, {})} for key, spec in config["loss"].items()}
+  return {**config, "loss": specs}
+
+
+def maps(config: dict[str, Any]) -> dict[str, dict]:
+  """The maps that the config's losses need: name -> options from config.data.maps."""
+  options, needed = config["data"]["maps"], []
+  for key, spec in config["loss"].items():
+    needed += losses.MAPS_NEEDED.get(spec.get("name", key), ())
+    if spec.get("weight_map"):
+      needed.append(spec["weight_map"])
+  chosen = {name: options.get(name, {}) for name in needed}
+  for name, given in {**options, **chosen}.items():
+    data.bind_map(name, given)
+  return chosen
 
 
 def network(config: dict[str, Any], classes: int):
@@ -158,7 +205,11 @@ def experiment(config) -> Experiment:
   bind(networks.NETWORKS, config["network"], "network")
   bind(methods.METHODS, config["method"], "method")
   loss(config)
+  class_weights(config)
+  wanted = maps(config)
   prepared, training, validation = dataset(config)
+  weighed = class_weights(config, lambda: data.label_counts(prepared, training))
+  prepared = data.with_maps(prepared, wanted, training)
   options = config["data"]
   patch = tuple(options["patch"])
   spacing = prepared.load(training[0])["spacing"]
@@ -179,7 +230,7 @@ def experiment(config) -> Experiment:
   )
   return Experiment(
     config=config,
-    method=method(config, net, regions=regions),
+    method=method(weighed, net, regions=regions),
     network=net,
     dataset=prepared,
     training=training,

@@ -1,7 +1,7 @@
 """Optax optimisers and schedules by name.
 
-`optimiser(...)` composes clipping, weight decay, the named optimiser under the named schedule,
-and gradient accumulation into one gradient transformation.
+`optimiser(...)` composes the L2 regulariser, clipping, weight decay, the named optimiser under
+the named schedule, and gradient accumulation into one gradient transformation.
 """
 
 import inspect
@@ -92,6 +92,7 @@ def optimiser(
   steps: int,
   schedule: Mapping | None = None,
   weight_decay: float = 0.0,
+  l2: float = 0.0,
   clip: float | None = None,
   accumulate: int = 1,
   where: str = "optimiser",
@@ -106,6 +107,8 @@ def optimiser(
     schedule: dict(name=..., **options), a name in SCHEDULES; None is constant.
     weight_decay: decoupled where the optimiser knows it (adamw, lion, ...); else an L2 term
       added to the gradient, as PyTorch's SGD does. On all parameters.
+    l2: adds l2 * w to the gradient before all else, clipping included: the regulariser of the
+      loss L + l2 / 2 |w|^2, whatever the optimiser. On all parameters.
     clip: largest global norm of the gradient; None is no limit.
     accumulate: batches whose gradients are averaged before one update.
     where: the config field that messages name.
@@ -119,6 +122,8 @@ def optimiser(
   known = build.options_of(factory)
   build.check_options(name, options, known, where)
   parts = []
+  if l2:
+    parts.append(optax.add_decayed_weights(l2))
   if clip is not None:
     parts.append(optax.clip_by_global_norm(clip))
   if "weight_decay" in inspect.signature(factory).parameters:

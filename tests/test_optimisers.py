@@ -52,6 +52,19 @@ def test_adamw_decay_is_decoupled():
   assert trace[0] == pytest.approx(1 - 0.1 * 0.5)
 
 
+def test_l2_is_part_of_the_gradient():
+  # the loss w + 0.5 / 2 w^2 at w = 1 has the slope 1.5: under Adam the step's size is the rate
+  sgd = optimiser(name="sgd", learning_rate=0.1, steps=10, l2=0.5)
+  trace, _ = run(sgd, [1.0, 1.0])
+  np.testing.assert_allclose(trace, [0.85, 0.85 - 0.1 * (1 + 0.5 * 0.85)], rtol=1e-6)
+  adamw = optimiser(name="adamw", learning_rate=0.1, steps=10, weight_decay=0.0, l2=0.5)
+  trace, _ = run(adamw, [0.0])
+  assert trace[0] == pytest.approx(0.9, rel=1e-5)
+  clipped = optimiser(name="sgd", learning_rate=1.0, steps=10, l2=0.5, clip=0.25)
+  trace, _ = run(clipped, [0.0])
+  assert trace[0] == pytest.approx(0.75)
+
+
 def test_clipping_bounds_the_step():
   tx = optimiser(name="sgd", learning_rate=1.0, steps=10, clip=0.25)
   trace, _ = run(tx, [100.0])

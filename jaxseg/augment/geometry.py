@@ -137,8 +137,9 @@ def spatial(
   Returns:
     The sample at size `patch`. Rotation acts in millimetres where the sample has a `spacing`,
     else in voxels; `spacing` itself is kept: a scaled sample stands for a larger or smaller
-    body. Images are linear, labels and weights nearest, by the fields' kinds. Without a draw,
-    nothing is resampled. Source: nnU-Net (arXiv 1809.10486).
+    body, whose lengths (distance maps) grow or shrink with it. Images are linear, labels and
+    weights nearest, by the fields' kinds. Without a draw, nothing is resampled.
+    Source: nnU-Net (arXiv 1809.10486).
   """
   size = space_of(sample)
   rank = len(size)
@@ -163,7 +164,9 @@ def spatial(
           f"has {rank} spatial axes."
         )
       matrix = matrix * (spacing[None, :] / spacing[:, None])
-    return resample(fields, affine_coordinates(matrix, size, patch))
+    out = resample(fields, affine_coordinates(matrix, size, patch))
+    # in plane too: where slices are thick, what is nearest lies in the same one
+    return {field: x / step if kind(field).length else x for field, x in out.items()}
 
   return lax.cond(
     rotates | rescales, moved, lambda fields: centre_crop(fields, patch), dict(sample)

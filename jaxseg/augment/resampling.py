@@ -74,7 +74,8 @@ def _padded(x: Array, row: Kind, rank: int) -> tuple[Array, list[int], list[int]
   strides = [1] * rank
   for axis in reversed(range(rank - 1)):
     strides[axis] = strides[axis + 1] * size[axis + 1]
-  flat = jnp.pad(x, width, constant_values=row.pad).reshape(-1, *x.shape[rank:])
+  outside = {"mode": "edge"} if row.pad is None else {"constant_values": row.pad}
+  flat = jnp.pad(x, width, **outside).reshape(-1, *x.shape[rank:])
   return flat, size, strides
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from jaxseg.data import phantom as phantoms
 from jaxseg.data.decathlon import msd
+from jaxseg.data.frequencies import label_counts
 from jaxseg.data.geometry import Geometry
 from jaxseg.data.hdf5 import h5
 from jaxseg.data.images import read_image, read_label, write_image, write_label
+from jaxseg.data.maps import MAPS, bind_map, with_maps
 from jaxseg.data.nnunet_folder import nnunet_raw
 from jaxseg.data.picture_folder import paired_folder
 from jaxseg.data.preparation import Preparation
@@ -23,6 +25,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 __all__ = [
+  "MAPS",
   "SOURCES",
   "SPLITS",
   "Dataset",
@@ -30,7 +33,9 @@ __all__ = [
   "Preparation",
   "RawCase",
   "Source",
+  "bind_map",
   "h5",
+  "label_counts",
   "msd",
   "nnunet_raw",
   "open_prepared",
@@ -38,6 +43,7 @@ __all__ = [
   "prepare",
   "read_image",
   "read_label",
+  "with_maps",
   "write_image",
   "write_label",
 ]

@@ -162,14 +162,18 @@ def cut(sample: dict[str, np.ndarray], how: Sampling, choice: Choice) -> dict[st
     kind = batch_module.kind(field)
     if kind.spatial:
       shape = array.shape[: len(how.crop)]
+      # at least one voxel is kept where there must be one to repeat
+      least = int(kind.pad is None)
       pads, inside = [], []
       for first, size, length in zip(choice.start, how.crop, shape, strict=True):
-        low, high = min(max(0, first), length), max(0, min(length, first + size))
-        before = min(size, max(0, -first))
+        low = min(max(0, first), length - least)
+        high = min(max(low + least, first + size), length)
+        before = min(max(0, -first), size - least)
         inside.append(slice(low, high))
-        pads.append((before, size - before - max(0, high - low)))
+        pads.append((before, size - before - (high - low)))
       pads += [(0, 0)] * (array.ndim - len(how.crop))
-      patch[field] = np.pad(array[tuple(inside)], pads, constant_values=kind.pad)
+      outside = {"mode": "edge"} if kind.pad is None else {"constant_values": kind.pad}
+      patch[field] = np.pad(array[tuple(inside)], pads, **outside)
     else:
       patch[field] = array
   return _finish(patch, how, np)
@@ -228,8 +232,10 @@ def gather(store: dict[str, jax.Array], case, start, *, how: Sampling) -> dict[s
     kind = batch_module.kind(field)
     if kind.spatial:
       values = buffer[offset + flat]
-      keep = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
-      patch[field] = jnp.where(keep, values, jnp.asarray(kind.pad, values.dtype))
+      if kind.pad is not None:
+        keep = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
+        values = jnp.where(keep, values, jnp.asarray(kind.pad, values.dtype))
+      patch[field] = values
     else:
       patch[field] = buffer[case]
   return _finish(patch, how, jnp)

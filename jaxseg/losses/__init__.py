@@ -4,22 +4,67 @@ logits (b, *space, k) of any float dtype; all sums are float32; voxels of weight
 A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_losses.py.
 """
 
+from jaxseg.losses.class_frequencies import CLASS_WEIGHTINGS, class_weights
 from jaxseg.losses.combination import Loss, weighted_sum
-from jaxseg.losses.likelihood import cross_entropy
-from jaxseg.losses.overlap import dice
+from jaxseg.losses.compound import combo, exponential_log
+from jaxseg.losses.distance import boundary, hausdorff
+from jaxseg.losses.likelihood import cross_entropy, focal, topk_cross_entropy
+from jaxseg.losses.lovasz import lovasz_softmax
+from jaxseg.losses.overlap import dice, focal_tversky, generalized_dice, jaccard, tversky
+from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
+from jaxseg.losses.schedules import SCHEDULES, resolve_weights
+from jaxseg.losses.skeleton import cldice
 from jaxseg.losses.supervision import centre_crop_target, deep_supervision
 
 LOSSES = {
+  "boundary": boundary,
+  "cldice": cldice,
+  "combo": combo,
   "cross_entropy": cross_entropy,
   "dice": dice,
+  "entropy": entropy,
+  "exponential_log": exponential_log,
+  "focal": focal,
+  "focal_tversky": focal_tversky,
+  "generalized_dice": generalized_dice,
+  "hausdorff": hausdorff,
+  "jaccard": jaccard,
+  "lovasz_softmax": lovasz_softmax,
+  "size_constraint": size_constraint,
+  "topk_cross_entropy": topk_cross_entropy,
+  "total_variation": total_variation,
+  "tversky": tversky,
 }
 
+# the maps that a loss finds in Target.maps, besides what its option `weight_map` names
+MAPS_NEEDED = {"boundary": ("distance",)}
+
 __all__ = [
+  "CLASS_WEIGHTINGS",
   "LOSSES",
+  "MAPS_NEEDED",
+  "SCHEDULES",
   "Loss",
+  "boundary",
   "centre_crop_target",
+  "class_weights",
+  "cldice",
+  "combo",
   "cross_entropy",
   "deep_supervision",
   "dice",
+  "entropy",
+  "exponential_log",
+  "focal",
+  "focal_tversky",
+  "generalized_dice",
+  "hausdorff",
+  "jaccard",
+  "lovasz_softmax",
+  "resolve_weights",
+  "size_constraint",
+  "topk_cross_entropy",
+  "total_variation",
+  "tversky",
   "weighted_sum",
 ]

@@ -1,9 +1,11 @@
-"""Losses that compare voxel by voxel: cross entropy."""
+"""Losses that compare voxel by voxel: cross entropy, of all voxels or of the hardest, focal."""
 
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
@@ -16,6 +18,7 @@ def cross_entropy(
   label_smoothing: float = 0.0,
   class_weights: Sequence[float] | None = None,
   positive_weight: float | Sequence[float] | None = None,
+  weight_map: str | None = None,
   sigmoid: bool = False,
 ) -> jax.Array:
   """Cross entropy of the softmax, or of each channel's sigmoid: sum of w * l over sum of w.
@@ -30,25 +33,134 @@ def cross_entropy(
     label_smoothing: share of the truth that is spread evenly, in [0, 1).
     class_weights: k numbers; None means 1.
     positive_weight: with `sigmoid`, factor of the positive term: one number, or k of them.
+    weight_map: a map of the target, (b, *space), that multiplies the voxels' weights: "border"
+      is U-Net's (Ronneberger et al. 2015, 1505.04597).
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 
   Returns:
     A float32 scalar.
   """
+  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "cross_entropy")
+  return voxels.weighted_mean(
+    *_cross_entropies(
+      logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
+    )
+  )
+
+
+def topk_cross_entropy(
+  logits: Array,
+  target: Target,
+  *,
+  share: float = 0.1,
+  label_smoothing: float = 0.0,
+  class_weights: Sequence[float] | None = None,
+  positive_weight: float | Sequence[float] | None = None,
+  sigmoid: bool = False,
+) -> jax.Array:
+  """Cross entropy of the hardest voxels only: those whose weighted loss is largest in the batch.
+
+  Of n voxels that are not ignored, floor(share * n) are taken, and at least one; share = 1 is
+  `cross_entropy`. With `sigmoid` each channel of a voxel competes on its own.
+
+  Args:
+    share: of the voxels, in (0, 1]; 0.1 is nnU-Net's.
+    logits, target and the other options: as in `cross_entropy`.
+
+  Returns:
+    A float32 scalar.
+
+  Source: Wu et al. 2016, 1605.06885; nnU-Net's TopKLoss.
+  """
+  if not 0 < share <= 1:
+    raise ValueError(f"topk_cross_entropy: share is {share}; expected a number in (0, 1].")
+  losses, weight = _cross_entropies(
+    logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
+  )
+  losses, weight = losses.reshape(-1), jnp.broadcast_to(weight, losses.shape).reshape(-1)
+  counted = weight > 0
+  # how many there are is known at run time only: candidates enough for the case that all count
+  hardest, index = jax.lax.top_k(jnp.where(counted, losses, -1), math.ceil(share * losses.size))
+  # the small number makes 0.29 * 100 a whole one
+  count = jnp.maximum(jnp.floor(share * counted.sum() + 1e-3), 1)
+  taken = (jnp.arange(hardest.size) < count) & (hardest >= 0)
+  return voxels.weighted_mean(jnp.where(taken, hardest, 0), jnp.where(taken, weight[index], 0))
+
+
+def focal(
+  logits: Array,
+  target: Target,
+  *,
+  gamma: float = 2.0,
+  alpha: float | Sequence[float] | None = None,
+  average: str = "voxels",
+  class_weights: Sequence[float] | None = None,
+  sigmoid: bool = False,
+) -> jax.Array:
+  """Focal loss, -alpha (1 - p_t)^gamma log p_t, mean over voxels; gamma = 0 is cross entropy.
+
+  Args:
+    logits: (b, *space, k), any float dtype.
+    target: labels (b, *space) int, or (b, *space, k) soft or region labels; optional weight.
+    gamma: 0 or more; how little well-predicted voxels count.
+    alpha: k numbers that multiply the loss of each class (with `sigmoid`, of each channel); or
+      one number, for the foreground, and 1 - alpha for class 0 (for the outside of a region).
+      Unlike `class_weights` it stays out of the divisor.
+    average: "voxels" divides by the voxels' weights, "channels" by k times these, as MONAI does
+      with a softmax too. With `sigmoid` every channel of a voxel is a term of its own in either.
+    class_weights: k numbers, weights in sum and divisor as in `cross_entropy`; None means 1.
+    sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
+      class 1 of integer labels.
+
+  Returns:
+    A float32 scalar.
+
+  Source: Lin et al. 2017, 1708.02002.
+  """
+  if average not in ("voxels", "channels"):
+    raise ValueError(f"focal: average is '{average}'; expected 'voxels' or 'channels'.")
+  logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
+  weights = weight * voxels.per_class(class_weights, logits, "class_weights")
+  inside, outside = _alphas(alpha, logits, sigmoid=sigmoid)
+  log_yes = voxels.log_probabilities(logits, sigmoid=sigmoid)
+  losses = -inside * truth * voxels.power(-jnp.expm1(log_yes), gamma) * log_yes
+  if sigmoid:
+    log_no = voxels.log_complements(logits, sigmoid=True)
+    losses -= outside * (1 - truth) * voxels.power(-jnp.expm1(log_no), gamma) * log_no
+    return voxels.weighted_mean(weights * losses, weights)
+  mean = voxels.weighted_mean(
+    (weights * losses).sum(-1, keepdims=True), (weights * truth).sum(-1, keepdims=True)
+  )
+  return mean / logits.shape[-1] if average == "channels" else mean
+
+
+def _alphas(alpha, logits, *, sigmoid: bool):
+  """Focal's factors, (1, ..., k), of voxels inside a class and of those outside a region."""
+  if alpha is None or np.ndim(alpha) > 0:
+    factors = voxels.per_class(alpha, logits, "alpha")
+    return factors, factors
+  if sigmoid:
+    return alpha, 1 - alpha
+  return voxels.per_class((1 - alpha,) + (alpha,) * (logits.shape[-1] - 1), logits, "alpha"), None
+
+
+def _cross_entropies(
+  logits, target, label_smoothing, class_weights, positive_weight, *, sigmoid: bool
+):
+  """(weighted losses, weights): of each voxel, (b, *space, 1); by channel with `sigmoid`."""
   if positive_weight is not None and not sigmoid:
     raise ValueError("cross_entropy: positive_weight needs sigmoid=True; use class_weights.")
   logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   channel_weight = voxels.per_class(class_weights, logits, "class_weights")
   smoothed = truth * (1 - label_smoothing) + label_smoothing / (2 if sigmoid else logits.shape[-1])
+  yes = voxels.log_probabilities(logits, sigmoid=sigmoid)
   if sigmoid:
-    if positive_weight is not None and jnp.ndim(positive_weight) == 0:
+    if positive_weight is not None and np.ndim(positive_weight) == 0:
       positive_weight = (positive_weight,) * logits.shape[-1]
     positive = voxels.per_class(positive_weight, logits, "positive_weight")
-    yes, no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
-    losses = -weight * channel_weight * (positive * smoothed * yes + (1 - smoothed) * no)
-    return voxels.weighted_mean(losses, weight * channel_weight)
-  losses = -(channel_weight * smoothed * jax.nn.log_softmax(logits, -1)).sum(-1, keepdims=True)
-  return voxels.weighted_mean(
-    weight * losses, weight * (channel_weight * truth).sum(-1, keepdims=True)
-  )
+    no = voxels.log_complements(logits, sigmoid=True)
+    weight = weight * channel_weight
+    return -weight * (positive * smoothed * yes + (1 - smoothed) * no), weight
+  losses = -(channel_weight * smoothed * yes).sum(-1, keepdims=True)
+  return weight * losses, weight * (channel_weight * truth).sum(-1, keepdims=True)

@@ -34,6 +34,16 @@ def nearest(values: Array, shape: Sequence[int]) -> Array:
   return values
 
 
+def _coarser(target: Target, space: Sequence[int]) -> Target:
+  """The target on a level's grid, whose voxels are larger."""
+  out = _map_spatial(lambda values: nearest(values, space), target)
+  if target.spacing is None:
+    return out
+  fine = target.labels.shape[1 : 1 + len(space)]
+  ratio = np.array([old / new for old, new in zip(fine, space, strict=True)], np.float32)
+  return out._replace(spacing=target.spacing * ratio[None])
+
+
 def level_weights(levels: int, *, decay: float = 0.5, drop_last: bool = False) -> tuple[float, ...]:
   """decay^level, 0 at the coarsest if it is dropped, normalised to sum 1 (nnU-Net's)."""
   weights = decay ** np.arange(levels, dtype=np.float64)
@@ -64,8 +74,7 @@ def deep_supervision(
       if weight > 0:
         space = scores.shape[1:-1]
         # the finest level's target is used as it is: a wrong size there is an error to report
-        here = _map_spatial(lambda x: nearest(x, space), target) if level else target  # noqa: B023
-        out += weight * loss(scores, here)
+        out += weight * loss(scores, _coarser(target, space) if level else target)
     return out
 
   return total

@@ -1,10 +1,12 @@
 """What the losses share: labels as truth, weights, probabilities and reductions, all in float32.
 
-A loss starts with `prepare` and ends with `weighted_mean` or `class_sums`. Everything that these
-return has the rank of the logits, so that a loss broadcasts nothing itself.
+A loss starts with `prepare` and ends with `weighted_mean`, over voxels, or with `class_mean`, over
+classes. Whatever these take and return has the rank of the logits (voxels) or two axes (classes),
+so that a loss broadcasts nothing itself.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -61,13 +63,65 @@ def prepare(logits: Array, target: Target, *, sigmoid: bool) -> Voxels:
   return Voxels(logits, truth, weight[..., None])
 
 
+def named_map(target: Target, name: str, shape: tuple[int, ...], loss: str) -> Array:
+  """A map of the target; raises ValueError when the batch has none, or one of another shape."""
+  if name not in target.maps:
+    raise ValueError(
+      f"{loss}: the batch has no '{name}' map; jaxseg.data.with_maps adds it to a data set (a run "
+      f"does so where its config names a loss that needs it), or put it in Target.maps['{name}']."
+    )
+  found = target.maps[name]
+  if tuple(found.shape) != tuple(shape):
+    raise ValueError(
+      f"{loss}: the '{name}' map has shape {tuple(found.shape)}; expected {tuple(shape)} for the "
+      "logits' grid."
+    )
+  return found
+
+
+def mapped(target: Target, name: str | None, shape: tuple[int, ...], loss: str) -> Target:
+  """The target, its weight multiplied by a named (b, *space) map; as it is for None."""
+  if name is None:
+    return target
+  values = named_map(target, name, shape, loss)
+  return target._replace(weight=values if target.weight is None else target.weight * values)
+
+
 def probabilities(logits: jax.Array, *, sigmoid: bool) -> jax.Array:
   """Probability of each class, by softmax, or of each channel on its own, by sigmoid."""
   return jax.nn.sigmoid(logits) if sigmoid else jax.nn.softmax(logits, -1)
 
 
+def log_probabilities(logits: jax.Array, *, sigmoid: bool) -> jax.Array:
+  """Logarithms of `probabilities`, exact where these round to 0 or 1."""
+  return jax.nn.log_sigmoid(logits) if sigmoid else jax.nn.log_softmax(logits, -1)
+
+
+def log_complements(logits: jax.Array, *, sigmoid: bool) -> jax.Array:
+  """Logarithms of 1 - probability, exact where the probability rounds to 0 or 1."""
+  if sigmoid:
+    return jax.nn.log_sigmoid(-logits)
+  # only the largest probability can be near 1: its complement is summed over the other classes
+  largest = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[-1], dtype=jnp.bool_)
+  others = jax.nn.logsumexp(jnp.where(largest, -jnp.inf, logits), -1, keepdims=True)
+  rest = others - jax.nn.logsumexp(logits, -1, keepdims=True)
+  below_half = jnp.where(largest, 0, probabilities(logits, sigmoid=False))
+  return jnp.where(largest, rest, jnp.log1p(-below_half))
+
+
+def power(values: jax.Array, exponent: float) -> jax.Array:
+  """values ** exponent, 0 with gradient 0 where a value isn't positive, whatever the exponent."""
+  positive = values > 0
+  return jnp.where(positive, jnp.where(positive, values, 1) ** exponent, 0)
+
+
 def per_class(values, like: jax.Array, what: str) -> jax.Array:
   """k numbers (None: ones) -> (1, ..., 1, k) float32, to multiply `like`, (..., k), with."""
+  if isinstance(values, str):
+    raise ValueError(
+      f"loss: {what} is the name '{values}'; a loss takes one number per channel, which "
+      "losses.class_weights(label_counts, how=...) gives (a config's name is resolved so)."
+    )
   classes = like.shape[-1]
   values = jnp.ones(classes) if values is None else jnp.atleast_1d(jnp.asarray(values, jnp.float32))
   if values.shape != (classes,):
@@ -92,3 +146,53 @@ def class_sums(values: jax.Array, *, batch: bool) -> jax.Array:
   axes = tuple(range(0 if batch else 1, values.ndim - 1))
   sums = values.sum(axes)
   return sums[None] if batch else sums
+
+
+class Overlap(NamedTuple):
+  """Soft counts of each class, (b, k), or (1, k) of the whole batch.
+
+  Attributes:
+    shared: sum of p g, the true positives.
+    predicted: sum of p, or of p^2.
+    true: sum of g, or of g^2.
+  """
+
+  shared: jax.Array
+  predicted: jax.Array
+  true: jax.Array
+
+
+def overlap(
+  logits: Array, target: Target, *, batch: bool, sigmoid: bool, squared: bool = False
+) -> Overlap:
+  """What the prediction and the truth share, by class; ignored voxels enter no sum."""
+  logits, truth, weight = prepare(logits, target, sigmoid=sigmoid)
+  scores = probabilities(logits, sigmoid=sigmoid)
+  sizes = (scores**2, truth**2) if squared else (scores, truth)
+  return Overlap(*(class_sums(weight * x, batch=batch) for x in (scores * truth, *sizes)))
+
+
+def dissimilarity(similar: jax.Array, whole: jax.Array) -> jax.Array:
+  """1 - similar / whole; 0 where the whole is 0: nothing there, nothing predicted, is perfect."""
+  return jnp.where(whole > 0, 1 - similar / jnp.where(whole > 0, whole, 1), 0)
+
+
+def foreground(values: jax.Array, *, include_background: bool, sigmoid: bool) -> jax.Array:
+  """(..., k) without class 0, unless that is included or every channel is a region of its own."""
+  return values if include_background or sigmoid else values[..., 1:]
+
+
+def class_mean(
+  losses: jax.Array,
+  *,
+  class_weights: Sequence[float] | None,
+  include_background: bool,
+  sigmoid: bool,
+) -> jax.Array:
+  """(b, k) losses -> their mean over samples and classes, weighted by class."""
+  weight = per_class(class_weights, losses, "class_weights")
+  losses, weight = (
+    foreground(x, include_background=include_background, sigmoid=sigmoid)
+    for x in (losses * weight, weight)
+  )
+  return weighted_mean(losses, weight)

@@ -1,4 +1,4 @@
-"""Overlap of two segmentations, from counts of true positives, false positives, false negatives.
+"""Overlap of two segmentations, from counts of true and false positives and negatives.
 
 Counts add up, over windows, cases or devices, before a ratio is taken. An empty class has no
 overlap to speak of: absent from both segmentations it scores NaN (means are nanmeans; `empty=1.0`
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Array
+from jaxseg.metrics.inputs import check_classes, holds_regions
 
 # bincount works on int64: a slab at a time keeps that copy small
 _SLAB = 1 << 22
@@ -20,49 +21,36 @@ _SLAB = 1 << 22
 def confusion(
   prediction: Array, label: Array, weight: Array | None = None, *, classes: int
 ) -> Array:
-  """Counts of voxels per class: (classes, 3) true positives, false positives, false negatives.
+  """Counts of voxels per class: (classes, 4) true and false positives, false and true negatives.
 
-  Works inside jit (int32, exact to 2^31 - 1 voxels); NumPy arrays are counted on the host (int64)
-  and never go to a device. All axes are summed over, the batch's too: use `jax.vmap` for one
-  result per sample.
+  The order of the last axis is TP, FP, FN, TN. Works inside jit (int32, exact to 2^31 - 1 voxels);
+  NumPy arrays are counted on the host (int64) and never go to a device. All axes are summed over,
+  the batch's too: use `jax.vmap` for one result per sample.
 
   Args:
     prediction: (*space) int classes, or (*space, classes) bool, for overlapping regions.
-    label: the same; region labels may also be float, more than 1/2 meaning inside.
+    label: the same; regions may also be float, more than 1/2 meaning inside. A pair holds regions
+      if one of the two is not an array of integers.
     weight: (*space), 0 = ignored; positive weights all count 1.
     classes: number of classes, background included, or of regions.
   """
   arrays = (prediction, label) if weight is None else (prediction, label, weight)
   on_host = all(isinstance(x, np.ndarray | np.generic) for x in arrays)
-  if prediction.shape != label.shape:
-    raise ValueError(
-      f"confusion: the prediction has shape {tuple(prediction.shape)}, the label "
-      f"{tuple(label.shape)}; both are (*space) classes or (*space, {classes}) regions."
-    )
-  regions = not np.issubdtype(prediction.dtype, np.integer)
-  if regions and (prediction.ndim == 0 or prediction.shape[-1] != classes):
-    raise ValueError(
-      f"confusion: a {prediction.dtype} prediction of shape {tuple(prediction.shape)} holds "
-      f"regions, and needs a last axis of {classes}; classes are integers."
-    )
-  space = prediction.shape[:-1] if regions else prediction.shape
-  if weight is not None and weight.shape != space:
-    raise ValueError(f"confusion: the weight has shape {tuple(weight.shape)}; expected {space}.")
+  regions = holds_regions("confusion", prediction, label, weight, classes)
   if on_host and not regions:
     return _count_classes(prediction, label, weight, classes)
   xp = np if on_host else jnp
   if regions:
     inside, truth = prediction > 0.5, label > 0.5
   else:
-    index = xp.arange(classes).reshape((1,) * len(space) + (classes,))
+    index = xp.arange(classes).reshape((1,) * label.ndim + (classes,))
     inside, truth = prediction[..., None] == index, label[..., None] == index
+  groups = [inside & truth, inside & ~truth, ~inside & truth, ~(inside | truth)]
   if weight is not None:
     counted = (weight > 0)[..., None]
-    inside, truth = inside & counted, truth & counted
-  axes, dtype = tuple(range(len(space))), np.int64 if on_host else np.int32
-  return xp.stack(
-    [x.sum(axes, dtype=dtype) for x in (inside & truth, inside & ~truth, ~inside & truth)], -1
-  )
+    groups = [group & counted for group in groups]
+  axes, dtype = tuple(range(inside.ndim - 1)), np.int64 if on_host else np.int32
+  return xp.stack([group.sum(axes, dtype=dtype) for group in groups], -1)
 
 
 def _count_classes(prediction, label, weight, classes: int) -> np.ndarray:
@@ -75,16 +63,18 @@ def _count_classes(prediction, label, weight, classes: int) -> np.ndarray:
     if weight is not None:
       kept = weight.reshape(-1)[slab] > 0
       p, t = p[kept], t[kept]
-    for what, values in (("prediction", p), ("label", t)):
-      if values.size and (values.min() < 0 or values.max() >= classes):
-        raise ValueError(
-          f"confusion: the {what} holds classes {values.min()} to {values.max()}; expected 0 to "
-          f"{classes - 1}. Encode stored values with LabelSpec.encode first."
-        )
+    check_classes("confusion", "prediction", p, classes)
+    check_classes("confusion", "label", t, classes)
     matrix += np.bincount(t * classes + p, minlength=classes * classes)
   matrix = matrix.reshape(classes, classes)
   hits = np.diag(matrix)
-  return np.stack([hits, matrix.sum(0) - hits, matrix.sum(1) - hits], -1)
+  predicted, present = matrix.sum(0), matrix.sum(1)
+  rest = matrix.sum() - predicted - present + hits
+  return np.stack([hits, predicted - hits, present - hits, rest], -1)
+
+
+def _parts(counts: Array) -> tuple[Array, ...]:
+  return tuple(counts[..., i] for i in range(4))
 
 
 def _ratio(numerator: Array, denominator: Array, empty: float) -> Array:
@@ -94,12 +84,76 @@ def _ratio(numerator: Array, denominator: Array, empty: float) -> Array:
 
 
 def dice(counts: Array, *, empty: float = math.nan) -> Array:
-  """Dice, 2 TP / (2 TP + FP + FN), of (..., 3) counts (Dice 1945); `empty` where all are 0."""
-  true, false_positive, false_negative = (counts[..., i] for i in range(3))
+  """Dice, 2 TP / (2 TP + FP + FN), of (..., 4) counts (Dice 1945); `empty` where all are 0."""
+  tp, fp, fn, _ = _parts(counts)
   # halved on both sides, so that int32 counts of huge volumes cannot overflow
-  return _ratio(true, true + (false_positive + false_negative) / 2, empty)
+  return _ratio(tp, tp + (fp + fn) / 2, empty)
 
 
 def iou(counts: Array, *, empty: float = math.nan) -> Array:
-  """Intersection over union, TP / (TP + FP + FN), of (..., 3) counts; `empty` where all are 0."""
-  return _ratio(counts[..., 0], counts.sum(-1), empty)
+  """Intersection over union, TP / (TP + FP + FN), of (..., 4) counts; `empty` where all are 0."""
+  return _ratio(counts[..., 0], counts[..., :3].sum(-1), empty)
+
+
+def sensitivity(counts: Array, *, empty: float = math.nan) -> Array:
+  """Sensitivity (recall), TP / (TP + FN), of (..., 4) counts; `empty` where the label has none."""
+  tp, _, fn, _ = _parts(counts)
+  return _ratio(tp, tp + fn, empty)
+
+
+def specificity(counts: Array, *, empty: float = math.nan) -> Array:
+  """Specificity, TN / (TN + FP), of (..., 4) counts; `empty` where the label is everywhere."""
+  _, fp, _, tn = _parts(counts)
+  return _ratio(tn, tn + fp, empty)
+
+
+def precision(counts: Array, *, empty: float = math.nan) -> Array:
+  """Precision, TP / (TP + FP), of (..., 4) counts; `empty` where nothing is predicted."""
+  tp, fp, _, _ = _parts(counts)
+  return _ratio(tp, tp + fp, empty)
+
+
+def accuracy(counts: Array, *, empty: float = math.nan) -> Array:
+  """Accuracy, (TP + TN) / all, of (..., 4) counts; `empty` where every voxel is ignored.
+
+  Most voxels of a small object are true negatives: it is near 1 whatever is predicted.
+  """
+  tp, _, _, tn = _parts(counts)
+  return _ratio(tp + tn, counts.sum(-1), empty)
+
+
+def volume_similarity(counts: Array, *, empty: float = math.nan) -> Array:
+  """Volume similarity, 1 - |FN - FP| / (2 TP + FP + FN), of (..., 4) counts.
+
+  1 for equal volumes, wherever they lie. `empty` where all three are 0 (Taha and Hanbury 2015,
+  doi 10.1186/s12880-015-0068-x).
+  """
+  tp, fp, fn, _ = _parts(counts)
+  return 1 - _ratio(abs(fn - fp) / 2, tp + (fp + fn) / 2, 1 - empty)
+
+
+def f_beta(counts: Array, *, beta: float = 1.0, empty: float = math.nan) -> Array:
+  """F-measure of (..., 4) counts, sensitivity weighing beta times as much as precision.
+
+  (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP), `empty` where all three are 0; beta = 1 is
+  Dice (van Rijsbergen 1979).
+  """
+  if not beta > 0:
+    raise ValueError(f"f_beta: beta is {beta}; expected a positive number.")
+  tp, fp, fn, _ = _parts(counts)
+  share = beta**2 / (1 + beta**2)
+  return _ratio(tp, tp + share * fn + (1 - share) * fp, empty)
+
+
+def mcc(counts: Array, *, empty: float = math.nan) -> Array:
+  """Matthews correlation coefficient, -1 to 1, of (..., 4) counts (Matthews 1975).
+
+  (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)). `empty` where the class is
+  nowhere in both segmentations, or everywhere in both; 0 where only one of them is constant.
+  """
+  # floats first: the products exceed any integer
+  tp, fp, fn, tn = _parts(counts * 1.0)
+  product = math.prod(margin**0.5 for margin in (tp + fp, tp + fn, tn + fp, tn + fn))
+  xp = jnp if isinstance(counts, jax.Array) else np
+  alike = (fp + fn == 0) & ((tp == 0) | (tn == 0))
+  return xp.where(alike, empty, _ratio(tp * tn - fp * fn, product, 0.0))

@@ -1,6 +1,5 @@
 """BCDU-Net: U-Net with bidirectional ConvLSTM skips and densely connected convolutions."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from jaxseg.networks.blocks import (
   per_axis,
   per_stage,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 
 
 class BCDUNet(nn.Module):
@@ -80,7 +80,7 @@ class BCDUNet(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the bottleneck, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

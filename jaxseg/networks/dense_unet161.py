@@ -1,6 +1,5 @@
 """DenseUNet-161, the 2D part of H-DenseUNet."""
 
-import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from jaxseg.networks.blocks import (
   pad_to_multiple,
   per_axis,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 from jaxseg.networks.encoders import DenseNet
 
 
@@ -91,7 +91,7 @@ class DenseUNet161(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the bottleneck, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

@@ -1,6 +1,5 @@
 """FC-DenseNet, the "one hundred layers Tiramisu": a U-Net of dense blocks."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from jaxseg.networks.blocks import (
   per_stage,
 )
 from jaxseg.networks.blocks.dense import DenseBlock
+from jaxseg.networks.blocks.options import total_per_axis
 
 # published depth -> layers of each block, finest first, the bottleneck's last; growth
 DEPTHS = {
@@ -106,7 +106,7 @@ class FCDenseNet(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the bottleneck, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jaxseg import networks
 from jaxseg.build import bind
+from jaxseg.networks.blocks.options import named
 
 
 def inner(
@@ -26,7 +27,7 @@ def inner(
   Raises ValueError that lists the choices for an unknown name or option.
   """
   linen = {key: given.pop(key) for key in ("name", "parent") if key in given}
-  spec = {"name": spec} if isinstance(spec, str) else spec
+  spec = named(spec)
   # the table is read at the call: this module is imported while the table is being made
   make = bind(networks.NETWORKS, spec, f"network.{option}", classes=classes, **given)
   return make(**linen)

@@ -37,6 +37,7 @@ from jaxseg.networks.blocks.hdc import HDC
 from jaxseg.networks.blocks.inception import Inception
 from jaxseg.networks.blocks.multires import MultiRes, ResPath
 from jaxseg.networks.blocks.nonlocal_block import NonLocal
+from jaxseg.networks.blocks.options import named
 from jaxseg.networks.blocks.p3d import P3D
 from jaxseg.networks.blocks.ppm import PPM
 from jaxseg.networks.blocks.residual import ResidualBlocks
@@ -119,5 +120,5 @@ def part(
   `given` is passed on as far as the part takes it. Raises ValueError that lists the choices for an
   unknown name or option.
   """
-  spec = {"name": spec} if isinstance(spec, str) else spec
+  spec = named(spec)
   return bind(table, spec, f"network.{option}", **given)

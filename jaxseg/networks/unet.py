@@ -25,6 +25,7 @@ from jaxseg.networks.blocks import (
   per_axis,
   per_stage,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part
 
 
@@ -148,7 +149,7 @@ class UNet(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the bottleneck, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

@@ -1,6 +1,5 @@
 """U-Net++: nested U-Nets of every depth, deep supervision, pruning; in 2D and 3D."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from jaxseg.networks.blocks import (
   per_stage,
   resize,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 from jaxseg.networks.parts import ATTENTIONS, BLOCKS, part
 
 
@@ -129,7 +129,7 @@ class UNetPP(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the coarsest row of the unpruned network, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

@@ -1,6 +1,5 @@
 """UNETR: a Vision Transformer as the encoder of a U-Net, in 3D and 2D."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from jaxseg.networks.blocks import (
   per_stage,
   resize,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 from jaxseg.networks.blocks.residual import ResidualUp, unetr_block
 from jaxseg.networks.blocks.transformer import LayerNorm, TransformerBlock
 from jaxseg.networks.blocks.windows import windows
@@ -105,7 +105,7 @@ class UNETR(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels of a patch, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

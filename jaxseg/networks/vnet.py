@@ -1,6 +1,5 @@
 """V-Net, in 3D and 2D."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from jaxseg.networks.blocks import (
   per_axis,
   per_stage,
 )
+from jaxseg.networks.blocks.options import total_per_axis
 
 
 class VNet(nn.Module):
@@ -99,7 +99,7 @@ class VNet(nn.Module):
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the coarsest stage, per axis."""
-    return tuple(math.prod(axis) for axis in zip(*self._strides(rank), strict=True))
+    return total_per_axis(self._strides(rank))
 
   def margin(self, rank: int) -> tuple[int, ...]:
     """Voxels lost per side: none."""

@@ -1,19 +1,10 @@
 """Attention U-Nets: topology of the published ones, maps on each skip's grid."""
 
-import jax
 import jax.numpy as jnp
 import pytest
+from abstract import count, shapes
 
 from jaxseg.networks import AttentionUNet, AttentionUNetDSV
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(net.init_with_output, jax.random.key(0), x)
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_attention_unet_equals_the_public_one_gate_by_gate():

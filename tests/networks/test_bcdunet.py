@@ -4,14 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 from test_contracts import abstract, drawn
 
 from jaxseg.networks import BCDUNet
 from jaxseg.networks.unet import UNet
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def conv(inputs, outputs, voxels=9):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import count
 
 from jaxseg.networks.encoders import (
   ENCODERS,
@@ -33,10 +34,6 @@ def abstract(net, *shape):
   x = jax.ShapeDtypeStruct(shape, jnp.float32)
   out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
   return variables["params"], out
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize("name", PYRAMIDS)

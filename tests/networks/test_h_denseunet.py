@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import count
 from flax import linen as nn
 
 from jaxseg.networks import DenseUNet3D, DenseUNet161, HDenseUNet
@@ -13,10 +14,6 @@ from jaxseg.networks.encoders import DenseNet
 
 PART = dict(blocks=(1,), growth=2, width=3, widths=(4, 5))
 SMALL = dict(classes=2, net2d=PART, net3d=PART)
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def of_scale_layers(tree):

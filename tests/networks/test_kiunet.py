@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.method import forward
 from jaxseg.networks import KiUNet
@@ -18,10 +19,6 @@ def shapes(net, *shape):
     return variables, net.apply(variables, x, mutable=["batch_stats"])[0]
 
   return jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,19 +1,10 @@
 """LW-HCN: 2D at the shallow encoder levels, DSTS convolutions elsewhere."""
 
-import functools
-
 import jax
-import jax.numpy as jnp
 import pytest
+from abstract import shapes
 
 from jaxseg.networks import LWHCN, UNet
-
-
-def shapes(net, *shape):
-  """Shapes of the outputs and variables for an input of this shape."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(functools.partial(net.init_with_output, train=True), key, x)
 
 
 def count(variables):
@@ -22,7 +13,7 @@ def count(variables):
 
 def test_shallow_levels_are_2d_and_keep_z():
   net = LWHCN()
-  outputs, variables = shapes(net, 1, 16, 64, 64, 1)
+  outputs, variables = shapes(net, 1, 16, 64, 64, 1, train=True)
   assert net.total_stride(3) == (4, 16, 16)
   assert outputs["bottleneck"].shape == (1, 4, 4, 4, 512)
   params = variables["params"]
@@ -46,25 +37,25 @@ def test_parameters_by_hand():
   encoder = flat(1, 4) + flat(4, 4) + dsts(4, 6) + dsts(6, 6) + dsts(6, 8) + dsts(8, 8)
   decoder = dsts(8, 6) + dsts(12, 6) + dsts(6, 6) + dsts(6, 4) + dsts(8, 4) + dsts(4, 4)
   net = LWHCN(classes=2, widths=(4, 6, 8), flat_levels=1)
-  assert count(shapes(net, 1, 4, 8, 8, 1)[1]) == encoder + decoder + 4 * 2
+  assert count(shapes(net, 1, 4, 8, 8, 1, train=True)[1]) == encoder + decoder + 4 * 2
 
 
 def test_without_flat_levels_and_dsts_it_is_unet():
   small = {"widths": (4, 6, 8)}
   net = LWHCN(**small, flat_levels=0, conv="plain")
-  assert shapes(net, 1, 5, 8, 7, 1) == shapes(UNet(**small), 1, 5, 8, 7, 1)
+  assert shapes(net, 1, 5, 8, 7, 1, train=True) == shapes(UNet(**small), 1, 5, 8, 7, 1, train=True)
 
 
 def test_dense_convolutions_are_an_option():
   small = {"widths": (4, 6, 8), "flat_levels": 2, "conv": "plain"}
-  params = shapes(LWHCN(**small), 1, 4, 8, 8, 1)[1]["params"]
+  params = shapes(LWHCN(**small), 1, 4, 8, 8, 1, train=True)[1]["params"]
   assert params["encoder2"]["layer1"]["conv"]["kernel"].shape == (1, 3, 3, 4, 6)
   assert params["decoder2"]["layer1"]["conv"]["kernel"].shape == (3, 3, 3, 12, 6)
 
 
 def test_images_and_too_many_flat_levels_are_refused_in_words():
   with pytest.raises(ValueError, match="lw_hcn: an input with 2 spatial axes; expected volumes"):
-    shapes(LWHCN(), 1, 16, 16, 1)
+    shapes(LWHCN(), 1, 16, 16, 1, train=True)
   with pytest.raises(ValueError, match="lw_hcn: an input with 2 spatial axes"):
     LWHCN().total_stride(2)
   with pytest.raises(ValueError, match="flat_levels=6; expected 0 to 5"):

@@ -1,9 +1,9 @@
 """MedNeXt: its sizes, its up block, UpKern."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import MedNeXt
@@ -11,11 +11,6 @@ from jaxseg.networks.blocks import conv
 from jaxseg.networks.mednext import MedNeXtBlock, TransposedDepthwise, upkern
 
 TINY = {"widths": (2, 3, 4), "blocks": 1, "expansion": 2}
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, train=True), x)
 
 
 @pytest.fixture
@@ -38,18 +33,20 @@ def native(monkeypatch):
 )
 def test_the_published_sizes(native, size, kernel, parameters):
   # MIC-DKFZ/MedNeXt: 10.5, 17.6 and 61.8 million in the paper, whose heads add a few thousand
-  _, variables = shapes(MedNeXt(size=size, kernel=kernel), 1, 16, 16, 16, 1)
+  _, variables = shapes(MedNeXt(size=size, kernel=kernel), 1, 16, 16, 16, 1, train=True)
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == parameters + 2_892
 
 
 def test_every_stage_but_the_finest_has_an_auxiliary_head_the_bottleneck_too():
-  outputs, variables = shapes(MedNeXt(**TINY), 1, 9, 6, 1)
+  outputs, variables = shapes(MedNeXt(**TINY), 1, 9, 6, 1, train=True)
   assert [a.shape for a in outputs["aux"]] == [(1, 5, 3, 3), (1, 3, 2, 3)]
   assert variables["params"]["aux2"]["kernel"].shape == (1, 1, 4, 3)
 
 
 def test_ratios_belong_to_the_stage_that_a_block_leads_to():
-  _, variables = shapes(MedNeXt(widths=(2, 3, 4), blocks=1, expansion=(2, 3, 4, 5, 6)), 1, 4, 4, 1)
+  _, variables = shapes(
+    MedNeXt(widths=(2, 3, 4), blocks=1, expansion=(2, 3, 4, 5, 6)), 1, 4, 4, 1, train=True
+  )
   hidden = {
     name: block["expand"]["kernel"].shape[-1] // block["expand"]["kernel"].shape[-2]
     for name, block in variables["params"].items()
@@ -95,7 +92,9 @@ def test_a_block_whose_compression_is_zero_is_the_identity():
 
 
 def test_upkern_interpolates_the_depthwise_kernels_only():
-  small, large = (shapes(MedNeXt(**TINY, kernel=k), 1, 4, 4, 4, 1)[1]["params"] for k in (3, 5))
+  small, large = (
+    shapes(MedNeXt(**TINY, kernel=k), 1, 4, 4, 4, 1, train=True)[1]["params"] for k in (3, 5)
+  )
   rng = np.random.default_rng(0)
   small = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), small)
   grown = upkern(small, 5)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from abstract import count
 
 from jaxseg.networks import MultiResUNet
 
@@ -18,10 +19,6 @@ def shapes(net, *shape):
 def parameters(net, *shape):
   x = jax.ShapeDtypeStruct(shape, jnp.float32)
   return jax.eval_shape(lambda x: net.init(jax.random.key(0), x, train=True), x)["params"]
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_the_public_network_is_the_default_with_one_class_more():

@@ -1,20 +1,11 @@
 """Non-local U-Net: the published count part by part, chunks that change nothing."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count, shapes
 
 from jaxseg.networks import NonLocalUNet
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(net.init_with_output, jax.random.key(0), x)
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_published_count_part_by_part():

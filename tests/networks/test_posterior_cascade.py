@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.networks import NETWORKS, PosteriorCascade
 from jaxseg.networks.blocks.posterior import background_logits, entropy, foreground, posterior
@@ -22,10 +23,6 @@ def variables_of(net, *shape):
 
   shapes = jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
   return jax.tree_util.tree_map_with_path(draw, dict(shapes))
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_the_second_stage_is_a_baseline_with_three_more_channels():

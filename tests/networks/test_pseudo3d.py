@@ -1,24 +1,16 @@
 """Pseudo-3D: neighbouring slices as channels, volumes in and out."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from flax import linen as nn
 
 from jaxseg import networks
 from jaxseg.networks import Pseudo3D
 
 SMALL = {"name": "unet", "widths": (4, 4, 4), "depth": 1}
-
-
-def shapes(net, *shape):
-  """Shapes of the outputs and variables for an input of this shape."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(functools.partial(net.init_with_output, train=True), key, x)
 
 
 class Echo(nn.Module):
@@ -36,7 +28,7 @@ def echo(monkeypatch):
 
 
 def test_five_slices_add_four_channels_to_the_surveys_baseline():
-  _, variables = shapes(Pseudo3D(), 1, 3, 16, 16, 1)
+  _, variables = shapes(Pseudo3D(), 1, 3, 16, 16, 1, train=True)
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 22_722_944
 
 
@@ -64,7 +56,7 @@ def test_a_single_slice_is_its_own_neighbour(echo):
 
 def test_every_output_of_the_inner_network_becomes_a_volume():
   net = Pseudo3D(slices=3, inner={**SMALL, "deep_supervision": 1})
-  outputs, _ = shapes(net, 2, 5, 13, 10, 2)
+  outputs, _ = shapes(net, 2, 5, 13, 10, 2, train=True)
   assert outputs["logits"].shape == (2, 5, 13, 10, 3)
   assert [a.shape for a in outputs["aux"]] == [(2, 5, 7, 5, 3)]
   assert outputs["bottleneck"].shape == (2, 5, 4, 3, 4)
@@ -74,12 +66,12 @@ def test_stride_and_margin_are_the_inner_networks_in_the_plane():
   assert Pseudo3D().total_stride(3) == (1, 16, 16)
   valid = Pseudo3D(inner={"name": "unet2015", "widths": (2, 2)})
   assert valid.margin(3) == (0, 8, 8)
-  assert shapes(valid, 1, 3, 18, 20, 1)[0]["logits"].shape == (1, 3, 2, 4, 3)
+  assert shapes(valid, 1, 3, 18, 20, 1, train=True)[0]["logits"].shape == (1, 3, 2, 4, 3)
 
 
 def test_classes_and_dtype_reach_the_inner_network():
   net = Pseudo3D(classes=2, inner=SMALL, dtype="bfloat16")
-  outputs, _ = shapes(net, 1, 3, 8, 8, 1)
+  outputs, _ = shapes(net, 1, 3, 8, 8, 1, train=True)
   assert outputs["logits"].shape[-1] == 2
   assert outputs["bottleneck"].dtype == jnp.bfloat16
 
@@ -100,6 +92,6 @@ def test_bad_options_are_refused_in_words(options, words):
 
 def test_images_and_inner_networks_for_volumes_are_refused_in_words():
   with pytest.raises(ValueError, match="pseudo3d: an input with 2 spatial axes; expected volumes"):
-    shapes(Pseudo3D(), 1, 16, 16, 1)
+    shapes(Pseudo3D(), 1, 16, 16, 1, train=True)
   with pytest.raises(ValueError, match="lw_hcn: an input with 2 spatial axes; expected volumes"):
-    shapes(Pseudo3D(inner="lw_hcn"), 1, 4, 16, 16, 1)
+    shapes(Pseudo3D(inner="lw_hcn"), 1, 4, 16, 16, 1, train=True)

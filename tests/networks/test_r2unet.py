@@ -1,18 +1,14 @@
 """R2U-Net: LeeJunHyun's counts are rows of the contract table; here its blocks and options."""
 
-import jax
 import jax.numpy as jnp
 import pytest
+from abstract import count
 from test_contracts import abstract
 
 from jaxseg.networks import R2UNet
 
 # steps share their weights: the counts are those of t = 2, traced faster
 ONCE = {"name": "recurrent", "t": 0}
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_blocks_of_the_published_network():

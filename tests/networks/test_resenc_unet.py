@@ -1,8 +1,8 @@
 """nnU-Net's residual encoder: its stem, its blocks per stage, counts of real plans."""
 
 import jax
-import jax.numpy as jnp
 import pytest
+from abstract import shapes
 
 from jaxseg.networks import ResEncUNet
 from jaxseg.networks.blocks import conv
@@ -11,11 +11,6 @@ ABDOMEN_MR = {
   "kernels": ((1, 3, 3), (1, 3, 3), 3, 3, 3, 3),
   "strides": ((1, 2, 2), (1, 2, 2), 2, 2, (1, 2, 2)),
 }
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, train=True), x)
 
 
 @pytest.fixture
@@ -33,14 +28,14 @@ def native(monkeypatch):
 )
 def test_nnunets_m_plans_of_abdominal_mr(native, parameters, options, shape):
   # dynamic_network_architectures' ResidualEncoderUNet, all of its heads
-  _, variables = shapes(ResEncUNet(classes=5, **options), 1, *shape, 1)
+  _, variables = shapes(ResEncUNet(classes=5, **options), 1, *shape, 1, train=True)
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == parameters
 
 
 def test_a_stem_then_one_three_four_six_blocks(native):
   net = ResEncUNet(widths=(2, 4, 4, 4, 4))
   assert net.depth == (1, 3, 4, 6, 6)
-  _, variables = shapes(net, 1, 16, 16, 1)
+  _, variables = shapes(net, 1, 16, 16, 1, train=True)
   params = variables["params"]
   assert params["stem"]["conv"]["kernel"].shape == (3, 3, 1, 2)
   assert [len(params[f"encoder{i}"]) for i in range(1, 6)] == [1, 3, 4, 6, 6]
@@ -55,7 +50,7 @@ def test_the_encoders_block_is_an_option():
   net = ResEncUNet(
     widths=(4, 8, 8), depth=1, encoder_block=dict(name="residual", kind="bottleneck")
   )
-  _, variables = shapes(net, 1, 8, 8, 1)
+  _, variables = shapes(net, 1, 8, 8, 1, train=True)
   assert variables["params"]["encoder2"]["block1"]["layer2"]["conv"]["kernel"].shape == (3, 3, 2, 2)
 
 

@@ -1,20 +1,15 @@
 """SegResNet: its residual blocks, its two ways up, bad options in words."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import SegResNet
 from jaxseg.networks.segresnet import PreActivationBlock
 
 TINY = {"widths": (2, 4), "depth": 1, "norm_groups": 2}
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
 
 
 def test_a_block_whose_last_convolution_is_zero_is_the_identity():

@@ -1,9 +1,9 @@
 """Swin UNETR: windows, shifts, relative positions, merging."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import SwinUNETR
@@ -11,11 +11,6 @@ from jaxseg.networks.blocks import conv
 from jaxseg.networks.swin_unetr import SwinBlock, relative_positions, shift_mask
 
 TINY = {"features": 4, "depths": (2, 1), "heads": 2, "window": 2}
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Tri-planar: three orthogonal 2D networks, fused."""
 
-import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from flax import linen as nn
 
 from jaxseg import networks
@@ -14,13 +14,6 @@ from jaxseg.networks import Triplanar
 from jaxseg.networks.triplanar import vote
 
 SMALL = {"name": "unet", "widths": (3, 4), "depth": 1, "norm": "none"}
-
-
-def shapes(net, *shape):
-  """Shapes of the outputs and variables for an input of this shape."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(functools.partial(net.init_with_output, train=True), key, x)
 
 
 def count(variables):
@@ -51,11 +44,11 @@ def test_three_networks_one_shared_and_the_learned_fusion_by_count():
   # convolutions 3x3: 1 to 3, 3 to 4, up 4 to 3, joined 6 to 3, 3 to 3; head 3 to 3
   inner = 9 * (1 * 3 + 3 * 4 + 4 * 3 + 6 * 3 + 3 * 3) + 3 * 3
   shape = (1, 4, 4, 4, 1)
-  assert count(shapes(Triplanar(inner=SMALL), *shape)[1]) == 3 * inner
-  assert count(shapes(Triplanar(inner=SMALL, shared=True), *shape)[1]) == inner
+  assert count(shapes(Triplanar(inner=SMALL), *shape, train=True)[1]) == 3 * inner
+  assert count(shapes(Triplanar(inner=SMALL, shared=True), *shape, train=True)[1]) == inner
   # a 1x1x1 convolution of three times three logits to three, with bias
   learned = Triplanar(inner=SMALL, fusion="learned")
-  assert count(shapes(learned, *shape)[1]) == 3 * inner + 9 * 3 + 3
+  assert count(shapes(learned, *shape, train=True)[1]) == 3 * inner + 9 * 3 + 3
 
 
 @pytest.mark.parametrize("fusion", ["mean", "learned"])
@@ -82,7 +75,7 @@ def test_planes_are_identical_up_to_their_axis():
     values = rng.normal(size=leaf.shape).astype(np.float32)
     return values + values.swapaxes(0, 1) if values.ndim == 4 else values
 
-  params = jax.tree.map(symmetric, shapes(net, 1, 6, 6, 6, 1)[1]["params"])
+  params = jax.tree.map(symmetric, shapes(net, 1, 6, 6, 6, 1, train=True)[1]["params"])
   apply = jax.jit(lambda x: net.apply({"params": params}, x))
   volume = rng.normal(size=(1, 6, 6, 6, 1)).astype(np.float32)
   straight = apply(volume)
@@ -125,7 +118,7 @@ def test_votes_are_trained_through_the_mean():
 
 def test_odd_sizes_and_no_auxiliary_heads():
   inner = {"name": "unet", "widths": (4, 4, 4), "depth": 1, "deep_supervision": 1}
-  outputs, variables = shapes(Triplanar(inner=inner, fusion="vote"), 2, 5, 10, 7, 2)
+  outputs, variables = shapes(Triplanar(inner=inner, fusion="vote"), 2, 5, 10, 7, 2, train=True)
   assert outputs["logits"].shape == outputs["plane_x"].shape == (2, 5, 10, 7, 3)
   assert "aux" not in outputs
   assert not any(name.startswith("aux") for name in variables["params"]["plane_z"])
@@ -137,4 +130,4 @@ def test_bad_options_and_images_are_refused_in_words():
   with pytest.raises(ValueError, match="'nope' is unknown"):
     Triplanar(inner="nope")
   with pytest.raises(ValueError, match="triplanar: an input with 2 spatial axes; expected volumes"):
-    shapes(Triplanar(), 1, 16, 16, 1)
+    shapes(Triplanar(), 1, 16, 16, 1, train=True)

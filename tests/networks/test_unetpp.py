@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.method import forward
 from jaxseg.networks import UNetPP
@@ -21,10 +22,6 @@ def shapes(net, *shape, train=True):
     return variables, net.apply(variables, x, train=train, mutable=mutable)[0]
 
   return jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def real(net, *shape):

@@ -4,17 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import UNETR
 from jaxseg.networks.blocks import conv
 
 TINY = {"features": 2, "hidden": 4, "mlp": 4, "heads": 2, "layers": 4, "taps": (1, 2, 3)}
-
-
-def shapes(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
 
 
 def test_the_two_dimensional_network(monkeypatch):

@@ -3,24 +3,17 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 
 from jaxseg.networks import VNet
 from jaxseg.networks.describe import describe
 from jaxseg.networks.vnet import ResidualStage
 
 
-def shapes(net, *shape):
-  """Shapes of the outputs and variables for an input of this shape."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(functools.partial(net.init_with_output, train=True), key, x)
-
-
 def test_the_papers_stages():
-  outputs, variables = shapes(VNet(classes=2), 1, 128, 128, 64, 1)
+  outputs, variables = shapes(VNet(classes=2), 1, 128, 128, 64, 1, train=True)
   params = variables["params"]
   assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 65_175_314
   assert outputs["bottleneck"].shape == (1, 8, 8, 4, 256)
@@ -55,7 +48,7 @@ def test_the_papers_stages():
 
 
 def test_every_convolution_but_the_head_has_a_slope_per_channel():
-  params = shapes(VNet(), 1, 16, 16, 16, 1)[1]["params"]
+  params = shapes(VNet(), 1, 16, 16, 16, 1, train=True)[1]["params"]
   slopes = sum(
     leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params) if "slope" in str(path)
   )
@@ -96,13 +89,13 @@ def test_channels_are_tiled_cyclically():
 @pytest.mark.parametrize(("space", "channels"), [((97, 130), 3), ((31, 45, 22), 1), ((3, 5, 1), 9)])
 def test_any_size_and_number_of_channels(space, channels):
   net = VNet(widths=(4, 6, 8), depth=1, decoder_depth=1)
-  outputs, _ = shapes(net, 2, *space, channels)
+  outputs, _ = shapes(net, 2, *space, channels, train=True)
   assert outputs["logits"].shape == (2, *space, 3)
 
 
 def test_anisotropic_strides_and_kernels():
   net = VNet(strides=((1, 2, 2), 2, 2, 2), kernel=(3, 5, 5))
-  outputs, variables = shapes(net, 1, 16, 32, 32, 1)
+  outputs, variables = shapes(net, 1, 16, 32, 32, 1, train=True)
   assert net.total_stride(3) == (8, 16, 16)
   assert net.margin(3) == (0, 0, 0)
   assert outputs["bottleneck"].shape == (1, 2, 2, 2, 256)

@@ -2,31 +2,14 @@ import csv
 import json
 
 import imageio.v3 as imageio
-import nibabel as nib
 import numpy as np
 import pytest
+from label_folders import EMPTY, LABEL, PREDICTION, volume, write_nifti
 
 from jaxseg.batch import LabelSpec
-from jaxseg.verbs import evaluate as verb
-from jaxseg.verbs.evaluate import as_text, evaluate, main
-
-# M1 of the fact sheet's Appendix G
-LABEL = np.zeros((8, 8), np.uint8)
-LABEL[2:6, 2:6] = 1
-PREDICTION = np.zeros((8, 8), np.uint8)
-PREDICTION[2:6, 3:8] = 1
-EMPTY = np.zeros((8, 8), np.uint8)
-
-
-def volume(plane, depth=3):
-  """The same plane at each depth, (z, y, x)."""
-  return np.stack([plane] * depth)
-
-
-def write_nifti(path, array, affine=None):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  affine = np.diag([1.0, 2.0, 3.0, 1.0]) if affine is None else affine
-  nib.save(nib.Nifti1Image(array.T, affine), path)
+from jaxseg.evaluation.folders import read_labels
+from jaxseg.evaluation.reporting import as_text
+from jaxseg.verbs.evaluate import evaluate, main
 
 
 @pytest.fixture
@@ -49,7 +32,8 @@ def test_volumes_have_the_known_scores(folders):
   assert report["cases"]["a_2"]["dice"]["organ"] == pytest.approx(2 / 3)
   assert report["cases"]["a_2"]["iou"]["organ"] == pytest.approx(0.5)
   assert np.isnan(report["cases"]["a_10"]["dice"]["organ"])
-  assert report["foreground"] == pytest.approx({"dice": 2 / 3, "iou": 0.5})
+  # two columns of 1 mm too far to the right
+  assert report["foreground"] == pytest.approx({"dice": 2 / 3, "iou": 0.5, "hd95": 2.0})
 
 
 def test_missing_and_extra_cases_are_told_in_words(folders, capsys):
@@ -117,7 +101,7 @@ def test_ignored_voxels_and_regions_are_scored_as_declared(tmp_path):
   # 12 hits, 4 false voxels in columns 6 (column 7 is ignored), 4 missed
   assert report["cases"]["x"]["dice"] == pytest.approx({"whole": 24 / 32, "core": 0.0})
   (tmp_path / "run.json").write_text(json.dumps({"labels": json.loads(spec.to_json())}))
-  assert verb.read_labels(tmp_path / "run.json") == spec
+  assert read_labels(tmp_path / "run.json") == spec
 
 
 def test_many_labels_are_shown_by_their_mean(tmp_path):
@@ -126,7 +110,7 @@ def test_many_labels_are_shown_by_their_mean(tmp_path):
     (tmp_path / folder).mkdir()
     imageio.imwrite(tmp_path / folder / "x.png", values)
   text = as_text(evaluate(tmp_path / "p", tmp_path / "r"))
-  assert ["x", "1.0000", "1.0000"] in [line.split() for line in text.splitlines()]
+  assert ["x", "1.0000", "1.0000", "0.0000"] in [line.split() for line in text.splitlines()]
   assert max(map(len, text.splitlines())) <= 100
 
 
@@ -176,4 +160,4 @@ def test_real_labels_score_one_against_themselves(real_data, tmp_path):
   report = evaluate(tmp_path, labels)
   assert len(report["cases"]) == 2
   assert set(report["labels"]) == {"Anterior", "Posterior"}
-  assert report["foreground"] == {"dice": 1.0, "iou": 1.0}
+  assert report["foreground"] == {"dice": 1.0, "iou": 1.0, "hd95": 0.0}

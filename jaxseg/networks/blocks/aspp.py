@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg.networks.blocks.options import named
 from jaxseg.networks.blocks.stage import ConvNormAct, Dropout
 
 
@@ -59,7 +60,7 @@ class ASPP(nn.Module):
 
   def _layer(self, name, kernel, rate=1, norm=None):
     norm = norm or self.norm
-    conv = {"name": self.conv} if isinstance(self.conv, str) else self.conv
+    conv = named(self.conv)
     return ConvNormAct(
       self.features,
       kernel,

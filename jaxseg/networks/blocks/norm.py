@@ -24,6 +24,10 @@ class Norm(nn.Module):
 
   `scale_init` and `bias_init` start the scale (a zero closes a branch) and the bias.
 
+  A module that is applied several times, with the same scale and bias, tells the number of the use:
+  "batch" keeps running statistics for each, because a later use sees another distribution and an
+  average over all of them fits none (Cooijmans et al., arXiv 1603.09025).
+
   Raises ValueError if `groups` does not divide the channels.
   """
 
@@ -37,13 +41,14 @@ class Norm(nn.Module):
   bias_init: Callable = nn.initializers.zeros
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, use: int = 0):
     choice(self.kind, NORMS, "norm")
     if self.kind == "none":
       return x
     dtype, channels = self.dtype or x.dtype, x.shape[-1]
     x = x.astype(jnp.float32)
-    mean, variance = getattr(self, f"_{self.kind}")(x)
+    options = {"use": use} if self.kind == "batch" else {}
+    mean, variance = getattr(self, f"_{self.kind}")(x, **options)
     factor = jax.lax.rsqrt(variance + self.epsilon)
     if not self.affine:
       return ((x - mean) * factor).astype(dtype)
@@ -52,10 +57,11 @@ class Norm(nn.Module):
     bias = self.param("bias", self.bias_init, (channels,), jnp.float32).reshape(row)
     return ((x - mean) * (factor * scale) + bias).astype(dtype)
 
-  def _batch(self, x):
-    channels = x.shape[-1]
-    running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-    running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+  def _batch(self, x, use: int):
+    channels, of_use = x.shape[-1], f"_{use}" if use else ""
+    shape = (channels,), jnp.float32
+    running_mean = self.variable("batch_stats", f"mean{of_use}", jnp.zeros, *shape)
+    running_var = self.variable("batch_stats", f"var{of_use}", jnp.ones, *shape)
     row = (1,) * (x.ndim - 1) + (channels,)
     if not self.is_mutable_collection("batch_stats"):
       return running_mean.value.reshape(row), running_var.value.reshape(row)

@@ -1,6 +1,7 @@
 """Reads options that are one value for all, or one per axis or per stage."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -26,6 +27,16 @@ def per_stage(value: Any, stages: int, option: str) -> tuple:
       "give one value for all, or one per stage."
     )
   return tuple(value)
+
+
+def total_per_axis(strides: Iterable[Sequence[int]]) -> tuple[int, ...]:
+  """The product, per axis, of the strides of one level after the other."""
+  return tuple(math.prod(axis) for axis in zip(*strides, strict=True))
+
+
+def named(spec: str | Mapping[str, Any]) -> Mapping[str, Any]:
+  """A part's options with its name, of an option that is a name or such a dict."""
+  return {"name": spec} if isinstance(spec, str) else spec
 
 
 def choice(name: str, choices: Mapping[str, Any] | Sequence[str], option: str) -> str:

@@ -12,12 +12,13 @@ from jaxseg.networks.blocks.stage import ConvNormAct, Dropout
 def recur(layer: nn.Module, x, steps: int):
   """Recurrent convolutional layer: o_0 = f(x), o_k = f(x + o_(k-1)); gives o_steps.
 
-  `layer` is one module instance, so that all applications share its parameters; its batch
-  statistics are updated by each of them.
+  `layer` is one module instance, so that all applications share its parameters. Each has running
+  batch statistics of its own, unlike in the public code: a network that was evaluated with one
+  average over all steps segmented next to nothing.
   """
   out = layer(x)
-  for _ in range(steps):
-    out = layer(x + out)
+  for step in range(steps):
+    out = layer(x + out, use=step + 1)
   return out
 
 

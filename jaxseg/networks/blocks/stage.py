@@ -11,6 +11,7 @@ from jaxseg.networks.blocks.conv import Conv
 from jaxseg.networks.blocks.dsts import DSTS
 from jaxseg.networks.blocks.initializers import he_normal
 from jaxseg.networks.blocks.norm import Norm
+from jaxseg.networks.blocks.options import named
 from jaxseg.networks.blocks.regularisers import DropBlock, StochasticDepth
 from jaxseg.networks.blocks.separable import SeparableConv
 
@@ -19,7 +20,10 @@ CONVS = {"plain": Conv, "separable": SeparableConv, "dsts": DSTS}
 
 
 class ConvNormAct(nn.Module):
-  """Convolution, normalisation, activation: (b, *space, in) -> (b, *space', features)."""
+  """Convolution, normalisation, activation: (b, *space, in) -> (b, *space', features).
+
+  `use` counts the applications of one and the same layer, see `Norm`.
+  """
 
   features: int
   kernel: int | Sequence[int] = 3
@@ -32,12 +36,12 @@ class ConvNormAct(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, use: int = 0):
     slope = 0.01 if self.activation == "leaky_relu" else 0.0
-    spec = {"name": self.conv} if isinstance(self.conv, str) else self.conv
+    spec = named(self.conv)
     conv = bind(CONVS, spec, "network.conv", dtype=self.dtype, kernel_init=he_normal(slope))
     x = conv(self.features, self.kernel, self.stride, use_bias=self.use_bias, name="conv")(x)
-    x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(x)
+    x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(x, use)
     return x if self.activation is None else Activation(self.activation, name="activation")(x)
 
 

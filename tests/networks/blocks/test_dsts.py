@@ -6,16 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks import Conv
 from jaxseg.networks.blocks.dsts import DSTS
-
-
-def shapes(module, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(module.init_with_output, key, x)
 
 
 def count(variables):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.inception import KINDS, Inception, inception_plan
@@ -15,10 +16,6 @@ def shapes(block, *shape):
     return variables, block.apply(variables, x)
 
   return jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_googlenets_module_3a_is_nearly_the_split_of_256_features():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.networks.blocks.multires import MultiRes, ResPath, multires_widths
 
@@ -18,10 +19,6 @@ def shapes(block, *inputs):
     return variables, block.apply(variables, *arrays)
 
   return jax.eval_shape(run, *specs)
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.p3d import P3D
 
 KINDS = ("A", "B", "C")
-
-
-def shapes(module, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(module.init_with_output, key, x)
 
 
 def count(variables):

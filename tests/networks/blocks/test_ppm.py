@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.ppm import PPM
@@ -13,10 +14,6 @@ def abstract(block, *shape):
   x = jax.ShapeDtypeStruct(shape, jnp.float32)
   out, variables = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x), x)
   return variables["params"], out
-
-
-def count(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def test_four_branches_have_the_published_count():

@@ -1,0 +1,1 @@
+"""Folders of predictions against folders of references: find, score, summarise, compare, report."""

@@ -1,0 +1,227 @@
+"""Distances between the surfaces of two segmentations, in millimetres, exact, on the host.
+
+The surface of a mask is the mask without its erosion by face neighbours (4 in 2D, 6 in 3D); what
+lies beyond the border of the image counts as outside. Ignored voxels have no surface and make
+none: next to them a mask goes on. Each surface voxel's distance is that to the nearest surface
+voxel of the other mask, between centres; voxels count alike, however anisotropic (surface elements
+weighted by their area, as in DeepMind's surface-distance, differ).
+
+A class without surface in both segmentations scores `empty`, NaN; without surface in one of them
+`one_empty`, infinity for distances and 0 for shares. Benchmarks that punish a missed object by a
+fixed distance (BraTS: 373.13) set `one_empty` to it.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from jaxseg.metrics.inputs import check_spacing
+from jaxseg.metrics.masks import Masks, per_class
+
+# a tolerance of one voxel includes that voxel, though headers hold spacings as float32
+_ROUNDING = 1e-6
+
+
+class SurfaceDistances(NamedTuple):
+  """The distances of one class, millimetres; infinite where the other surface is empty.
+
+  Attributes:
+    from_prediction: (n,), of each surface voxel of the prediction to the label's surface.
+    from_label: (m,), of each surface voxel of the label to the prediction's surface.
+  """
+
+  from_prediction: np.ndarray
+  from_label: np.ndarray
+
+
+def surface_distances(
+  masks: Sequence[Masks | None], spacing: Sequence[float]
+) -> list[SurfaceDistances | None]:
+  """Per class the distances between both surfaces; None where the class has no masks.
+
+  Args:
+    masks: from `class_masks`.
+    spacing: (rank,) millimetres, in the order of the array's axes.
+  """
+  return [None if m is None else _distances(m, spacing) for m in masks]
+
+
+def _distances(masks: Masks, spacing: Sequence[float]) -> SurfaceDistances:
+  spacing = check_spacing("surface_distances", spacing, len(masks.space))
+  prediction, label = (surface(mask, masks.ignored) for mask in (masks.prediction, masks.label))
+  points = [np.argwhere(s) * spacing for s in (prediction, label)]
+  if not all(map(len, points)):
+    return SurfaceDistances(*(np.full(len(p), np.inf) for p in points))
+  return SurfaceDistances(
+    _nearest(points[0], label[prediction], points[1]),
+    _nearest(points[1], prediction[label], points[0]),
+  )
+
+
+def _nearest(points: np.ndarray, shared: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """Distance of each point to the nearest of `others`: 0 for the shared ones."""
+  # a tree of the surface's voxels, not a distance map of the box: for an organ of 2M voxels 0.3 s
+  # against 2.8 s; not balanced, which is quicker to build and, for masks far apart, to search
+  tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
+  distances = np.zeros(len(points))
+  distances[~shared] = tree.query(points[~shared])[0]
+  return distances
+
+
+def surface(mask: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray:
+  """The surface voxels of a mask whose outermost layer is False; both (*box) bool."""
+  inside = mask if ignored is None else mask | ignored
+  core = tuple(slice(1, n - 1) for n in mask.shape)
+  out = np.zeros_like(mask)
+  exposed = out[core]
+  for axis in range(mask.ndim):
+    for start in (0, 2):
+      beside = list(core)
+      beside[axis] = slice(start, start + mask.shape[axis] - 2)
+      exposed |= ~inside[tuple(beside)]
+  exposed &= mask[core]
+  return out
+
+
+def hausdorff(
+  surfaces: Sequence[SurfaceDistances | None],
+  *,
+  empty: float = math.nan,
+  one_empty: float = math.inf,
+) -> np.ndarray:
+  """Hausdorff distance: the largest of all distances, (classes,) mm (Huttenlocher et al. 1993)."""
+  return _values(surfaces, lambda p, t: max(p.max(), t.max()), empty, one_empty)
+
+
+def hd95(
+  surfaces: Sequence[SurfaceDistances | None],
+  *,
+  percentile: float = 95.0,
+  convention: str = "max",
+  empty: float = math.nan,
+  one_empty: float = math.inf,
+) -> np.ndarray:
+  """95th percentile of the surface distances, (classes,) mm, linear between two of them.
+
+  Args:
+    surfaces: from `surface_distances`.
+    percentile: 0 < percentile <= 100, the Hausdorff distance.
+    convention: "max", the larger of the two directed percentiles (MONAI); "pooled", one percentile
+      of both directions' distances together (MedPy).
+    empty, one_empty: value where both surfaces, or one of them, are empty.
+  """
+  rule = _choice("hd95", "convention", convention, _PERCENTILES)
+  if not 0 < percentile <= 100:
+    raise ValueError(f"hd95: percentile is {percentile}; expected more than 0 and at most 100.")
+  return _values(surfaces, lambda p, t: rule(p, t, percentile), empty, one_empty)
+
+
+def assd(
+  surfaces: Sequence[SurfaceDistances | None],
+  *,
+  convention: str = "pooled",
+  empty: float = math.nan,
+  one_empty: float = math.inf,
+) -> np.ndarray:
+  """Average symmetric surface distance, (classes,) mm (Heimann et al. 2009).
+
+  Args:
+    surfaces: from `surface_distances`.
+    convention: "pooled", the mean over the voxels of both surfaces (MONAI); "mean_of_means", that
+      of the two directed means (MedPy), which is `masd`.
+    empty, one_empty: value where both surfaces, or one of them, are empty.
+  """
+  rule = _choice("assd", "convention", convention, _MEANS)
+  return _values(surfaces, rule, empty, one_empty)
+
+
+def masd(
+  surfaces: Sequence[SurfaceDistances | None],
+  *,
+  direction: str = "both",
+  empty: float = math.nan,
+  one_empty: float = math.inf,
+) -> np.ndarray:
+  """Mean surface distance, (classes,) mm, the mean of both directions (Maier-Hein, 2206.01653).
+
+  Args:
+    surfaces: from `surface_distances`.
+    direction: "both"; "prediction", from the prediction to the label only (MONAI's default);
+      "label", from the label to the prediction only.
+    empty, one_empty: value where both surfaces, or one of them, are empty.
+  """
+  rule = _choice("masd", "direction", direction, _DIRECTIONS)
+  return _values(surfaces, rule, empty, one_empty)
+
+
+def nsd(
+  surfaces: Sequence[SurfaceDistances | None],
+  *,
+  tolerance: float | Sequence[float] = 1.0,
+  empty: float = math.nan,
+  one_empty: float = 0.0,
+) -> np.ndarray:
+  """Normalised surface Dice: share of both surfaces within the tolerance (Nikolov, 1809.04430).
+
+  Args:
+    surfaces: from `surface_distances`.
+    tolerance: millimetres, included; a number, or one per class, background too.
+    empty, one_empty: value where both surfaces, or one of them, are empty.
+  """
+  limits = np.asarray(tolerance, np.float64)
+  if limits.shape not in ((), (len(surfaces),)) or not (limits > 0).all():
+    raise ValueError(
+      f"nsd: tolerance is {limits.tolist()}; expected a positive number of millimetres, or "
+      f"{len(surfaces)} of them, one per class."
+    )
+  # distances in units of the tolerance
+  scaled = [
+    None if s is None else SurfaceDistances(*(d / limit for d in s))
+    for s, limit in zip(surfaces, np.broadcast_to(limits, len(surfaces)), strict=True)
+  ]
+  return _values(scaled, lambda p, t: within(np.concatenate([p, t]), 1.0).mean(), empty, one_empty)
+
+
+def within(distances: np.ndarray, limit: float) -> np.ndarray:
+  """Whether distances are at most a limit, but for the rounding of spacings to float32."""
+  return distances <= limit * (1 + _ROUNDING)
+
+
+_PERCENTILES = {
+  "max": lambda p, t, q: max(np.percentile(p, q), np.percentile(t, q)),
+  "pooled": lambda p, t, q: np.percentile(np.concatenate([p, t]), q),
+}
+_MEANS = {
+  "pooled": lambda p, t: (p.sum() + t.sum()) / (len(p) + len(t)),
+  "mean_of_means": lambda p, t: (p.mean() + t.mean()) / 2,
+}
+_DIRECTIONS = {
+  "both": _MEANS["mean_of_means"],
+  "prediction": lambda p, t: p.mean(),
+  "label": lambda p, t: t.mean(),
+}
+
+
+def _choice(where: str, option: str, value: str, choices: Mapping[str, Callable]) -> Callable:
+  if value not in choices:
+    raise ValueError(f"{where}: {option} is '{value}'; expected one of {', '.join(choices)}.")
+  return choices[value]
+
+
+def _values(
+  surfaces: Sequence[SurfaceDistances | None],
+  measure: Callable[[np.ndarray, np.ndarray], float],
+  empty: float,
+  one_empty: float,
+) -> np.ndarray:
+  """(classes,) values of measure(from_prediction, from_label), and those of empty surfaces."""
+
+  def value(distances: SurfaceDistances) -> float:
+    if all(map(len, distances)):
+      return measure(*distances)
+    return one_empty if any(map(len, distances)) else empty
+
+  return per_class(surfaces, value)

@@ -16,25 +16,18 @@ so that other work on the machine changes neither budget nor figures much.
 
 import argparse
 import json
-import os
-import pathlib
 import runpy
-import subprocess
-import sys
 import time
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+import short_runs
+from short_runs import ROOT
 
-from jaxseg import files
 from jaxseg.verbs.configs import load_config
 
-ROOT = pathlib.Path(__file__).parents[1]
 ROWS = ROOT / "docs" / "networks.json"
 PICTURES = ROOT / "runs" / "networks"
-STEPS, SECONDS = 200, 2 * 120  # of processor time: two minutes of two cores
 SIZES = {2: (256, 252, 224, 192, 128, 64), 3: (64, 60, 48, 44, 32, 24, 16, 8)}
 MEMORY = 18 * 2**30  # bytes that a training step may take here
-PATIENCE = 900  # seconds that a measurement may take
 
 
 def options(rank):
@@ -44,64 +37,8 @@ def options(rank):
 
 def train(name, rank):
   """One short run: a row of figures; the held-out prediction is kept for the picture."""
-  import jax
-  import numpy as np
-
-  from jaxseg import sharding
-  from jaxseg.data import sampling
-  from jaxseg.experiment import experiment
-  from jaxseg.loop import compile_step
-  from jaxseg.validation import validate
-
   config = load_config(str(ROOT / "configs" / f"networks_{rank}d.py") + f":{name}")
-  run = experiment(config)
-  feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")
-  store = sampling.device_store(run.dataset, run.training)
-  slots = range(run.sampling.batch)
-  step = compile_step(run, feeder.element(0, slots), store)
-  seed = np.uint32(config.seed)
-  state = step.init(seed)
-  store = sharding.place(store, step.replicated)
-  losses, begun = [], None
-  for number in range(STEPS):
-    element = sharding.place(feeder.element(number, slots), step.split)
-    state, metrics = step.train(state, store, element, seed)
-    losses.append(float(metrics["loss"]))
-    if begun is None:
-      begun = time.process_time()  # without compilation
-    elif time.process_time() - begun > SECONDS:
-      break
-  spent = time.process_time() - begun
-  scores = validate(run, step.apply, state, run.watched)
-  PICTURES.mkdir(parents=True, exist_ok=True)
-  np.savez_compressed(PICTURES / f"{name}_{rank}d.npz", panel=scores.panels[0])
-  ends = [float(np.mean(part)) for part in (losses[:5], losses[-10:])]
-  return {
-    "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.learners["network"].params)),
-    "steps": len(losses),
-    "cpu_seconds_per_step": spent / max(1, len(losses) - 1),
-    "first_loss": ends[0],
-    "last_loss": ends[1],
-    "dice": scores.mean,
-    "one_class": one_class(run),
-    "cases": len(run.watched),
-  }
-
-
-def one_class(run) -> float:
-  """Mean Dice of the best prediction that gives every voxel the same class."""
-  import numpy as np
-
-  classes = range(1, run.dataset.labels.channels)
-  best = 0.0
-  for everywhere in classes:
-    dice = []
-    for index in run.watched:
-      truth = run.dataset.load(index)["label"]
-      share = np.mean(truth == everywhere)
-      dice.append(2 * share / (1 + share) / len(classes))
-    best = max(best, float(np.mean(dice)))
-  return best
+  return short_runs.short_run(config, PICTURES / f"{name}_{rank}d.npz")
 
 
 def cost(name, rank):
@@ -185,19 +122,6 @@ def _seconds(compiled, state, shape):
   return statistics.median(times[1:] or times)
 
 
-def measure(verb, name, rank):
-  """The row of one measurement, made in a process of its own."""
-  command = [sys.executable, __file__, verb, "--rank", str(rank), "--only", name, "--here"]
-  try:
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT)
-  except subprocess.TimeoutExpired:
-    return {"failed": f"not done after {PATIENCE} s"}
-  if ended.returncode:
-    words = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
-    return {"failed": words[-1][:300]}
-  return json.loads(ended.stdout.strip().splitlines()[-1])
-
-
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("verbs", nargs="*", default=["train", "cost", "table"])
@@ -214,19 +138,15 @@ def main():
         if wanted.here:
           print(json.dumps({"train": train, "cost": cost}[verb](name, rank)))
           return
-        rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
         where = f"{verb}/{rank}d/{name}"
-        if where in rows and not wanted.only:
+        if where in short_runs.rows(ROWS) and not wanted.only:
           continue
-        row = measure(verb, name, rank)
-        print(where, row, flush=True)
-        # read again: another run may have added rows meanwhile
-        rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-        files.write_json(ROWS, {**rows, where: row})
+        arguments = (verb, "--rank", str(rank), "--only", name, "--here")
+        short_runs.keep(ROWS, where, short_runs.in_own_process(__file__, *arguments))
   if "table" in wanted.verbs:
     import networks_table
 
-    networks_table.write(json.loads(ROWS.read_text()), ROOT, PICTURES)
+    networks_table.write(short_runs.rows(ROWS), ROOT, PICTURES)
 
 
 if __name__ == "__main__":

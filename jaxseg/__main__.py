@@ -6,7 +6,7 @@ import sys
 VERBS = {
   "train": "trains what a config names, in a run folder (the same as train.py)",
   "predict": "segments images with a trained run",
-  "evaluate": "scores a folder of predictions against a folder of labels",
+  "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
   "export": "writes a config's cases as a folder in nnU-Net's raw format",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
 }

@@ -154,13 +154,22 @@ def network(config: dict[str, Any], classes: int):
   return build(networks.NETWORKS, config["network"], "network", classes=classes)
 
 
+def method_options(config: dict[str, Any]) -> dict[str, Any]:
+  """The config's method, a schedule among its options made a function of the step."""
+  spec = dict(config["method"])
+  if "auxiliary" in spec:
+    given, steps = spec["auxiliary"], config["steps"]
+    spec["auxiliary"] = losses.resolve(given, steps=steps, where="method.auxiliary")
+  return spec
+
+
 def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
   """The config's method around a network, with its loss and optimiser."""
   rate = {**config["optimiser"], "clip": config["optimiser"].get("clip") or None}
   tx = optimisers.optimiser(steps=config["steps"], **rate)
   scheme = build(
     methods.METHODS,
-    config["method"],
+    method_options(config),
     "method",
     network=network,
     loss=loss(config, regions=regions),
@@ -203,7 +212,7 @@ def experiment(config) -> Experiment:
   config = complete(config)
   # a misspelt name is told before data are prepared, which may take minutes
   bind(networks.NETWORKS, config["network"], "network")
-  bind(methods.METHODS, config["method"], "method")
+  bind(methods.METHODS, method_options(config), "method")
   loss(config)
   class_weights(config)
   wanted = maps(config)

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg import metrics
 from jaxseg.inference import Case, pictures
+from jaxseg.metrics import dice, iou, score
 
 PANELS = 4
-METRICS = {name: metrics.METRICS[name] for name in ("dice", "iou")}
+METRICS = {"dice": dice, "iou": iou}
 
 
 class Scores(NamedTuple):
@@ -62,7 +62,7 @@ def _mean(values: list[float]) -> float:
   return float(np.mean(values)) if values else float("nan")
 
 
-def validate(run, apply, state, cases) -> Scores:
+def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
   """Predicts and scores cases.
 
   Args:
@@ -70,6 +70,7 @@ def validate(run, apply, state, cases) -> Scores:
     apply: jitted (state, batch) -> {"logits"}.
     state: the state to predict with.
     cases: indices into the data set.
+    metrics: name -> metric, as in `jaxseg.metrics.METRICS`; Dice and IoU among them.
   """
   labels = run.dataset.labels
   first = 0 if labels.regions else 1
@@ -83,8 +84,8 @@ def validate(run, apply, state, cases) -> Scores:
     scores = run.predict(window, Case(sample["image"], sample["spacing"]))
     truth = sample["soft_label" if labels.regions else "label"]
     predicted = classes_of(scores, labels)
-    scored = metrics.score(
-      METRICS,
+    scored = score(
+      metrics,
       predicted,
       truth,
       sample.get("weight"),

@@ -15,7 +15,8 @@ from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.batch import Target
 from jaxseg.build import build
 from jaxseg.data import sampling
-from jaxseg.experiment import experiment
+from jaxseg.experiment import complete, experiment
+from jaxseg.experiment import loss as experiment_loss
 from jaxseg.loop import compile_step, train
 from jaxseg.losses import LOSSES, deep_supervision
 from jaxseg.verbs.configs import load_config
@@ -150,6 +151,17 @@ def test_every_row_of_the_comparison_configs_builds(rank):
     config = load_config(f"{path}:{name}")
     net = build(networks.NETWORKS, config.network, "network", classes=3)
     assert len(net.total_stride(rank)) == rank
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_every_loss_has_a_row_in_the_comparison_configs_that_builds(rank):
+  path = ROOT / "configs" / f"losses_{rank}d.py"
+  used = set()
+  for name in runpy.run_path(str(path))["LOSSES"]:
+    config = complete(load_config(f"{path}:{name}"))
+    assert callable(experiment_loss(config))
+    used |= set(config["loss"])
+  assert used == set(LOSSES)
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_lo
 """
 
 from jaxseg.losses.class_frequencies import CLASS_WEIGHTINGS, class_weights
-from jaxseg.losses.combination import Loss, weighted_sum
+from jaxseg.losses.combination import Loss, Schedule, weighted_sum
 from jaxseg.losses.compound import combo, exponential_log
 from jaxseg.losses.distance import boundary, hausdorff
 from jaxseg.losses.likelihood import cross_entropy, focal, topk_cross_entropy
 from jaxseg.losses.lovasz import lovasz_softmax
 from jaxseg.losses.overlap import dice, focal_tversky, generalized_dice, jaccard, tversky
 from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
-from jaxseg.losses.schedules import SCHEDULES, resolve_weights
+from jaxseg.losses.schedules import SCHEDULES, resolve, resolve_weights
 from jaxseg.losses.skeleton import cldice
 from jaxseg.losses.supervision import centre_crop_target, deep_supervision
 
@@ -45,6 +45,7 @@ __all__ = [
   "MAPS_NEEDED",
   "SCHEDULES",
   "Loss",
+  "Schedule",
   "boundary",
   "centre_crop_target",
   "class_weights",
@@ -61,6 +62,7 @@ __all__ = [
   "hausdorff",
   "jaccard",
   "lovasz_softmax",
+  "resolve",
   "resolve_weights",
   "size_constraint",
   "topk_cross_entropy",

@@ -67,36 +67,44 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 
-def resolve_weights(
-  specs: Mapping[str, Any], *, steps: int, where: str = "loss"
-) -> dict[str, float | Schedule]:
-  """Weights as a config gives them -> numbers and schedules.
+def resolve(
+  spec: Any, *, steps: int, where: str, table: Mapping[str, Callable] = SCHEDULES
+) -> float | Schedule:
+  """A weight as a config gives it: a number, or dict(name=..., **options) of the table.
+
+  `steps` is the length of training, `where` the config field that messages name.
+  """
+  if isinstance(spec, Mapping):
+    return build.bind(table, spec, where)(steps)
+  if isinstance(spec, bool) or not isinstance(spec, int | float):
+    raise ValueError(
+      f"config.{where}: {spec!r} is no weight; expected a number, or a schedule such as "
+      'dict(name="linear", start=0.01, end=1.0).'
+    )
+  return spec
+
+
+def resolve_weights(specs: Mapping[str, Any], *, steps: int) -> dict[str, float | Schedule]:
+  """The weights of a config's losses -> numbers and schedules.
 
   Args:
-    specs: loss -> a number; or dict(name=..., **options), a name of SCHEDULES; or
-      dict(name="complement", of=LOSS), 1 - the weight of another loss.
+    specs: loss -> what `resolve` takes; or dict(name="complement", of=LOSS), 1 - the weight of
+      another loss.
     steps: length of training.
-    where: the config field that messages name.
   """
   out, partners = {}, {}
+  table = {**SCHEDULES, "complement": complement}
   for loss, spec in specs.items():
-    place = f"{where}.{loss}.weight"
-    if not isinstance(spec, Mapping):
-      if isinstance(spec, bool) or not isinstance(spec, int | float):
-        raise ValueError(
-          f"config.{place}: {spec!r} is no weight; expected a number, or a schedule such as "
-          'dict(name="linear", start=0.01, end=1.0).'
-        )
-      out[loss] = spec
-    elif spec.get("name") == "complement":
-      build.check_options("complement", [x for x in spec if x != "name"], ("of",), place)
+    where = f"loss.{loss}.weight"
+    if isinstance(spec, Mapping) and spec.get("name") == "complement":
+      build.check_options("complement", [x for x in spec if x != "name"], ("of",), where)
       partners[loss] = spec.get("of")
     else:
-      out[loss] = build.bind({**SCHEDULES, "complement": complement}, spec, place)(steps)
+      out[loss] = resolve(spec, steps=steps, where=where, table=table)
   for loss, of in partners.items():
     if of not in out:
       raise ValueError(
-        f"config.{where}.{loss}.weight.of: {of!r} is no loss with a weight of its own"
+        f"config.loss.{loss}.weight.of: {of!r} is no loss with a weight of its own"
         f"{build.suggestion(str(of), out)}; choices: {', '.join(sorted(out)) or 'none'}."
       )
     out[loss] = complement(out[of])

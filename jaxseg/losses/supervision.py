@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Array, Target
-from jaxseg.losses.combination import Loss
+from jaxseg.losses.combination import Loss, Schedule
 
 
 def _map_spatial(function: Callable[[Array], Array], target: Target) -> Target:
@@ -53,28 +53,45 @@ def level_weights(levels: int, *, decay: float = 0.5, drop_last: bool = False) -
 
 
 def deep_supervision(
-  loss: Loss, *, decay: float = 0.5, drop_last: bool = False
+  loss: Loss,
+  *,
+  decay: float = 0.5,
+  drop_last: bool = False,
+  weights: Sequence[float] | None = None,
+  auxiliary: float | Schedule = 1.0,
 ) -> Callable[[Sequence[Array], Target], jax.Array]:
   """A loss over several resolutions (Lee et al. 2015, 1409.5185), weighted as in nnU-Net.
 
   Args:
     loss: (logits, target) -> scalar, applied at each resolution.
-    decay: weight of a level over that of the next finer one.
+    decay: weight of a level over that of the next finer one; all together sum to 1.
     drop_last: the coarsest level counts nothing.
+    weights: fixed weights instead, one per level, finest first, taken as they are.
+    auxiliary: factor of all levels but the finest; a callable is a schedule of the training step
+      (`target.step`), for heads that help at first only (Dou et al. 2016, 1607.00582).
 
   Returns:
     (list of (b, *space_i, k) logits, finest first; Target on the finest's grid) -> float32
     scalar. The target is resampled to each level by nearest voxel, whatever the ratio per axis.
+    It raises ValueError where the levels are not as many as `weights`.
   """
 
   def total(logits: Sequence[Array], target: Target) -> jax.Array:
-    weights = level_weights(len(logits), decay=decay, drop_last=drop_last)
+    levels = len(logits)
+    shares = level_weights(levels, decay=decay, drop_last=drop_last) if weights is None else weights
+    if len(shares) != levels:
+      raise ValueError(
+        f"deep_supervision: {len(shares)} weights {tuple(shares)} for {levels} levels; give one "
+        "for each output of the network, finest first."
+      )
+    factor = auxiliary(target.step) if callable(auxiliary) else auxiliary
     out = jnp.zeros((), jnp.float32)
-    for level, (weight, scores) in enumerate(zip(weights, logits, strict=True)):
-      if weight > 0:
-        space = scores.shape[1:-1]
+    for level, (weight, scores) in enumerate(zip(shares, logits, strict=True)):
+      if weight and level:
+        out += factor * weight * loss(scores, _coarser(target, scores.shape[1:-1]))
+      elif weight:
         # the finest level's target is used as it is: a wrong size there is an error to report
-        out += weight * loss(scores, _coarser(target, space) if level else target)
+        out += weight * loss(scores, target)
     return out
 
   return total

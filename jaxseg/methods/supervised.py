@@ -1,11 +1,13 @@
 """Supervised training: one network, one optimiser, one loss; deep supervision if it has heads."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
-from jaxseg.losses import centre_crop_target, deep_supervision
+from jaxseg.losses import Schedule, centre_crop_target, deep_supervision
 from jaxseg.method import Method, State, descend, forward, learner
 
 
@@ -16,6 +18,8 @@ def supervised(
   *,
   head_decay: float = 0.5,
   drop_last_head: bool = False,
+  head_weights: Sequence[float] | None = None,
+  auxiliary: float | Schedule = 1.0,
 ) -> Method:
   """Minimises `loss` between a network's logits and the labels.
 
@@ -26,8 +30,16 @@ def supervised(
     head_decay: weight of each coarser head relative to the next finer one (1909.07330's recipe
       as nnU-Net uses it: 1/2).
     drop_last_head: gives the coarsest head no weight, as nnU-Net does.
+    head_weights: fixed weights instead, the finest head's first.
+    auxiliary: factor of all heads but the finest, or a schedule of it.
   """
-  heads = deep_supervision(loss, decay=head_decay, drop_last=drop_last_head)
+  heads = deep_supervision(
+    loss,
+    decay=head_decay,
+    drop_last=drop_last_head,
+    weights=head_weights,
+    auxiliary=auxiliary,
+  )
 
   def init(key, batch):
     step = jnp.zeros((), jnp.int32)

@@ -71,6 +71,28 @@ def test_a_dropped_level_is_not_computed():
   np.testing.assert_allclose(value, 1, rtol=1e-6)
 
 
+def test_auxiliary_heads_fade_with_the_training_step():
+  def loss(logits, target):
+    return jnp.float32(logits.shape[1])  # 8, 4, 2: tells the levels apart
+
+  logits = [np.zeros((1, n, n, 2), np.float32) for n in (8, 4, 2)]
+
+  @jax.jit
+  def value(step):
+    total = deep_supervision(loss, weights=(1.0, 0.5, 3.0), auxiliary=lambda step: 1 - step / 10)
+    return total(logits, Target(np.zeros((1, 8, 8), int), step=step))
+
+  # 8 + (1 - step / 10) * (0.5 * 4 + 3 * 2)
+  for step, expected in ((0, 16.0), (5, 12.0), (10, 8.0)):
+    np.testing.assert_allclose(value(step), expected, rtol=1e-6)
+
+
+def test_fixed_weights_are_one_per_head():
+  logits = [np.zeros((1, n, n, 2), np.float32) for n in (8, 4)]
+  with pytest.raises(ValueError, match=r"3 weights \(1, 1, 1\) for 2 levels"):
+    deep_supervision(cross_entropy, weights=(1, 1, 1))(logits, Target(np.zeros((1, 8, 8), int)))
+
+
 def test_every_array_of_a_target_is_resampled():
   def loss(logits, target):
     space = logits.shape[1:-1]

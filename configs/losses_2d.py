@@ -1,0 +1,53 @@
+"""Any loss for a short, equal run of one small U-Net on CHASE_DB1's vessels.
+
+Papers: each loss's is in its docstring (jaxseg/losses).
+Data: ../shared/data/chase_db1, patients 09 and 10 unseen; base: configs/networks_2d.py.
+Run: python train.py --config=configs/losses_2d.py:boundary --workdir=runs/losses_2d/boundary
+Every loss by such runs: python benchmarks/losses.py (docs/losses.md).
+"""
+
+import pathlib
+
+from jaxseg.verbs.configs import load_config
+
+DICE = dict(batch=True, include_background=False)
+
+# the losses that the literature trains alone stand alone, the others beside what theirs adds
+LOSSES = {
+  "cross_entropy": dict(cross_entropy=dict()),
+  "weighted_cross_entropy": dict(cross_entropy=dict(class_weights="inverse_sqrt")),
+  "border_cross_entropy": dict(cross_entropy=dict(weight_map="border")),
+  "topk_cross_entropy": dict(topk_cross_entropy=dict(share=0.1)),
+  "focal": dict(focal=dict(gamma=2.0)),
+  "dice": dict(dice=DICE),
+  "squared_dice": dict(dice=dict(**DICE, squared=True)),
+  "generalized_dice": dict(generalized_dice=dict(batch=True)),
+  "tversky": dict(tversky=dict(**DICE, alpha=0.3, beta=0.7)),
+  "focal_tversky": dict(focal_tversky=dict(**DICE, alpha=0.3, beta=0.7)),
+  "jaccard": dict(jaccard=DICE),
+  "lovasz_softmax": dict(lovasz_softmax=dict()),
+  "cldice": dict(cldice=dict(iterations=3, alpha=0.5, batch=True)),
+  "exponential_log": dict(exponential_log=dict(batch=True)),
+  "combo": dict(combo=dict(batch=True)),
+  "dice_cross_entropy": dict(cross_entropy=dict(), dice=DICE),
+  "dice_focal": dict(focal=dict(gamma=2.0), dice=DICE),
+  # Kervadec's "increase": 0.01 at first, one more hundredth in each hundredth of training
+  "boundary": dict(
+    generalized_dice=dict(batch=True),
+    boundary=dict(weight=dict(name="linear", start=0.01, end=1.0)),
+  ),
+  # its values are squares of distances
+  "hausdorff": dict(dice=DICE, hausdorff=dict(weight=0.01)),
+  "total_variation": dict(cross_entropy=dict(), dice=DICE, total_variation=dict(weight=0.1)),
+  "entropy": dict(cross_entropy=dict(), dice=DICE, entropy=dict(weight=0.1)),
+  # vessels take 2 to 20 % of a patch that isn't all background
+  "size_constraint": dict(
+    cross_entropy=dict(), dice=DICE, size_constraint=dict(bounds=(None, (0.0, 0.2)))
+  ),
+}
+
+
+def get_config(loss="dice_cross_entropy"):
+  config = load_config(f"{pathlib.Path(__file__).with_name('networks_2d.py')}:unet")
+  config.loss = LOSSES[loss]
+  return config

@@ -18,7 +18,8 @@ OPTIONS = {
   "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
   "vnet": dict(widths=(8, 16, 32, 64), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
   "r2unet": dict(widths=(12, 24, 48, 96)),
-  "bcdunet": dict(widths=(12, 24, 48, 96)),
+  # as for unet2015
+  "bcdunet": dict(widths=(8, 16, 32, 64), stage_norm="batch", dropout=0.0),
   "unetpp": dict(widths=(16, 32, 64, 128), deep_supervision=True),
   "multiresunet": dict(widths=(12, 24, 48, 96)),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),

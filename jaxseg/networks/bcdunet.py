@@ -51,6 +51,7 @@ class BCDUNet(nn.Module):
       reads the decoder's, then the encoder's, as the released code does (20,658,821 parameters).
     dropout: rate after each pair of the bottleneck and on the coarsest skip.
     norm: after the transposed convolutions.
+    stage_norm: in the stages and the tail, where the paper has none.
     dtype: compute dtype, "float32" or "bfloat16".
 
   Raises ValueError for options or inputs that do not fit. Source: Azad et al., arXiv 1909.00166.
@@ -63,6 +64,7 @@ class BCDUNet(nn.Module):
   bidirectional: bool = True
   dropout: float = 0.5
   norm: str = "batch"
+  stage_norm: str = "none"
   dtype: str = "float32"
 
   def __post_init__(self):
@@ -91,7 +93,7 @@ class BCDUNet(nn.Module):
     rank, space, dtype = need_rank(x.ndim - 2, (1, 2, 3), "bcdunet"), x.shape[1:-1], self.dtype
     x = pad_to_multiple(x.astype(dtype), self.total_stride(rank))
     strides, coarsest = self._strides(rank), len(self.widths) - 2
-    layers = {"norm": "none", "use_bias": True, "dtype": dtype}
+    layers = {"norm": self.stage_norm, "use_bias": True, "dtype": dtype}
 
     skips = []
     for i, width in enumerate(self.widths[:-1]):

@@ -21,7 +21,8 @@ OPTIONS = {
   # as for unet2015
   "bcdunet": dict(widths=(8, 16, 32, 64), stage_norm="batch", dropout=0.0),
   "unetpp": dict(widths=(16, 32, 64, 128), deep_supervision=True),
-  "multiresunet": dict(widths=(12, 24, 48, 96)),
+  # the published norm of the logits keeps them from saying how rare a class is
+  "multiresunet": dict(widths=(12, 24, 48, 96), head_norm=False),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
   "unet_inception": dict(name="unet", widths=(16, 32, 64, 128), block="inception"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
@@ -82,6 +83,7 @@ OPTIONS = {
 # the papers of these weigh all outputs equally
 METHODS = {
   "unetpp": dict(name="supervised", head_decay=1.0),
+  "posterior_cascade": dict(name="supervised", head_decay=1.0),
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 

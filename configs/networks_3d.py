@@ -33,7 +33,8 @@ OPTIONS = {
   "triplanar": dict(inner=dict(name="unet", widths=(16, 32, 64))),
   "r2unet": dict(widths=(8, 16, 32, 64)),
   "unetpp": dict(widths=(8, 16, 32, 64), deep_supervision=True),
-  "multiresunet": dict(widths=(8, 16, 32, 64)),
+  # the published norm of the logits keeps them from saying how rare a class is
+  "multiresunet": dict(widths=(8, 16, 32, 64), head_norm=False),
   "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8,)),
   "bdclstm": dict(widths=(12, 24, 48), hidden=12, layers=1),
   "fc_densenet": dict(layers=(2, 2, 3, 4), growth=8, stem=16),
@@ -72,11 +73,12 @@ OPTIONS = {
 }
 
 
-# networks that another method than the default trains; the papers of the other two weigh all their
+# networks that another method than the default trains; the papers of the others weigh all their
 # outputs equally
 METHODS = {
   "detect_then_segment": dict(name="detected"),
   "unetpp": dict(name="supervised", head_decay=1.0),
+  "posterior_cascade": dict(name="supervised", head_decay=1.0),
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 

@@ -8,6 +8,10 @@ import sys
 import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# the seeds of a run share its program
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / "runs" / ".jax_cache")
+)
 
 from jaxseg import files
 

@@ -8,6 +8,7 @@ Every loss by such runs: python benchmarks/losses.py (docs/losses.md).
 
 import pathlib
 
+from jaxseg.build import lookup
 from jaxseg.verbs.configs import load_config
 
 DICE = dict(batch=True, include_background=False)
@@ -49,5 +50,5 @@ LOSSES = {
 
 def get_config(loss="dice_cross_entropy"):
   config = load_config(f"{pathlib.Path(__file__).with_name('networks_2d.py')}:unet")
-  config.loss = LOSSES[loss]
+  config.loss = lookup(LOSSES, loss, "loss")
   return config

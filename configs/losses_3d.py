@@ -9,6 +9,7 @@ Every loss by such runs: python benchmarks/losses.py (docs/losses.md).
 import pathlib
 import runpy
 
+from jaxseg.build import lookup
 from jaxseg.verbs.configs import load_config
 
 HERE = pathlib.Path(__file__)
@@ -25,5 +26,5 @@ LOSSES = {
 
 def get_config(loss="dice_cross_entropy"):
   config = load_config(f"{HERE.with_name('networks_3d.py')}:unet")
-  config.loss = LOSSES[loss]
+  config.loss = lookup(LOSSES, loss, "loss")
   return config

@@ -7,6 +7,7 @@ Every network by such a run: python benchmarks/networks.py (docs/networks.md).
 """
 
 from jaxseg import defaults
+from jaxseg.build import lookup
 
 # modest sizes: 200 steps take one or two minutes on two CPU cores; a name may be a network's own or
 # stand for a variant ("name" in its options)
@@ -91,7 +92,7 @@ METHODS = {
 def get_config(network="unet"):
   config = defaults.config()
   config.steps = 200
-  config.network = {"name": network, **OPTIONS[network]}
+  config.network = {"name": network, **lookup(OPTIONS, network, "network")}
   config.method = METHODS.get(network, config.method)
   config.optimiser.learning_rate = 2e-3
 

@@ -7,6 +7,7 @@ Every network by such a run: python benchmarks/networks.py (docs/networks.md).
 """
 
 from jaxseg import defaults
+from jaxseg.build import lookup
 
 # modest sizes: 200 steps take about two minutes on two CPU cores; a name may be a network's own or
 # stand for a variant ("name" in its options)
@@ -15,7 +16,7 @@ OPTIONS = {
   "unet2015": dict(widths=(8, 16, 32, 64), padding="same", norm="batch"),
   "unet3d": dict(widths=(16, 32, 64, 128), padding="same"),
   "vnet": dict(widths=(6, 12, 24, 48), depth=(1, 2, 3, 3), decoder_depth=(1, 2, 3), norm="batch"),
-  "posterior_cascade": dict(stage=dict(name="unet", widths=(8, 16, 32))),
+  "posterior_cascade": dict(stage=dict(name="unet", widths=(8, 16, 32, 64))),
   "recurrent_saliency": dict(
     coarse=dict(name="unet", widths=(8, 16, 32)),
     fine=dict(name="unet", widths=(8, 16, 32)),
@@ -86,7 +87,7 @@ METHODS = {
 def get_config(network="unet"):
   config = defaults.config()
   config.steps = 200
-  config.network = {"name": network, **OPTIONS[network]}
+  config.network = {"name": network, **lookup(OPTIONS, network, "network")}
   config.method = METHODS.get(network, config.method)
   config.optimiser.learning_rate = 2e-3
 

@@ -307,6 +307,9 @@ ROWS = {
     dict(widths=(4, 6), ki_widths=(3,), published_extras=2),
     (
       Count(290_658, classes=2, options=dict(published_extras=64)),
+      # Res-KiU-Net (`reskiunet`) and Dense-KiU-Net (`densekiunet`) of the same repository
+      Count(302_162, classes=2, channels=3, options=dict(published_extras=64, block="residual")),
+      Count(488_634, classes=2, channels=3, options=dict(published_extras=64, block="dense")),
       # Ki-Net alone (`kitenet`), U-Net alone (`unet`), 3D (`kiunet3d`) of the same repository
       Count(185_506, classes=2, options=dict(KITENET, branches="ki", widths=(32, 64, 128))),
       Count(

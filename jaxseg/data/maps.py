@@ -28,8 +28,9 @@ def signed_distance(label: np.ndarray, spacing: Sequence[float], *, classes: int
   """Distance of every voxel to the border of each class, negative inside.
 
   Outside it is the distance to the nearest voxel of the class; inside, minus the distance to the
-  nearest voxel of no such class, plus one voxel (the shortest of its edges), so that the class's
-  outermost voxels are 0. A class that is absent, or everywhere, has no border and is 0 throughout.
+  nearest voxel of no such class, plus the shortest edge of a voxel, so that the outermost voxels
+  across that edge are 0 (all, where voxels are cubes). A class that is absent, or everywhere, has
+  no border and is 0 throughout.
 
   Args:
     label: (*space) int classes, or (*space, classes) regions.
@@ -216,6 +217,10 @@ def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:
     raise ValueError(
       f"map '{name}' is unknown{build.suggestion(name, MAPS)}; choices of config.data.maps and of "
       f"a loss's weight_map: {', '.join(MAPS)}."
+    )
+  if not isinstance(options, Mapping):
+    raise ValueError(
+      f"config.data.maps.{name}: expected a dict of the map's options, got {options!r}."
     )
   return build.bind(MAPS, {"name": name, **options}, f"data.maps.{name}")
 

@@ -43,7 +43,7 @@ def class_weights(counts, *, how: str = "inverse", beta: float = 0.999999) -> tu
   Args:
     counts: (k,), or (cases, k): how many voxels of each class, or region, the training cases have.
     how: with N_k the voxels of class k, N all and f_k = N_k / N,
-      "inverse": N / (K N_k), so that the mean over all voxels is 1;
+      "inverse": N / (K N_k), so that the mean over all voxels is 1 if every class has some;
       "inverse_sqrt": sqrt(N / N_k) (Wong et al. 2018, 1809.00076);
       "median_frequency": median(f) / f_k, where N counts only the cases that have the class
       (Eigen and Fergus 2014, 1411.4734);

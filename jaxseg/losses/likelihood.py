@@ -80,12 +80,16 @@ def topk_cross_entropy(
   )
   losses, weight = losses.reshape(-1), jnp.broadcast_to(weight, losses.shape).reshape(-1)
   counted = weight > 0
+  # NaN is the hardest, whatever its sign: a network that broke must not look good
+  hardness = jnp.where(counted, jnp.where(jnp.isnan(losses), jnp.inf, losses), -1)
   # how many there are is known at run time only: candidates enough for the case that all count
-  hardest, index = jax.lax.top_k(jnp.where(counted, losses, -1), math.ceil(share * losses.size))
+  index = jax.lax.top_k(hardness, math.ceil(share * losses.size))[1]
   # the small number makes 0.29 * 100 a whole one
   count = jnp.maximum(jnp.floor(share * counted.sum() + 1e-3), 1)
-  taken = (jnp.arange(hardest.size) < count) & (hardest >= 0)
-  return voxels.weighted_mean(jnp.where(taken, hardest, 0), jnp.where(taken, weight[index], 0))
+  taken = (jnp.arange(index.size) < count) & counted[index]
+  return voxels.weighted_mean(
+    jnp.where(taken, losses[index], 0), jnp.where(taken, weight[index], 0)
+  )
 
 
 def focal(

@@ -75,7 +75,11 @@ def resolve(
   `steps` is the length of training, `where` the config field that messages name.
   """
   if isinstance(spec, Mapping):
-    return build.bind(table, spec, where)(steps)
+    schedule = build.bind(table, spec, where)
+    try:
+      return schedule(steps)
+    except ValueError as error:
+      raise ValueError(f"config.{where}: {error}") from error
   if isinstance(spec, bool) or not isinstance(spec, int | float):
     raise ValueError(
       f"config.{where}: {spec!r} is no weight; expected a number, or a schedule such as "

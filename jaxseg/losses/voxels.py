@@ -110,9 +110,10 @@ def log_complements(logits: jax.Array, *, sigmoid: bool) -> jax.Array:
 
 
 def power(values: jax.Array, exponent: float) -> jax.Array:
-  """values ** exponent, 0 with gradient 0 where a value isn't positive, whatever the exponent."""
-  positive = values > 0
-  return jnp.where(positive, jnp.where(positive, values, 1) ** exponent, 0)
+  """values ** exponent, 0 with gradient 0 where a value is 0 or less, whatever the exponent."""
+  # a comparison that NaN fails, so that it stays NaN
+  nothing = values <= 0
+  return jnp.where(nothing, 0, jnp.where(nothing, 1, values) ** exponent)
 
 
 def per_class(values, like: jax.Array, what: str) -> jax.Array:
@@ -174,7 +175,10 @@ def overlap(
 
 def dissimilarity(similar: jax.Array, whole: jax.Array) -> jax.Array:
   """1 - similar / whole; 0 where the whole is 0: nothing there, nothing predicted, is perfect."""
-  return jnp.where(whole > 0, 1 - similar / jnp.where(whole > 0, whole, 1), 0)
+  # the gradient divides by the square, which must not underflow; and NaN fails the comparison, so
+  # that a network that broke doesn't look perfect
+  nothing = whole <= 1e-18
+  return jnp.where(nothing, 0, 1 - similar / jnp.where(nothing, 1, whole))
 
 
 def foreground(values: jax.Array, *, include_background: bool, sigmoid: bool) -> jax.Array:

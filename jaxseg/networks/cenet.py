@@ -72,7 +72,7 @@ class CENet(nn.Module):
     super().__post_init__()
 
   def _strides(self):
-    return encoder(self.encoder, "cenet", parent=None).strides()
+    return encoder(self.encoder, parent=None).strides()
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the coarsest features, per axis."""
@@ -93,7 +93,7 @@ class CENet(nn.Module):
         f"{tuple(self.pools)}; give at least {smallest} voxels per axis, or smaller windows."
       )
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
-    stem, *skips, x = encoder(self.encoder, "cenet", dtype=self.dtype, name="encoder")(x)
+    stem, *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
     context = {"activation": self.activation, "dtype": self.dtype, "name": "context"}
     x = ContextExtractor(self.rates, self.pools, self.shared, **context)(x)
     outputs = {"bottleneck": x}

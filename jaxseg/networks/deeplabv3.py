@@ -1,4 +1,4 @@
-"""DeepLabv3: atrous spatial pyramid pooling on a dilated ResNet."""
+"""DeepLabv3: atrous spatial pyramid pooling on a dilated encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,12 +54,12 @@ class DeepLabV3(nn.Module):
   dtype: str = "float32"
 
   def __post_init__(self):
-    self._encoder(parent=None).strides()
+    self._encoder(parent=None)
     super().__post_init__()
 
   def _encoder(self, **linen):
     options = {"output_stride": self.output_stride, "dtype": self.dtype}
-    return encoder(self.encoder, "deeplabv3", **options, **linen)
+    return encoder(self.encoder, **options, **linen)
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the encoder's last features, per axis."""

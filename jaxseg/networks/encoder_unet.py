@@ -71,7 +71,7 @@ class EncoderUNet(nn.Module):
 
   def _strides(self):
     """Of the encoder's features, finest first, starting at the image's resolution."""
-    strides = encoder(self.encoder, "encoder_unet", parent=None).strides()
+    strides = encoder(self.encoder, parent=None).strides()
     return strides if strides[0] == 1 else (1, *strides)
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class EncoderUNet(nn.Module):
     rank, space = need_rank(x.ndim - 2, (1, 2, 3), "encoder_unet"), x.shape[1:-1]
     strides = self._strides()
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
-    skips = list(encoder(self.encoder, "encoder_unet", dtype=self.dtype, name="encoder")(x))
+    skips = list(encoder(self.encoder, dtype=self.dtype, name="encoder")(x))
     x = skips.pop()
     x = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", x.shape[-1])(x)
     outputs = {"bottleneck": x}

@@ -1,7 +1,6 @@
 """Ki-Net and KiU-Net: an over-complete branch beside a U-Net, in 2D and 3D."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -9,19 +8,14 @@ from flax import linen as nn
 from jaxseg.networks.blocks import (
   ACTIVATIONS,
   NORMS,
-  Activation,
   Conv,
-  ConvNormAct,
-  Norm,
   choice,
   crop_to,
-  linear_up,
-  max_pool,
   need_rank,
   pad_to_multiple,
   per_axis,
-  resize,
 )
+from jaxseg.networks.blocks.kiunet_steps import CRFB, STEPS, Step
 
 
 class KiUNet(nn.Module):
@@ -56,9 +50,11 @@ class KiUNet(nn.Module):
     branches: "kiu", "ki" (Ki-Net alone) or "u".
     fusion: with the CRFBs; without, the branches only meet in the sum.
     skip: with the additive skips.
-    residual: adds a 1x1 convolution to the 3x3 of every step (Res-KiU-Net).
-    head: the last 1x1 convolution; without it the last step gives the logits (no norm, no
-      activation).
+    block: what the 3x3 convolution of every step is: "plain"; "residual", with a 1x1 convolution
+      added to it (Res-KiU-Net); "dense", followed by four dense layers whose new features are added
+      to its own (Dense-KiU-Net; needs widths that are multiples of 4). The CRFBs stay as they are.
+    head: the last 1x1 convolution; without it the last step gives the logits (no dense layers, no
+      norm, no activation).
     kernel: of the 3x3 convolutions.
     stride: factor of a step, as `(1, 2, 2)` for thick slices.
     norm, norm_groups, activation, dtype: as `UNet`'s.
@@ -70,11 +66,13 @@ class KiUNet(nn.Module):
       (its `interd3_*`, `intd3_*`); 0 leaves it out.
     remat: recomputes steps and CRFBs in the backward pass, for less memory.
 
-  The public variants: `kiunet` (1 channel, 2 classes; 290,658) is `published_extras=64`; `kitenet`
+  The public variants: `kiunet` (1 channel, 2 classes; 290,658) is `published_extras=64`,
+  `reskiunet` and `densekiunet` (3 channels; 302,162 and 488,634) are that with `block`; `kitenet`
   is `branches="ki", widths=(32, 64, 128), norm="none", skip=False, head=False`; `kiunet3d` of width
   n on c channels is `widths=(n, 2n, 4n), ki_widths=(n, 2n, 2n), decoder_widths=(c, 2n, 2n),
   norm="none", conv_bias=False, head_bias=False, published_extras=n` (its skips from n to 2n
-  channels work in the public code for n = 1 only, by broadcasting).
+  channels work in the public code for n = 1 only, by broadcasting). The public `reskiunet` makes
+  the 1x1 convolution of the Ki branch's first step and drops what it gives; here it counts.
 
   Raises ValueError for options that contradict each other or the input's rank.
   Source: Valanarasu et al., arXiv 2006.04878 and arXiv 2010.01663.
@@ -87,7 +85,7 @@ class KiUNet(nn.Module):
   branches: str = "kiu"
   fusion: bool = True
   skip: bool = True
-  residual: bool = False
+  block: str = "plain"
   head: bool = True
   kernel: int | Sequence[int] = 3
   stride: int | Sequence[int] = 2
@@ -119,6 +117,10 @@ class KiUNet(nn.Module):
         f"kiunet: decoder_widths={tuple(self.decoder_widths)}; expected {self._levels()} entries, "
         "one per level, level 0 first."
       )
+    choice(self.block, STEPS, "kiunet: block")
+    odd = [w for w in self._step_widths() if w % 4]
+    if self.block == "dense" and odd:
+      raise ValueError(f"kiunet: block='dense' with widths {odd}; expected multiples of 4.")
     choice(self.norm, NORMS, "kiunet: norm")
     choice(self.activation, ACTIVATIONS, "kiunet: activation")
     choice(self.dtype, ("float32", "bfloat16"), "kiunet: dtype")
@@ -138,6 +140,13 @@ class KiUNet(nn.Module):
     if self.decoder_widths is not None:
       return self.decoder_widths[level]
     return self._encoder_widths()[branch][level - 1] if level else max(1, self.widths[0] // 2)
+
+  def _step_widths(self) -> list[int]:
+    """Of all steps that norm and activation follow."""
+    encoder = self._encoder_widths()
+    last = 0 if self.head else 1
+    back = [self._decoder_width(b, i) for b in encoder for i in range(last, len(encoder[b]))]
+    return [*(width for widths in encoder.values() for width in widths), *back]
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the U branch's coarsest map, per axis."""
@@ -190,15 +199,15 @@ class KiUNet(nn.Module):
     return {**norm, "kernel": self.kernel, "activation": self.activation, "dtype": self.dtype}
 
   def _step(self, side, branch, level, width):
-    options = self._layer_options()
+    options = {"block": self.block, **self._layer_options()}
     if side == "decoder" and level == 0 and not self.head:
       options |= {"norm": "none", "activation": None}
+      options["block"] = "plain" if self.block == "dense" else self.block
     make = nn.remat(Step) if self.remat else Step
     return make(
       width,
       up=(branch == "ki") == (side == "encoder"),
       stride=self.stride,
-      residual=self.residual,
       use_bias=self.conv_bias,
       name=f"{branch}_{side}{level}",
       **options,
@@ -225,54 +234,3 @@ def add_tiled(x, skip):
       "decoder_widths that are multiples of the encoder's."
     )
   return x + jnp.tile(skip, (1,) * (skip.ndim - 1) + (copies,))
-
-
-class Step(nn.Module):
-  """Convolution, then pooling or interpolation, then norm and activation.
-
-  Shapes: (b, *space, in) -> (b, *(space / stride), features), or `space * stride` with `up`.
-  """
-
-  features: int
-  up: bool
-  kernel: int | Sequence[int] = 3
-  stride: int | Sequence[int] = 2
-  residual: bool = False
-  norm: str = "batch"
-  norm_groups: int = 8
-  activation: str | None = "relu"
-  use_bias: bool = True
-  dtype: Any = None
-
-  @nn.compact
-  def __call__(self, x):
-    options = {"use_bias": self.use_bias, "dtype": self.dtype}
-    y = Conv(self.features, self.kernel, name="conv", **options)(x)
-    if self.residual:
-      y += Conv(self.features, 1, name="shortcut", **options)(x)
-    y = (linear_up if self.up else max_pool)(y, stride=self.stride)
-    y = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(y)
-    return y if self.activation is None else Activation(self.activation, name="activation")(y)
-
-
-class CRFB(nn.Module):
-  """Cross residual feature block: two branches add what they see of each other.
-
-  Shapes: u (b, *space, c), ki (b, *(space * ratio), c') -> the same two. Both residuals are taken
-  from before the exchange.
-  """
-
-  ratio: int | Sequence[int]
-  kernel: int | Sequence[int] = 3
-  norm: str = "batch"
-  norm_groups: int = 8
-  activation: str = "relu"
-  dtype: Any = None
-
-  @nn.compact
-  def __call__(self, u, ki):
-    layer = {"norm": self.norm, "norm_groups": self.norm_groups, "activation": self.activation}
-    layer |= {"kernel": self.kernel, "use_bias": True, "dtype": self.dtype}
-    to_u = ConvNormAct(u.shape[-1], name="ki_to_u", **layer)(ki)
-    to_ki = ConvNormAct(ki.shape[-1], name="u_to_ki", **layer)(u)
-    return u + resize(to_u, u.shape[1:-1]), ki + linear_up(to_ki, stride=self.ratio)

@@ -1,4 +1,4 @@
-"""PSPNet: pyramid pooling on a dilated ResNet."""
+"""PSPNet: pyramid pooling on a dilated encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,7 +72,7 @@ class PSPNet(nn.Module):
 
   def _encoder(self, **linen):
     options = {"output_stride": self.output_stride, "dtype": self.dtype}
-    return encoder(self.encoder, "pspnet", **options, **linen)
+    return encoder(self.encoder, **options, **linen)
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
     """Voxels per voxel of the pooled features, per axis."""

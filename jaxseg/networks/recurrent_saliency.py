@@ -15,7 +15,14 @@ from jaxseg.networks.blocks.posterior import (
   foreground_maps,
   posterior,
 )
-from jaxseg.networks.blocks.regions import bounding_box, crop, inside, paste, window
+from jaxseg.networks.blocks.regions import (
+  bounding_box,
+  crop,
+  inside,
+  keep_largest,
+  paste,
+  window,
+)
 from jaxseg.networks.inner import common_stride, inner, keeps_size
 
 MODES = ("saliency", "fixed_point")
@@ -48,6 +55,8 @@ class RecurrentSaliency(nn.Module):
       whole image (still zeroed outside the box).
     box_margin: voxels around the box, one for all or one per axis.
     threshold: foreground probability of the mask.
+    largest_component: the box is that of the mask's largest connected component, so that far
+      false positives do not widen it (not for several organs or lesions).
     rounds, max_rounds, stop: see above.
     joint: the fine network's loss trains the coarse one too, through g.
     posterior: "softmax"; "sigmoid" for regions that overlap.
@@ -66,6 +75,7 @@ class RecurrentSaliency(nn.Module):
   crop: int | Sequence[int] | None = None
   box_margin: int | Sequence[int] = 20
   threshold: float = 0.5
+  largest_component: bool = False
   rounds: int = 1
   max_rounds: int = 10
   stop: float = 0.95
@@ -109,6 +119,7 @@ class RecurrentSaliency(nn.Module):
       crop=x.shape[1:-1] if self.crop is None else per_axis(self.crop, rank, "crop"),
       box_margin=self.box_margin,
       threshold=self.threshold,
+      largest_component=self.largest_component,
       joint=self.joint,
       posterior=self.posterior,
       dtype=self.dtype,
@@ -172,6 +183,7 @@ class Refinement(nn.Module):
   joint: bool
   posterior: str
   dtype: str
+  largest_component: bool = False
 
   def mask(self, logits):
     """What counts as organ: (b, *space) bool."""
@@ -182,7 +194,10 @@ class Refinement(nn.Module):
     space = x.shape[1:-1]
     if not self.joint:
       logits = jax.lax.stop_gradient(logits)
-    box = bounding_box(self.mask(logits), margin=self.box_margin)
+    mask = self.mask(logits)
+    box = bounding_box(
+      keep_largest(mask) if self.largest_component else mask, margin=self.box_margin
+    )
     here = inside(box, space)[..., None]
     if self.mode == "saliency":
       maps = foreground_maps(posterior(logits, self.posterior), self.posterior)

@@ -168,6 +168,8 @@ def test_an_unknown_map_or_option_is_told_with_the_choices(dataset):
     ValueError, match=r"config.data.maps.border.sigm: 'border' has no such option"
   ):
     with_maps(dataset, {"border": {"sigm": 3}})
+  with pytest.raises(ValueError, match=r"config.data.maps.border: expected a dict .*, got 3"):
+    with_maps(dataset, {"border": 3})
 
 
 def test_a_loader_with_maps_can_be_sent_to_another_process(tmp_path):

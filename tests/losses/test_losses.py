@@ -260,6 +260,13 @@ def test_extreme_logits_stay_finite(row):
   assert np.isfinite(gradient).all()
 
 
+@each_loss
+def test_logits_that_are_no_numbers_have_a_loss_that_is_none(row):
+  logits, labels = random_inputs()
+  for broken in (np.full_like(logits, np.nan), np.where(logits == logits.max(), np.nan, logits)):
+    assert np.isnan(value_of(row, broken, Target(labels)))
+
+
 @battery
 def test_empty_class_contributes_nothing_harmful(row):
   logits, labels = random_inputs()
@@ -269,6 +276,10 @@ def test_empty_class_contributes_nothing_harmful(row):
   assert np.isfinite(gradient).all()
   best, _ = value_and_gradient(row, certain(labels, 3), Target(labels))
   np.testing.assert_allclose(best, best if row.perfect is None else row.perfect, atol=1e-6)
+  # of probabilities whose squares are 0 in float32
+  value, gradient = value_and_gradient(row, certain(labels, 3, size=30), Target(labels))
+  assert np.isfinite(value)
+  assert np.isfinite(gradient).all()
 
 
 @battery

@@ -59,8 +59,14 @@ def test_schedules_have_the_values_of_their_formulas():
     (True, r"True is no weight"),
     ({"name": "linaer"}, r"config.loss.dice.weight.name: 'linaer'.*'linear'.*complement"),
     ({"name": "linear", "stop": 1}, r"config.loss.dice.weight.stop: 'linear' has no such option"),
-    ({"name": "linear", "begin": 0.5, "until": 0.5}, r"0 <= begin < until <= 1"),
-    ({"name": "piecewise", "values": (1,)}, r"1 values for the moments \(0.5,\)"),
+    (
+      {"name": "linear", "begin": 0.5, "until": 0.5},
+      r"weight: schedule: begin 0.5 .*0 <= begin < until",
+    ),
+    (
+      {"name": "piecewise", "values": (1,)},
+      r"weight: piecewise: 1 values for the moments \(0.5,\)",
+    ),
     ({"name": "complement", "of": "boundary"}, r"weight.of: 'boundary' is no loss.*choices: none"),
     ({"name": "complement", "off": 1}, r"config.loss.dice.weight.off: 'complement' has no such"),
   ],

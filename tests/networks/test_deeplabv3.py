@@ -35,6 +35,23 @@ def test_the_papers_513_voxels_at_each_output_stride(stride, features):
   assert out["logits"].shape == (1, 513, 513, 21)
 
 
+@pytest.mark.parametrize(
+  "encoder",
+  [
+    dict(name="densenet121", blocks=(1, 1, 1, 1), growth=2, width=4),
+    dict(name="vgg16", depths=(1, 1, 1, 1, 1), width=2),
+  ],
+  ids=["densenet", "vgg"],
+)
+@pytest.mark.parametrize("stride", [8, 16])
+def test_every_encoder_has_output_strides(encoder, stride):
+  net = DeepLabV3(2, encoder=encoder, output_stride=stride, width=4)
+  out = abstract(net, 1, 64, 49, 3)
+  assert net.total_stride(2) == (stride, stride)
+  assert out["bottleneck"].shape[1:-1] == (64 // stride, -(-49 // stride))
+  assert out["logits"].shape == (1, 64, 49, 2)
+
+
 def test_the_rates_follow_the_output_stride():
   x = waves.inputs(1, 33, 1)
   default = DeepLabV3(2, encoder=TINY, width=4, output_stride=8)
@@ -52,5 +69,5 @@ def test_volumes():
 def test_bad_options_are_told_in_words():
   with pytest.raises(ValueError, match="output_stride=4; expected 8, 16 or 32"):
     DeepLabV3(output_stride=4)
-  with pytest.raises(ValueError, match="deeplabv3: output_stride=16, but this encoder cannot be"):
-    DeepLabV3(encoder="densenet121")
+  with pytest.raises(ValueError, match="densenet: output_stride=16 with transition_stride=3"):
+    DeepLabV3(encoder=dict(name="densenet121", transition_stride=3))

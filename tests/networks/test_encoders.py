@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import waves
 from abstract import count
+from scipy import ndimage
 
+from jaxseg.networks.blocks import ConvNormAct
+from jaxseg.networks.blocks.dense import DenseBlock
 from jaxseg.networks.encoders import (
   ENCODERS,
   VGG,
@@ -39,7 +42,7 @@ def abstract(net, *shape):
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_an_encoder_has_the_published_count_widths_and_strides(name):
   widths, published = PYRAMIDS[name]
-  net = encoder(name, "test")
+  net = encoder(name)
   params, features = abstract(net, 1, 96, 64, 3)
   assert tuple(f.shape[-1] for f in features) == widths
   assert [f.shape[1:-1] for f in features] == [(96 // s, 64 // s) for s in net.strides()]
@@ -55,7 +58,7 @@ def test_an_encoder_has_the_published_count_widths_and_strides(name):
   ids=["resnet", "densenet"],
 )
 def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
-  params, logits = abstract(Classifier(encoder(spec, "test")), 1, 64, 64, 3)
+  params, logits = abstract(Classifier(encoder(spec)), 1, 64, 64, 3)
   assert set(params) == {"encoder", head}
   assert logits.shape == (1, 1000)
   if spec == "resnet18":
@@ -146,6 +149,65 @@ def test_a_dilated_resnet_has_the_same_features_denser(bottleneck):
   np.testing.assert_allclose(fine[4][:, ::4], coarse[4], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+  ("make", "options", "nominal"),
+  [
+    (DenseNet, dict(blocks=(1, 1, 1, 1), growth=2, width=4), (2, 4, 8, 16, 32)),
+    (VGG, dict(depths=(1, 1, 1, 1, 1), width=2), (1, 2, 4, 8, 16, 32)),
+  ],
+)
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_densenet_and_vgg_stop_at_the_output_stride_with_the_same_parameters(
+  make, options, nominal, stride
+):
+  plain, net = make(**options), make(**options, output_stride=stride)
+  assert plain.strides() == nominal
+  assert net.strides() == tuple(min(s, stride) for s in nominal)
+  params, features = abstract(net, 1, 64, 96, 1)
+  assert params == abstract(plain, 1, 64, 96, 1)[0]
+  assert [f.shape[1:-1] for f in features] == [(64 // s, 96 // s) for s in net.strides()]
+
+
+def every(step, layer, x):
+  """An undilated layer on each of the `step` interleaved parts of a signal (1, n, c)."""
+  parts = [np.asarray(layer(x[:, phase::step])) for phase in range(step)]
+  return np.stack(parts, 2).reshape(*x.shape[:2], -1)
+
+
+def test_a_dilated_vgg_has_undilated_convolutions_on_every_second_voxel():
+  options, x = dict(depths=(1, 1, 1, 1, 1), width=2), waves.inputs(1, 64, 1)
+  plain, net = VGG(**options), VGG(**options, output_stride=8)
+  variables = waves.variables(plain, *x.shape)
+  coarse, fine = jax.jit(lambda v: (plain.apply(v, x), net.apply(v, x)))(variables)
+  for i in range(4):
+    np.testing.assert_array_equal(fine[i], coarse[i])
+  pooled = ndimage.maximum_filter1d(fine[3], 3, axis=1, mode="nearest")
+  layer = {"params": variables["params"]["conv5_1"]}
+  convolution = ConvNormAct(16, norm="none", use_bias=True)
+  expected = every(2, lambda part: convolution.apply(layer, part), pooled)
+  np.testing.assert_allclose(fine[4], expected, atol=1e-5)
+  expected = ndimage.maximum_filter1d(fine[4], 3, axis=1, mode="nearest")
+  np.testing.assert_array_equal(fine[5], expected)
+
+
+def test_a_dilated_densenet_has_undilated_blocks_on_every_second_and_fourth_voxel():
+  options, x = dict(blocks=(1, 1, 1, 2), growth=2, width=4), waves.inputs(1, 64, 1)
+  plain, net = DenseNet(**options), DenseNet(**options, output_stride=8)
+  variables = waves.variables(plain, *x.shape)
+  coarse, fine = jax.jit(lambda v: (plain.apply(v, x), net.apply(v, x)))(variables)
+  for i in range(3):
+    np.testing.assert_array_equal(fine[i], coarse[i])
+  params, stats = variables["params"], variables["batch_stats"]
+  for i, (step, layers, norm) in enumerate([(2, 1, "transition3_norm"), (4, 2, "norm5")], start=3):
+    y = np.asarray(fine[i - 1]) @ params[f"transition{i - 1}_conv"]["kernel"][0]
+    own = {name: tree[f"denseblock{i}"] for name, tree in variables.items()}
+    block = DenseBlock(layers, 2)
+    y = every(step, lambda part, block=block, own=own: block.apply(own, part), y)
+    y = (y - stats[norm]["mean"]) / np.sqrt(stats[norm]["var"] + 1e-5)
+    expected = np.maximum(y * params[norm]["scale"] + params[norm]["bias"], 0)
+    np.testing.assert_allclose(fine[i], expected, atol=1e-5)
+
+
 def test_the_multi_grid_dilates_the_last_stage_alone():
   options = dict(blocks=(1, 3), width=2, output_stride=8)
   plain, grid = ResNet(**options), ResNet(**options, multi_grid=(1, 2, 4))
@@ -198,10 +260,15 @@ def test_images_are_padded_until_the_features_span_them():
 
 def test_bad_options_are_told_in_words():
   with pytest.raises(ValueError, match=r"'resnet43' is unknown .* choices: densenet121, .* vgg16"):
-    encoder("resnet43", "test")
+    encoder("resnet43")
   with pytest.raises(ValueError, match="has no such option"):
-    encoder(dict(name="vgg16", blocks=(1,)), "test")
+    encoder(dict(name="vgg16", blocks=(1,)))
   with pytest.raises(ValueError, match="output_stride=12; expected 8, 16 or 32"):
-    encoder(dict(name="resnet18", output_stride=12), "test")
-  with pytest.raises(ValueError, match=r"pspnet: output_stride=8, .* set output_stride=32"):
-    encoder("densenet121", "pspnet", output_stride=8)
+    encoder(dict(name="resnet18", output_stride=12))
+  for name in ("densenet121", "vgg16"):
+    with pytest.raises(ValueError, match="output_stride=4; expected 8, 16 or 32"):
+      encoder(dict(name=name, output_stride=4))
+  with pytest.raises(
+    ValueError, match="output_stride=8 with transition_stride=3; only transitions"
+  ):
+    DenseNet(transition_stride=3, output_stride=8).strides()

@@ -2,15 +2,18 @@
 
 import functools
 
+import abstract
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import waves
 from abstract import count
 
 from jaxseg.method import forward
 from jaxseg.networks import KiUNet
-from jaxseg.networks.kiunet import CRFB, Step, add_tiled
+from jaxseg.networks.blocks.kiunet_steps import CRFB, DenseResidual, Step
+from jaxseg.networks.kiunet import add_tiled
 
 
 def shapes(net, *shape):
@@ -36,10 +39,59 @@ def test_the_public_network_is_the_default_plus_a_crfb_that_nothing_uses():
 
 def test_residual_steps_add_a_1x1_convolution_each():
   plain, residual = (
-    shapes(KiUNet(widths=(4, 6), residual=r), 1, 8, 8, 3)[0]["params"] for r in (False, True)
+    shapes(KiUNet(widths=(4, 6), block=b), 1, 8, 8, 3)[0]["params"] for b in ("plain", "residual")
   )
   one = (3 * 4 + 4) + (4 * 6 + 6) + (6 * 4 + 4) + (4 * 2 + 2)
   assert count(residual) - count(plain) == 2 * one
+
+
+def test_dense_steps_add_four_layers_with_two_shared_norms_each():
+  plain, dense = (
+    abstract.shapes(KiUNet(widths=(8,), block=b), 1, 8, 8, 1)[1]["params"]
+    for b in ("plain", "dense")
+  )
+
+  def block(c):
+    new = c // 4
+    wide = sum((c + i * new) * c + c for i in range(4))
+    return wide + 4 * (9 * c * new + new) + 2 * c + 2 * new
+
+  assert count(dense) - count(plain) == 2 * (block(8) + block(4))
+
+
+def test_a_dense_layer_sees_all_earlier_new_features_and_their_sum_with_the_input_is_kept():
+  # every 1x1 convolution sums what it sees into its first channel, every other one doubles that
+  x = np.asarray([1, 2, 3, 4], np.float32).reshape(1, 1, 4)
+  params = {}
+  for i in range(1, 5):
+    wide, new = np.zeros((1, 4 + i - 1, 4), np.float32), np.zeros((1, 4, 1), np.float32)
+    wide[..., 0], new[..., 0, :] = 1, 2
+    params[f"wide{i}"], params[f"new{i}"] = {"kernel": wide}, {"kernel": new}
+  block = DenseResidual(kernel=1, norm="none", use_bias=False)
+  # 2 x 10, 2 x (10 + 20), 2 x (10 + 20 + 60), 2 x (10 + 20 + 60 + 180)
+  out = block.apply({"params": params}, x)
+  np.testing.assert_allclose(out[0, 0], [1 + 20, 2 + 60, 3 + 180, 4 + 540])
+
+
+def test_every_dense_layer_keeps_running_statistics_of_its_own():
+  _, variables = abstract.shapes(DenseResidual(), 2, 3, 8)
+  names = {f"{moment}{use}" for moment in ("mean", "var") for use in ("", "_1", "_2", "_3")}
+  stats = variables["batch_stats"]
+  assert set(stats["wide_norm"]) == set(stats["new_norm"]) == names
+
+
+def test_every_parameter_of_a_dense_step_learns():
+  net, x = Step(4, up=False, kernel=1, activation="gelu", block="dense"), waves.inputs(2, 6, 4)
+  variables = waves.variables(net, *x.shape)
+  stats = {"batch_stats": variables["batch_stats"]}
+
+  @jax.jit
+  def gradient(params):
+    return jax.grad(lambda p: jnp.sum(net.apply({"params": p, **stats}, x) ** 2))(params)
+
+  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
+    assert np.isfinite(leaf).all(), path
+    assert np.abs(leaf).max() > 0, path
 
 
 def test_branches_and_fusion_are_options():
@@ -153,12 +205,13 @@ def test_logits_are_not_cut_off_at_zero_unless_asked():
     ((13, 10), {"remat": True, "dtype": "bfloat16"}),
     ((13, 10), {"branches": "ki", "skip": False, "head": False, "norm": "instance"}),
     ((6, 5, 7), {"stride": (1, 2, 2), "kernel": (1, 3, 3)}),
-    ((6, 5, 7), {"ki_widths": (2,), "remat": True, "residual": True}),
+    ((5,), {"widths": (8,), "block": "dense", "head": False, "remat": True}),
+    ((6, 5, 7), {"ki_widths": (2,), "remat": True, "block": "residual"}),
   ],
-  ids=["bfloat16", "ki", "anisotropic", "one level up"],
+  ids=["bfloat16", "ki", "anisotropic", "dense", "one level up"],
 )
 def test_any_size_gives_logits_of_that_size(space, options):
-  outputs = shapes(KiUNet(widths=(2, 4), **options), 2, *space, 1)[1]
+  outputs = shapes(KiUNet(**{"widths": (2, 4), **options}), 2, *space, 1)[1]
   assert outputs["logits"].shape == (2, *space, 3)
   assert outputs["logits"].dtype == jnp.float32
 
@@ -171,6 +224,8 @@ def test_any_size_gives_logits_of_that_size(space, options):
     ({"ki_widths": (2, 3, 4, 5)}, "more levels than widths"),
     ({"decoder_widths": (2, 3)}, "expected 3 entries"),
     ({"norm": "btach"}, "norm='btach' is unknown"),
+    ({"block": "res"}, "block='res' is unknown; choices: plain, residual, dense"),
+    ({"block": "dense", "widths": (8, 6)}, r"widths \[6, 6\]; expected multiples of 4"),
   ],
 )
 def test_bad_options_are_refused_in_words(options, words):

@@ -60,6 +60,11 @@ def test_volumes_and_other_encoders():
   net = PSPNet(2, encoder=vgg, width=4, bins=(1, 2))
   assert abstract(net, 1, 13, 10, 1)[1]["logits"].shape == (1, 13, 10, 2)
   assert net.total_stride(2) == (4, 4)
+  net = PSPNet(2, encoder=dict(vgg, depths=(1, 1, 1, 1, 1)), width=4, bins=(1, 2))
+  out = abstract(net, 1, 33, 50, 1)[1]
+  assert net.total_stride(2) == (8, 8)
+  assert out["bottleneck"].shape[1:-1] == (5, 7)
+  assert out["logits"].shape == out["aux"][0].shape == (1, 33, 50, 2)
 
 
 def test_too_small_an_input_is_told_the_smallest():
@@ -74,7 +79,7 @@ def test_bad_options_are_told_in_words():
     PSPNet(level=5)
   with pytest.raises(ValueError, match=r"level=0; .* the auxiliary head needs one before it"):
     PSPNet(level=0)
-  with pytest.raises(ValueError, match="pspnet: output_stride=8, but this encoder cannot be"):
-    PSPNet(encoder="vgg16")
+  with pytest.raises(ValueError, match="vgg: output_stride=4; expected 8, 16 or 32"):
+    PSPNet(encoder="vgg16", output_stride=4)
   with pytest.raises(ValueError, match="pspnet: an input with 4 spatial axes"):
     abstract(PSPNet(encoder=TINY), 1, 40, 40, 40, 40, 1)

@@ -65,6 +65,17 @@ def test_a_round_sees_the_box_with_its_margin_and_leaves_background_outside():
   np.testing.assert_allclose(whole[1, ..., 1], x[1, ..., 0], rtol=1e-6)
 
 
+def test_the_box_may_be_that_of_the_largest_component_alone():
+  x = np.random.default_rng(0).normal(size=(1, 9, 8, 1)).astype(np.float32)
+  mask = np.zeros((1, 9, 8), bool)
+  mask[0, 1:3, 1:3] = mask[0, 8, 7] = True
+  for alone, box in ((True, (slice(0, 4), slice(0, 4))), (False, (slice(0, 9), slice(0, 8)))):
+    got = apply(refinement((9, 8), largest_component=alone), x, scores(mask))[0]
+    expected = np.broadcast_to(np.float32([0, -10]), (9, 8, 2)).copy()
+    expected[box] = np.stack([np.zeros((9, 8)), x[0, ..., 0]], -1)[box]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 def test_the_saliency_transformation_starts_as_a_pass_through_and_has_the_releases_kernels():
   maps = np.random.default_rng(0).uniform(size=(1, 6, 5, 2)).astype(np.float32)
   net = SaliencyTransformation(3, "float32")
@@ -166,7 +177,13 @@ def test_inference_repeats_until_the_mask_is_stable_each_sample_for_itself():
 
 def test_inference_has_gradients_and_volumes_work():
   net = RecurrentSaliency(
-    coarse=TINY, fine=TINY, mode="fixed_point", box_margin=1, crop=4, max_rounds=2
+    coarse=TINY,
+    fine=TINY,
+    mode="fixed_point",
+    box_margin=1,
+    crop=4,
+    max_rounds=2,
+    largest_component=True,
   )
   x = np.random.default_rng(3).normal(size=(1, 4, 6, 5, 1)).astype(np.float32)
   variables = variables_of(net, x)

@@ -45,6 +45,7 @@ class DenseLayer(nn.Module):
     norm, norm_groups, epsilon: the kind, the groups of "group", what is added to the variance.
     dropout, spatial_dropout: rate; drops whole channels.
     scale_layers: a `Scale` after every norm.
+    dilation: of the last convolution, one integer or one per axis.
   """
 
   growth: int
@@ -59,20 +60,21 @@ class DenseLayer(nn.Module):
   spatial_dropout: bool = False
   dtype: Any = None
   scale_layers: bool = False
+  dilation: int | Sequence[int] = 1
 
   @nn.compact
   def __call__(self, x):
-    convolutions = [(self.growth, self.kernel)]
+    convolutions = [(self.growth, self.kernel, self.dilation)]
     if self.bottleneck is not None:
-      convolutions.insert(0, (self.bottleneck * self.growth, 1))
-    for i, (features, kernel) in enumerate(convolutions, start=1):
+      convolutions.insert(0, (self.bottleneck * self.growth, 1, 1))
+    for i, (features, kernel, dilation) in enumerate(convolutions, start=1):
       norm = {"epsilon": self.epsilon, "dtype": self.dtype, "name": f"norm{i}"}
       x = Norm(self.norm, self.norm_groups, **norm)(x)
       if self.scale_layers:
         x = Scale(self.dtype, name=f"scale{i}")(x)
       x = Activation(self.activation, name=f"activation{i}")(x)
       conv = {"use_bias": self.use_bias, "dtype": self.dtype, "name": f"conv{i}"}
-      x = Conv(features, kernel, **conv)(x)
+      x = Conv(features, kernel, dilation=dilation, **conv)(x)
     return Dropout(self.dropout, self.spatial_dropout, name="dropout")(x) if self.dropout else x
 
 
@@ -103,6 +105,7 @@ class DenseBlock(nn.Module):
   remat: bool = False
   dtype: Any = None
   scale_layers: bool = False
+  dilation: int | Sequence[int] = 1
 
   @nn.compact
   def __call__(self, x):
@@ -122,6 +125,7 @@ class DenseBlock(nn.Module):
         self.spatial_dropout,
         self.dtype,
         self.scale_layers,
+        self.dilation,
         name=f"denselayer{i + 1}",
       )
       features.append(layer(jnp.concatenate(features, -1)))

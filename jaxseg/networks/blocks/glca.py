@@ -43,9 +43,22 @@ def cross_attention(query, key, value):
 
   Shapes: query (..., m, d), key (..., n, d), value (..., n, e) -> (..., m, e) and (..., m, n).
   """
-  scores = jnp.einsum("...md,...nd->...mn", query, key, preferred_element_type=jnp.float32)
-  weights = jax.nn.softmax(scores / math.sqrt(query.shape[-1]), -1)
+  weights = attention_weights(query, key)
   return jnp.einsum("...mn,...ne->...me", weights.astype(value.dtype), value), weights
+
+
+def attention_weights(query, key):
+  """softmax(Q K^T / sqrt(d)) in float32: query (..., m, d), key (..., n, d) -> (..., m, n)."""
+  scores = jnp.einsum("...md,...nd->...mn", query, key, preferred_element_type=jnp.float32)
+  return jax.nn.softmax(scores / math.sqrt(query.shape[-1]), -1)
+
+
+def with_neighbour(x):
+  """Each sample's tokens and those of the sample before it: (b, heads, n, d) -> (b, heads, 2n, d).
+
+  The first sample is given the last one's; a sample alone in its batch its own once more.
+  """
+  return jnp.concatenate([x, jnp.roll(x, 1, 0)], -2)
 
 
 def high_responses(attentions: Sequence[jax.Array], share: float, *, fusion: str = "mean"):
@@ -67,11 +80,16 @@ class TransformerLayer(nn.Module):
   Shapes: tokens (b, n, c), chosen (b, k) -> tokens (b, n, c) and attention weights (b, heads, n or
   k, n). Keys and values are always all tokens; tokens that are not chosen stay as they are.
   Queries, keys and values have no bias (a key's would have no effect).
+
+  With `pwca`, and exactly if the caller gives a "dropout" key, the queries attend to the keys and
+  values of another sample as well. The attention weights that are returned are those over the
+  sample's own tokens alone, as without.
   """
 
   heads: int = 4
   expansion: int = 4
   dtype: Any = None
+  pwca: bool = False
 
   @nn.compact
   def __call__(self, tokens, chosen=None):
@@ -88,7 +106,12 @@ class TransformerLayer(nn.Module):
     if chosen is not None:
       local, asking = (jnp.take_along_axis(x, chosen[..., None], 1) for x in (tokens, everyone))
     queries, keys = heads(asking, "query"), heads(everyone, "key")
-    attended, weights = cross_attention(queries, keys, heads(everyone, "value"))
+    values = heads(everyone, "value")
+    if self.pwca and self.has_rng("dropout"):
+      attended, _ = cross_attention(queries, with_neighbour(keys), with_neighbour(values))
+      weights = attention_weights(queries, keys)
+    else:
+      attended, weights = cross_attention(queries, keys, values)
     attended = attended.swapaxes(1, 2).reshape(batch, -1, channels)
     local += dense(channels, name="projection")(attended)
     hidden = dense(self.expansion * channels, name="mlp_in")(norm(name="mlp_norm")(local))
@@ -116,11 +139,16 @@ class GLCA(nn.Module):
     position: "conv" adds a depthwise 3x3 convolution of the map to the tokens, a positional
       encoding for any size (Chu et al., arXiv 2102.10882: the zero padding tells where the borders
       are); "none" leaves self-attention blind to positions.
+    pwca: pair-wise cross-attention, a regulariser in training (exactly if there is a "dropout"
+      key): in the self-attention layers the keys and values of another sample of the batch join
+      the sample's own, as distractors. No parameters; inference is as without, and the rollout is
+      always over the sample's own tokens.
     dtype: compute dtype; softmax, norm statistics and rollout are float32.
 
-  The paper's two branches share no weights and meet in the loss; here they follow each other. Its
-  training-only pair-wise branch (PWCA) is left out. Memory grows with the square of the voxels: for
-  the bottleneck. Raises ValueError for options that do not fit.
+  The paper's branches for self-attention, with PWCA on the same weights, and for cross-attention,
+  on others, meet in the loss; here cross-attention follows self-attention, whose place PWCA takes
+  in training. Memory grows with the square of the voxels: for the bottleneck. Raises ValueError for
+  options that do not fit.
   Source: Zhu et al., CVPR 2022, arXiv 2205.02151.
   """
 
@@ -131,6 +159,7 @@ class GLCA(nn.Module):
   head_fusion: str = "mean"
   expansion: int = 4
   position: str = "conv"
+  pwca: bool = False
   dtype: Any = None
 
   @nn.compact
@@ -153,7 +182,7 @@ class GLCA(nn.Module):
     tokens, attentions = x.reshape(batch, -1, channels), []
     layer = functools.partial(TransformerLayer, self.heads, self.expansion, self.dtype)
     for i in range(self.layers):
-      tokens, weights = layer(name=f"self_attention{i + 1}")(tokens)
+      tokens, weights = layer(pwca=self.pwca, name=f"self_attention{i + 1}")(tokens)
       attentions.append(weights)
     chosen = high_responses(attentions, self.share, fusion=self.head_fusion)
     for i in range(self.blocks):

@@ -34,27 +34,20 @@ ENCODERS = {
 }
 
 
-def encoder(spec: str | Mapping[str, Any], network: str, **given) -> nn.Module:
+def encoder(spec: str | Mapping[str, Any], **given) -> nn.Module:
   """The encoder that `spec` names, a name of `ENCODERS` or a dict with the encoder's own options.
 
   Args:
     spec: "resnet34" or `dict(name="resnet34", width=16)`.
-    network: who asks, for messages.
     given: further options, passed on as far as the encoder takes them and `spec` doesn't set them;
       and Linen's `name` and `parent` (`parent=None` for an encoder that is only asked for its
       strides).
 
-  Raises ValueError for an unknown name or option, and if a given `output_stride` is finer than an
-  encoder can be that has no such option.
+  Raises ValueError for an unknown name or option, and for strides that the encoder cannot have.
   """
   linen = {key: given.pop(key) for key in ("name", "parent") if key in given}
   made = part(ENCODERS, spec, "encoder", **given)(**linen)
-  wanted = given.get("output_stride", made.strides()[-1])
-  if made.strides()[-1] > wanted and not hasattr(made, "output_stride"):
-    raise ValueError(
-      f"{network}: output_stride={wanted}, but this encoder cannot be dilated, its coarsest stride "
-      f"is {made.strides()[-1]}; set output_stride={made.strides()[-1]} or take a resnet."
-    )
+  made.strides()  # what they refuse is told before anything is traced
   return made
 
 

@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from jaxseg.networks.blocks import Activation, Conv, Norm, pool
 from jaxseg.networks.blocks.dense import DenseBlock, Scale
+from jaxseg.networks.encoders.dilation import dilated
 
 
 class DenseNet(nn.Module):
@@ -22,6 +23,9 @@ class DenseNet(nn.Module):
     width: channels of the stem.
     bottleneck: width of a layer's 1x1 convolution in growths.
     compression: channels that a transition keeps.
+    output_stride: of the coarsest features, 8, 16 or 32; None leaves all strides. A transition that
+      would be coarser does not pool, so that features stay in the middle of their voxels, and the
+      blocks that follow are dilated. Needs transition_stride=2.
     dropout: at the end of each dense layer.
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     dtype: compute dtype.
@@ -31,7 +35,9 @@ class DenseNet(nn.Module):
     epsilon: what the norms add to the variance.
     scale_layers: a `Scale` after every norm, as Caffe's DenseNets have.
 
-  Source: Huang et al., "Densely connected convolutional networks", arXiv 1608.06993.
+  Raises ValueError for an output stride that cannot be.
+  Source: Huang et al., "Densely connected convolutional networks", arXiv 1608.06993; dilated: Yang
+  et al., "DenseASPP for semantic segmentation in street scenes", CVPR 2018.
   """
 
   corners: ClassVar[bool] = False
@@ -42,6 +48,7 @@ class DenseNet(nn.Module):
   width: int = 64
   bottleneck: int | None = 4
   compression: float = 0.5
+  output_stride: int | None = None
   dropout: float = 0.0
   norm: str = "batch"
   norm_groups: int = 8
@@ -55,17 +62,28 @@ class DenseNet(nn.Module):
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
+    return self._dilated()[0]
+
+  def _dilated(self):
+    if self.output_stride is not None and self.transition_stride != 2:
+      raise ValueError(
+        f"densenet: output_stride={self.output_stride} with transition_stride="
+        f"{self.transition_stride}; only transitions of stride 2 can be dilated: leave one out."
+      )
     if isinstance(self.transition_stride, Sequence):
       raise ValueError(
         f"densenet: transition_stride={tuple(self.transition_stride)}; this network needs the same "
         "stride along all axes: give one integer."
       )
-    return (2, *(4 * self.transition_stride**i for i in range(len(self.blocks))))
+    strides = [2, *(4 * self.transition_stride**i for i in range(len(self.blocks)))]
+    return dilated(strides, self.output_stride, "densenet")
 
   @nn.compact
   def __call__(self, x):
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv0")(x)
     x = self._norm_relu(x, "norm0")
+    undilated = (1,) * (len(self.blocks) + 1)
+    dilations = undilated if self.output_stride is None else self._dilated()[1]
     features = [x]
     x = pool(x, "max", kernel=3, stride=2, padding=1)
     for i, layers in enumerate(self.blocks, start=1):
@@ -81,6 +99,7 @@ class DenseNet(nn.Module):
         dropout=self.dropout,
         remat=self.remat,
         dtype=self.dtype,
+        dilation=dilations[i],
         name=f"denseblock{i}",
       )(x)
       last, before = i == len(self.blocks), x
@@ -89,7 +108,8 @@ class DenseNet(nn.Module):
       if not last:
         options = {"use_bias": False, "dtype": self.dtype, "name": f"transition{i}_conv"}
         x = Conv(int(x.shape[-1] * self.compression), 1, **options)(x)
-        x = pool(x, "average", kernel=self.transition_stride)
+        if dilations[i + 1] == dilations[i]:
+          x = pool(x, "average", kernel=self.transition_stride)
     return tuple(features)
 
   def _norm_relu(self, x, name):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from flax import linen as nn
 
 from jaxseg.networks.blocks import Activation, Conv, Norm, pool
+from jaxseg.networks.encoders.dilation import dilated
 
 
 class ResNet(nn.Module):
@@ -48,13 +49,15 @@ class ResNet(nn.Module):
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
-    if self.output_stride not in (8, 16, 32):
-      raise ValueError(f"resnet: output_stride={self.output_stride}; expected 8, 16 or 32.")
-    return (2, *(min(2 ** (i + 2), self.output_stride) for i in range(len(self.blocks))))
+    return self._dilated()[0]
+
+  def _dilated(self):
+    strides = [2 ** (i + 1) for i in range(len(self.blocks) + 1)]
+    return dilated(strides, self.output_stride, "resnet")
 
   @nn.compact
   def __call__(self, x):
-    strides = self.strides()
+    strides, dilations = self._dilated()
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv1")(x)
     x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="bn1")(x)
     x = Activation(self.activation, name="relu")(x)
@@ -66,7 +69,7 @@ class ResNet(nn.Module):
         blocks=number,
         features=self.width * 2**i,
         stride=1 if i == 0 else strides[i + 1] // strides[i],
-        dilation=(max(1, 2 ** (i + 1) // strides[i]), 2 ** (i + 2) // strides[i + 1]),
+        dilation=(dilations[i], dilations[i + 1]),
         multi_grid=self.multi_grid if last else (1,),
         bottleneck=self.bottleneck,
         norm=self.norm,

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from flax import linen as nn
 
-from jaxseg.networks.blocks import ConvNormAct, max_pool
+from jaxseg.networks.blocks import ConvNormAct, max_pool, pool
+from jaxseg.networks.encoders.dilation import dilated
 
 
 class VGG(nn.Module):
@@ -17,12 +18,15 @@ class VGG(nn.Module):
   Attributes:
     depths: convolutions per stage; less than five stages for a smaller pyramid.
     width: channels of the first stage.
+    output_stride: of the coarsest features, 8, 16 or 32; None leaves all strides. A pooling that
+      would be coarser takes the maximum of 3 voxels per axis around each, so that features stay in
+      the middle of their voxels, and the convolutions that follow are dilated.
     norm: "none" as published, "batch" for torchvision's `vgg16_bn` (its convolutions keep their
       biases); `norm_groups`, `activation` as elsewhere.
     dtype: compute dtype.
 
   Source: Simonyan, Zisserman, arXiv 1409.1556; in a U-Net: Iglovikov, Shvets, "TernausNet",
-  arXiv 1801.05746.
+  arXiv 1801.05746; dilated, as `output_stride=8`: Chen et al., DeepLab, arXiv 1412.7062.
   """
 
   corners: ClassVar[bool] = False
@@ -30,6 +34,7 @@ class VGG(nn.Module):
 
   depths: Sequence[int] = (2, 2, 3, 3, 3)
   width: int = 64
+  output_stride: int | None = None
   norm: str = "none"
   norm_groups: int = 8
   activation: str = "relu"
@@ -37,11 +42,15 @@ class VGG(nn.Module):
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
-    return tuple(2**i for i in range(len(self.depths) + 1))
+    return self._dilated()[0]
+
+  def _dilated(self):
+    strides = [2**i for i in range(len(self.depths) + 1)]
+    return dilated(strides, self.output_stride, "vgg")
 
   @nn.compact
   def __call__(self, x):
-    features = []
+    features, (strides, dilations) = [], self._dilated()
     for i, depth in enumerate(self.depths):
       for j in range(depth):
         x = ConvNormAct(
@@ -50,9 +59,13 @@ class VGG(nn.Module):
           norm_groups=self.norm_groups,
           activation=self.activation,
           use_bias=True,
+          conv={"name": "plain", "dilation": dilations[i]},
           dtype=self.dtype,
           name=f"conv{i + 1}_{j + 1}",
         )(x)
       features.append(x)
-      x = max_pool(x)
+      if strides[i + 1] > strides[i]:
+        x = max_pool(x)
+      else:
+        x = pool(x, "max", kernel=3, stride=1, padding=1)
     return (*features, x)

@@ -10,7 +10,13 @@ from test_contracts import abstract, drawn
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks import GLCA
-from jaxseg.networks.blocks.glca import TransformerLayer, cross_attention, high_responses, rollout
+from jaxseg.networks.blocks.glca import (
+  TransformerLayer,
+  cross_attention,
+  high_responses,
+  rollout,
+  with_neighbour,
+)
 
 FIRST = np.float32([[0.6, 0.2, 0.2], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
 SECOND = np.float32([[0.2, 0.5, 0.3], [0.25, 0.25, 0.5], [0.1, 0.1, 0.8]])
@@ -74,6 +80,69 @@ def test_only_chosen_tokens_change_and_each_as_if_all_had_asked():
     np.testing.assert_array_equal(some[sample, others], tokens[sample, others])
     here = chosen[sample]
     np.testing.assert_allclose(some[sample, here], everyone[sample, here], atol=1e-5)
+
+
+def test_worked_pair_wise_attention_of_two_samples():
+  # one token each: query and key of the first are 0, so that both keys weigh alike; those of the
+  # second are 1: weights e and 1 (its own first), values 2 (the first's) and 5
+  tokens = jnp.float32([[[[0]]], [[[1]]]])
+  values = jnp.float32([[[[2]]], [[[5]]]])
+  out, weights = cross_attention(tokens, with_neighbour(tokens), with_neighbour(values))
+  share = np.e / (np.e + 1)
+  np.testing.assert_allclose(weights[:, 0, 0], [[0.5, 0.5], [share, 1 - share]], rtol=1e-6)
+  np.testing.assert_allclose(out[:, 0, 0, 0], [3.5, 5 * share + 2 * (1 - share)], rtol=1e-6)
+
+
+def test_a_sample_is_paired_with_the_one_before_it():
+  x = jnp.arange(12.0).reshape(3, 1, 2, 2)
+  paired = np.asarray(with_neighbour(x))
+  np.testing.assert_array_equal(paired[:, :, :2], x)
+  np.testing.assert_array_equal(paired[:, :, 2:], x[np.array([2, 0, 1])])
+
+
+def with_pwca(pwca, training, x):
+  """A block with or without PWCA, with or without a key: (variables' shapes, jitted function)."""
+  net = GLCA(layers=1, heads=2, share=0.3, pwca=pwca)
+  rngs = {"dropout": jax.random.key(1)} if training else None
+
+  def run(variables, x):
+    return net.apply(variables, x, rngs=rngs)
+
+  return jax.eval_shape(net.init, jax.random.key(0), x), jax.jit(run)
+
+
+def test_pwca_has_no_parameters_and_leaves_inference_as_it_is():
+  x = jax.ShapeDtypeStruct((3, 2, 3, 8), jnp.float32)
+  plain, run = with_pwca(False, False, x)
+  program = run.lower(plain, x).as_text()
+  for pwca, training in ((True, False), (False, True), (True, True)):
+    variables, other = with_pwca(pwca, training, x)
+    assert variables == plain
+    assert (other.lower(plain, x).as_text() == program) == (not (pwca and training))
+
+
+def test_with_pwca_training_mixes_each_sample_with_its_neighbour_alone():
+  x = np.random.default_rng(0).normal(size=(3, 2, 3, 8)).astype(np.float32)
+  shapes, mixed = with_pwca(True, True, x)
+  variables, changed = drawn(shapes), x.copy()
+  changed[0] *= -1
+  moved = np.abs(mixed(variables, changed) - mixed(variables, x)).max((1, 2, 3))
+  assert moved[0] > 1e-3
+  assert moved[1] > 1e-3  # sample 1 sees sample 0
+  assert moved[2] == 0
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_sample_alone_attends_as_without_pwca_and_the_rollout_sees_its_own_tokens(samples):
+  x = np.random.default_rng(0).normal(size=(samples, 5, 8)).astype(np.float32)
+  plain, mixed = TransformerLayer(heads=2), TransformerLayer(heads=2, pwca=True)
+  variables = drawn(jax.eval_shape(plain.init, jax.random.key(0), x))
+  rngs = {"dropout": jax.random.key(0)}
+  run = jax.jit(lambda x: (plain.apply(variables, x), mixed.apply(variables, x, rngs=rngs)))
+  (clean, expected), (out, weights) = run(x)
+  np.testing.assert_allclose(weights, expected, atol=1e-6)
+  # alone, the same keys twice: half the weights, twice the sum
+  assert (np.abs(out - clean).max() < 1e-5) == (samples == 1)
 
 
 @pytest.mark.parametrize("space", [(5, 7), (3, 2, 5), (1, 1)])

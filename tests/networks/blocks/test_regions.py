@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jaxseg.networks.blocks.regions import (
   bounding_box,
   crop,
   crop_resized,
   inside,
+  keep_largest,
   paste,
   paste_resized,
   whole_box,
@@ -68,6 +70,35 @@ def test_a_bounding_box_grows_to_a_multiple_of_the_divisor_inside_the_image():
 def extent(mask):
   where = [np.argwhere(m) for m in mask]
   return np.stack([w.min(0) for w in where]), np.stack([w.max(0) + 1 for w in where])
+
+
+def largest(mask):
+  """SciPy's first component of the largest size, connected by corners too."""
+  labels, number = ndimage.label(mask, np.ones((3,) * mask.ndim))
+  return labels == 1 + np.argmax(np.bincount(labels.reshape(-1))[1:]) if number else mask
+
+
+@pytest.mark.parametrize(
+  ("space", "shares"), [((23, 20), (0.1, 0.2, 0.3, 0.4)), ((9, 8, 10), (0.03, 0.06, 0.1, 0.2))]
+)
+def test_the_largest_component_is_scipys_for_sparse_and_dense_masks(space, shares):
+  rng = np.random.default_rng(0)
+  found = [rng.random(space) < share for share in shares for _ in range(4)]
+  found = np.stack([*found, np.zeros(space, bool), np.ones(space, bool)])
+  expected = np.stack([largest(mask) for mask in found])
+  got = np.asarray(jax.jit(jax.vmap(keep_largest))(found.reshape(2, -1, *space)))
+  np.testing.assert_array_equal(got.reshape(found.shape), expected)
+
+
+def test_the_largest_component_may_wind_and_of_equals_the_first_counts():
+  snake = np.zeros((1, 9, 7), bool)
+  snake[0, ::2] = True
+  snake[0, 1::4, -1] = snake[0, 3::4, 0] = True
+  dots = np.zeros((1, 9, 7), bool)
+  dots[0, 2, 5] = dots[0, 2, 2] = dots[0, 7, 0] = True
+  keep = jax.jit(keep_largest)
+  np.testing.assert_array_equal(keep(snake), snake)
+  np.testing.assert_array_equal(np.argwhere(keep(dots)), [[0, 2, 2]])
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -146,7 +146,8 @@ def main():
   if "table" in wanted.verbs:
     import networks_table
 
-    networks_table.write(short_runs.rows(ROWS), ROOT, PICTURES)
+    names = {rank: list(options(rank)) for rank in (2, 3)}
+    networks_table.write(short_runs.rows(ROWS), names, ROOT, PICTURES)
 
 
 if __name__ == "__main__":

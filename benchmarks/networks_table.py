@@ -11,9 +11,9 @@ from jaxseg import files
 
 HEAD = """# Networks
 
-Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU cores. CPU-s are seconds
-of processor time, all threads together: on idle cores a step takes little more than half of that.
-Every name is a `network.name`, or a variant of `unet`, of configs/networks_2d.py and
+Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU cores. CPU-s are
+seconds of processor time, all threads together: on idle cores a step takes little more than half of
+that. Every name is a `network.name`, or a variant of `unet`, of configs/networks_2d.py and
 configs/networks_3d.py.
 
 ## A short run of each
@@ -45,11 +45,24 @@ Simpson et al. 2019, Antonelli et al. 2022), CC-BY-SA 4.0.
 """
 
 
-def write(rows, root, pictures) -> None:
-  """Writes docs/networks.md and docs/networks_{2,3}d.png."""
+def write(rows, names, root, pictures) -> None:
+  """Writes docs/networks.md and docs/networks_{2,3}d.png.
+
+  Args:
+    rows: what was measured, by "verb/rank/name".
+    names: rank -> the names that should be there, in order; those that are not are told.
+    root: of the repository.
+    pictures: folder of the predictions.
+  """
   text = HEAD.format(date=datetime.date.today(), jax=jax.__version__)
   for rank in (2, 3):
+    wheres = [f"train/{rank}d/{name}" for name in names[rank]]
+    missing = [name for name, where in zip(names[rank], wheres, strict=True) if where not in rows]
+    first = {where: rows[where] for where in wheres if where in rows}
+    rows = {**first, **{where: row for where, row in rows.items() if where not in first}}
     text += _training(rows, rank)
+    if missing:
+      text += f"\nNot run yet: {', '.join(f'`{name}`' for name in missing)}.\n"
     if sheet(rows, rank, root / "docs" / f"networks_{rank}d.png", pictures):
       text += f"\n![predictions](networks_{rank}d.png)\n"
   text += SOURCE

@@ -5,10 +5,8 @@ import pathlib
 import warnings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# XLA's older emitters of fused loops compile a network's gradient in less than half the time
 os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "")
-  + " --xla_force_host_platform_device_count=2 --xla_cpu_use_fusion_emitters=false"
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parent / ".jax_cache")

@@ -14,6 +14,8 @@ import tiny
 
 from jaxseg import checkpoint, loop
 
+pytestmark = pytest.mark.bits
+
 HERE = pathlib.Path(__file__).parent
 
 

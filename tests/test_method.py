@@ -116,6 +116,7 @@ def test_loss_falls_on_a_fixed_batch_without_recompilation(method):
   assert all(m.dtype == jnp.float32 and m.shape == () for m in metrics.values())
 
 
+@pytest.mark.bits
 def test_one_and_two_devices_agree(method):
   batch = batch_of()
   step = jax.jit(method.train_step)

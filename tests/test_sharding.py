@@ -13,6 +13,8 @@ import tiny
 
 from jaxseg import checkpoint, loop, sharding
 
+pytestmark = pytest.mark.bits
+
 HERE = pathlib.Path(__file__).parent
 
 

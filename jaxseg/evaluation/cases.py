@@ -138,7 +138,8 @@ def _scored(tasks: Sequence[Task], workers: int | None) -> Iterator[Scores]:
       yield from pool.map(score_case, rest)
   except BrokenProcessPool as error:
     raise ValueError(
-      "evaluate: a worker process ended early, probably for lack of memory; use fewer --workers."
+      "evaluate: a worker process ended early, probably for lack of memory: use fewer "
+      "--workers; or it is a script's, which needs `if __name__ == '__main__':`."
     ) from error
 
 

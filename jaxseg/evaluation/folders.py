@@ -112,8 +112,10 @@ def read_labels(path: pathlib.Path) -> LabelSpec:
     description = json.loads(path.read_text(encoding="utf-8"))
   except (json.JSONDecodeError, UnicodeDecodeError) as error:
     raise ValueError(f"{path}: is not valid JSON ({error}); correct the file.") from error
+  if not isinstance(description, dict):
+    raise ValueError(f"{path}: holds no JSON object; give a dataset.json with 'labels'.")
   labels = description.get("labels", description)
-  if "stored_values" in labels:
+  if isinstance(labels, dict) and "stored_values" in labels:
     return LabelSpec.from_json(json.dumps(labels))
   return label_spec(description, path)
 

@@ -95,6 +95,14 @@ def _cell(value: float) -> str:
   return "-" if math.isnan(value) else f"{value:.4f}"
 
 
+def _p_value(value: float) -> str:
+  return "<0.0001" if value < 1e-4 else _cell(value)
+
+
+def _count(cases: int, infinite: int) -> str:
+  return f"{cases} ({infinite} inf)" if infinite else str(cases)
+
+
 def _interval(low: float, high: float) -> str:
   return "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
@@ -136,7 +144,7 @@ def _by_label(report: Mapping[str, Any]) -> str:
   for metric in report["foreground"]:
     for label in [*report["labels"], MEAN]:
       count, infinite, mean, std, median, *ends = _summary(report, metric, label)
-      shown = f"{count} ({infinite} inf)" if infinite else str(count)
+      shown = _count(count, infinite)
       rows.append([metric, label, shown, *map(_cell, (mean, std, median)), _interval(*ends)])
   return _layout(rows, words=2)
 
@@ -148,6 +156,11 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     "0 in overlap.\nThe mean over labels (background left out) is the mean of the labels' means "
     "over cases; intervals\nare bootstrapped over cases."
   ]
+  lengths = [name for name in ("hausdorff", "hd95", "assd", "masd") if name in report["foreground"]]
+  if lengths:
+    notes.append(f"In millimetres (in voxels where files have no spacing): {', '.join(lengths)}.")
+  if "nsd" in report["foreground"] and "tolerance" not in report["options"].get("nsd", {}):
+    notes.append("nsd has a tolerance of 1 mm; --tolerance sets another.")
   for metric, counts in report["infinite"].items():
     if any(counts.values()):
       where = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
@@ -156,6 +169,9 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         "from one of\nprediction and reference. They are in no mean, std, median or interval; "
         f"--option {metric}.one_empty=MM\ncharges a distance instead."
       )
+  if report["options"]:
+    given = [f"{m}.{o}={v}" for m, options in report["options"].items() for o, v in options.items()]
+    notes.append(f"Options: {' '.join(given)}.")
   for name, what in (
     ("missing", "reference(s) have no prediction and are not scored"),
     ("unmatched", "prediction(s) have no reference"),
@@ -173,10 +189,10 @@ def _comparison(report: Mapping[str, Any]) -> str:
   ]
   for metric, labels in against["compared"].items():
     for label, test in labels.items():
-      means = (_mean_of(of, metric, label) for of in (against["first"], against))
-      row = [metric, label, str(test["cases"]), *map(_cell, means), _cell(test["mean"])]
-      row += [_interval(test["low"], test["high"]), _cell(test["p"])]
-      rows.append([*row, "" if label == MEAN else _cell(test["p_holm"])])
+      row = [metric, label, _count(test["cases"], test["infinite"])]
+      row += [_cell(test[name]) for name in ("first", "second", "mean")]
+      row += [_interval(test["low"], test["high"]), _p_value(test["p"])]
+      rows.append([*row, "" if label == MEAN else _p_value(test["p_holm"])])
   return f"first: {report['folder']}\nsecond: {against['folder']}\n\n" + _layout(rows, words=2)
 
 
@@ -184,23 +200,35 @@ def _comparison_notes(report: Mapping[str, Any]) -> list[str]:
   against = report["against"]
   notes = [
     f"Over the {len(against['cases'])} case(s) that both folders hold. The difference is first "
-    "minus second, its mean over\ncases; p is that of Wilcoxon's signed-rank test, two-sided; "
-    "Holm corrects it for the number of labels."
+    "minus second; all three are\nmeans over the cases where both are finite. p is that of "
+    "Wilcoxon's signed-rank test, two-sided;\nHolm corrects it for the number of labels. The mean "
+    "of labels is here taken in each case first."
   ]
-  compared = against["compared"].values()
-  tests = [test for labels in compared for label, test in labels.items() if label != MEAN]
+  for name, what in (
+    ("missing", "reference(s) have no prediction in the second folder"),
+    ("unmatched", "prediction(s) of the second folder have no reference"),
+  ):
+    if against[name]:
+      notes.append(f"{len(against[name])} {what}: {listing(against[name], 20)}.")
+  compared = {
+    metric: {label: test for label, test in labels.items() if label != MEAN and test["cases"]}
+    for metric, labels in against["compared"].items()
+  }
+  tests = [test for labels in compared.values() for test in labels.values()]
   most = max((test["different"] for test in tests), default=0)
-  family = len(report["labels"])
+  family = max(map(len, compared.values()))
   if tests and smallest_p(most) * family > _LEVEL:
     notes.append(
       f"Too few cases to tell: where {most} case(s) differ, p cannot fall below "
       f"{smallest_p(most):.4f}, nor {min(1.0, smallest_p(most) * family):.4f} after the correction "
       f"for {family} label(s)."
     )
-  infinite = sum(test["infinite"] for test in tests)
-  if infinite:
-    notes.append(
-      f"{infinite} difference(s) are infinite: they count in the test and the median, not in the "
-      "mean and interval."
-    )
+  for metric, labels in compared.items():
+    infinite = {label: test["infinite"] for label, test in labels.items() if test["infinite"]}
+    if infinite:
+      where = ", ".join(f"{label} {count}" for label, count in infinite.items())
+      notes.append(
+        f"{metric} is infinite in {sum(infinite.values())} of these pair(s) ({where}): they count "
+        "in the test, in no mean\nor interval."
+      )
   return notes

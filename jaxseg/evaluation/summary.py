@@ -39,9 +39,10 @@ def summarise(
 ) -> dict[str, Any]:
   """Metric -> label -> number, under "mean", "std", "median", "interval", "counts", "infinite".
 
-  Over cases, of finite values; NaN where there is none. "interval" is the 95 % bootstrap interval
-  of the mean, over cases, from two finite values on. "counts" are the defined values, infinite
-  included. "foreground" and "foreground_interval" are metric -> mean over labels of these means.
+  Over cases, of finite values; NaN where there is none. "std" divides by their number less one.
+  "interval" is the 95 % bootstrap interval of the mean, over cases. Both need two finite values.
+  "counts" are the defined values, infinite included. "foreground" and "foreground_interval" are
+  metric -> mean over labels of these means.
   """
   report: dict[str, Any] = {
     name: {metric: {} for metric in metrics}
@@ -57,7 +58,7 @@ def summarise(
       known = column[np.isfinite(column)]
       enough = len(known) >= _FEWEST
       report["mean"][metric][label] = float(finite_mean(column))
-      report["std"][metric][label] = float(known.std()) if len(known) else math.nan
+      report["std"][metric][label] = float(known.std(ddof=1)) if enough else math.nan
       report["median"][metric][label] = float(np.median(known)) if len(known) else math.nan
       report["interval"][metric][label] = (
         [float(low[i]), float(high[i])] if enough else [math.nan] * 2

@@ -137,6 +137,9 @@ def _best(
     raise ValueError(
       f"{where}: sections are those of a volume; the label's shape is {label.shape}."
     )
+  if regions:
+    # one of the two may be integers: 0 and 1, no classes
+    prediction, label = prediction > 0.5, label > 0.5
   if probabilities is not None:
     probabilities, *_ = check_probabilities(where, probabilities, label, weight, classes)
   values = np.full(classes, math.nan)

@@ -138,8 +138,9 @@ def lesion_f1(
   """Lesion-wise F1, (classes,): harmonic mean of lesion sensitivity and lesion precision.
 
   A labelled object is found if a predicted one overlaps it, a predicted one is right if it
-  overlaps a labelled one; many may match one (Commowick et al. 2018, MSSEG,
-  doi 10.1038/s41598-018-31911-7). 0 where only one of the two has objects.
+  overlaps a labelled one; many may match one. MSSEG's F1 (Commowick et al. 2018,
+  doi 10.1038/s41598-018-31911-7) asks for more overlap than one voxel. 0 where only one of the two
+  has objects.
 
   Args:
     masks: from `class_masks`.

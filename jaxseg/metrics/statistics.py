@@ -26,8 +26,10 @@ class Comparison(NamedTuple):
   Attributes:
     cases: number of cases where both are defined.
     different: those among them where the two differ.
-    infinite: those among them where one is infinite; they enter the test and the median only.
-    mean, median: of the differences.
+    infinite: those among them where one or both are infinite; they enter the test and the median
+      only.
+    first, second: means of the two, over the cases where both are finite.
+    mean, median: of the differences; the mean is first minus second.
     low, high: bootstrap interval of the mean difference.
     p: two-sided p value of Wilcoxon's signed-rank test; 1 where no case differs.
   """
@@ -35,6 +37,8 @@ class Comparison(NamedTuple):
   cases: int
   different: int
   infinite: int
+  first: float
+  second: float
   mean: float
   median: float
   low: float
@@ -130,20 +134,27 @@ def paired_test(
   both = ~(np.isnan(first) | np.isnan(second))
   first, second = first[both], second[both]
   if not len(first):
-    return Comparison(0, 0, 0, *[math.nan] * 5)
+    return Comparison(0, 0, 0, *[math.nan] * 7)
   difference = np.zeros(len(first))
   unequal = first != second
   difference[unequal] = first[unequal] - second[unequal]
-  mean = float(finite_mean(difference))
+  finite = np.isfinite(first) & np.isfinite(second)
   # rounding alone is no difference
   unequal &= ~np.isclose(first, second, rtol=1e-12, atol=1e-12)
-  low, high = bootstrap_interval(difference, confidence=confidence, resamples=resamples, seed=seed)
+  low, high = bootstrap_interval(
+    difference[finite], confidence=confidence, resamples=resamples, seed=seed
+  )
+  # between two infinite ones of unlike sign the median is undefined, NaN
+  with np.errstate(invalid="ignore"):
+    median = float(np.median(difference))
   return Comparison(
     cases=len(difference),
     different=int(unequal.sum()),
-    infinite=int(np.isinf(difference).sum()),
-    mean=mean,
-    median=float(np.median(difference)),
+    infinite=int((~finite).sum()),
+    first=float(finite_mean(first[finite])),
+    second=float(finite_mean(second[finite])),
+    mean=float(finite_mean(difference[finite])),
+    median=median,
     low=low,
     high=high,
     p=_signed_rank(difference[unequal]),

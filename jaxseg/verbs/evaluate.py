@@ -2,10 +2,14 @@
 
 import argparse
 import ast
+import collections.abc
 import functools
 import inspect
+import numbers
 import pathlib
 import sys
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,7 +62,8 @@ def evaluate(
     "cases": case -> metric -> label -> value; "mean", "std", "median", "interval", "counts",
     "infinite": metric -> label -> over cases; "foreground": metric -> mean over labels; "missing":
     references without prediction; "unmatched": predictions without reference; "left_out": metrics
-    of "all" without probabilities; "against": the same of the second folder, and "compared".
+    of "all" without probabilities; "options": as given; "against": the same of the second folder on
+    the cases that both hold, "first": of the first one on these, and "compared".
     NaN where a metric is undefined; infinite values are in no mean, and counted.
 
   Raises:
@@ -77,21 +82,26 @@ def evaluate(
   predictions = [{name: pair[0] for name, pair in of.pairs.items()} for of in found]
   chosen, left_out = _chosen(metrics, options or {}, predictions)
   labels = labels or declared_labels(reference_folder)
-  taking = any("probabilities" in _parameters(metric) for metric in chosen.values())
-  tasks = []
-  for of, files_of in zip(found, predictions, strict=True):
-    beside = probability_files(files_of, chosen) if taking else {}
-    tasks += [
-      Task(*pair, beside.get(name), labels, chosen, check_affine, instances)
-      for name, pair in of.pairs.items()
-    ]
+  beside: list[Mapping[str, pathlib.Path | None]] = [{} for _ in found]
+  if any("probabilities" in _parameters(metric) for metric in chosen.values()):
+    beside = [probability_files(files_of, chosen) for files_of in predictions]
+    # metrics that can do without must not use the ones of one folder only
+    if any(None in of.values() for of in beside):
+      beside = [{} for _ in found]
+  tasks = [
+    Task(*pair, files_of.get(name), labels, chosen, check_affine, instances)
+    for of, files_of in zip(found, beside, strict=True)
+    for name, pair in of.pairs.items()
+  ]
   scores = iter(score_cases(tasks, workers=workers))
   scored = [{name: next(scores) for name in of.pairs} for of in found]
   names = _label_names(scored, chosen, None if instances else labels)
   report = _report(prediction_folder, scored[0], chosen, names)
   report |= {"missing": found[0].missing, "unmatched": found[0].unmatched, "left_out": left_out}
+  report["options"] = {name: dict(given) for name, given in (options or {}).items()}
   if against is not None:
     report["against"] = _against(against, scored, chosen, names)
+    report["against"] |= {"missing": found[1].missing, "unmatched": found[1].unmatched}
   for path in out:
     text = as_json(report) if pathlib.Path(path).suffix == ".json" else as_csv(report)
     files.write_text(path, text)
@@ -123,14 +133,40 @@ def _chosen(metrics, options, predictions) -> tuple[dict[str, Callable], list[st
 
 def _bound(name: str, options: Mapping[str, Any]) -> Callable:
   parameters = _parameters(METRICS[name]).values()
-  known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-  for option in options:
+  known = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+  for option, value in options.items():
     if option not in known:
       raise ValueError(
         f"evaluate: {name} has no option '{option}'{suggestion(option, known)}; options: "
         f"{', '.join(known) or 'none'}."
       )
+    if not _fits(value, known[option]):
+      raise ValueError(
+        f"evaluate: {name}.{option} is {value!r}; expected {_in_words(known[option])}."
+      )
   return functools.partial(METRICS[name], **options)
+
+
+def _fits(value, kind) -> bool:
+  """Whether a value is what the annotation of an option says."""
+  if isinstance(kind, types.UnionType):
+    return any(_fits(value, one) for one in typing.get_args(kind))
+  if typing.get_origin(kind) is collections.abc.Sequence:
+    (of,) = typing.get_args(kind)
+    return isinstance(value, list | tuple) and all(_fits(item, of) for item in value)
+  if kind in (float, int):
+    number = numbers.Real if kind is float else numbers.Integral
+    return isinstance(value, number) and not isinstance(value, bool)
+  return isinstance(value, kind)
+
+
+def _in_words(kind) -> str:
+  if isinstance(kind, types.UnionType):
+    return " or ".join(map(_in_words, typing.get_args(kind)))
+  if typing.get_origin(kind) is collections.abc.Sequence:
+    return "several in parentheses, (a, b)"
+  words = {float: "a number", int: "a whole number", str: "a word", bool: "True or False"}
+  return words.get(kind, "None")
 
 
 def _label_names(scored: list[dict[str, Scores]], chosen, labels: LabelSpec | None) -> list[str]:
@@ -212,7 +248,11 @@ def _parser() -> argparse.ArgumentParser:
     metavar="METRIC.OPTION=VALUE",
     help="for example hd95.convention=pooled dice.empty=1",
   )
-  add("--tolerance", type=float, help="of nsd, in millimetres; the same as --option nsd.tolerance")
+  add(
+    "--tolerance",
+    type=float,
+    help="of nsd, in millimetres; the same as --option nsd.tolerance; default: 1",
+  )
   add("--instances", action="store_true", help="label values number the objects of one class")
   add("--workers", type=int, help="processes; default: as many as cores, if they pay")
   add("--json", help="write the whole report to this .json file")
@@ -229,6 +269,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> None:
   given = _parser().parse_args(arguments)
   try:
+    for option, path in (("json", given.json), ("csv", given.csv), ("summary", given.summary)):
+      ending = ".json" if option == "json" else ".csv"
+      if path and pathlib.Path(path).suffix != ending:
+        raise ValueError(f"--{option} {path}: expected a file name that ends in {ending}.")
     options = parse_options(given.option)
     if given.tolerance is not None:
       options.setdefault("nsd", {})["tolerance"] = given.tolerance
@@ -246,5 +290,5 @@ def main(arguments: list[str]) -> None:
       summary=given.summary,
     )
   except (ValueError, OSError) as error:
-    sys.exit(f"evaluate: {error}")
+    sys.exit(f"evaluate: {str(error).removeprefix('evaluate: ')}")
   print(as_text(report))

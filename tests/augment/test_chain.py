@@ -3,6 +3,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxseg.augment import AUGMENTATIONS, brightness, chain, mirror, noise, spatial
 from jaxseg.augment.batched import batched
@@ -75,6 +76,7 @@ def test_a_batch_is_its_samples_with_the_key_of_their_slot():
       assert out[field].dtype == batch[field].dtype
 
 
+@pytest.mark.bits
 def test_one_and_two_devices_give_the_same_bits():
   batch, patch = batch_of(), (8, 8)
   results = []

@@ -34,7 +34,7 @@ def test_means_come_with_spread_and_interval(methods):
   report = evaluate(good, references, metrics=("dice",))
   # four cases of 1, four of 3 / 4
   assert report["mean"]["dice"]["organ"] == pytest.approx(0.875)
-  assert report["std"]["dice"]["organ"] == pytest.approx(0.125)
+  assert report["std"]["dice"]["organ"] == pytest.approx(0.25 / 2**0.5)
   assert report["median"]["dice"]["organ"] == pytest.approx(0.875)
   # the mean of eight fair coins: 1 to 7 heads hold 99 %, 2 to 6 hold 93 %
   low, high = report["interval"]["dice"]["organ"]
@@ -83,7 +83,10 @@ def test_two_methods_are_compared_case_by_case(methods, tmp_path, capsys):
   assert float(rows["hd95", "organ"]["p"]) == pytest.approx(2 / 2**8)
   assert float(rows["hd95", "organ"]["difference_mean"]) == pytest.approx(-(4 * 2 + 3) / 7)
   assert "0.0078" in printed
-  assert "1 difference(s) are infinite" in printed
+  assert "hd95 is infinite in 1 of these pair(s) (organ 1)" in printed
+  # means of the seven cases where both are finite, so that they differ by their difference
+  line = next(x for x in printed[printed.index("second:") :].splitlines() if x.startswith("hd95"))
+  assert line.split()[2:8] == ["8", "(1", "inf)", "0.4286", "2.0000", "-1.5714"]
   assert "Too few cases" not in printed
 
 
@@ -95,8 +98,19 @@ def test_a_comparison_of_few_cases_says_so(methods):
   assert list(report["against"]["cases"]) == ["c0", "c1", "c2", "c3"]
   assert report["against"]["compared"]["dice"]["organ"]["p"] == pytest.approx(2 / 16)
   assert "where 4 case(s) differ, p cannot fall below 0.1250" in as_text(report)
+  assert report["against"]["missing"] == ["c4", "c5", "c6", "c7"]
+  assert "4 reference(s) have no prediction in the second folder: c4, c5" in as_text(report)
   same = evaluate(good, references, against=good, metrics=("dice",))
   assert same["against"]["compared"]["dice"]["organ"]["p"] == 1.0
+
+
+def test_tiny_p_values_are_not_shown_as_zero(tmp_path):
+  for i in range(16):
+    write_nifti(tmp_path / "r" / f"c{i}.nii.gz", volume(LABEL))
+    write_nifti(tmp_path / "bad" / f"c{i}.nii.gz", volume(shifted(1)))
+  report = evaluate(tmp_path / "r", tmp_path / "r", against=tmp_path / "bad", metrics=("dice",))
+  assert report["against"]["compared"]["dice"]["1"]["p"] == 2 / 2**16
+  assert as_text(report).count("<0.0001") == 3
 
 
 def test_options_choose_among_conventions(methods, capsys):
@@ -110,11 +124,27 @@ def test_options_choose_among_conventions(methods, capsys):
     ("hd95.convntion=pooled", "hd95 has no option 'convntion' .did you mean 'convention'"),
     ("hd95.surfaces=1", "hd95 has no option 'surfaces'"),
     ("nsd.tolerance=2", "options for 'nsd', which is not among dice, iou, hd95"),
+    ("dice.empty=one", "dice.empty is 'one'; expected a number"),
+    ("hd95.percentile=True", "hd95.percentile is True; expected a number"),
+    ("hd95.convention=3", "hd95.convention is 3; expected a word"),
     ("hd95.convention=median", "convention is 'median'; expected one of max, pooled"),
     ("hd95", "expected METRIC.OPTION=VALUE"),
   ):
     with pytest.raises(SystemExit, match=message):
       main([good, references, "--option", option])
+  for option, expected in (
+    ("nsd.tolerance=wide", "a number or several in parentheses"),
+    ("v_rand.thresholds=0.5", "several in parentheses"),
+    ("v_rand.thin=1", "True or False"),
+    ("lesion_f1.connectivity=1.5", "a whole number or None"),
+  ):
+    with pytest.raises(SystemExit, match=f"^evaluate: {option.split('=')[0]} is .*{expected}"):
+      main([good, references, "--metrics", option.partition(".")[0], "--option", option])
+  main([good, references, "--metrics", "nsd", "--option", "nsd.tolerance=(1, 2)"])
+  assert "Options: nsd.tolerance=(1, 2)." in capsys.readouterr().out
+  for path in ("--json=scores.csv", "--csv=scores.json", "--summary=scores.json"):
+    with pytest.raises(SystemExit, match="expected a file name that ends in"):
+      main([good, references, path])
 
 
 def test_metrics_that_need_probabilities_find_them_beside_the_prediction(tmp_path):
@@ -153,6 +183,21 @@ def test_metrics_that_need_probabilities_find_them_beside_the_prediction(tmp_pat
   error = abs(52 / 64 - 0.9)
   found = report["cases"]["a_2"]["expected_calibration_error"]["organ"]
   assert found == pytest.approx(error, abs=1e-6)
+
+
+def test_probabilities_of_one_folder_only_don_t_favour_it(tmp_path):
+  for folder in ("p", "q", "r"):
+    write_nifti(tmp_path / folder / "x.nii.gz", volume(1 - LABEL))
+  # all membrane, no segment
+  everywhere = np.broadcast_to(np.float32([0, 1]), (*volume(LABEL).shape, 2))
+  np.savez(tmp_path / "p" / "x_probabilities.npz", probabilities=everywhere)
+  alone = evaluate(tmp_path / "p", tmp_path / "r", metrics=("v_rand",))
+  assert alone["mean"]["v_rand"]["1"] < 1
+  for first, second in (("p", "q"), ("q", "p")):
+    report = evaluate(
+      tmp_path / first, tmp_path / "r", against=tmp_path / second, metrics=("v_rand",)
+    )
+    assert report["mean"]["v_rand"]["1"] == report["against"]["mean"]["v_rand"]["1"] == 1.0
 
 
 def test_label_values_may_number_instances(tmp_path):

@@ -154,6 +154,7 @@ def test_volumes_train_and_predict():
   assert out["boxes"].shape == (4, 1, 6)
 
 
+@pytest.mark.bits
 def test_one_and_two_devices_agree():
   method, batch = scheme(network()), batch_of()
   start, results = jax.jit(method.init)(jax.random.key(0), batch), []

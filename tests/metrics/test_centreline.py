@@ -28,6 +28,22 @@ def test_a_thick_tube_in_3d_has_the_middle_line_as_its_centreline():
   assert cldice(class_masks(prediction, label, classes=2))[1] == 0
 
 
+def test_an_object_that_thinning_deletes_is_its_own_centreline():
+  # of a beam of even width scikit-image's 3D thinning leaves nothing
+  label, prediction = np.zeros((8, 8, 24), np.int32), np.zeros((8, 8, 24), np.int32)
+  label[2:4, 2:4, 2:22] = 1
+  assert cldice(class_masks(label, label, classes=2))[1] == 1
+  prediction[2:4, 2:4, 2:12] = 1
+  np.testing.assert_allclose(cldice(class_masks(prediction, label, classes=2))[1], 1 / 1.5)
+  # a line beside it keeps the line that it is: 10 of 20 + 20 voxels are found
+  label[6, 6, 2:22], prediction[:] = 1, 0
+  prediction[6, 6, 2:12] = 1
+  found = 10 / (2 * 2 * 20 + 20)
+  np.testing.assert_allclose(
+    cldice(class_masks(prediction, label, classes=2))[1], 2 * found / (1 + found)
+  )
+
+
 def test_cldice_does_not_mind_the_width_of_a_tube():
   label, wide = np.zeros((9, 30), np.int32), np.zeros((9, 30), np.int32)
   label[4, 2:28] = 1

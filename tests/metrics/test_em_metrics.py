@@ -141,6 +141,16 @@ def test_the_class_may_be_the_inside_of_the_segments():
     assert inside == pytest.approx(of(metric, WIDE, thin=False))
 
 
+def test_integer_predictions_of_regions_are_no_classes():
+  # what thresholded scores are, beside a float label of regions
+  for metric in (v_rand, v_info):
+    expected = [of(metric, x, y) for x, y in ((LABEL, LABEL), (MERGED, LABEL))]
+    prediction = np.stack([LABEL, MERGED], -1)
+    label = np.stack([LABEL, LABEL], -1).astype(np.float32)
+    np.testing.assert_allclose(metric(prediction, label, None, 2), expected)
+    np.testing.assert_allclose(metric(prediction > 0, label, None, 2), expected)
+
+
 def test_sections_are_scored_one_by_one_where_asked():
   prediction, label = np.stack([LABEL, MERGED]), np.stack([LABEL, LABEL])
   assert of(v_rand, prediction, label, sections=True) == pytest.approx((1 + 2 / 3) / 2)

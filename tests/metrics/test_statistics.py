@@ -46,10 +46,13 @@ def test_ties_zeros_and_infinite_values_are_ranked_as_they_are():
   # an infinite distance is the largest; infinite on both sides is equal
   first, second = np.array([np.inf, 1, 2, np.inf, 4]), np.array([3, np.inf, 1, np.inf, 2])
   test = paired_test(first, second)
-  assert (test.cases, test.different, test.infinite) == (5, 4, 2)
+  assert (test.cases, test.different, test.infinite) == (5, 4, 3)
   assert test.p == pytest.approx(enumerated([9, -9, 1, 2]))
-  assert test.mean == pytest.approx((1 + 0 + 2) / 3)
+  # means are of the two cases where both are finite
+  assert (test.first, test.second, test.mean) == (3.0, 1.5, 1.5)
   assert test.median == 1
+  # halfway between two infinite differences of unlike sign there is nothing
+  assert np.isnan(paired_test([np.inf, 1.0], [1.0, np.inf]).median)
 
 
 def test_many_cases_agree_with_scipy():

@@ -78,7 +78,7 @@ def test_picture_masks_need_no_description(tmp_path):
   # predicted where the reference has none: 0, not undefined
   assert report["cases"]["y"]["dice"] == {"128": 0.0, "255": 1.0}
   assert report["mean"]["dice"] == pytest.approx({"128": 0.0, "255": 5 / 6})
-  assert report["std"]["dice"]["255"] == pytest.approx(1 / 6)
+  assert report["std"]["dice"]["255"] == pytest.approx(1 / 3 / 2**0.5)
   assert report["foreground"]["dice"] == pytest.approx(5 / 12)
 
 
@@ -133,6 +133,18 @@ def test_undeclared_label_values_are_refused_in_words(folders):
   write_nifti(predictions / "a_2.nii.gz", volume(3 * PREDICTION))
   with pytest.raises(ValueError, match=r"predictions/a_2.nii.gz: label value\(s\) \[3\]"):
     evaluate(predictions, references)
+
+
+def test_descriptions_that_hold_no_labels_are_refused_in_words(tmp_path):
+  path = tmp_path / "dataset.json"
+  for text, message in (
+    ("[1]", "holds no JSON object; give a dataset.json"),
+    ('{"labels": null}', 'needs "labels"'),
+    ("{", "is not valid JSON"),
+  ):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"dataset.json: {message}"):
+      read_labels(path)
 
 
 def test_folders_that_do_not_match_are_refused_in_words(folders, tmp_path):

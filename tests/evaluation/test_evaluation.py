@@ -34,7 +34,7 @@ def test_means_come_with_spread_and_interval(methods):
   report = evaluate(good, references, metrics=("dice",))
   # four cases of 1, four of 3 / 4
   assert report["mean"]["dice"]["organ"] == pytest.approx(0.875)
-  assert report["std"]["dice"]["organ"] == pytest.approx(0.25 / 2**0.5)
+  assert report["std"]["dice"]["organ"] == pytest.approx(0.125 * (8 / 7) ** 0.5)
   assert report["median"]["dice"]["organ"] == pytest.approx(0.875)
   # the mean of eight fair coins: 1 to 7 heads hold 99 %, 2 to 6 hold 93 %
   low, high = report["interval"]["dice"]["organ"]

@@ -7,6 +7,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxseg import xla_flags
+
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment: a Python file with get_config(); FILE:ARG passes ARG to it."
 )
@@ -28,8 +30,7 @@ def run(config, workdir) -> dict | None:
 
 def _prepare_jax(config) -> None:
   if config.get("deterministic"):
-    flag = "--xla_gpu_deterministic_ops=true"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    xla_flags.add(xla_flags.DETERMINISTIC)
   cache = pathlib.Path.home() / ".cache" / "jaxseg" / "xla"
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
   logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save

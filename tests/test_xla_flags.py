@@ -1,0 +1,42 @@
+"""Compiler flags: added once, never over the user's, in force in a fresh process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jaxseg import xla_flags
+
+
+@pytest.mark.parametrize(
+  ("given", "then"),
+  [
+    ("", "--xla_a=1"),
+    ("--xla_b=2", "--xla_b=2 --xla_a=1"),
+    ("--xla_a=0 --xla_b=2", "--xla_a=0 --xla_b=2"),
+    ("--xla_abc=0", "--xla_abc=0 --xla_a=1"),
+  ],
+)
+def test_what_the_user_set_stays(monkeypatch, given, then):
+  monkeypatch.setenv("XLA_FLAGS", given)
+  xla_flags.add("--xla_a=1")
+  xla_flags.add("--xla_a=1")
+  assert os.environ["XLA_FLAGS"] == then
+
+
+def test_a_sum_is_ynnpacks_and_a_convolution_is_not():
+  program = (
+    "import jaxseg, jax, jax.numpy as jnp\n"
+    "conv = lambda x, k: jax.lax.conv(x, k, (1, 1), 'SAME')\n"
+    "low = lambda f, *s: jax.jit(f).lower(*(jnp.ones(n) for n in s)).compile().as_text()\n"
+    "print(low(lambda x: x.sum((0, 1)), (256, 256, 32)).count('ynn'))\n"
+    "print(low(conv, (1, 32, 64, 64), (32, 32, 3, 3)).count('ynn'))\n"
+  )
+  environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+  environment |= {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+  told = subprocess.run(
+    [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+  )
+  sums, convolutions = map(int, told.stdout.split())
+  assert sums > 0 and convolutions == 0

@@ -25,7 +25,8 @@ OPTIONS = {
   # the published norm of the logits keeps them from saying how rare a class is
   "multiresunet": dict(widths=(12, 24, 48, 96), head_norm=False),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
-  "unet_inception": dict(name="unet", widths=(16, 32, 64, 128), block="inception"),
+  # a branch gets an eighth of the filters: at 16 it would be one or two
+  "unet_inception": dict(name="unet", widths=(24, 48, 96, 192), block="inception"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
   "recurrent_saliency": dict(
     coarse=dict(name="unet", widths=(12, 24, 48, 96)),

@@ -55,14 +55,13 @@ def combo(
   logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   yes = voxels.log_probabilities(logits, sigmoid=sigmoid)
   no = voxels.log_complements(logits, sigmoid=sigmoid)
-  losses, weights = (
-    voxels.foreground(x, include_background=include_background, sigmoid=sigmoid)
-    for x in (
-      -(beta * truth * yes + (1 - beta) * (1 - truth) * no),
-      weight * voxels.per_class(class_weights, logits, "class_weights"),
-    )
+  entropy = voxels.class_mean(
+    -(beta * truth * yes + (1 - beta) * (1 - truth) * no),
+    weight,
+    class_weights=class_weights,
+    include_background=include_background,
+    sigmoid=sigmoid,
   )
-  entropy = voxels.weighted_mean(weights * losses, weights)
   return alpha * entropy - (1 - alpha) * (1 - missed)
 
 

@@ -42,7 +42,7 @@ def boundary(
   """
   logits, _, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   phi = voxels.named_map(target, "distance", tuple(logits.shape), "boundary")
-  return _mean(
+  return voxels.class_mean(
     voxels.probabilities(logits, sigmoid=sigmoid) * jnp.asarray(phi, jnp.float32),
     weight,
     include_background=include_background,
@@ -106,23 +106,13 @@ def hausdorff(
     spacing = _spacing(target, logits, unit)
     fields = (_border_distance(x > 0.5, weight > 0, spacing) for x in (scores, truth))
     values = errors * sum(voxels.power(field, alpha) for field in fields)
-  return _mean(
+  return voxels.class_mean(
     values,
     weight,
     include_background=include_background,
     class_weights=class_weights,
     sigmoid=sigmoid,
   )
-
-
-def _mean(values, weight, *, include_background: bool, class_weights, sigmoid: bool):
-  """Mean over voxels and classes, (b, *space, k) and (b, *space, 1) -> scalar."""
-  weight = weight * voxels.per_class(class_weights, values, "class_weights")
-  values, weight = (
-    voxels.foreground(x, include_background=include_background, sigmoid=sigmoid)
-    for x in (values * weight, weight)
-  )
-  return voxels.weighted_mean(values, weight)
 
 
 def _spacing(target: Target, logits, unit: str):

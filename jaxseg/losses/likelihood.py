@@ -57,6 +57,7 @@ def topk_cross_entropy(
   label_smoothing: float = 0.0,
   class_weights: Sequence[float] | None = None,
   positive_weight: float | Sequence[float] | None = None,
+  weight_map: str | None = None,
   sigmoid: bool = False,
 ) -> jax.Array:
   """Cross entropy of the hardest voxels only: those whose weighted loss is largest in the batch.
@@ -75,6 +76,7 @@ def topk_cross_entropy(
   """
   if not 0 < share <= 1:
     raise ValueError(f"topk_cross_entropy: share is {share}; expected a number in (0, 1].")
+  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "topk_cross_entropy")
   losses, weight = _cross_entropies(
     logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
   )
@@ -100,6 +102,7 @@ def focal(
   alpha: float | Sequence[float] | None = None,
   average: str = "voxels",
   class_weights: Sequence[float] | None = None,
+  weight_map: str | None = None,
   sigmoid: bool = False,
 ) -> jax.Array:
   """Focal loss, -alpha (1 - p_t)^gamma log p_t, mean over voxels; gamma = 0 is cross entropy.
@@ -114,6 +117,7 @@ def focal(
     average: "voxels" divides by the voxels' weights, "channels" by k times these, as MONAI does
       with a softmax too. With `sigmoid` every channel of a voxel is a term of its own in either.
     class_weights: k numbers, weights in sum and divisor as in `cross_entropy`; None means 1.
+    weight_map: a map of the target, (b, *space), that multiplies the voxels' weights.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 
@@ -124,6 +128,7 @@ def focal(
   """
   if average not in ("voxels", "channels"):
     raise ValueError(f"focal: average is '{average}'; expected 'voxels' or 'channels'.")
+  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "focal")
   logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   weights = weight * voxels.per_class(class_weights, logits, "class_weights")
   inside, outside = _alphas(alpha, logits, sigmoid=sigmoid)

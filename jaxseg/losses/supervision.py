@@ -81,8 +81,8 @@ def deep_supervision(
     shares = level_weights(levels, decay=decay, drop_last=drop_last) if weights is None else weights
     if len(shares) != levels:
       raise ValueError(
-        f"deep_supervision: {len(shares)} weights {tuple(shares)} for {levels} levels; give one "
-        "for each output of the network, finest first."
+        f"deep supervision: {len(shares)} weights {tuple(shares)} for {levels} levels; give "
+        "one for each output of the network, finest first (a config's method.head_weights)."
       )
     factor = auxiliary(target.step) if callable(auxiliary) else auxiliary
     out = jnp.zeros((), jnp.float32)

@@ -188,13 +188,14 @@ def foreground(values: jax.Array, *, include_background: bool, sigmoid: bool) ->
 
 def class_mean(
   losses: jax.Array,
+  weight: jax.Array | float = 1.0,
   *,
   class_weights: Sequence[float] | None,
   include_background: bool,
   sigmoid: bool,
 ) -> jax.Array:
-  """(b, k) losses -> their mean over samples and classes, weighted by class."""
-  weight = per_class(class_weights, losses, "class_weights")
+  """Losses (..., k) -> their mean, weighted by class and by `weight`, (..., 1)."""
+  weight = weight * per_class(class_weights, losses, "class_weights")
   losses, weight = (
     foreground(x, include_background=include_background, sigmoid=sigmoid)
     for x in (losses * weight, weight)

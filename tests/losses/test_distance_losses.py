@@ -1,5 +1,7 @@
 """Distance transforms on the device, the boundary and Hausdorff losses, the border's weights."""
 
+import functools
+
 import distances
 import jax
 import numpy as np
@@ -7,7 +9,14 @@ import pytest
 from scipy import ndimage
 
 from jaxseg.batch import Target
-from jaxseg.losses import boundary, cross_entropy, deep_supervision, hausdorff
+from jaxseg.losses import (
+  boundary,
+  cross_entropy,
+  deep_supervision,
+  focal,
+  hausdorff,
+  topk_cross_entropy,
+)
 from jaxseg.losses.transforms import distance_transform
 
 RNG = np.random.default_rng(0)
@@ -203,3 +212,14 @@ def test_a_weight_map_multiplies_the_weights_of_cross_entropy():
   for given, whole in ((None, border), (weight, weight * border)):
     value = cross_entropy(logits, Target(labels, given, {"border": border}), weight_map="border")
     np.testing.assert_allclose(value, (whole * each).sum() / whole.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "loss", [functools.partial(topk_cross_entropy, share=1.0), functools.partial(focal, gamma=0.0)]
+)
+def test_a_weight_map_multiplies_the_weights_of_what_cross_entropy_is_a_case_of(loss):
+  logits = RNG.normal(size=(2, 4, 5, 3)).astype(np.float32)
+  labels = RNG.integers(0, 3, (2, 4, 5))
+  target = Target(labels, None, {"border": RNG.random((2, 4, 5)).astype(np.float32)})
+  expected = cross_entropy(logits, target, weight_map="border")
+  np.testing.assert_allclose(loss(logits, target, weight_map="border"), expected, rtol=1e-5)

@@ -11,17 +11,15 @@ from jaxseg import files
 
 HEAD = """# Networks
 
-Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU cores. CPU-s are
-seconds of processor time, all threads together: on idle cores a step takes little more than half of
-that. Every name is a `network.name`, or a variant of `unet`, of configs/networks_2d.py and
-configs/networks_3d.py.
+Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU cores. Every name is a
+`network.name`, or a variant of `unet`, of configs/networks_2d.py and configs/networks_3d.py.
 
 ## A short run of each
 
 200 steps or two minutes of two cores, whichever ended first, at the modest sizes of those configs,
-the same recipe for all (AdamW, cross entropy + Dice), so that the figures show that each network
-learns, not which is best. "One class" is the Dice of the best prediction that gives every voxel the
-same class.
+the same recipe for all (AdamW, cross entropy + Dice), so that the figures show how far each network
+learns in that time, not which is best: a Dice of 0 has found nothing but the background by then.
+"One class" is the Dice of the best prediction that gives every voxel the same class.
 """
 
 DATA = {
@@ -35,7 +33,8 @@ COST = """
 One image of 256x256 or one volume of 64x64x64 (or the size that is named: the largest of those
 tried that the network takes and that fits into memory), 1 channel, 3 classes, float32. FLOPs: one
 forward pass, convolutions and matrix products, multiplication and addition apart. CPU-s and peak
-memory: one training step (forward, backward, SGD); memory as XLA's compiler plans it.
+memory: one training step (forward, backward, SGD); processor time of all threads together (on idle
+cores a step takes little more than half of it), memory as XLA's compiler plans it.
 """
 
 SOURCE = """
@@ -79,15 +78,15 @@ def _of(rows, verb, rank):
 def _training(rows, rank):
   lines = [
     f"\n### {rank}D: {DATA[rank]}\n",
-    "| network | parameters | steps | CPU-s/step | first 5 losses | last 10 | Dice | one class |",
-    "|---|---|---|---|---|---|---|---|",
+    "| network | parameters | steps | first 5 losses | last 10 | Dice | one class |",
+    "|---|---|---|---|---|---|---|",
   ]
   for name, row in _of(rows, "train", rank).items():
     if "failed" in row:
-      lines.append(f"| `{name}` | {row['failed']} | | | | | | |")
+      lines.append(f"| `{name}` | {row['failed']} | | | | | |")
       continue
     lines.append(
-      f"| `{name}` | {row['parameters']:,} | {row['steps']} | {row['cpu_seconds_per_step']:.2f} "
+      f"| `{name}` | {row['parameters']:,} | {row['steps']} "
       f"| {row['first_loss']:.3f} | {row['last_loss']:.3f} | {row['dice']:.3f} "
       f"| {row['one_class']:.3f} |"
     )

@@ -39,7 +39,7 @@ OPTIONS = {
   ),
   "unet_glca": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="glca"),
   "unet_dense": dict(name="unet", widths=(16, 32, 64, 128), block="dense"),
-  "fc_densenet": dict(layers=(2, 3, 4, 4, 4), growth=12, stem=24),
+  "fc_densenet": dict(layers=(2, 3, 4, 4, 4), growth=12, stem=24, dropout=0.0),  # as for unet2015
   "dense_unet161": dict(blocks=(3, 6, 8, 6), growth=16, width=32, widths=(16, 32, 32, 64, 128)),
   "attention_unet": dict(widths=(16, 32, 64, 128)),
   "plain_conv_unet": dict(widths=(12, 24, 48, 96)),

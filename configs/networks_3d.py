@@ -38,7 +38,7 @@ OPTIONS = {
   "multiresunet": dict(widths=(8, 16, 32, 64), head_norm=False),
   "kiunet": dict(widths=(16, 32, 64, 128), ki_widths=(8,)),
   "bdclstm": dict(widths=(12, 24, 48), hidden=12, layers=1),
-  "fc_densenet": dict(layers=(2, 2, 3, 4), growth=8, stem=16),
+  "fc_densenet": dict(layers=(2, 2, 3, 4), growth=8, stem=16, dropout=0.0),
   # three blocks and skips: 32 voxels are few for stride 32, and no 2D scores bring the detail
   "dense_unet3d": dict(blocks=(3, 4, 6), growth=16, width=32, widths=(16, 32, 32, 64), skips=True),
   "h_denseunet": dict(

@@ -37,11 +37,15 @@ def locate(
 
 
 def pack(found: dict[int, np.ndarray], rank: int) -> np.ndarray:
-  """{class: (n, rank)} -> (sum of n, 1 + rank) int32, the class in the first column."""
-  rows = [np.insert(voxels, 0, k, axis=1) for k, voxels in sorted(found.items())]
-  return np.concatenate([np.zeros((0, rank + 1), np.int32), *rows]).astype(np.int32)
+  """{class: (n, rank)} -> (sum of n, rank) int32, in the order of the classes."""
+  rows = [voxels for _, voxels in sorted(found.items())]
+  return np.concatenate([np.zeros((0, rank), np.int32), *rows]).astype(np.int32)
 
 
-def unpack(rows: np.ndarray) -> dict[int, np.ndarray]:
-  """The inverse of `pack`."""
-  return {int(k): rows[rows[:, 0] == k, 1:] for k in np.unique(rows[:, 0])}
+def unpack(rows: np.ndarray, counts: dict[int, int]) -> dict[int, np.ndarray]:
+  """The inverse of `pack`: views of the rows; `counts` are the voxels per class."""
+  found, first = {}, 0
+  for k, count in sorted(counts.items()):
+    found[k] = rows[first : first + count]
+    first += count
+  return found

@@ -151,9 +151,10 @@ def _balanced(label: np.ndarray) -> np.ndarray:
 
 
 class _Mapped(NamedTuple):
-  """A data set's `load` with maps; a tuple of plain values, so that it pickles."""
+  """A data set's `load` and `crop` with maps; a tuple of plain values, so that it pickles."""
 
   dataset_load: Callable[[int], dict[str, np.ndarray]]
+  dataset_crop: Callable[..., dict[str, np.ndarray]]
   folders: dict[str, pathlib.Path]
   cases: frozenset[int]
 
@@ -162,6 +163,16 @@ class _Mapped(NamedTuple):
     if int(i) not in self.cases:
       return sample
     return {**sample, **{name: np.load(_file(f, i)) for name, f in self.folders.items()}}
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    sample = self.dataset_crop(i, start, size)
+    if int(i) not in self.cases:
+      return sample
+    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    for name, folder in self.folders.items():
+      # mapped: only what lies in the region is read
+      sample[name] = np.array(np.load(_file(folder, i), mmap_mode="r")[region])
+    return sample
 
 
 def with_maps(
@@ -208,7 +219,8 @@ def with_maps(
       title = f"maps ({', '.join(maps)})"
       for _ in tqdm.tqdm(made, desc=title, total=len(missing), unit="case", mininterval=0.5):
         pass
-  return dataset._replace(load=_Mapped(dataset.load, folders, frozenset(cases)).load)
+  mapped = _Mapped(dataset.load, dataset.crop, folders, frozenset(cases))
+  return dataset._replace(load=mapped.load, crop=mapped.crop)
 
 
 def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:

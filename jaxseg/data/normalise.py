@@ -12,13 +12,18 @@ _SEED = 1234
 _TINY = 1e-8
 
 
-def zscore(channel: np.ndarray, *, nonzero: bool = False) -> np.ndarray:
+def zscore(
+  channel: np.ndarray, mask: np.ndarray | None = None, *, nonzero: bool = False
+) -> np.ndarray:
   """Zero mean, unit standard deviation over the image, or over its nonzero voxels alone.
 
-  With `nonzero` the voxels that are zero stay zero (skull-stripped brains). A constant image
-  becomes zero.
+  With `nonzero` everything outside of the mask becomes zero (skull-stripped brains); the mask is
+  that of the channel's own nonzero voxels if none is given. A constant image becomes zero.
   """
-  mask = channel != 0 if nonzero else np.ones((), bool)
+  if not nonzero:
+    mask = np.ones((), bool)
+  elif mask is None:
+    mask = channel != 0
   if nonzero and not mask.any():
     return np.zeros(channel.shape, np.float32)
   values = channel[mask] if nonzero else channel

@@ -2,46 +2,135 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxseg import build
-from jaxseg.data.geometry import Geometry, orient, restore
+from jaxseg.data.cropping import nonzero_box, nonzero_mask
+from jaxseg.data.geometry import Geometry, check_orientation, oriented
+from jaxseg.data.grids import Grid, turned
 from jaxseg.data.normalise import NORMALISATIONS
-from jaxseg.data.source import RawCase, check_image
+from jaxseg.data.resizing import ORDERS, coarse_axis, lone_axis, resized_shape
+from jaxseg.data.source import RawCase, check_image, check_spacing
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
   """From the user's image to the network's input and back; saved in the run folder.
 
+  The order is nnU-Net's (1904.08128): turn, transpose, crop, normalise, resample.
+
   Attributes:
     channels: names of the image channels.
     rank: number of spatial axes.
     normalisation: per channel {"name": ..., **options}, every number filled in.
     orientation: "stored" or "RAS".
+    spacing: millimetres per axis in the transposed order, None for an axis that stays as it is; ()
+      for no resampling.
+    transpose: the order of the axes, () for that of the orientation.
+    crop_nonzero: whether the box of voxels that are nonzero in any channel is cut out.
+    resampling: options of the resampling: `order` of images (3), `label_order` (1), `order_z` (0)
+      of both along an axis apart, and `separate_z`: whether the coarsest axis is such (None: if
+      voxels are more than 3 times longer that way).
   """
 
   channels: tuple[str, ...]
   rank: int
   normalisation: tuple[dict, ...]
   orientation: str = "stored"
+  spacing: tuple[float | None, ...] = ()
+  transpose: tuple[int, ...] = ()
+  crop_nonzero: bool = False
+  resampling: dict = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    check_orientation(self.orientation)
+    check_target(self.spacing, self.rank)
+    check_transpose(self.transpose, self.rank)
+    check_resampling(self.resampling)
+
+  def grid(self, geometry: Geometry, image: np.ndarray | None = None) -> Grid:
+    """The way of one case: what becomes of its voxels, and how scores come back.
+
+    Args:
+      geometry: of the stored image.
+      image: (*space, channels) as stored; needed only with `crop_nonzero`.
+    """
+    transpose = self.transpose or tuple(range(self.rank))
+    upright = oriented(geometry, self.orientation)
+    whole = tuple(upright.shape[axis] for axis in transpose)
+    spacing = upright.spacing[list(transpose)]
+    box = tuple(slice(0, size) for size in whole)
+    if self.crop_nonzero:
+      if image is None:
+        raise ValueError("the grid of a cropped case follows from its image; give it.")
+      box = nonzero_box(turned(image, geometry, self.orientation, transpose))
+    size = tuple(s.stop - s.start for s in box)
+    wanted = self.spacing or (None,) * self.rank
+    target = np.array(
+      [s if t is None else t for s, t in zip(spacing, wanted, strict=True)], np.float64
+    )
+    there = self._apart(spacing, target)
+    return Grid(
+      geometry,
+      self.orientation,
+      transpose,
+      whole,
+      box,
+      resized_shape(size, spacing, target) if self.spacing else size,
+      target.astype(np.float32),
+      self._orders("order", 3, there),
+      self._orders("label_order", 1, there),
+      self._orders(None, 1, self._apart(target, spacing)),
+    )
+
+  def _apart(self, spacing, target) -> int | None:
+    separate = self.resampling.get("separate_z")
+    if separate is None:
+      return coarse_axis(spacing, target)
+    return lone_axis(spacing) if separate and self.rank == 3 else None
+
+  def _orders(self, option: str | None, default: int, apart: int | None) -> tuple[int, ...]:
+    orders = [self.resampling.get(option, default)] * self.rank
+    if apart is not None:
+      orders[apart] = self.resampling.get("order_z", 0)
+    return tuple(orders)
 
   def apply(self, raw: RawCase, where: str = "the image") -> np.ndarray:
-    """(*space, channels) float32, normalised, in the training orientation.
+    """(*space, channels) float32, normalised, on the network's grid; see `place`."""
+    return self.place(raw, where)[0]
 
-    Raises ValueError if rank or channels differ from the training set's, or voxels are not finite.
+  def place(self, raw: RawCase, where: str = "the image") -> tuple[np.ndarray, Grid]:
+    """(*space, channels) float32, normalised, on the network's grid; and the way back from it.
+
+    Raises ValueError if rank or channels differ from the training set's, voxels are not finite, or
+    the spacing that is resampled from isn't positive.
     """
     check_image(raw.image, where, channels=len(self.channels), rank=self.rank)
-    image = orient(raw.image, raw.geometry, self.orientation)
+    if self.spacing:
+      check_spacing(raw.geometry, where)
+    grid = self.grid(raw.geometry, raw.image)
+    image = grid.cut(raw.image)
+    body = nonzero_mask(image) if self.masked else None
     out = np.empty(image.shape, np.float32)
     for i, scheme in enumerate(self.normalisation):
-      out[..., i] = build.bind(NORMALISATIONS, scheme, "data.normalise")(image[..., i])
-    return out
+      normalise = build.bind(NORMALISATIONS, scheme, "data.normalise")
+      masked = (body,) if scheme.get("nonzero") else ()
+      out[..., i] = normalise(image[..., i], *masked)
+    return grid.image(out), grid
 
-  def restore(self, array: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """(*space[, k]) in the training orientation -> on the grid of the input image."""
-    return restore(array, geometry, self.orientation)
+  @property
+  def masked(self) -> bool:
+    """Whether any channel is normalised inside the nonzero mask alone."""
+    return any(scheme.get("nonzero") for scheme in self.normalisation)
+
+  def restore(self, array: np.ndarray, geometry: Geometry, *, outside: float = 0) -> np.ndarray:
+    """(*space[, k]) on the network's grid -> on that of the input image; see `Grid.restore`.
+
+    With `crop_nonzero` the grid must be asked for with the image: `grid(geometry, image).restore`.
+    """
+    return self.grid(geometry).restore(array, outside=outside)
 
   def to_json(self) -> str:
     return json.dumps(dataclasses.asdict(self))
@@ -49,6 +138,43 @@ class Preparation:
   @classmethod
   def from_json(cls, text: str) -> "Preparation":
     fields = json.loads(text)
-    for name in ("channels", "normalisation"):
-      fields[name] = tuple(fields[name])
+    for name in ("channels", "normalisation", "spacing", "transpose"):
+      if name in fields:
+        fields[name] = tuple(fields[name])
     return cls(**fields)
+
+
+def check_target(spacing: Sequence[float | None], rank: int) -> None:
+  """Raises ValueError that says what config.data.spacing must be."""
+  good = len(spacing) in (0, rank) and all(s is None or 0 < s < np.inf for s in spacing)
+  if not good:
+    raise ValueError(
+      f"config.data.spacing: {tuple(spacing)}; expected () to keep the voxels as they are, or "
+      f"{rank} positive numbers of millimetres in the transposed order (None keeps an axis)."
+    )
+
+
+def check_transpose(transpose: Sequence[int], rank: int) -> None:
+  """Raises ValueError that says what config.data.transpose must be."""
+  if transpose and sorted(transpose) != list(range(rank)):
+    raise ValueError(
+      f"config.data.transpose: {tuple(transpose)}; expected () or an order of the axes "
+      f"{tuple(range(rank))}."
+    )
+
+
+def check_resampling(options: Mapping) -> None:
+  """Raises ValueError that lists the options or the choices of config.data.resampling."""
+  choices = dict.fromkeys(("order", "order_z"), ORDERS)
+  choices |= {"label_order": (0, 1), "separate_z": (None, True, False)}
+  for name, value in options.items():
+    if name not in choices:
+      raise ValueError(
+        f"config.data.resampling.{name}: no such option{build.suggestion(name, choices)}; "
+        f"options: {', '.join(choices)}."
+      )
+    # True is no 1 here
+    if not any(type(value) is type(choice) and value == choice for choice in choices[name]):
+      raise ValueError(
+        f"config.data.resampling.{name}: {value!r}; choices: {', '.join(map(str, choices[name]))}."
+      )

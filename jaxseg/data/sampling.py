@@ -1,8 +1,9 @@
 """Which patch of which case stands in which slot of which batch, and cutting it out.
 
-The host chooses case and corner as a pure function of (seed, step, slot), for both caches:
+The host chooses case and corner as a pure function of (seed, step, slot), for all caches:
 `device` keeps all cases in device memory and cuts inside the compiled step, `host` keeps them in
-host memory and sends patches. The bits are the same.
+host memory and sends patches, `disk` keeps nothing and reads what a patch touches. The bits are the
+same.
 """
 
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 from jaxseg import batch as batch_module
 from jaxseg.data.prepared import Dataset
 
-CACHES = ("device", "host")
+CACHES = ("device", "host", "disk")
 
 
 class Sampling(NamedTuple):
@@ -179,6 +180,19 @@ def cut(sample: dict[str, np.ndarray], how: Sampling, choice: Choice) -> dict[st
   return _finish(patch, how, np)
 
 
+def read_patch(dataset: Dataset, case: int, how: Sampling, choice: Choice) -> dict[str, np.ndarray]:
+  """As `cut` from the whole case, but only the part of it that the patch touches is read."""
+  starts, sizes = [], []
+  for first, size, length in zip(choice.start, how.crop, dataset.shape(case), strict=True):
+    # at least one voxel, which fields that go on beyond the case repeat
+    low = min(max(0, first), length - 1)
+    starts.append(low)
+    sizes.append(min(max(low + 1, first + size), length) - low)
+  part = dataset.crop(case, starts, sizes)
+  moved = tuple(first - low for first, low in zip(choice.start, starts, strict=True))
+  return cut(part, how, choice._replace(start=moved))
+
+
 def _finish(patch, how: Sampling, numpy):
   """Drops the sliced axis and widens labels."""
   out = {}
@@ -202,7 +216,7 @@ def device_store(dataset: Dataset, cases: Sequence[int]) -> dict[str, np.ndarray
   if voxels.sum() >= 2**31:
     raise ValueError(
       f"config.data.cache: 'device' holds at most 2^31 voxels, these cases have {voxels.sum()}; "
-      "use 'host'."
+      "use 'host' or 'disk'."
     )
   store = {"shape": shapes, "offset": np.concatenate([[0], voxels.cumsum()[:-1]]).astype(np.int32)}
   for field, first in samples[0].items():
@@ -258,25 +272,31 @@ def sample_batch(store, index: dict[str, jax.Array], *, how: Sampling):
 class Feeder:
   """Makes the elements that the step is fed: a pure function of (step, slots).
 
-  With `cache="device"` an element is the index {"case", "start"} for `sample_batch`; with "host"
-  it holds the patches themselves.
+  With `cache="device"` an element is the index {"case", "start"} for `sample_batch`; else it holds
+  the patches themselves.
   """
 
   def __init__(self, dataset: Dataset, cases: Sequence[int], how: Sampling, *, cache: str):
     if cache not in CACHES:
       raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
     self._dataset, self._cases, self._how = dataset, tuple(cases), how
+    self._cache = cache
     self._held = CaseCache(dataset, cases) if cache == "host" else None
 
   def element(self, step: int, slots: Sequence[int]) -> dict[str, np.ndarray]:
     choices = [choose(self._dataset, self._cases, self._how, int(step), slot) for slot in slots]
-    if self._held is None:
+    if self._cache == "device":
       return {
         "case": np.array([c.case for c in choices], np.int32),
         "start": np.array([c.start for c in choices], np.int32),
       }
-    patches = [cut(self._held[c.case], self._how, c) for c in choices]
+    patches = [self._patch(choice) for choice in choices]
     return {field: np.stack([p[field] for p in patches]) for field in patches[0]}
+
+  def _patch(self, choice: Choice) -> dict[str, np.ndarray]:
+    if self._held is None:
+      return read_patch(self._dataset, self._cases[choice.case], self._how, choice)
+    return cut(self._held[choice.case], self._how, choice)
 
   def elements(self, first: int, last: int, slots: Sequence[int], *, threads: int = 2) -> Iterator:
     """The elements of steps first..last-1, made ahead of need by Grain's threads."""

@@ -87,7 +87,7 @@ def check_image(image: np.ndarray, where: str, *, channels: int, rank: int) -> N
   if image.shape[-1] != channels:
     raise ValueError(
       f"{where}: the image has {image.shape[-1]} channel(s), expected {channels}; check the data "
-      "set's channels."
+      "set's channels (a 4D NIfTI's last axis is the channels'; split a series over time)."
     )
   if 0 in image.shape:
     raise ValueError(f"{where}: the image is empty, its shape is {image.shape[:-1]}.")
@@ -99,10 +99,21 @@ def check_image(image: np.ndarray, where: str, *, channels: int, rank: int) -> N
       )
 
 
+def check_spacing(geometry: Geometry, where: str) -> None:
+  """Raises ValueError unless the voxels have a positive, finite size."""
+  if not (np.isfinite(geometry.spacing).all() and (geometry.spacing > 0).all()):
+    spacing = ", ".join(f"{s:g}" for s in geometry.spacing)
+    raise ValueError(
+      f"{where}: the spacing is ({spacing}) mm in array order, expected positive numbers; correct "
+      "the file's header."
+    )
+
+
 def check_pair(
   image: Geometry, label: Geometry, where: str, *, what: str = "label", affine: bool = True
 ) -> None:
   """Raises ValueError unless a label lies on the grid of its image."""
+  check_spacing(image, f"the image of {where}")
   if image.shape != label.shape:
     raise ValueError(
       f"{where}: the image has shape {image.shape} but the {what} {label.shape} (z, y, x); they "

@@ -115,21 +115,26 @@ def blocks(
   return _checked([case for case in cases if case not in set(held)], held, cases)
 
 
-def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
-  """nnU-Net's splits_final.json: a list of {"train": [names], "val": [names]}, one per fold."""
+def _read(path: str) -> list[Split]:
+  """The folds of nnU-Net's splits_final.json."""
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f"{file}: no such file; config.data.split.path must name the splits.")
   try:
     folds = json.loads(file.read_text(encoding="utf-8"))
-    sides = [(entry["train"], entry["val"]) for entry in folds]
+    return [(entry["train"], entry["val"]) for entry in folds]
   except (ValueError, TypeError, KeyError) as error:
     raise ValueError(
       f'{file}: expected a JSON list of {{"train": [...], "val": [...]}} ({error!r}).'
     ) from error
+
+
+def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
+  """nnU-Net's splits_final.json: a list of {"train": [names], "val": [names]}, one per fold."""
+  sides = _read(path)
   if not 0 <= fold < len(sides):
     raise ValueError(
-      f"config.data.split.fold: {fold} is out of range; {file} holds {len(sides)} folds."
+      f"config.data.split.fold: {fold} is out of range; {path} holds {len(sides)} folds."
     )
   return _checked(*sides[fold], cases)
 
@@ -141,6 +146,21 @@ def explicit(
   held = set(validation)
   rest = [case for case in cases if case not in held] if train is None else train
   return _checked(rest, validation, cases)
+
+
+def count(*, name: str, folds: int = 5, path: str | None = None, **options) -> int:
+  """The number of folds of a split, given as its fields in config.data.split.
+
+  Raises ValueError for a split that has none.
+  """
+  if name == "file" and path is not None:
+    return len(_read(path))
+  if name not in ("kfold", "blocks") or options.get("holdout") is not None:
+    raise ValueError(
+      f"config.data.split: '{name}' has no folds; choose kfold, blocks or file, or train without "
+      "--fold."
+    )
+  return folds
 
 
 SPLITS: dict[str, Callable[..., Split]] = {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data import prepared
 from jaxseg.data.geometry import Geometry, orient, plain_geometry
 from jaxseg.data.locations import locate, pack, unpack
 from jaxseg.data.nnunet_folder import nnunet_raw
@@ -55,20 +54,6 @@ def test_every_record_equals_its_case_in_the_order_of_the_source(cases, tmp_path
     assert dataset.shape(i) == raw.label.shape
 
 
-def test_order_holds_over_several_files(cases, tmp_path, monkeypatch):
-  monkeypatch.setattr(prepared, "_RECORDS_PER_FILE", 5)
-  dataset = prepare(source_of(cases), cache_dir=tmp_path)
-  for i, raw in enumerate(cases.values()):
-    np.testing.assert_array_equal(dataset.load(i)["image"], dataset.preparation.apply(raw))
-  assert len(list(dataset.folder.glob("*.array_record-*"))) == 3
-
-
-def test_case_too_large_for_a_record_is_told(cases, tmp_path, monkeypatch):
-  monkeypatch.setattr(prepared, "_LARGEST", 700)
-  with pytest.raises(ValueError, match=r"case 'case_1' takes 0\.0 GiB, a record holds at most 2"):
-    prepare(source_of(cases), cache_dir=tmp_path)
-
-
 def test_prepared_set_is_found_again_without_reading_the_source(cases, tmp_path, capsys):
   first = prepare(source_of(cases), cache_dir=tmp_path)
   again = prepare(source_of(cases)._replace(read=None), cache_dir=tmp_path)
@@ -91,6 +76,10 @@ def test_every_change_makes_a_new_set(cases, tmp_path):
       (source, {"orientation": "RAS"}),
       (source, {"normalise": "ct"}),
       (source, {"normalise": "ct", "train_cases": ["case_1", "case_2"]}),
+      (source, {"spacing": (2, 2, 2)}),
+      (source, {"spacing": (2, 2, 2), "resampling": {"order": 1}}),
+      (source, {"transpose": (1, 0, 2)}),
+      (source, {"crop_nonzero": True}),
     )
   ]
   assert len(set(folders)) == len(folders)
@@ -177,18 +166,6 @@ def test_invalid_case_leaves_nothing_behind(cases, tmp_path):
   assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_killed_preparation_is_not_taken_for_whole(cases, tmp_path, monkeypatch):
-  def die(*_):
-    raise KeyboardInterrupt
-
-  with monkeypatch.context() as patch:
-    patch.setattr(prepared.os, "rename", die)
-    with pytest.raises(KeyboardInterrupt):
-      prepare(source_of(cases), cache_dir=tmp_path)
-  dataset = prepare(source_of(cases), cache_dir=tmp_path)
-  assert len([dataset.load(i) for i in range(12)]) == 12
-
-
 def test_case_without_label_is_told(cases, tmp_path):
   cases["case_3"] = cases["case_3"]._replace(label=None)
   with pytest.raises(ValueError, match="case 'case_3' has no label"):
@@ -234,10 +211,10 @@ def test_locations_follow_nnunets_numbers():
     assert len(np.unique(voxels, axis=0)) == len(voxels)
   again = locate(label)
   np.testing.assert_array_equal(again[1], found[1])
-  back = unpack(pack(found, 3))
+  back = unpack(pack(found, 3), {k: len(v) for k, v in found.items()})
   for k in found:
     np.testing.assert_array_equal(back[k], found[k])
-  assert unpack(pack({}, 3)) == {}
+  assert unpack(pack({}, 3), {}) == {}
 
 
 def test_empty_case_has_no_locations(tmp_path):

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import tiny
 
+from jaxseg.data import phantom as phantoms
 from jaxseg.data import sampling
+from jaxseg.data.maps import with_maps
+from jaxseg.data.prepared import prepare
 from jaxseg.data.sampling import Choice
 from jaxseg.data.sampling import sampling as make
 
@@ -36,6 +39,34 @@ def test_host_and_device_cut_the_same_patch_and_pad_outside(rank):
       np.testing.assert_array_equal(device[field], expected)
       assert host[field].dtype == device[field].dtype == data.load(3)[field].dtype
     np.testing.assert_array_equal(device["spacing"], host["spacing"])
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_patch_read_from_disk_is_that_of_the_whole_case(rank):
+  data = tiny.dataset(rank=rank)
+  how = make(rank, patch=(9, 30, 8)[-rank:], batch=1)
+  for start in [(-3, 2, -4), (7, -9, 12), (40, 0, 0), (-50, 1, 2), (1, 1, 3)]:
+    choice = Choice(0, start[-rank:])
+    whole = sampling.cut(data.load(2), how, choice)
+    part = sampling.read_patch(data, 2, how, choice)
+    jax.tree.map(np.testing.assert_array_equal, part, whole)
+    assert {k: v.dtype for k, v in part.items()} == {k: v.dtype for k, v in whole.items()}
+
+
+def test_all_caches_feed_the_same_bits(tmp_path):
+  source = phantoms.phantom(cases=3, size=(20, 20, 20))
+  data = prepare(source, cache_dir=tmp_path)
+  data = with_maps(data, {"distance": {}}, range(3))
+  how = make(3, patch=(9, 24, 8), batch=2, foreground=0.5)
+  store = jax.device_put(sampling.device_store(data, range(3)))
+  feeders = {c: sampling.Feeder(data, range(3), how, cache=c) for c in sampling.CACHES}
+  for step in range(4):
+    host = feeders["host"].element(step, range(2))
+    disk = feeders["disk"].element(step, range(2))
+    device = sampling.sample_batch(store, feeders["device"].element(step, range(2)), how=how)
+    assert set(host) == set(disk) == set(device) == {"image", "label", "spacing", "distance"}
+    jax.tree.map(np.testing.assert_array_equal, disk, host)
+    jax.tree.map(np.testing.assert_array_equal, dict(device), host)
 
 
 def test_a_slice_of_a_volume_is_a_sample_of_rank_two():
@@ -138,6 +169,6 @@ def test_grain_feeds_from_any_step_what_an_uninterrupted_run_sees():
   for a, b in zip(whole[4:], late, strict=True):
     jax.tree.map(np.testing.assert_array_equal, a, b)
   with pytest.raises(
-    ValueError, match=r"config.data.cache: 'disk' is unknown; choices: device, host"
+    ValueError, match=r"config.data.cache: 'tape' is unknown; choices: device, host, disk"
   ):
-    sampling.Feeder(data, range(6), how, cache="disk")
+    sampling.Feeder(data, range(6), how, cache="tape")

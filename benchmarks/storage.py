@@ -1,0 +1,96 @@
+"""Patches per second from volumes that don't fit into memory: blocks beside whole volumes.
+
+  python benchmarks/storage.py [--volumes 20] [--size 400 512 512] [--patch 128] [--seconds 20]
+                               [--folder DIR]
+
+Writes synthetic volumes (smooth noise in steps of one Hounsfield unit, normalised: about as hard to
+compress as a CT) as a prepared set stores them, then reads random patches with two threads, as
+training with cache="disk" does, and again by reading the whole volume for every patch. Twenty
+volumes at full size take 8 GB of disk before compression, and some minutes to write.
+"""
+
+import argparse
+import itertools
+import pathlib
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from scipy import ndimage
+
+from jaxseg.data import blocks
+
+_THREADS = 2
+
+
+def volume(shape: tuple[int, ...], seed: int) -> np.ndarray:
+  """Air around a body of soft tissue with noise; float32, as after normalisation."""
+  random = np.random.default_rng(seed)
+  coarse = random.standard_normal([n // 16 + 2 for n in shape])
+  zoom = [n / m for n, m in zip(shape, coarse.shape, strict=True)]
+  smooth = ndimage.zoom(coarse, zoom, order=1, output=np.float32, grid_mode=True, mode="nearest")
+  units = np.round(60 * smooth + 12 * random.standard_normal(shape, np.float32) + 50)
+  axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[1:]), indexing="ij", sparse=True)
+  units[:, axes[0] ** 2 + axes[1] ** 2 > 0.8] = -160
+  return ((units - 50) / 70).astype(np.float32)
+
+
+def rate(read, corners, seconds: float) -> tuple[float, int]:
+  """Calls of read(corner) per second, over at least `seconds`."""
+  started, done = time.perf_counter(), 0
+  with ThreadPoolExecutor(_THREADS) as pool:
+    while time.perf_counter() - started < seconds:
+      done += len(list(pool.map(read, itertools.islice(corners, 2 * _THREADS))))
+  return done / (time.perf_counter() - started), done
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--volumes", type=int, default=20)
+  parser.add_argument("--size", type=int, nargs=3, default=(400, 512, 512))
+  parser.add_argument("--patch", type=int, default=128)
+  parser.add_argument("--seconds", type=float, default=20)
+  parser.add_argument("--folder", type=pathlib.Path, help="on the disk to measure")
+  given = parser.parse_args()
+  shape, patch = tuple(given.size), given.patch
+  block = blocks.block_shape(shape, (1, 1, 1), bytes_per_voxel=4)
+  folder = pathlib.Path(tempfile.mkdtemp(prefix="storage-", dir=given.folder))
+  try:
+    started = time.perf_counter()
+    for i in range(given.volumes):
+      blocks.write(folder / str(i), volume(shape, i), block)
+    taken = time.perf_counter() - started
+    stored = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    gigabytes = given.volumes * np.prod(shape) * 4 / 1e9
+    print(f"{given.volumes} volumes of {shape}, blocks of {block}: {gigabytes:.1f} GB, on disk "
+          f"{stored / 1e9:.1f} GB; made and written in {taken:.0f} s")  # fmt: skip
+
+    random = np.random.default_rng(0)
+
+    def corners():
+      while True:
+        where = tuple(int(random.integers(0, max(1, n - patch + 1))) for n in shape)
+        yield int(random.integers(given.volumes)), where
+
+    def region(where):
+      return tuple(slice(a, min(a + patch, n)) for a, n in zip(where, shape, strict=True))
+
+    def from_blocks(corner):
+      return blocks.read(folder / str(corner[0]), region(corner[1]))
+
+    def from_whole(corner):
+      return np.array(blocks.read(folder / str(corner[0]))[region(corner[1])])
+
+    speeds = {}
+    for name, read in (("blocks", from_blocks), ("whole volumes", from_whole)):
+      speeds[name], done = rate(read, corners(), given.seconds)
+      print(f"{name:>14}: {speeds[name]:7.2f} patches of {patch}^3 a second ({done} read)")
+    print(f"         ratio: {speeds['blocks'] / speeds['whole volumes']:.1f}")
+  finally:
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,212 @@
+"""Making a prepared set: case by case, in several processes, going on where it stopped.
+
+A set grows in a folder of its own name, one folder per case, each renamed when it is whole; the set
+is renamed when all its cases are there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from jaxseg import files
+from jaxseg.batch import LabelSpec
+from jaxseg.data import blocks
+from jaxseg.data.cropping import nonzero_mask
+from jaxseg.data.grids import Grid
+from jaxseg.data.locations import locate, pack
+from jaxseg.data.preparation import Preparation
+from jaxseg.data.source import RawCase, Source
+from jaxseg.data.workers import spread
+
+INDEX, NOTE, LOCATIONS = "jaxseg.json", "case.json", "locations.npy"
+_LOCK = ".lock"
+
+
+class Recipe(NamedTuple):
+  """What is done to every case of a set.
+
+  Attributes:
+    read: case name -> RawCase.
+    labels: the label specification.
+    preparation: of the images.
+    weighted: whether the cases have ignored voxels or weights.
+    folder: where the cases are written.
+  """
+
+  read: Callable[[str], RawCase]
+  labels: LabelSpec
+  preparation: Preparation
+  weighted: bool
+  folder: pathlib.Path
+
+
+def case_folder(folder: pathlib.Path, number: int) -> pathlib.Path:
+  return folder / f"{number:06d}"
+
+
+@contextlib.contextmanager
+def alone(building: pathlib.Path, finished: pathlib.Path) -> Iterator[bool]:
+  """Holds the folder of a growing set; waits while another process does.
+
+  Gives whether there is work to do: not if the set was finished meanwhile. A process that is
+  killed lets go of the folder.
+  """
+  lock = _locked(building)
+  while lock is not None and not _is_current(lock, building):
+    # while this process waited, another one finished the set, or gave it up
+    lock.close()
+    lock = None if finished.is_dir() else _locked(building)
+  with contextlib.closing(lock) if lock else contextlib.nullcontext():
+    if finished.is_dir():
+      shutil.rmtree(building, ignore_errors=True)
+    yield not finished.is_dir()
+
+
+def _locked(building: pathlib.Path):
+  while True:
+    building.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+      lock = open(building / _LOCK, "w")  # noqa: SIM115  (the caller closes it)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      return lock
+
+
+def _is_current(lock, building: pathlib.Path) -> bool:
+  with contextlib.suppress(FileNotFoundError):
+    return os.path.samestat(os.fstat(lock.fileno()), os.stat(building / _LOCK))
+  return False
+
+
+def build(source: Source, recipe: Recipe, *, workers: int | None) -> None:
+  """Writes all cases of a set and its index; cases that are there already stay.
+
+  Raises:
+    ValueError: a case is invalid.
+    OSError: the disk is full; what is done is kept.
+  """
+  make = functools.partial(_make, recipe=recipe)
+  for part in recipe.folder.glob(".part-*"):
+    shutil.rmtree(part)
+  total, done = len(source.cases), 0
+  with tqdm.tqdm(total=total, desc=f"preparing {source.name}", unit="case", mininterval=0.5) as bar:
+    try:
+      what = f"preparing {source.name}"
+      for _ in spread(make, enumerate(source.cases), workers=workers, what=what):
+        bar.update()
+        done += 1
+      _finish(source, recipe)
+    except Exception as error:
+      if _disk_is_full(error):
+        raise OSError(
+          errno.ENOSPC,
+          f"the disk is full after {done} of {total} cases of '{source.name}'; free room there, or "
+          "set config.data.folder to another disk, and give the command again: it goes on.",
+          str(recipe.folder),
+        ) from error
+      raise
+
+
+def _disk_is_full(error: Exception) -> bool:
+  number = getattr(error, "errno", None)
+  # TensorStore passes on the system's words alone
+  return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
+  number, case = item
+  folder = case_folder(recipe.folder, number)
+  if folder.is_dir():
+    return
+  raw = recipe.read(case)
+  where = f"case '{case}'"
+  if raw.label is None:
+    raise ValueError(f"{where} has no label; a training set needs one for every case.")
+  arrays, grid = example(raw, recipe, where)
+  rank, found = recipe.preparation.rank, locate_in(arrays, recipe.labels)
+  rows = pack(found, rank)
+  note = {
+    "name": case,
+    "shape": grid.shape,
+    "spacing": [float(s) for s in grid.spacing],
+    "axcodes": raw.geometry.axcodes,
+    "fields": list(arrays),
+    "locations": {k: len(voxels) for k, voxels in sorted(found.items())},
+  }
+  part = recipe.folder / f".part-{number:06d}"
+  part.mkdir()
+  try:
+    for field, array in arrays.items():
+      voxel = array.itemsize * int(np.prod(array.shape[rank:]))
+      block = blocks.block_shape(grid.shape, grid.spacing, bytes_per_voxel=voxel)
+      blocks.write(part / field, array, block)
+    np.save(part / LOCATIONS, rows)
+    (part / NOTE).write_text(json.dumps(note), encoding="utf-8")
+    os.rename(part, folder)
+  except BaseException:
+    shutil.rmtree(part, ignore_errors=True)
+    raise
+
+
+def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndarray], Grid]:
+  """The arrays of one case on the network's grid, and that grid."""
+  preparation, labels = recipe.preparation, recipe.labels
+  image, grid = preparation.place(raw, where)
+  values = np.unique(raw.label)
+  # all values are checked, those too that cropping or resampling may lose
+  labels.encode(values, where)
+  label, weight = labels.encode(grid.label(grid.cut(raw.label), values), where)
+  if raw.weight is not None:
+    given = grid.weight(grid.cut(raw.weight))
+    weight = given if weight is None else weight * given
+  label = label.astype(np.uint8 if labels.channels <= 256 else np.int32)
+  arrays = {"image": image, "label": label}
+  if weight is not None and not recipe.weighted:
+    raise ValueError(
+      f"{where} has a weight but the first case has none; give all cases one, or none."
+    )
+  if recipe.weighted:
+    weight = np.ones(grid.shape) if weight is None else weight
+    arrays["weight"] = weight.astype(np.float32)
+  if preparation.masked:
+    body = nonzero_mask(grid.cut(raw.image)).astype(np.uint8)
+    arrays["body"] = grid.label(body, np.unique(body))
+  return arrays, grid
+
+
+def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.ndarray]:
+  return locate(arrays["label"], arrays.get("weight"), regions=bool(labels.regions))
+
+
+def _finish(source: Source, recipe: Recipe) -> None:
+  notes = [
+    json.loads((case_folder(recipe.folder, i) / NOTE).read_text(encoding="utf-8"))
+    for i in range(len(source.cases))
+  ]
+  axcodes = Counter(note.pop("axcodes") for note in notes)
+  if recipe.preparation.orientation == "stored" and len(axcodes) > 1:
+    listed = ", ".join(f"{count} x {codes}" for codes, count in axcodes.most_common())
+    warnings.warn(
+      f"the cases of '{source.name}' differ in orientation ({listed}); set orientation='RAS' to "
+      "turn them all the same way.",
+      stacklevel=4,
+    )
+  index = {
+    "source": source.name,
+    "fingerprint": source.fingerprint,
+    "labels": recipe.labels.to_json(),
+    "preparation": recipe.preparation.to_json(),
+    "cases": notes,
+  }
+  files.write_text(recipe.folder / INDEX, json.dumps(index))

@@ -1,0 +1,70 @@
+"""The same work for many cases, spread over the cores."""
+
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+# seconds of work in this process before others are started, which takes them some
+_PATIENCE = 5.0
+
+
+def cores() -> int:
+  """The cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def spread(function: Callable, items: Iterable, *, workers: int | None, what: str) -> Iterator:
+  """function(item) of every item, in order.
+
+  Args:
+    function: of one item, which pickles; else this process does all of it.
+    items: its arguments.
+    workers: processes; 1 for this one alone; None begins here and, where there is more work than a
+      few seconds, spreads the rest over all cores.
+    what: begins the messages.
+
+  Raises:
+    ValueError: `workers` is not positive, or a process ended early; else what `function` raises.
+  """
+  if workers is not None and workers < 1:
+    raise ValueError(f"{what}: workers is {workers}; expected a positive number of processes.")
+  items, done, started = tuple(items), 0, time.monotonic()
+  if workers != 1 and not _pickles(function):
+    workers = 1
+  for item in items if workers in (None, 1) else ():
+    if workers is None and time.monotonic() - started > _PATIENCE:
+      break
+    yield function(item)
+    done += 1
+  items = items[done:]
+  if not items:
+    return
+  # never a fork of this process: JAX has threads, and copies of them may hang
+  context = multiprocessing.get_context("spawn")
+  with ProcessPoolExecutor(min(workers or cores(), len(items)), mp_context=context) as pool:
+    pending = [pool.submit(function, item) for item in items]
+    try:
+      for future in pending:
+        yield future.result()
+    except BrokenProcessPool as error:
+      raise ValueError(
+        f"{what}: a worker process ended early, probably for lack of memory: use fewer workers; or "
+        "it is a script's, which needs `if __name__ == '__main__':`."
+      ) from error
+    finally:
+      # one bad case ends the pass at once
+      pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pickles(function: Callable) -> bool:
+  try:
+    pickle.dumps(function)
+  except (pickle.PicklingError, AttributeError, TypeError):
+    return False
+  return True

@@ -1,0 +1,108 @@
+"""The entry "architecture" of nnU-Net's plans: a network by the names of PyTorch's classes."""
+
+from collections.abc import Mapping
+
+from jaxseg.planning.plans import Configuration
+
+_ROOM = "dynamic_network_architectures.architectures.unet"
+# our name -> nnU-Net's class and its name for the depth of the encoder's stages
+_NETWORKS = {
+  "plain_conv_unet": (f"{_ROOM}.PlainConvUNet", "n_conv_per_stage"),
+  "resenc_unet": (f"{_ROOM}.ResidualEncoderUNet", "n_blocks_per_stage"),
+}
+
+
+def _fixed(rank: int) -> dict:
+  """The options that are the same in all of nnU-Net's plans of a rank."""
+  return {
+    "conv_op": f"torch.nn.modules.conv.Conv{rank}d",
+    "conv_bias": True,
+    "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{rank}d",
+    "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+    "dropout_op": None,
+    "dropout_op_kwargs": None,
+    "nonlin": "torch.nn.LeakyReLU",
+    "nonlin_kwargs": {"inplace": True},
+  }
+
+
+def to_architecture(configuration: Configuration) -> dict:
+  """The network of a configuration, in nnU-Net's words and order."""
+  network, depth = _NETWORKS[configuration.network]
+  fixed = _fixed(configuration.rank)
+  options = {
+    "n_stages": len(configuration.widths),
+    "features_per_stage": configuration.widths,
+    "conv_op": fixed.pop("conv_op"),
+    "kernel_sizes": configuration.kernels,
+    "strides": configuration.strides,
+    depth: configuration.depth,
+    # nnU-Net counts the decoder's stages from the coarsest
+    "n_conv_per_stage_decoder": configuration.decoder_depth[::-1],
+    **fixed,
+  }
+  return {
+    "network_class_name": network,
+    "arch_kwargs": options,
+    "_kw_requires_import": ("conv_op", "norm_op", "dropout_op", "nonlin"),
+  }
+
+
+def from_architecture(entry: Mapping, where: str) -> dict:
+  """Network, widths, kernels, strides and depths of an entry "architecture".
+
+  Raises ValueError that names the option for networks and layers that are not nnU-Net's own.
+  """
+  where = f"{where}: architecture"
+  if not isinstance(entry, Mapping) or not {"network_class_name", "arch_kwargs"} <= set(entry):
+    raise ValueError(f"{where}: expected network_class_name and arch_kwargs; plan again.")
+  known = {network: (name, depth) for name, (network, depth) in _NETWORKS.items()}
+  if entry["network_class_name"] not in known:
+    raise ValueError(
+      f"{where}: network_class_name '{entry['network_class_name']}' is unknown; expected one of "
+      f"{', '.join(known)}."
+    )
+  name, depth = known[entry["network_class_name"]]
+  options = dict(entry["arch_kwargs"])
+  shape = (
+    "n_stages",
+    "features_per_stage",
+    "kernel_sizes",
+    "strides",
+    depth,
+    "n_conv_per_stage_decoder",
+  )
+  missing = [option for option in shape if option not in options]
+  if missing:
+    raise ValueError(f"{where}: '{missing[0]}' is missing; plan again.")
+  stages = options["n_stages"]
+  values = {option: _frozen(options.pop(option)) for option in shape[1:]}
+  options.pop("n_stages")
+  for option, value in values.items():
+    expected = stages - (option == "n_conv_per_stage_decoder")
+    if not isinstance(value, tuple) or len(value) != expected:
+      raise ValueError(f"{where}: {option} is {value}; expected {expected} entries, one per stage.")
+  strides = values["strides"]
+  if any(not isinstance(stage, tuple) for stage in (*strides, *values["kernel_sizes"])):
+    raise ValueError(f"{where}: kernel_sizes and strides need one number per axis; plan again.")
+  if set(strides[0]) != {1}:
+    raise ValueError(f"{where}: the first stride is {strides[0]}; expected 1 on all axes.")
+  fixed = _fixed(len(strides[0]))
+  for option, value in options.items():
+    if option not in fixed or value != fixed[option]:
+      raise ValueError(
+        f"{where}: {option} is {value!r}, which this project's {name} doesn't have; expected "
+        f"{fixed.get(option, 'no such option')!r}."
+      )
+  return {
+    "network": name,
+    "widths": values["features_per_stage"],
+    "kernels": values["kernel_sizes"],
+    "strides": strides,
+    "depth": values[depth],
+    "decoder_depth": values["n_conv_per_stage_decoder"][::-1],
+  }
+
+
+def _frozen(value):
+  return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,85 @@
+"""A plan's configuration as values for a config: the network, and the fields of config.data."""
+
+from jaxseg.planning.plans import CUBIC, LINEAR, Configuration, Plan
+
+
+def settings(plan: Plan, configuration: str) -> dict:
+  """What a config needs in order to follow a plan.
+
+  Args:
+    plan: the plan.
+    configuration: a name of `plan.configurations`.
+
+  Returns:
+    "network": the spec of the network; "data": spacing, transpose, crop_nonzero, resampling,
+    normalise, patch, batch and slices, for config.data; "batch_dice": for the Dice loss;
+    "previous": the configuration whose output is a further input, or None.
+
+  A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
+  pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have.
+  """
+  chosen = plan.configuration(configuration)
+  pictures = chosen.rank == 2 and _of_pictures(plan)
+  spacing = chosen.spacing if pictures or chosen.rank == 3 else (None, *chosen.spacing)
+  return {
+    "network": network(chosen),
+    "data": {
+      "spacing": spacing,
+      "transpose": () if pictures else plan.transpose,
+      "crop_nonzero": True,
+      "resampling": resampling(chosen),
+      "normalise": tuple(
+        _scheme(name, masked, statistics)
+        for name, masked, statistics in zip(
+          chosen.normalisation, chosen.masked, plan.intensities, strict=True
+        )
+      ),
+      "patch": chosen.patch,
+      "batch": chosen.batch,
+      "slices": None if pictures or chosen.rank == 3 else 0,
+    },
+    "batch_dice": chosen.batch_dice,
+    "previous": chosen.previous_stage,
+  }
+
+
+def network(configuration: Configuration) -> dict:
+  """The spec of the planned network, {"name": ..., **options}."""
+  return {
+    "name": configuration.network,
+    "widths": configuration.widths,
+    "kernels": configuration.kernels,
+    "strides": configuration.strides[1:],
+    "depth": configuration.depth,
+    "decoder_depth": configuration.decoder_depth,
+  }
+
+
+def resampling(configuration: Configuration) -> dict:
+  """Options of config.data.resampling; none where they are nnU-Net's own."""
+  image, label, scores = configuration.image, configuration.label, configuration.scores
+  if (image, label, scores) == (CUBIC, LINEAR, LINEAR):
+    return {}
+  return {
+    "order": image.order,
+    "label_order": label.order,
+    "order_z": image.order_z,
+    "separate_z": image.separate_z,
+  }
+
+
+def _of_pictures(plan: Plan) -> bool:
+  # nnU-Net's pictures have one slice, and voxels 999 times as thick as wide
+  return plan.shape[0] == 1 and plan.spacing[0] >= 999 * max(plan.spacing[1:])
+
+
+def _scheme(name: str, masked: bool, statistics: dict[str, float]) -> dict:
+  if name == "ct":
+    return {
+      "name": name,
+      "lower": statistics["percentile_00_5"],
+      "upper": statistics["percentile_99_5"],
+      "mean": statistics["mean"],
+      "std": statistics["std"],
+    }
+  return {"name": name, "nonzero": True} if masked else {"name": name}

@@ -1,0 +1,222 @@
+"""nnU-Net's plans, read and written: nnUNetPlans.json and those of its presets.
+
+They are those of nnU-Net 2.4 and later, in which a configuration describes its network under
+"architecture". What this project cannot do is refused in words, not passed over.
+"""
+
+import json
+from collections.abc import Mapping
+
+from jaxseg import files
+from jaxseg.planning.architecture import from_architecture, to_architecture
+from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered
+from jaxseg.planning.plans import Configuration, Plan, Resampling
+
+_SCHEMES = {
+  "ct": "CTNormalization",
+  "zscore": "ZScoreNormalization",
+  "minmax": "RescaleTo01Normalization",
+  "rgb": "RGBTo01Normalization",
+  "none": "NoNormalization",
+}
+_RESAMPLE = "resample_data_or_seg_to_shape"
+# nnU-Net's field -> ours
+_KINDS = {"data": "image", "seg": "label", "probabilities": "scores"}
+_LINKS = {
+  "next_stage": "next_stage",
+  "previous_stage": "previous_stage",
+  "inherits_from": "inherits",
+}
+_PLAN = (
+  "dataset_name",
+  "plans_name",
+  "original_median_spacing_after_transp",
+  "original_median_shape_after_transp",
+  "image_reader_writer",
+  "transpose_forward",
+  "transpose_backward",
+  "configurations",
+  "experiment_planner_used",
+  "label_manager",
+  "foreground_intensity_properties_per_channel",
+)
+
+
+def write_plan(path, plan: Plan) -> None:
+  """Writes nnUNetPlans.json, or a preset's plans: the same fields and types."""
+  backward = sorted(range(3), key=plan.transpose.__getitem__)
+  values = (
+    plan.dataset,
+    plan.name,
+    plan.spacing,
+    plan.shape,
+    plan.reader,
+    plan.transpose,
+    backward,
+    {name: _entry(name, plan) for name in plan.configurations},
+    plan.planner,
+    "LabelManager",
+    numbered(plan.intensities),
+  )
+  files.write_text(path, json.dumps(dict(zip(_PLAN, values, strict=True)), indent=4))
+
+
+def read_plan(path) -> Plan:
+  """Reads nnU-Net's plans.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: the file is no plan, of an nnU-Net before 2.4, or asks for what this project does
+      not have; the message names the field.
+  """
+  loaded = load(path, dict, "nnU-Net's plans")
+  check_fields(loaded, _PLAN, str(path))
+  entries = loaded["configurations"]
+  configurations = {
+    name: _configuration(_inherited(name, entries, str(path)), f"{path}: configuration {name}")
+    for name in entries
+  }
+  return Plan(
+    dataset=loaded["dataset_name"],
+    name=loaded["plans_name"],
+    planner=loaded["experiment_planner_used"],
+    reader=loaded["image_reader_writer"],
+    spacing=tuple(loaded["original_median_spacing_after_transp"]),
+    shape=tuple(loaded["original_median_shape_after_transp"]),
+    transpose=tuple(loaded["transpose_forward"]),
+    configurations=configurations,
+    intensities=parsed(unnumbered, loaded[_PLAN[-1]], str(path)),
+  )
+
+
+def _inherited(name: str, entries: Mapping, where: str) -> dict:
+  """A configuration's own fields over those of the one that it inherits from."""
+  chain, parent = [], name
+  while parent is not None:
+    if parent not in entries or parent in chain:
+      raise ValueError(
+        f"{where}: configuration {name} inherits from '{parent}', which is missing or goes round "
+        f"in circles; configurations: {', '.join(entries)}."
+      )
+    chain.append(parent)
+    parent = entries[parent].get("inherits_from")
+  merged = {}
+  for parent in reversed(chain):
+    merged |= {key: value for key, value in entries[parent].items() if key not in _LINKS}
+  return merged | {key: value for key, value in entries[name].items() if key in _LINKS}
+
+
+def _fields(configuration: Configuration) -> dict:
+  """A configuration as nnU-Net writes it, without links to others."""
+  out = {
+    "data_identifier": configuration.identifier,
+    "preprocessor_name": "DefaultPreprocessor",
+    "batch_size": configuration.batch,
+    "patch_size": configuration.patch,
+    "median_image_size_in_voxels": configuration.median_shape,
+    "spacing": configuration.spacing,
+    "normalization_schemes": [_SCHEMES[name] for name in configuration.normalisation],
+    "use_mask_for_norm": configuration.masked,
+    "resampling_fn_data": _RESAMPLE,
+    "resampling_fn_seg": _RESAMPLE,
+    "resampling_fn_data_kwargs": _resampling(configuration.image, label=False),
+    "resampling_fn_seg_kwargs": _resampling(configuration.label, label=True),
+    "resampling_fn_probabilities": _RESAMPLE,
+    "resampling_fn_probabilities_kwargs": _resampling(configuration.scores, label=False),
+    "architecture": to_architecture(configuration),
+    "batch_dice": configuration.batch_dice,
+  }
+  return out
+
+
+def _entry(name: str, plan: Plan) -> dict:
+  """As nnU-Net writes it: what is inherited is left out."""
+  configuration = plan.configurations[name]
+  own, parent = _fields(configuration), configuration.inherits
+  if parent is not None:
+    same = _fields(plan.configurations[parent])
+    own = {key: value for key, value in own.items() if value != same[key]}
+  links = {key: getattr(configuration, ours) for key, ours in _LINKS.items()}
+  links = {key: value for key, value in links.items() if value is not None}
+  # a cascade's second stage begins with what it inherits, as in nnU-Net's files
+  return {
+    **{k: links[k] for k in ("inherits_from", "previous_stage") if k in links},
+    **own,
+    **links,
+  }
+
+
+def _resampling(how: Resampling, *, label: bool) -> dict:
+  return {
+    "is_seg": label,
+    "order": how.order,
+    "order_z": how.order_z,
+    "force_separate_z": how.separate_z,
+  }
+
+
+_CONFIGURATION = (
+  "data_identifier",
+  "preprocessor_name",
+  "batch_size",
+  "patch_size",
+  "median_image_size_in_voxels",
+  "spacing",
+  "normalization_schemes",
+  "use_mask_for_norm",
+  *(f"resampling_fn_{kind}" for kind in _KINDS),
+  *(f"resampling_fn_{kind}_kwargs" for kind in _KINDS),
+  "architecture",
+  "batch_dice",
+)
+
+
+def _configuration(entry: Mapping, where: str) -> Configuration:
+  if "architecture" not in entry and "UNet_class_name" in entry:
+    raise ValueError(
+      f"{where}: is of an nnU-Net before 2.4, which describes networks otherwise; plan again with "
+      "`jaxseg plan` or a newer nnU-Net."
+    )
+  check_fields(entry, _CONFIGURATION, where, optional=_LINKS)
+  if entry["preprocessor_name"] != "DefaultPreprocessor":
+    raise ValueError(
+      f"{where}: preprocessor_name '{entry['preprocessor_name']}' is unknown; expected "
+      "'DefaultPreprocessor'."
+    )
+  names = {theirs: ours for ours, theirs in _SCHEMES.items()}
+  schemes = entry["normalization_schemes"]
+  unknown = [scheme for scheme in schemes if scheme not in names]
+  if unknown:
+    raise ValueError(
+      f"{where}: normalization_schemes holds '{unknown[0]}'; expected some of {', '.join(names)}."
+    )
+  resampling = {ours: _read_resampling(entry, kind, where) for kind, ours in _KINDS.items()}
+  shape = from_architecture(entry["architecture"], where)
+  return parsed(
+    lambda entry: Configuration(
+      spacing=tuple(entry["spacing"]),
+      median_shape=tuple(entry["median_image_size_in_voxels"]),
+      patch=tuple(entry["patch_size"]),
+      batch=entry["batch_size"],
+      **shape,
+      normalisation=tuple(names[scheme] for scheme in schemes),
+      masked=tuple(entry["use_mask_for_norm"]),
+      batch_dice=entry["batch_dice"],
+      identifier=entry["data_identifier"],
+      **resampling,
+      **{ours: entry.get(theirs) for theirs, ours in _LINKS.items()},
+    ),
+    entry,
+    where,
+  )
+
+
+def _read_resampling(entry: Mapping, kind: str, where: str) -> Resampling:
+  function, options = entry[f"resampling_fn_{kind}"], entry[f"resampling_fn_{kind}_kwargs"]
+  if function != _RESAMPLE:
+    raise ValueError(
+      f"{where}: resampling_fn_{kind} is '{function}', which is unknown; expected '{_RESAMPLE}'."
+    )
+  fields = ("is_seg", "order", "order_z", "force_separate_z")
+  check_fields(options, fields, f"{where}: resampling_fn_{kind}_kwargs")
+  return Resampling(options["order"], options["order_z"], options["force_separate_z"])

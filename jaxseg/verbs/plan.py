@@ -1,0 +1,92 @@
+"""plan: a folder of labelled scans -> its fingerprint, nnU-Net's plans, and the five folds."""
+
+import argparse
+import json
+import pathlib
+import shutil
+import sys
+
+from jaxseg import data, files, planning
+from jaxseg.build import build
+from jaxseg.data import Source, nnunet_raw
+from jaxseg.data.splits import Split, kfold
+from jaxseg.experiment import complete
+from jaxseg.verbs.configs import load_config
+
+FINGERPRINT, SPLITS = "dataset_fingerprint.json", "splits_final.json"
+
+
+def write_plans(source: Source, folder: pathlib.Path, presets, **options) -> list[planning.Plan]:
+  """Writes the fingerprint, the splits and one plans file per preset; returns the plans.
+
+  Args:
+    source: the data set.
+    folder: where the files go; splits that are there already stay, as in nnU-Net.
+    presets: names of `planning.PRESETS`.
+    options: workers, file_ending, gpu_memory, spacing.
+  """
+  workers, ending = options.pop("workers", None), options.pop("file_ending", None)
+  fingerprint = planning.fingerprint(source, workers=workers)
+  description = planning.description(source, file_ending=ending)
+  plans = [planning.plan(fingerprint, description, preset=name, **options) for name in presets]
+  planning.write_fingerprint(folder / FINGERPRINT, fingerprint)
+  for plan in plans:
+    planning.write_plan(folder / f"{plan.name}.json", plan)
+  if not (folder / SPLITS).exists() and len(source.cases) > 1:
+    planning.write_splits(folder / SPLITS, folds(source.cases))
+  return plans
+
+
+def folds(cases: tuple[str, ...]) -> tuple[Split, ...]:
+  """nnU-Net's five folds; as many as cases where there are fewer."""
+  number = min(5, len(cases))
+  return tuple(kfold(cases, fold=fold, folds=number) for fold in range(number))
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="jaxseg plan",
+    description="Looks at every case of a data set and plans spacing, patch, batch and network as "
+    "nnU-Net does; writes nnU-Net's own files, and prints the plan with its reasons.",
+  )
+  add = parser.add_argument
+  where = parser.add_mutually_exclusive_group(required=True)
+  source = "folder in nnU-Net's raw format or the Decathlon's, with dataset.json"
+  where.add_argument("--source", type=pathlib.Path, help=source)
+  config = "config file, FILE or FILE:ARG, whose config.data.source is planned for"
+  where.add_argument("--config", help=config)
+  add("--output", type=pathlib.Path, help="folder to write; default: plans/NAME OF THE DATA SET")
+  add("--preset", choices=tuple(planning.PRESETS), default="default", help="default: default")
+  add("--gpu-memory", type=float, metavar="GB", help="where it differs from the preset's")
+  spacing = "millimetres in the stored (z, y, x) order, in place of the planned ones"
+  add("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help=spacing)
+  add("--workers", type=int, help="processes; default: as many as cores")
+  return parser
+
+
+def _opened(wanted) -> tuple[Source, pathlib.Path | None]:
+  """The data set, and the dataset.json that describes it if there is one."""
+  if wanted.config:
+    spec = complete(load_config(wanted.config))["data"]["source"]
+    return build(data.SOURCES, spec, "data.source"), None
+  return nnunet_raw(str(wanted.source)), wanted.source.expanduser() / "dataset.json"
+
+
+def main(arguments: list[str]) -> None:
+  wanted = _parser().parse_args(arguments)
+  try:
+    source, described = _opened(wanted)
+    output = files.writable_folder(wanted.output or f"plans/{source.name}", "--output")
+    ending = described and json.loads(described.read_text(encoding="utf-8")).get("file_ending")
+    asked = {"gpu_memory": wanted.gpu_memory, "spacing": wanted.spacing}
+    common = {"workers": wanted.workers, "file_ending": ending}
+    # the default plans too, because the others share their data
+    presets = dict.fromkeys(("default", wanted.preset))
+    plan = write_plans(source, output, presets, **asked, **common)[-1]
+    if described:
+      with files.replacing(output / "dataset.json") as temporary:
+        shutil.copyfile(described, temporary)
+  except (ValueError, OSError) as error:
+    sys.exit(f"plan: {str(error).removeprefix('plan: ')}")
+  print(planning.as_text(plan))
+  print(f"\nwritten to {output}: {', '.join(sorted(f.name for f in output.glob('*.json')))}")

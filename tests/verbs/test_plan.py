@@ -1,0 +1,100 @@
+"""jaxseg plan: a folder of scans -> nnU-Net's files, which nnU-Net's rules confirm."""
+
+import functools
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from jaxseg import planning
+from jaxseg.verbs.plan import main
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+  """A sample of 6,000 voxels in place of nnU-Net's 100 million."""
+  quick = functools.partial(planning.fingerprint, draws=6000)
+  monkeypatch.setattr(planning, "fingerprint", quick)
+
+
+@pytest.fixture
+def decathlon(tmp_path):
+  """Six cases in the Medical Segmentation Decathlon's format."""
+  root, training = tmp_path / "Task99_Tiny", []
+  for number in range(6):
+    random = np.random.default_rng(number)
+    image = random.normal(100, 20, (24, 20, 16)).astype(np.float32)
+    label = (image > 110).astype(np.uint8)
+    for folder, array in (("imagesTr", image), ("labelsTr", label)):
+      (root / folder).mkdir(parents=True, exist_ok=True)
+      nib.save(nib.Nifti1Image(array, np.eye(4)), root / folder / f"tiny_{number}.nii.gz")
+    name = f"tiny_{number}.nii.gz"
+    training.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+  description = {
+    "modality": {"0": "CT"},
+    "labels": {"0": "background", "1": "organ"},
+    "training": training,
+    "numTraining": 6,
+  }
+  (root / "dataset.json").write_text(json.dumps(description))
+  return root
+
+
+def plan(*arguments):
+  main([str(a) for a in ("--workers", 1, *arguments)])
+
+
+def test_a_decathlon_folder_is_planned_beside_the_default(decathlon, tmp_path, capsys):
+  output = tmp_path / "plans"
+  plan("--source", decathlon, "--output", output, "--preset", "resenc_m")
+  printed = capsys.readouterr().out
+  assert "nnUNetResEncUNetMPlans for Task99_Tiny" in printed
+  assert "3d_fullres" in printed
+  made = {file.name for file in output.iterdir()}
+  assert made == {
+    "dataset.json",
+    "dataset_fingerprint.json",
+    "nnUNetPlans.json",
+    "nnUNetResEncUNetMPlans.json",
+    "splits_final.json",
+  }
+  full = planning.read_plan(output / "nnUNetPlans.json").configurations["3d_fullres"]
+  # 16x20x24 in our order: halved to 4x5x6 by two poolings
+  assert (full.patch, len(full.widths)) == ((16, 20, 24), 3)
+  assert full.normalisation == ("ct",)
+  folds = planning.read_splits(output / "splits_final.json")
+  assert len(folds) == 5
+  assert sorted(case for _, held in folds for case in held) == [f"tiny_{i}" for i in range(6)]
+
+
+def test_a_configs_data_set_is_planned(decathlon, tmp_path):
+  config = tmp_path / "config.py"
+  source = {"name": "nnunet_raw", "path": str(decathlon)}
+  lines = ("from jaxseg import defaults", "def get_config():", "  c = defaults.config()")
+  config.write_text("\n".join([*lines, f"  c.data.source = dict({source})", "  return c"]))
+  plan("--config", config, "--output", tmp_path / "plans")
+  plan("--source", decathlon, "--output", tmp_path / "others")
+  one, other = (planning.read_plan(tmp_path / f / "nnUNetPlans.json") for f in ("plans", "others"))
+  assert one == other
+
+
+def test_splits_that_are_there_stay(decathlon, tmp_path):
+  mine = ((("tiny_0", "tiny_1"), ("tiny_2",)),)
+  planning.write_splits(tmp_path / "splits_final.json", mine)
+  plan("--source", decathlon, "--output", tmp_path, "--gpu-memory", "24")
+  assert planning.read_splits(tmp_path / "splits_final.json") == mine
+  assert (tmp_path / "nnUNetPlans_24G.json").is_file()
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
+  with pytest.raises(SystemExit, match=r"plan: .*dataset.json: not found"):
+    plan("--source", tmp_path, "--output", tmp_path / "plans")
+
+
+def test_a_bad_case_ends_the_verb_with_its_name(decathlon, tmp_path):
+  path = decathlon / "labelsTr/tiny_3.nii.gz"
+  nib.save(nib.Nifti1Image(np.ones((24, 20, 15), np.uint8), np.eye(4)), path)
+  with pytest.raises(SystemExit, match=r"tiny_3.nii.gz: the image has shape \(16, 20, 24\)"):
+    plan("--source", decathlon, "--output", tmp_path / "plans")
+  assert not list((tmp_path / "plans").glob("*.json"))

@@ -3,16 +3,43 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 
-from jaxseg.augment.geometry import mirror, spatial
-from jaxseg.augment.intensity import brightness, contrast, gamma, noise
+from jaxseg.augment import intensity, mixing, regions, scanner
+from jaxseg.augment.geometry import spatial
+from jaxseg.augment.mirroring import mirror
+from jaxseg.augment.priors import prior_components, prior_morphology
 from jaxseg.augment.resampling import centre_crop, space_of
+from jaxseg.augment.resolution import blur, low_resolution
 from jaxseg.batch import Batch
 
 Transform = Callable[[jax.Array, Batch], Batch]
 
-# nnU-Net's order (arXiv 1809.10486)
-ORDER = (spatial, noise, brightness, contrast, gamma, mirror)
+# nnU-Net's order (arXiv 1809.10486). What it lacks stands where a scan has it: the scanner's
+# artefacts before its noise, windows among contrasts, what is taken away after all values
+ORDER = (
+  spatial,
+  regions.find_body,
+  scanner.bias_field,
+  scanner.ghosting,
+  scanner.gibbs,
+  intensity.noise,
+  blur,
+  intensity.brightness,
+  intensity.contrast,
+  intensity.intensity_window,
+  low_resolution,
+  intensity.gamma_inverted,
+  intensity.gamma,
+  regions.channel_dropout,
+  regions.cutout,
+  regions.mask_body,
+  mirror,
+  prior_morphology,
+  prior_components,
+  mixing.cutmix,
+  mixing.mixup,
+)
 
 
 def _position(step: Transform) -> int:
@@ -34,12 +61,10 @@ def chain(
       around its centre. None keeps the size.
 
   Returns:
-    The composed transform; it raises ValueError where the sample is smaller than `patch`.
+    The composed transform; it raises ValueError where the sample is smaller than `patch`. With a
+    `patch`, options out of range raise here.
   """
-  if isinstance(transforms, Mapping):
-    steps = sorted(transforms.values(), key=_position)
-  else:
-    steps = list(transforms)
+  steps = _ordered(transforms)
 
   def apply(key, sample: Batch) -> Batch:
     for position, step in enumerate(steps):
@@ -48,4 +73,39 @@ def chain(
       sample = centre_crop(sample, patch)
     return sample
 
+  if patch is not None:
+    _try(apply, tuple(patch))
   return apply
+
+
+def mixture(transforms: Mapping[str, Transform] | Sequence[Transform]) -> Transform:
+  """Composes transforms of a batch into one `(key, batch) -> batch`; see `chain`.
+
+  Its key may be that of the samples' transforms: `batched` folds that with the slots 0, 1, ...,
+  this with the largest numbers that there are.
+  """
+  steps = _ordered(transforms)
+
+  def apply(key, batch: Batch) -> Batch:
+    for position, step in enumerate(steps):
+      batch = step(jax.random.fold_in(key, 2**32 - 1 - position), batch)
+    return batch
+
+  if steps:
+    _try(apply, (2, 8, 8))
+  return apply
+
+
+def _ordered(transforms) -> list[Transform]:
+  if isinstance(transforms, Mapping):
+    return sorted(transforms.values(), key=_position)
+  return list(transforms)
+
+
+def _try(apply: Transform, shape: tuple[int, ...]) -> None:
+  """Traces a transform, so that it tells of a bad option before any data are read."""
+  fields = {
+    "image": jax.ShapeDtypeStruct((*shape, 1), jnp.float32),
+    "label": jax.ShapeDtypeStruct(shape, jnp.int32),
+  }
+  jax.eval_shape(apply, jax.random.key(0), fields)

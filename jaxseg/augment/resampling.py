@@ -40,7 +40,10 @@ def centre_crop(sample: Batch, patch: Sequence[int]) -> Batch:
 
 
 def affine_coordinates(
-  matrix: Array, size: Sequence[int], patch: Sequence[int]
+  matrix: Array,
+  size: Sequence[int],
+  patch: Sequence[int],
+  displacement: Sequence[Array | None] | None = None,
 ) -> tuple[Array, ...]:
   """Where each voxel of the output comes from: per axis an array (*patch) in input voxels.
 
@@ -48,19 +51,23 @@ def affine_coordinates(
     matrix: (rank, rank), output offset from the centre -> input offset, in voxels.
     size: the input's size.
     patch: the output's size. The identity gives exactly the voxels of `centre_crop`.
+    displacement: per axis an array (*patch) in voxels, added to the output's offsets before the
+      matrix acts, or None for none.
   """
   rank = len(patch)
   middle = [(p - 1) / 2 for p in patch]
-  offsets = [
-    (jnp.arange(p) - m).reshape([-1 if axis == k else 1 for k in range(rank)])
-    for axis, (p, m) in enumerate(zip(patch, middle, strict=True))
-  ]
+  offsets = []
+  for axis, (p, m) in enumerate(zip(patch, middle, strict=True)):
+    shape = [-1 if axis == k else 1 for k in range(rank)]
+    offset = jnp.broadcast_to((jnp.arange(p) - m).reshape(shape), patch)
+    moved = None if displacement is None else displacement[axis]
+    offsets.append(offset if moved is None else offset + moved)
   start = crop_start(size, patch)
   # sums of broadcast products instead of a matrix product: exact for the identity on every
   # device, and XLA fuses them into the gathers
   return tuple(
     sum(
-      (jnp.broadcast_to(matrix[i, j] * offsets[j], patch) for j in range(rank)),
+      (matrix[i, j] * offsets[j] for j in range(rank)),
       jnp.full(patch, start[i] + middle[i], jnp.float32),
     )
     for i in range(rank)
@@ -88,8 +95,9 @@ def _nearest(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
   return flat.at[index].get(mode="promise_in_bounds")
 
 
-def _linear(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
-  flat, size, strides = _padded(x.astype(jnp.float32), row, len(coordinates))
+def _corners(x: Array, coordinates: Sequence[Array], row: Kind) -> list[tuple[Array, Array]]:
+  """(value, share) of each voxel around the coordinates; the shares add up to 1."""
+  flat, size, strides = _padded(x, row, len(coordinates))
   lower, upper_share = [], []
   for c, s in zip(coordinates, size, strict=True):
     # clamped into the padding, whose value then stands for all that lies outside
@@ -98,30 +106,52 @@ def _linear(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
     lower.append(floor.astype(jnp.int32))
     upper_share.append(c - floor)
   base = sum(index * stride for index, stride in zip(lower, strides, strict=True))
-  out = 0.0
+  corners = []
   for corner in itertools.product((0, 1), repeat=len(coordinates)):
     share = 1.0
     for bit, upper in zip(corner, upper_share, strict=True):
       share = share * (upper if bit else 1 - upper)
     step = sum(bit * stride for bit, stride in zip(corner, strides, strict=True))
-    value = flat.at[base + step].get(mode="promise_in_bounds")
+    corners.append((flat.at[base + step].get(mode="promise_in_bounds"), share))
+  return corners
+
+
+def _linear(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
+  out = 0.0
+  for value, share in _corners(x.astype(jnp.float32), coordinates, row):
     out = out + value * share.reshape(share.shape + (1,) * (value.ndim - share.ndim))
   return out.astype(x.dtype)
 
 
-def resample(sample: Batch, coordinates: Sequence[Array]) -> Batch:
+def _majority(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
+  """The argmax of the linearly interpolated one-hot maps, of however many classes.
+
+  Only the labels of the corners can win, so their shares are compared and no map is made.
+  """
+  corners = _corners(x, coordinates, row)
+  best, most = corners[0][0], jnp.full(coordinates[0].shape, -1.0)
+  for value, _ in corners:
+    votes = sum(jnp.where(other == value, share, 0.0) for other, share in corners)
+    best, most = jnp.where(votes > most, value, best), jnp.maximum(votes, most)
+  return best
+
+
+def resample(sample: Batch, coordinates: Sequence[Array], *, majority: bool = False) -> Batch:
   """Every spatial field at `coordinates` (per axis an array (*patch), in voxels of the sample).
 
-  Linear or nearest by the field's kind, its padding value outside; integer fields are always
-  taken from the nearest voxel, so that no label appears that wasn't there.
+  Linear or nearest by the field's kind, its padding value outside. Integer fields never show a
+  label that wasn't there: they are taken from the nearest voxel or, with `majority`, by the
+  argmax of their linearly interpolated one-hot maps.
   """
   out = {}
   for field, x in sample.items():
     row = kind(field)
     if not row.spatial:
       out[field] = x
-    elif row.order == 0 or not jnp.issubdtype(x.dtype, jnp.floating):
-      out[field] = _nearest(x, coordinates, row)
-    else:
+    elif jnp.issubdtype(x.dtype, jnp.floating) and row.order == 1:
       out[field] = _linear(x, coordinates, row)
+    elif majority and jnp.issubdtype(x.dtype, jnp.integer) and not row.intensity:
+      out[field] = _majority(x, coordinates, row)
+    else:
+      out[field] = _nearest(x, coordinates, row)
   return out

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.augment import AUGMENTATIONS, brightness, chain, mirror, noise, spatial
+from jaxseg.augment import (
+  AUGMENTATIONS,
+  MIXTURES,
+  brightness,
+  chain,
+  mirror,
+  nnunet,
+  noise,
+  spatial,
+)
 from jaxseg.augment.batched import batched
 from jaxseg.augment.composition import ORDER
 
@@ -35,7 +44,77 @@ def full(patch):
 
 
 def test_every_public_augmentation_has_a_place_in_the_order():
-  assert set(AUGMENTATIONS.values()) == set(ORDER)
+  assert {*AUGMENTATIONS.values(), *MIXTURES.values()} == set(ORDER)
+
+
+def test_the_recipe_stands_in_the_order_of_nnunet():
+  wanted = ["spatial", "find_body", "noise", "blur", "brightness", "contrast", "low_resolution"]
+  wanted += ["gamma_inverted", "gamma", "mask_body", "mirror"]
+  wanted += ["prior_morphology", "prior_components"]
+  recipe = nnunet(3, (32, 32, 32), masked=True, cascade=True)
+  assert set(recipe) == set(wanted)
+  assert [ORDER.index(AUGMENTATIONS[name]) for name in wanted] == sorted(
+    ORDER.index(AUGMENTATIONS[name]) for name in wanted
+  )
+
+
+def test_the_recipe_has_the_numbers_of_nnunet():
+  defaults = {name: AUGMENTATIONS[name].__kwdefaults__ for name in AUGMENTATIONS}
+  assert {name: defaults[name]["p"] for name in nnunet(2, (64, 64)) if name != "spatial"} == {
+    "noise": 0.1,
+    "blur": 0.2,
+    "brightness": 0.15,
+    "contrast": 0.15,
+    "low_resolution": 0.25,
+    "gamma_inverted": 0.1,
+    "gamma": 0.3,
+    "mirror": 0.5,
+  }
+  assert defaults["spatial"]["p_rotation"] == defaults["spatial"]["p_scale"] == 0.2
+  assert defaults["spatial"]["scale"] == (0.7, 1.4)
+  assert defaults["spatial"]["p_elastic"] == defaults["spatial"]["p_shear"] == 0
+  assert defaults["noise"]["sigma"] == (0.0, 0.1)
+  assert defaults["blur"]["sigma"] == defaults["low_resolution"]["zoom"] == (0.5, 1.0)
+  assert defaults["blur"]["p_channel"] == defaults["low_resolution"]["p_channel"] == 0.5
+  assert defaults["brightness"]["factor"] == defaults["contrast"]["factor"] == (0.75, 1.25)
+  assert defaults["gamma"]["exponent"] == defaults["gamma_inverted"]["exponent"] == (0.7, 1.5)
+  assert defaults["prior_morphology"]["p"] == 0.4
+  assert defaults["prior_morphology"]["p_label"] == 0.5
+  assert defaults["prior_morphology"]["radius"] == (1.0, 8.0)
+  assert defaults["prior_components"]["p"] == 0.2
+  assert defaults["prior_components"]["largest"] == 0.15
+
+
+def test_the_recipe_turns_thick_slices_in_plane_and_long_pictures_a_little():
+  assert nnunet(3, (32, 64, 64))["spatial"]["rotation"] == 30.0
+  assert nnunet(3, (16, 64, 64))["spatial"]["axes"] == "inplane"
+  assert nnunet(3, (16, 64, 64))["spatial"]["rotation"] == 180.0
+  assert nnunet(3, (16, 64, 64))["low_resolution"] == {"axes": (1, 2)}
+  assert nnunet(2, (64, 64))["spatial"]["rotation"] == 180.0
+  assert nnunet(2, (100, 64))["spatial"]["rotation"] == 15.0
+  with pytest.raises(ValueError, match="as many"):
+    nnunet(3, (64, 64))
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "words"),
+  [
+    ("noise", {"sigma": (0.2, 0.1)}, "low <= high"),
+    ("blur", {"sigma": (-1.0, 1.0)}, "blur.sigma"),
+    ("low_resolution", {"zoom": (0.5, 1.5)}, "between 0 and 1"),
+    ("gamma", {"p": 1.2}, "gamma.p: probability 1.2"),
+    ("spatial", {"elastic": "wave"}, "choices: grid, smooth"),
+    ("spatial", {"label": "cubic"}, "choices: nearest, majority"),
+    ("gibbs", {"axes": (3,)}, "spatial axes"),
+    ("cutout", {"boxes": 0}, "at least 1"),
+    ("bias_field", {"order": 0}, "order 0"),
+    ("intensity_window", {"lower": (0.0, 0.9)}, "must end below"),
+    ("prior_components", {"largest": 2.0}, "between 0 and 1"),
+  ],
+)
+def test_a_bad_option_is_told_when_the_chain_is_made(name, options, words):
+  with pytest.raises(ValueError, match=words):
+    chain({name: functools.partial(AUGMENTATIONS[name], **options)}, (8, 8))
 
 
 def test_a_mapping_is_applied_in_the_order_of_nnunet_and_a_sequence_as_it_stands():

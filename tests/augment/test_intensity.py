@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.augment import brightness, contrast, gamma, noise
+from jaxseg.augment import brightness, contrast, gamma, gamma_inverted, intensity_window, noise
 
 RNG = np.random.default_rng(2)
 KEY = jax.random.key(3)
@@ -118,3 +118,36 @@ def test_the_share_of_changed_samples_is_p():
 def test_a_reversed_range_is_refused_in_words():
   with pytest.raises(ValueError, match="low <= high"):
     brightness(KEY, sample_of(), p=1.0, factor=(1.2, 0.8))
+
+
+def test_inverted_gamma_is_gamma_of_the_negative_image():
+  sample = sample_of()
+  negative = {"image": -sample["image"]}
+  for keep in (True, False):
+    options = {"p": 1.0, "exponent": (1.3, 1.3), "keep_stats": keep}
+    out = gamma_inverted(KEY, sample, **options)["image"]
+    np.testing.assert_allclose(out, -gamma(KEY, negative, **options)["image"], atol=1e-5)
+
+
+@pytest.mark.parametrize("stretch", [False, True])
+def test_a_window_clips_what_lies_beyond_it(stretch):
+  sample = sample_of()
+  act = functools.partial(intensity_window, p=1.0, lower=(0.2, 0.2), upper=(0.7, 0.7))
+  out = act(KEY, sample, stretch=stretch)["image"]
+  x = sample["image"].astype(np.float64)
+  low, extent = x.min(AXES), np.ptp(x, AXES)
+  oracle = np.clip(x, low + 0.2 * extent, low + 0.7 * extent)
+  if stretch:
+    oracle = (oracle - low - 0.2 * extent) / 0.5 + low
+  np.testing.assert_allclose(out, oracle, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("act", "p"),
+  [(noise, 0.1), (contrast, 0.15), (gamma_inverted, 0.1), (gamma, 0.3), (intensity_window, 0.2)],
+)
+def test_each_is_drawn_with_its_own_probability(act, p):
+  image = jnp.asarray(RNG.normal(size=(4, 5, 1)), jnp.float32)
+  keys = jax.random.split(KEY, 1000)
+  out = jax.jit(jax.vmap(lambda k: (act(k, {"image": image})["image"] != image).any()))(keys)
+  np.testing.assert_allclose(np.mean(out), p, atol=4 * np.sqrt(p * (1 - p) / 1000))

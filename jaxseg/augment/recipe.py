@@ -1,0 +1,52 @@
+"""nnU-Net's whole augmentation as the named sub-dicts of a config."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def nnunet(
+  rank: int, patch: Sequence[int], *, masked: bool = False, cascade: bool = False
+) -> dict[str, dict[str, Any]]:
+  """What nnU-Net augments a patch with; for `config.augment`.
+
+  A volume whose longest side is more than three times its first is turned and scaled slice by
+  slice ("dummy 2D"); a picture more than half again as long as wide turns by 15 degrees at most.
+
+  Args:
+    rank: 2 or 3.
+    patch: what the network is fed.
+    masked: whether images were normalised inside their nonzero mask, outside of which they are
+      set to 0 again.
+    cascade: whether the network is given a `prior`, whose mistakes are imitated.
+
+  Returns:
+    name -> options; a name's defaults are nnU-Net's numbers. Source: nnU-Net (arXiv 1809.10486),
+    version 2.
+  """
+  if rank not in (2, 3) or len(patch) != rank or min(patch) < 1:
+    raise ValueError(
+      f"augmentation: rank {rank} with patch {tuple(patch)}; expected rank 2 or 3 and as many "
+      "positive sizes."
+    )
+  flat = rank == 3 and max(patch) / patch[0] > 3
+  if rank == 2:
+    rotation = 15.0 if max(patch) / min(patch) > 1.5 else 180.0
+  else:
+    rotation = 180.0 if flat else 30.0
+  names = ("noise", "blur", "brightness", "contrast", "low_resolution", "gamma_inverted", "gamma")
+  out = {
+    "spatial": {
+      "rotation": rotation,
+      "axes": "inplane" if flat else "all",
+      "label": "majority",
+    },
+    **{name: {} for name in names},
+    "mirror": {},
+  }
+  if flat:
+    out["low_resolution"] = {"axes": (1, 2)}
+  if masked:
+    out |= {"find_body": {}, "mask_body": {}}
+  if cascade:
+    out |= {"prior_morphology": {}, "prior_components": {}}
+  return out

@@ -1,0 +1,166 @@
+"""augment --preview: a picture sheet of what a config's augmentation does to its own data."""
+
+import argparse
+import functools
+import pathlib
+import sys
+
+import imageio.v3 as imageio
+import jax
+import numpy as np
+from PIL import Image, ImageDraw
+
+from jaxseg import augment, files
+from jaxseg.build import bind
+from jaxseg.data import sampling
+from jaxseg.experiment import augmentation, complete, dataset
+from jaxseg.inference.pictures import colour, stack, telling_slice
+from jaxseg.verbs.configs import load_config
+
+SIZE, MARGIN, GAP = 200, 130, 4
+# without a look of their own: they act on what the others do
+UNSEEN = ("find_body", "mask_body")
+FURTHER = {
+  "shear": dict(name="spatial", p_rotation=0.0, p_scale=0.0, p_shear=1.0, shear=0.3),
+  "elastic": dict(name="spatial", p_rotation=0.0, p_scale=0.0, p_elastic=1.0, displacement=5.0),
+  "elastic, smooth": dict(
+    name="spatial", p_rotation=0.0, p_scale=0.0, p_elastic=1.0, elastic="smooth", displacement=3.0
+  ),
+}
+
+
+def every() -> dict[str, dict]:
+  """All known augmentations at their defaults, and the further ways of `spatial`."""
+  names = [name for name in (*augment.AUGMENTATIONS, *augment.MIXTURES) if name not in UNSEEN]
+  return {names[0]: {}, **FURTHER, **{name: {} for name in names[1:]}}
+
+
+def certain(table, key: str, spec: dict, **given):
+  """A transform that is drawn for certain, if it can be drawn at all; mirrors stay at half."""
+  act = bind(table, {"name": key, **spec}, f"augment.{key}", **given)
+  if act.func is augment.mirror:
+    return act
+  known = {**act.func.__kwdefaults__, **act.keywords}
+  chances = [name for name in known if name == "p" or name.startswith("p_")]
+  return functools.partial(act, **{name: 1.0 for name in chances if known[name] > 0})
+
+
+def classes_of(sample, field: str) -> np.ndarray:
+  """What is outlined: an integer label, or the class of the highest of per-class maps."""
+  field = field if field in sample else "soft_label"
+  values = np.asarray(sample[field])
+  if field == "label":
+    return values
+  foreground = values if field == "prior" else values[..., 1:]
+  # regions lie inside one another: the last of equals is the innermost
+  last = foreground.shape[-1] - np.argmax(foreground[..., ::-1], -1)
+  return np.where(foreground.max(-1) > 0.25, last, 0)
+
+
+def tile(image: np.ndarray, classes: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+  """(h, w, c) image in grey between `limits`, the border of each class in its colour, uint8 RGB."""
+  image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
+  scaled = np.clip((image - limits[0]) / max(limits[1] - limits[0], 1e-6), 0, 1) * 255
+  factor = max(1, round(SIZE / max(image.shape[:2])))
+  picture, mask = (np.repeat(np.repeat(x, factor, 0), factor, 1) for x in (scaled, classes))
+  padded = np.pad(mask, 1, mode="edge")
+  around = (padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1])
+  edge = np.any([neighbour != mask for neighbour in around], 0) & (mask > 0)
+  return np.where(edge[..., None], colour(mask), picture).astype(np.uint8)
+
+
+def row(name: str, samples: list[dict], field: str) -> np.ndarray:
+  """A line of the sheet: the name, and the samples at the slice that tells most of the first."""
+  first = classes_of(samples[0], field)
+  at = telling_slice(first) if first.ndim == 3 else None
+  # the original's contrast for all: else each picture would undo what was done to its values
+  limits = np.percentile(np.asarray(samples[0]["image"], np.float32), (0.5, 99.5))
+  pictures = []
+  for sample in samples:
+    image, classes = np.asarray(sample["image"], np.float32), classes_of(sample, field)
+    image, classes = (image, classes) if at is None else (image[at], classes[at])
+    pictures.append(tile(image, classes, limits))
+  text = Image.new("RGB", (MARGIN, pictures[0].shape[0]), "white")
+  ImageDraw.Draw(text).text((6, text.height // 2 - 6), name, fill="black")
+  tiles = [
+    np.pad(p, ((0, 0), (0, GAP), (0, 0)), constant_values=255)
+    for p in (np.asarray(text), *pictures)
+  ]
+  return np.concatenate(tiles, 1)
+
+
+def with_prior(sample: dict, classes: int) -> dict:
+  """The label as the prior of a perfect first stage, without background."""
+  if "label" not in sample:
+    return {**sample, "prior": sample["soft_label"]}
+  return {**sample, "prior": np.eye(classes, dtype=np.float32)[sample["label"]][..., 1:]}
+
+
+def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarray:
+  """One row per augmentation in `specs`: the original, then `draws` draws; (h, w, 3) uint8."""
+  prepared, training, _ = dataset(config)
+  options = config["data"]
+  patch, slices = tuple(options["patch"]), options["slices"]
+  spacing = prepared.load(training[0])["spacing"]
+  spacing = spacing if slices is None else np.delete(spacing, slices)
+  _, crop = augmentation({**config, "augment": specs}, patch, spacing)
+  how = sampling.sampling(
+    prepared.rank,
+    patch=patch,
+    crop=crop,
+    batch=draws + 1,
+    foreground=1.0,
+    slices=slices,
+    seed=seed,
+  )
+  batch = sampling.Feeder(prepared, training, how, cache="host").element(0, range(draws + 1))
+  samples = [{field: x[n] for field, x in batch.items()} for n in range(draws + 1)]
+  label = "label" if "label" in batch else "soft_label"
+  lone = jax.random.key(0)
+  whole = augment.chain({}, patch)
+  rows = []
+  for key, spec in specs.items():
+    name, keys = spec.get("name", key), jax.random.split(jax.random.key(seed), draws)
+    if name in augment.MIXTURES:
+      act = certain(augment.MIXTURES, key, spec, classes=prepared.labels.channels)
+      cut = [whole(lone, sample) for sample in samples]
+      mixed = jax.jit(act)(keys[0], {field: np.stack([s[field] for s in cut]) for field in cut[0]})
+      drawn = [{field: x[n] for field, x in mixed.items()} for n in range(draws)]
+      rows.append(row(key, [cut[0], *drawn], label))
+      continue
+    if name in UNSEEN:
+      continue
+    start, shown = samples[0], label
+    if name.startswith("prior"):
+      start, shown = with_prior(start, prepared.labels.channels), "prior"
+    act = certain(augment.AUGMENTATIONS, key, spec, patch=patch)
+    act = jax.jit(augment.chain([act], patch))
+    rows.append(row(key, [whole(lone, start), *(act(k, start) for k in keys)], shown))
+  return stack(rows)
+
+
+def main(arguments: list[str]) -> None:
+  parser = argparse.ArgumentParser(prog="jaxseg augment", description=__doc__)
+  add = parser.add_argument
+  add("--config", required=True, help="config file, FILE or FILE:ARG")
+  add("--preview", action="store_true", help="write the picture sheet (all that this verb does)")
+  add("--output", default="augmentation.png", help="picture to write (default: %(default)s)")
+  add("--all", action="store_true", help="every known augmentation, not only the config's")
+  add("--draws", type=int, default=5, help="pictures beside the original (default: %(default)s)")
+  add("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
+  wanted = parser.parse_args(arguments)
+  if not wanted.preview:
+    parser.error("say --preview to write the picture sheet")
+  if wanted.draws < 1:
+    parser.error("--draws must be at least 1")
+  try:
+    config = complete(load_config(wanted.config))
+    specs = every() if wanted.all else config["augment"]
+    if not specs:
+      raise ValueError("config.augment is empty; --all shows every known augmentation.")
+    picture = sheet(config, specs, draws=wanted.draws, seed=wanted.seed)
+    with files.replacing(pathlib.Path(wanted.output)) as temporary:
+      imageio.imwrite(temporary, picture)
+  except (ValueError, OSError) as error:
+    sys.exit(f"augment: {error}")
+  print(f"{wanted.output}: {len(specs)} augmentations, the original on the left")

@@ -1,0 +1,121 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import defaults
+from jaxseg.augment import cutmix, mixture, mixup
+from jaxseg.build import plain
+from jaxseg.experiment import augmentation
+from jaxseg.experiment import mixture as experiment_mixture
+
+RNG = np.random.default_rng(16)
+KEY = jax.random.key(8)
+
+
+def batch_of(b=4, size=(8, 9)):
+  return {
+    "image": RNG.normal(size=(b, *size, 2)).astype(np.float32),
+    "label": RNG.integers(0, 3, (b, *size)).astype(np.int32),
+    "weight": RNG.integers(0, 2, (b, *size)).astype(np.float32),
+    "spacing": np.ones((b, len(size)), np.float32),
+  }
+
+
+@pytest.mark.parametrize("size", [(8, 9), (4, 5, 6)])
+def test_mixup_blends_image_and_label_by_the_same_share(size):
+  batch = batch_of(size=size)
+  del batch["weight"]
+  out = jax.jit(functools.partial(mixup, classes=3, p=1.0, alpha=1.0))(KEY, batch)
+  other = np.roll(batch["image"], -1, 0)
+  onehot = np.eye(3)[batch["label"]]
+  partner = np.roll(onehot, -1, 0)
+  for n in range(4):
+    difference = (batch["image"][n] - other[n]).ravel()
+    share = ((np.asarray(out["image"][n]) - other[n]).ravel() @ difference) / (difference**2).sum()
+    assert 0.5 <= share <= 1
+    expected = share * batch["image"][n] + (1 - share) * other[n]
+    np.testing.assert_allclose(out["image"][n], expected, atol=1e-5)
+    soft = share * onehot[n] + (1 - share) * partner[n]
+    np.testing.assert_allclose(out["soft_label"][n], soft, atol=1e-5)
+  assert "label" not in out
+
+
+def test_an_ignored_voxel_gives_no_label_to_a_mixture():
+  batch = batch_of()
+  out = jax.jit(functools.partial(mixup, classes=3, p=1.0, alpha=1.0))(KEY, batch)
+  mine, theirs = batch["weight"], np.roll(batch["weight"], -1, 0)
+  soft, weight = np.asarray(out["soft_label"]), np.asarray(out["weight"])
+  np.testing.assert_allclose(soft.sum(-1), 1.0, atol=1e-5)
+  np.testing.assert_array_equal(weight > 0, (mine + theirs) > 0)
+  np.testing.assert_allclose(weight[(mine > 0) & (theirs > 0)], 1.0, atol=1e-6)
+  only = (mine > 0) & (theirs == 0)
+  np.testing.assert_allclose(soft[only], np.eye(3)[batch["label"]][only], atol=1e-6)
+  only = (mine == 0) & (theirs > 0)
+  partner = np.eye(3)[np.roll(batch["label"], -1, 0)]
+  np.testing.assert_allclose(soft[only], partner[only], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(16, 18), (8, 9, 10)])
+def test_cutmix_pastes_a_box_of_every_field_alike(size):
+  batch = batch_of(size=size)
+  other = {field: np.roll(x, -1, 0) for field, x in batch.items()}
+  out = jax.jit(functools.partial(cutmix, p=1.0))(KEY, batch)
+  pasted = np.all(np.asarray(out["image"]) == other["image"], -1)
+  assert 0 < pasted.mean() < 1
+  for field in ("label", "weight"):
+    np.testing.assert_array_equal(out[field], np.where(pasted, other[field], batch[field]))
+    assert out[field].dtype == batch[field].dtype
+  np.testing.assert_array_equal(np.asarray(out["image"])[~pasted], batch["image"][~pasted])
+  for n in range(4):
+    inside = np.argwhere(pasted[n])
+    if len(inside):
+      assert len(inside) == np.prod(inside.max(0) - inside.min(0) + 1)
+
+
+@pytest.mark.parametrize("act", [cutmix, functools.partial(mixup, classes=2)])
+def test_samples_are_mixed_with_their_probability(act):
+  image = jnp.asarray(RNG.normal(size=(1000, 6, 6, 1)), jnp.float32)
+  out = jax.jit(functools.partial(act, p=0.3, alpha=2.0))(KEY, {"image": image})["image"]
+  # a box may be too small to hold a voxel's centre
+  np.testing.assert_allclose(np.mean((out != image).any((1, 2, 3))), 0.29, atol=0.055)
+
+
+def test_maps_of_a_label_cannot_be_mixed():
+  batch = {**batch_of(), "distance": np.zeros((4, 8, 9, 3), np.float32)}
+  for act in (cutmix, functools.partial(mixup, classes=3)):
+    with pytest.raises(ValueError, match="field 'distance' cannot be mixed"):
+      act(KEY, batch)
+  with pytest.raises(ValueError, match="must be positive"):
+    mixture({"mixup": functools.partial(mixup, classes=3, alpha=0.0)})
+
+
+def test_one_and_two_devices_mix_alike():
+  batch, results = batch_of(), []
+  act = jax.jit(mixture([functools.partial(mixup, classes=3, p=0.7)]))
+  for devices in (1, 2):
+    mesh = jax.make_mesh(
+      (devices,),
+      ("batch",),
+      axis_types=(jax.sharding.AxisType.Auto,),
+      devices=jax.devices()[:devices],
+    )
+    results.append(act(KEY, jax.device_put(batch, jax.NamedSharding(mesh, jax.P("batch")))))
+  for field, x in results[0].items():
+    np.testing.assert_allclose(x, results[1][field], atol=1e-6)
+
+
+def test_a_config_names_mixtures_among_its_augmentations():
+  config = plain(defaults.config())
+  config["augment"] = {"mirror": {}, "mixup": {"p": 1.0}, "boxes": {"name": "cutmix", "p": 1.0}}
+  chain, crop = augmentation(config, (8, 9))
+  assert crop == (8, 9)
+  batch = batch_of()
+  out = experiment_mixture(config, 3)(KEY, batch)
+  assert out["soft_label"].shape == (4, 8, 9, 3)
+  assert set(chain(KEY, {"image": batch["image"][0]})) == {"image"}
+  config["augment"] = {"mixup": {"q": 1.0}}
+  with pytest.raises(ValueError, match=r"config\.augment\.mixup\.q"):
+    experiment_mixture(config, 3)

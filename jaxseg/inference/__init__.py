@@ -1,6 +1,7 @@
 """From patches to whole cases: predictors (apply, case, *, options) -> (*space, k) logits.
 
 `apply` is one patch's network, {"image", "spacing", ...} -> {"logits"}, compiled for one shape.
+`segmentation` takes what predictors give to the case's own grid, alone or as an ensemble.
 """
 
 from jaxseg.inference.case import Case

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.inference.accumulation import Into
 from jaxseg.inference.case import Case
 from jaxseg.inference.windows import Apply, sliding_window
 
@@ -31,8 +32,10 @@ def slices(
   mirror_axes: Sequence[int] = (),
   swap: Sequence[tuple[int, int]] = (),
   swap_axis: int = -1,
+  precision: str | None = None,
+  into: Into | None = None,
   progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> np.ndarray | None:
   """Scores of a volume by a 2D network: a sliding window in every slice along `axis`.
 
   Windows of neighbouring slices share batches. A case of rank 2 is a single slice.
@@ -43,7 +46,8 @@ def slices(
     patch, total_stride, margin, mirror_axes, swap_axis: of the plane, whose two axes keep the
       volume's order.
     axis: the axis along which the volume is sliced, 0, 1 or 2.
-    classes, overlap, batch, weighting, padding, swap, progress: as for `sliding_window`.
+    classes, overlap, batch, weighting, padding, swap, precision, into, progress: as for
+      `sliding_window`.
 
   Returns:
     (*space, k) float32 logits on the case's grid.
@@ -55,6 +59,8 @@ def slices(
     "weighting": weighting,
     "padding": padding,
     "swap": swap,
+    "precision": precision,
+    "into": into,
     "progress": progress,
   }
   if case.image.ndim == 3:

@@ -3,16 +3,16 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.inference.accumulation import Accumulator, Into
 from jaxseg.inference.case import Case
+from jaxseg.inference.mirroring import Apply, all_flips, mean_over_flips
 
 WEIGHTINGS = ("gaussian", "uniform")
 PADDINGS = ("zero", "mirror")
-Apply = Callable[[dict[str, np.ndarray]], dict]
+PRECISIONS = ("float32", "float16")
 
 
 def window_starts(size: int, window: int, overlap: float) -> list[int]:
@@ -70,14 +70,17 @@ def sliding_window(
   mirror_axes: Sequence[int] = (),
   swap: Sequence[tuple[int, int]] = (),
   swap_axis: int = -1,
+  precision: str | None = None,
+  into: Into | None = None,
   progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> np.ndarray | None:
   """Scores of a whole case: the weighted mean of the logits of overlapping windows.
 
   `apply` sees one shape only, (batch, *patch, channels), whatever the size of the case: a last
   batch that isn't full is filled up with its last window. Cases smaller than a window are padded
   on both sides and cropped back. The windows stay on the host, batch by batch, so that volumes
-  may be larger than the device.
+  may be larger than the device; with `into`, no more scores are held than those of the voxels that
+  still wait for a window: about half a patch across the case.
 
   Args:
     apply: {"image" (batch, *patch, c), "spacing" (batch, rank), "prior" if the case has one}
@@ -95,6 +98,10 @@ def sliding_window(
     mirror_axes: spatial axes for test-time augmentation: the mean of the logits over all flips.
     swap, swap_axis: pairs of classes that exchange their names when that spatial axis is flipped,
       as for `augment.mirror`.
+    precision: of sums that wait for further windows, "float32" or, as nnU-Net, "float16"; None
+      takes half precision where full would need a GiB or more.
+    into: called with (region, (*region, k) float32 logits) for each finished part of the case, in
+      no particular order; the parts cover it once. Nothing is returned then.
     progress: called with (windows done, windows) after each batch.
 
   Returns:
@@ -108,8 +115,14 @@ def sliding_window(
   if not any(margin):
     patch = tuple(-(-p // s) * s for p, s in zip(patch, stride, strict=True))
   window = tuple(p - 2 * m for p, m in zip(patch, margin, strict=True))
-  _check(window, overlap, batch, weighting, padding, mirror_axes, patch, margin)
-  flips = _flips(mirror_axes, swap, swap_axis % rank)
+  _check(window, overlap, batch, mirror_axes, patch, margin)
+  for field, value, choices in (
+    ("weighting", weighting, WEIGHTINGS),
+    ("padding", padding, PADDINGS),
+    ("precision", precision, (None, *PRECISIONS)),
+  ):
+    _check_choice(field, value, choices)
+  flips = all_flips(mirror_axes, swap, swap_axis % rank)
 
   space = image.shape[:-1]
   missing = [max(0, w - n) for w, n in zip(window, space, strict=True)]
@@ -120,104 +133,78 @@ def sliding_window(
     fields["prior"] = _pad(np.asarray(case.prior, np.float32), pads, padding)
   spacing = np.broadcast_to(np.asarray(case.spacing, np.float32), (batch, rank))
   padded = [n + m for n, m in zip(space, missing, strict=True)]
-  starts_per_axis = [window_starts(n, w, overlap) for n, w in zip(padded, window, strict=True)]
-  starts = list(itertools.product(*starts_per_axis))
-  importance = [window_weights(w, weighting) for w in window]
-  weight = _outer(importance).astype(np.float32)[..., None]
+  starts = [window_starts(n, w, overlap) for n, w in zip(padded, window, strict=True)]
+  windows = _ordered(starts, window, padded)
 
   def scores_of(chosen: list[tuple[int, ...]]):
     filled = chosen + [chosen[-1]] * (batch - len(chosen))
-    cuts = [tuple(slice(s, s + p) for s, p in zip(at, patch, strict=True)) for at in filled]
+    corners = [[starts[a][i] for a, i in enumerate(index)] for index in filled]
+    cuts = [tuple(slice(s, s + p) for s, p in zip(at, patch, strict=True)) for at in corners]
     inputs = {name: np.stack([values[cut] for cut in cuts]) for name, values in fields.items()}
-    return _mean_over_flips(apply, {**inputs, "spacing": spacing}, flips)
+    return mean_over_flips(apply, {**inputs, "spacing": spacing}, flips)
 
-  total, done = None, 0
+  whole = None
+  if into is None:
+
+    def into(region, scores):
+      nonlocal whole
+      if whole is None:
+        whole = np.empty((*space, scores.shape[-1]), np.float32)
+      whole[region] = scores
+
+  def give(region, scores) -> None:
+    # an axis with padding has one window, and so one tile
+    own = [
+      slice(b, b + n) if m else slice(None) for b, n, m in zip(before, space, missing, strict=True)
+    ]
+    at = [slice(n) if m else span for span, n, m in zip(region, space, missing, strict=True)]
+    into(tuple(at), scores[tuple(own)])
+
+  sums, done = None, 0
 
   def add(chosen: list[tuple[int, ...]], scores) -> None:
-    nonlocal total, done
+    nonlocal sums, done
     scores = np.asarray(scores, np.float32)
     _check_scores(scores, (batch, *window), classes, patch, margin)
-    if total is None:
-      total = np.zeros((*padded, scores.shape[-1]), np.float32)
-    for at, values in zip(chosen, scores, strict=False):  # what fills the batch up is dropped
-      total[tuple(slice(s, s + w) for s, w in zip(at, window, strict=True))] += values * weight
+    if sums is None:
+      dtype = precision or _precision(window, padded, scores.shape[-1])
+      sums = Accumulator(starts, [window_weights(w, weighting) for w in window], np.dtype(dtype))
+    for index, values in zip(chosen, scores, strict=False):  # what fills the batch up is dropped
+      sums.add(index, values, give)
     done += len(chosen)
     if progress is not None:
-      progress(done, len(starts))
+      progress(done, len(windows))
 
   # one batch ahead: the device computes while the host adds up the batch before
   pending = None
-  for first in range(0, len(starts), batch):
-    chosen = starts[first : first + batch]
+  for first in range(0, len(windows), batch):
+    chosen = windows[first : first + batch]
     following = (chosen, scores_of(chosen))
     if pending is not None:
       add(*pending)
     pending = following
   add(*pending)
-
-  _divide(total, starts_per_axis, importance)
-  inside = tuple(slice(b, b + n) for b, n in zip(before, space, strict=True))
-  return np.ascontiguousarray(total[inside])
+  return whole
 
 
-def _divide(total: np.ndarray, starts_per_axis, importance) -> None:
-  """Divides sums of weighted windows by the sums of their weights, in place.
+def _ordered(starts, window, padded) -> list[tuple[int, ...]]:
+  """Indices of all windows, in the order that leaves the fewest voxels waiting for others.
 
-  A sum of products over a grid of windows is the product of the sums per axis: no second map.
+  The outermost axis is the one that a window covers the smallest share of.
   """
-  for axis, (starts, weights) in enumerate(zip(starts_per_axis, importance, strict=True)):
-    sums = np.zeros(total.shape[axis])
-    for start in starts:
-      sums[start : start + len(weights)] += weights
-    total /= sums.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(total.ndim)])
+  axes = sorted(range(len(window)), key=lambda axis: window[axis] / padded[axis])
+  place = np.argsort(axes)
+  indices = itertools.product(*(range(len(starts[axis])) for axis in axes))
+  return [tuple(index[p] for p in place) for index in indices]
 
 
-def _outer(factors: Sequence[np.ndarray]) -> np.ndarray:
-  """The product of one vector per axis."""
-  product = np.ones(())
-  for factor in factors:
-    product = product[..., None] * factor
-  return product
+def _precision(window, padded, classes: int) -> str:
+  """Half precision where the sums in full would take a GiB: a window's thickness of the case."""
+  thickness = min(w / n for w, n in zip(window, padded, strict=True))
+  return "float16" if thickness * math.prod(padded) * classes * 4 >= 2**30 else "float32"
 
 
-class _Flip(NamedTuple):
-  """Axes of (b, *space, k) to flip, and pairs of classes that change places with them."""
-
-  axes: tuple[int, ...]
-  pairs: tuple[tuple[int, int], ...]
-
-
-def _flips(mirror_axes, swap, swap_axis: int) -> list[_Flip]:
-  """All combinations of flips, none first."""
-  chosen = itertools.product((False, True), repeat=len(mirror_axes))
-  axes = [tuple(itertools.compress(mirror_axes, flags)) for flags in chosen]
-  return [_Flip(tuple(a + 1 for a in x), tuple(swap) if swap_axis in x else ()) for x in axes]
-
-
-def _flip(values, flip: _Flip, *, xp, per_class: bool):
-  if flip.axes:
-    values = xp.flip(values, flip.axes)
-  if flip.pairs and per_class:
-    order = np.arange(values.shape[-1])
-    for a, b in flip.pairs:
-      order[[a, b]] = order[[b, a]]
-    values = values[..., order]
-  return values
-
-
-def _mean_over_flips(apply: Apply, inputs: dict[str, np.ndarray], flips: list[_Flip]):
-  """Logits of a batch, averaged over the flips, still on the device."""
-  total = 0
-  for flip in flips:
-    flipped = {
-      name: values if name == "spacing" else _flip(values, flip, xp=np, per_class=name == "prior")
-      for name, values in inputs.items()
-    }
-    total = total + _flip(apply(flipped)["logits"], flip, xp=jnp, per_class=True)
-  return total / len(flips)
-
-
-def _check(window, overlap, batch, weighting, padding, mirror_axes, patch, margin) -> None:
+def _check(window, overlap, batch, mirror_axes, patch, margin) -> None:
   if min(window) < 1:
     raise ValueError(
       f"predictor.patch: {patch} leaves nothing after a margin of {margin} voxels per side; use a "
@@ -227,17 +214,17 @@ def _check(window, overlap, batch, weighting, padding, mirror_axes, patch, margi
     raise ValueError(f"predictor.overlap: {overlap}; expected a share of the window in [0, 1).")
   if batch < 1:
     raise ValueError(f"predictor.batch: {batch}; expected at least one window per batch.")
-  for field, value, choices in (
-    ("weighting", weighting, WEIGHTINGS),
-    ("padding", padding, PADDINGS),
-  ):
-    if value not in choices:
-      raise ValueError(f"predictor.{field}: '{value}' is unknown; choices: {', '.join(choices)}.")
   if len(set(mirror_axes)) != len(mirror_axes) or not set(mirror_axes) <= set(range(len(window))):
     raise ValueError(
       f"predictor.mirror_axes: {tuple(mirror_axes)}; expected different axes among "
       f"{tuple(range(len(window)))}."
     )
+
+
+def _check_choice(field: str, value, choices) -> None:
+  if value not in choices:
+    known = ", ".join(str(choice) for choice in choices)
+    raise ValueError(f"predictor.{field}: '{value}' is unknown; choices: {known}.")
 
 
 def _check_scores(scores: np.ndarray, shape, classes, patch, margin) -> None:

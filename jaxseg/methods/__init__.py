@@ -1,10 +1,10 @@
 """Training schemes: who is trained against what."""
 
-from jaxseg.methods import averaged, detected, supervised
+from jaxseg.methods import averaged, cascaded, detected, supervised
 
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
 }
 
-__all__ = ["METHODS", "averaged", "detected", "supervised"]
+__all__ = ["METHODS", "averaged", "cascaded", "detected", "supervised"]

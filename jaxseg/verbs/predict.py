@@ -4,65 +4,20 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import imageio.v3 as imageio
-import jax
 import numpy as np
 import tqdm
 
 from jaxseg import checkpoint, data, files, run_folder
+from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase
 from jaxseg.data.cases import find_cases, read_case
-from jaxseg.data.geometry import oriented
-from jaxseg.experiment import method, network, window
-from jaxseg.inference import Case, pictures
-from jaxseg.method import Learner, State
-from jaxseg.validation import classes_of, flat_classes
-
-
-class Model(NamedTuple):
-  """A trained run, ready to predict.
-
-  Attributes:
-    described: what its run folder tells.
-    logits: (Case, progress) -> (*space, k) float32 logits on the case's grid.
-  """
-
-  described: run_folder.Described
-  logits: Callable
-
-
-def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
-  """Loads a run folder, which needs nothing else: neither the data set nor its config file.
-
-  Args:
-    workdir: the run folder.
-    kind: checkpoint.LATEST (the end of training) or checkpoint.BEST (the best validation score).
-    mirror: averages the logits over all mirror images.
-  """
-  told = run_folder.describe(workdir)
-  config = told.config
-  patch = tuple(config["data"]["patch"])
-  net = network(config, told.labels.channels)
-  scheme = method(config, net, regions=told.labels.regions is not None)
-  learners = {
-    name: Learner(learner.params, learner.stats, ())
-    for name, learner in checkpoint.load_learners(workdir, kind).items()
-  }
-  state = State(np.zeros((), np.int32), learners)
-  compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
-  predict = window(config, net, patch, config["data"]["slices"])
-  # left and right organs swap their names where the last axis, x, is mirrored
-  flips = {"mirror_axes": tuple(range(len(patch))), "swap": told.labels.mirror_pairs}
-
-  def logits(case: Case, progress=None):
-    return predict(
-      lambda batch: compiled(state, batch), case, progress=progress, **(flips if mirror else {})
-    )
-
-  return Model(told, logits)
+from jaxseg.inference import pictures, postprocessing
+from jaxseg.inference.segmentation import Segmentation, segment
+from jaxseg.run_folder import FOLD, run_folders
+from jaxseg.trained import Model, by_configuration, check_alike, load
 
 
 def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase:
@@ -83,56 +38,87 @@ def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase
   return raw
 
 
-def predict_case(model: Model, raw: RawCase, where, progress=None):
-  """(stored label values (*space), logits (*space, k)), both on the grid of the input.
+def load_all(
+  paths: Sequence, *, kind: str = checkpoint.LATEST, mirror: bool = False
+) -> tuple[Model, ...]:
+  """Run folders, and folders of folds -> one model for each configuration among them.
 
-  `where` is what messages call the image.
+  Raises FileNotFoundError where there is no run or checkpoint, ValueError where a fold is missing
+  or the runs differ in labels or channels.
   """
-  told = model.described
-  image = told.preparation.apply(raw, str(where))
-  spacing = oriented(raw.geometry, told.preparation.orientation).spacing
-  scores = model.logits(Case(image, spacing), progress)
-  scores = told.preparation.restore(scores, raw.geometry)
-  return told.labels.decode(scores), scores
+  folders = [folder for path in paths for folder in run_folders(path)]
+  check_alike({str(folder): run_folder.describe(folder) for folder in folders})
+  return tuple(load(group, kind=kind, mirror=mirror) for group in by_configuration(folders))
 
 
-def probabilities(scores: np.ndarray, regions: bool) -> np.ndarray:
-  """Softmax over classes, or a sigmoid per region; float32."""
-  with np.errstate(over="ignore"):
-    if regions:
-      return 1 / (1 + np.exp(-scores))
-    raised = np.exp(scores - scores.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+def steps_for(paths: Sequence) -> pathlib.Path | None:
+  """The post-processing that was learned for a run folder or a folder of folds; None without.
+
+  What was learned for one configuration isn't applied to several together.
+  """
+  folders = {pathlib.Path(path).resolve() for path in paths}
+  homes = {folder.parent if folder.name.startswith(FOLD) else folder for folder in folders}
+  if len(homes) > 1:
+    return None
+  (home,) = homes
+  file = home / postprocessing.FILE
+  return file if file.is_file() else None
 
 
-def write(folder: pathlib.Path, name: str, ending: str, raw, labels, scores, told, wanted) -> None:
-  """Writes the labels, and what else was asked for."""
-  data.write_label(folder / f"{name}{ending}", labels, raw.geometry)
-  if wanted.overlay:
-    shown = flat_classes(classes_of(scores, told.labels), told.labels)
+def write(
+  folder: pathlib.Path,
+  name: str,
+  raw: RawCase,
+  found: Segmentation,
+  labels: LabelSpec,
+  *,
+  overlay: bool = False,
+) -> pathlib.Path:
+  """Writes a segmentation, and its probabilities if it has them; returns the label's path."""
+  ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
+  data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
+  if overlay:
+    # a region is written as the first of its values
+    values = [of[0] for of in labels.regions] if labels.regions else labels.stored_values[1:]
+    shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
     picture = pictures.panel(raw.image.astype(np.float32), shown)
     with files.replacing(folder / f"{name}_overlay.png") as temporary:
       imageio.imwrite(temporary, picture)
-  if wanted.probabilities:
+  if found.probabilities is not None:
     with files.replacing(folder / f"{name}_probabilities.npz") as temporary:
-      shares = probabilities(scores, told.labels.regions is not None)
-      np.savez_compressed(temporary, probabilities=shares.astype(np.float32))
+      np.savez_compressed(temporary, probabilities=found.probabilities)
+  return folder / f"{name}{ending}"
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="jaxseg predict",
-    description="Segments images with a trained run. Output: NIfTI with the input's own geometry "
-    "for volumes, PNG for pictures, with the label values of the training data.",
+    description="Segments images with trained runs. Folds of one configuration average their "
+    "logits, several configurations their probabilities. Output: NIfTI with the input's own "
+    "geometry for volumes, PNG for pictures, with the label values of the training data.",
   )
   add = parser.add_argument
-  add("--workdir", required=True, type=pathlib.Path, help="run folder of train.py")
+  add(
+    "--workdir",
+    required=True,
+    nargs="+",
+    type=pathlib.Path,
+    metavar="RUN",
+    help="run folders of train.py, or folders that hold fold_0, fold_1, ...",
+  )
   add("--input", required=True, type=pathlib.Path, help="an image, a folder, or a DICOM series")
   add("--output", required=True, type=pathlib.Path, help="folder for the segmentations")
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
   add("--mirror", action="store_true", help="average over mirror images: slower, often better")
   add("--overlay", action="store_true", help="also write pictures, image | labels over image")
   add("--probabilities", action="store_true", help="also write probabilities as .npz")
+  add(
+    "--postprocessing",
+    type=pathlib.Path,
+    metavar="FILE",
+    help=f"steps of find-best; default: {postprocessing.FILE} of the run or of its folds",
+  )
+  add("--no-postprocessing", action="store_true", help="write what the networks give")
   return parser
 
 
@@ -146,24 +132,31 @@ def main(arguments: list[str]) -> None:
 
 def _run(wanted) -> None:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
-  model = load(wanted.workdir, kind=kind, mirror=wanted.mirror)
-  told = model.described
+  models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror)
+  told = models[0].described
+  labels = told.labels
+  file = None if wanted.no_postprocessing else wanted.postprocessing or steps_for(wanted.workdir)
+  steps = () if file is None else postprocessing.read(file)
   cases = find_cases(wanted.input)
   files.writable_folder(wanted.output, "--output")
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
-  written = []
   for name, paths in bar:
     raw = read(paths, told)
 
     def progress(done, total, name=name):
       bar.set_postfix_str(f"{name}: window {done} of {total}")
 
-    labels, scores = predict_case(model, raw, paths[0], progress)
-    ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
-    write(wanted.output, name, ending, raw, labels, scores, told, wanted)
-    written.append(name)
+    found = segment(
+      [model.configuration for model in models],
+      raw,
+      str(paths[0]),
+      probabilities=wanted.probabilities,
+      progress=progress,
+    )
+    found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
+    write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
   # a region is told by the values that it unites
-  values = told.labels.regions or told.labels.stored_values
-  legend = dict(zip(told.labels.names, values, strict=True))
+  legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
   files.write_json(wanted.output / "labels.json", legend)
-  print(f"{len(written)} case(s) written to {wanted.output}; values: {json.dumps(legend)}")
+  applied = f" with {file}" if steps else ""
+  print(f"{len(cases)} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")

@@ -1,0 +1,104 @@
+"""The first stage of a cascade as the second one's prior: one-hot segmentations on its grid.
+
+Training takes what the first stage's folds wrote of their validation cases, so that no prior is of
+a network that has seen the case; prediction runs the first stage, all its folds together.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg import files
+from jaxseg.batch import LabelSpec
+from jaxseg.data.grids import Grid
+from jaxseg.data.images import read_label
+from jaxseg.data.prepared import Dataset
+from jaxseg.data.source import RawCase, check_pair, fingerprint
+from jaxseg.inference.selection import validation_files
+
+_TYPE = np.uint8  # as prepared sets store them: up to 256 classes
+
+
+def run_of(prior: dict) -> str:
+  """The first stage's folder in config.data.prior; raises ValueError for other fields."""
+  if set(prior) != {"run"}:
+    raise ValueError(
+      f"config.data.prior: {prior}; expected dict(run=FOLDER), the first stage's run folder or the "
+      "folder of its folds."
+    )
+  return prior["run"]
+
+
+def one_hot(classes: np.ndarray, labels: LabelSpec) -> np.ndarray:
+  """(*space) int classes, or (*space, k) regions -> (*space, k) float32."""
+  if labels.regions:
+    return classes.astype(np.float32)
+  return (classes[..., None] == np.arange(labels.channels)).astype(np.float32)
+
+
+def on_grid(stored: np.ndarray, grid: Grid, labels: LabelSpec, where: str) -> np.ndarray:
+  """(*own grid) stored values -> classes or regions, on the network's grid."""
+  classes, _ = labels.encode(stored, where)
+  classes = grid.cut(classes)
+  if not labels.regions:
+    return grid.label(classes, range(labels.channels)).astype(_TYPE)
+  regions = np.moveaxis(classes.astype(_TYPE), -1, 0)
+  return np.stack([grid.label(region, (0, 1)) for region in regions], -1).astype(_TYPE)
+
+
+class _WithPrior(NamedTuple):
+  """A data set's `load` and `crop` with priors; a tuple of plain values, so that it pickles."""
+
+  dataset_load: Callable[[int], dict[str, np.ndarray]]
+  dataset_crop: Callable[..., dict[str, np.ndarray]]
+  folder: pathlib.Path
+  labels: LabelSpec
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    classes = np.load(self.folder / f"{int(i):06d}.npy")
+    return {**self.dataset_load(i), "prior": one_hot(classes, self.labels)}
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    classes = np.load(self.folder / f"{int(i):06d}.npy", mmap_mode="r")[region]
+    return {**self.dataset_crop(i, start, size), "prior": one_hot(classes, self.labels)}
+
+
+def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Dataset:
+  """The data set with a first stage's segmentations as the field `prior` of its samples.
+
+  They are kept in `dataset.folder`/priors, anew whenever one of the first stage's files changes.
+
+  Args:
+    dataset: a prepared set.
+    folds: the first stage's run folders.
+    read: case name -> the case as the user's files have it.
+
+  Raises:
+    FileNotFoundError: a fold holds no segmentations.
+    ValueError: a case has none, or one on another grid.
+  """
+  written = validation_files(folds)
+  missing = [name for name in dataset.names if name not in written]
+  if missing:
+    raise ValueError(
+      f"{pathlib.Path(folds[0]).parent}: case '{missing[0]}' (and {len(missing) - 1} more) has no "
+      "segmentation of the first stage; train all its folds on the same cases."
+    )
+  used = [written[name].resolve() for name in dataset.names]
+  folder = dataset.folder / "priors" / fingerprint(used, {})
+  for i, name in enumerate(dataset.names):
+    file = folder / f"{i:06d}.npy"
+    if file.exists():
+      continue
+    stored, found = read_label(written[name])
+    raw = read(name)
+    check_pair(raw.geometry, found, str(written[name]), what="first stage's segmentation")
+    grid = dataset.preparation.grid(raw.geometry, raw.image)
+    classes = on_grid(stored, grid, dataset.labels, str(written[name]))
+    with files.replacing(file) as temporary:
+      np.save(temporary, classes)
+  primed = _WithPrior(dataset.load, dataset.crop, folder, dataset.labels)
+  return dataset._replace(load=primed.load, crop=primed.crop)

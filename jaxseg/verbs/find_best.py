@@ -1,0 +1,105 @@
+"""find-best: the configuration, or the pair, that did best in cross-validation."""
+
+import argparse
+import pathlib
+import shlex
+import sys
+
+from jaxseg import files, run_folder
+from jaxseg.experiment import source_of
+from jaxseg.inference import postprocessing, selection
+from jaxseg.inference.postprocessing import mean_of_classes
+from jaxseg.run_folder import run_folders
+from jaxseg.trained import check_alike
+
+FILE = "best.json"
+
+
+def find_best(folders, output, *, pairs: bool = True) -> dict:
+  """Compares cross-validations, learns post-processing for the best, and writes both down.
+
+  Args:
+    folders: folders of folds (or single run folders), one per configuration.
+    output: folder for best.json, and for postprocessing.json if a pair is best; that of a single
+      configuration lies with its folds, where `predict` finds it.
+    pairs: whether to try pairs, which takes the probabilities of the validation cases.
+
+  Returns:
+    What best.json holds: "best" (folders), "command", "dice", "dice_postprocessed", "classes",
+    "postprocessing" (its file), "candidates" (best first).
+
+  Raises:
+    FileNotFoundError: a run, its validation segmentations or their probabilities are missing.
+    ValueError: the configurations differ in labels, channels or cases.
+  """
+  folders, output = [pathlib.Path(folder) for folder in folders], pathlib.Path(output)
+  folds = {folder: run_folders(folder) for folder in folders}
+  told = {str(run): run_folder.describe(run) for runs in folds.values() for run in runs}
+  check_alike(told)
+  first = next(iter(told.values()))
+  labels, read = first.labels, source_of(first.config).read
+  written = {folder: selection.validation_files(runs) for folder, runs in folds.items()}
+  ranked = selection.candidates(written, read, labels, pairs=pairs)
+  best = ranked[0]
+  cases = selection.validated([written[folder] for folder in best.members], read, labels)
+  learned = postprocessing.learn(cases, labels)
+  cleaned = postprocessing.mean_dice(
+    cases, labels, lambda label: postprocessing.apply_steps(label, learned.steps, labels)
+  )
+  files.writable_folder(output, "--output")
+  home = best.members[0] if len(best.members) == 1 else output
+  steps_file = home / postprocessing.FILE
+  postprocessing.write(steps_file, learned)
+  report = {
+    "best": [str(folder) for folder in best.members],
+    "command": _command(best.members, steps_file),
+    "dice": best.dice,
+    "dice_postprocessed": mean_of_classes(cleaned),
+    "classes": {"plain": best.classes, "postprocessed": cleaned},
+    "postprocessing": str(steps_file),
+    "cases": len(cases),
+    "candidates": [
+      {"members": [str(f) for f in one.members], "dice": one.dice, "classes": one.classes}
+      for one in ranked
+    ],
+  }
+  files.write_json(output / FILE, report)
+  return report
+
+
+def _command(members, steps_file: pathlib.Path) -> str:
+  runs = " ".join(shlex.quote(str(folder)) for folder in members)
+  steps = f" --postprocessing {shlex.quote(str(steps_file))}"
+  return f"jaxseg predict --workdir {runs} --input IMAGES --output SEGMENTATIONS{steps}"
+
+
+def as_text(report: dict) -> str:
+  """The candidates as a table, and how to go on."""
+  names = [" + ".join(one["members"]) for one in report["candidates"]]
+  width = max(map(len, names))
+  rows = [f"{'configuration':<{width}}    Dice"]
+  dice = [one["dice"] for one in report["candidates"]]
+  rows += [f"{name:<{width}}  {value:.4f}" for name, value in zip(names, dice, strict=True)]
+  rows.append(f"({report['cases']} cases, mean over classes)")
+  rows.append(f"with post-processing: {report['dice_postprocessed']:.4f}")
+  rows.append(f"To segment images: {report['command']}")
+  return "\n".join(rows)
+
+
+def main(arguments: list[str]) -> None:
+  parser = argparse.ArgumentParser(
+    prog="jaxseg find-best",
+    description="Compares configurations, and all pairs of them, by the mean foreground Dice of "
+    "their cross-validations; learns post-processing for the best; tells how to predict with it.",
+  )
+  add = parser.add_argument
+  add("runs", nargs="+", type=pathlib.Path, help="folders that hold fold_0, fold_1, ...")
+  add("--output", type=pathlib.Path, help=f"folder for {FILE}; default: that of the runs")
+  add("--no-pairs", action="store_true", help="compare single configurations only")
+  given = parser.parse_args(arguments)
+  try:
+    pairs = not given.no_pairs and len(given.runs) > 1
+    output = given.output or given.runs[0].resolve().parent
+    print(as_text(find_best(given.runs, output, pairs=pairs)))
+  except (ValueError, OSError) as error:
+    sys.exit(f"find-best: {error}")

@@ -1,11 +1,15 @@
-"""python -m jaxseg VERB ...: train, predict, evaluate, export, describe."""
+"""python -m jaxseg VERB ...: plan, train, predict, evaluate and the others of `VERBS`."""
 
 import importlib
 import sys
 
 VERBS = {
+  "plan": "looks at a folder of labelled scans and plans spacing, patch, batch and network",
   "train": "trains what a config names, in a run folder (the same as train.py)",
+  "augment": "writes a picture sheet of what a config's augmentation does to its data",
   "predict": "segments images with a trained run",
+  "find-best": "the best configuration or pair of a cross-validation, with post-processing",
+  "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",
   "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
   "export": "writes a config's cases as a folder in nnU-Net's raw format",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
@@ -21,7 +25,7 @@ def main() -> None:
   verb, arguments = sys.argv[1], sys.argv[2:]
   if verb not in VERBS:
     sys.exit(f"jaxseg: no verb '{verb}'; choices: {', '.join(VERBS)}.")
-  importlib.import_module(f"jaxseg.verbs.{verb}").main(arguments)
+  importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)
 
 
 if __name__ == "__main__":

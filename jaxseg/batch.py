@@ -52,6 +52,7 @@ FIELDS: dict[str, Kind] = {
   "weight": WEIGHT,  # (b, *space) float, 0 = ignored
   "distance": DISTANCE,  # (b, *space, k) float, signed distance in millimetres
   "border": SURROUNDINGS,  # (b, *space) float, U-Net's weight of gaps between objects
+  "body": WEIGHT,  # (b, *space) float, 1 where intensities were normalised; the rest is 0
   "prior": SOFT,  # (b, *space, k) float, an earlier stage's scores
   "spacing": SCALAR,  # (b, rank) float, millimetres
   "case": SCALAR,  # (b,) int32, index into the host's table of names

@@ -32,15 +32,22 @@ def config() -> ConfigDict:
 
   c.data = ConfigDict()
   c.data.source = dict(name="phantom")
-  c.data.normalise = "auto"
+  # a scheme, or one per channel
+  c.data.normalise = config_dict.FieldReference("auto", field_type=object)
   c.data.orientation = "stored"
+  c.data.transpose = ()  # order of the axes after that; spacing, patch and slices follow it
+  c.data.crop_nonzero = False  # to the box of voxels that are nonzero in any channel
+  c.data.spacing = ()  # millimetres per axis, None for its own; () does not resample
+  c.data.resampling = dict()  # order=3, label_order=1, order_z=0, separate_z=None
   c.data.split = dict(name="kfold", fold=0, folds=5, seed=12345)
   c.data.folder = "prepared"  # where prepared data sets are kept
+  c.data.workers = 0  # processes that prepare; 0 is one per core
   c.data.patch = (128, 128)
   c.data.batch = 4
   c.data.foreground = 1 / 3  # share of the patches that are centred on foreground
   c.data.slices = config_dict.placeholder(int)  # axis along which volumes are sliced for 2D
-  c.data.cache = "device"  # or "host"
+  c.data.cache = "device"  # or "host", or "disk" for sets larger than memory
+  c.data.prior = dict()  # run=FOLDER of a cascade's first stage, whose segmentations are an input
   c.data.maps = dict()  # options of the maps that a loss needs, such as border=dict(w0=10, sigma=5)
 
   c.augment = dict()
@@ -48,6 +55,7 @@ def config() -> ConfigDict:
   c.evaluate = ConfigDict()
   c.evaluate.every = 250  # steps
   c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
+  c.evaluate.probabilities = False  # written with the final predictions; find-best averages them
   c.log_every = 10  # steps
   c.checkpoint_every = 250  # steps
   c.deterministic = True  # on a GPU: only kernels that give the same bits every time

@@ -6,7 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers
+from jaxseg import (
+  augment,
+  cascade,
+  data,
+  defaults,
+  inference,
+  losses,
+  methods,
+  networks,
+  optimisers,
+  run_folder,
+)
 from jaxseg.build import bind, build, plain, suggestion
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.sampling import Sampling, sampling
@@ -26,7 +37,9 @@ class Experiment(NamedTuple):
     sampling: how patches are drawn.
     augment: (key, sample) -> sample, from crop to patch.
     patch: what the network is fed.
-    predict: (apply, Case) -> (*space, k) scores.
+    predict: (apply, Case, **options) -> (*space, k) scores.
+    read: case name -> the case as the user's files have it.
+    mix: (key, batch) -> batch, after `augment`.
   """
 
   config: dict[str, Any]
@@ -40,6 +53,8 @@ class Experiment(NamedTuple):
   augment: Callable
   patch: tuple[int, ...]
   predict: Callable
+  read: Callable[[str], data.RawCase]
+  mix: Callable = augment.mixture({})
 
 
 def complete(config) -> dict[str, Any]:
@@ -63,16 +78,26 @@ def _compare(given, known, where: str) -> None:
       _compare(given[name], known[name], f"config.{name}")
 
 
+def source_of(config: dict[str, Any]) -> data.Source:
+  """The cases of a config's data set as the user's files have them."""
+  return build(data.SOURCES, config["data"]["source"], "data.source")
+
+
 def dataset(config: dict[str, Any]) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
   """The prepared data set of a config, with the training and the validation indices."""
   options = config["data"]
-  source = build(data.SOURCES, options["source"], "data.source")
+  source = source_of(config)
   split = bind(data.SPLITS, options["split"], "data.split")
   training, validation = split(source.cases)
   prepared = data.prepare(
     source,
     normalise=options["normalise"],
     orientation=options["orientation"],
+    spacing=options["spacing"],
+    transpose=options["transpose"],
+    crop_nonzero=options["crop_nonzero"],
+    resampling=options["resampling"],
+    workers=options["workers"] or None,
     cache_dir=options["folder"],
     train_cases=training,
   )
@@ -175,6 +200,8 @@ def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
     loss=loss(config, regions=regions),
     optimiser=tx,
   )
+  if config["data"].get("prior"):
+    scheme = methods.cascaded.cascaded(scheme)
   if config["average"]:
     return methods.averaged.averaged(scheme, decay=config["average"])
   return scheme
@@ -185,12 +212,24 @@ def augmentation(config: dict[str, Any], patch: tuple[int, ...], spacing=None):
   chain = {
     key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", patch=patch)
     for key, spec in config["augment"].items()
+    if spec.get("name", key) not in augment.MIXTURES
   }
   crop = patch
   for transform in chain.values():
     if transform.func is augment.spatial:
       crop = augment.crop_size(spacing=spacing, **transform.keywords)
   return augment.chain(chain, patch), crop
+
+
+def mixture(config: dict[str, Any], classes: int) -> Callable:
+  """(key, batch) -> batch: those of the config's augmentations that mix samples."""
+  return augment.mixture(
+    {
+      key: bind(augment.MIXTURES, {"name": key, **spec}, f"augment.{key}", classes=classes)
+      for key, spec in config["augment"].items()
+      if spec.get("name", key) in augment.MIXTURES
+    }
+  )
 
 
 def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int | None):
@@ -219,6 +258,10 @@ def experiment(config) -> Experiment:
   prepared, training, validation = dataset(config)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
   prepared = data.with_maps(prepared, wanted, training)
+  read = source_of(config).read
+  if config["data"]["prior"]:
+    folds = run_folder.run_folders(cascade.run_of(config["data"]["prior"]))
+    prepared = cascade.with_prior(prepared, folds, read)
   options = config["data"]
   patch = tuple(options["patch"])
   spacing = prepared.load(training[0])["spacing"]
@@ -249,6 +292,8 @@ def experiment(config) -> Experiment:
     augment=chain,
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
+    read=read,
+    mix=mixture(config, prepared.labels.channels),
   )
 
 

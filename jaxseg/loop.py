@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import checkpoint, files, sharding
+from jaxseg import checkpoint, files, held_out, sharding
 from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
 from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
 from jaxseg.method import State
 from jaxseg.run_folder import record
-from jaxseg.validation import Scores, validate
+from jaxseg.validation import absent_classes, validate
 from jaxseg.writer import Writer
 
 # what a key is for, folded into the root key of the config's seed
@@ -57,7 +57,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
 
   def fed(store, element, key):
     batch = sampling.sample_batch(store, element, how=run.sampling) if store else element
-    return augment(key, batch)
+    return run.mix(key, augment(key, batch))
 
   shapes = jax.eval_shape(fed, store, example, jax.random.key(0))
 
@@ -133,6 +133,10 @@ class Keeper:
       return None
     state, note = found
     self.score = note.get("best", -math.inf)
+    # the last step is saved before it is scored
+    if int(state.step) in self.best.steps:
+      with contextlib.suppress(checkpoint.Damaged):
+        self.score = self.best.note(int(state.step))["best"]
     return state
 
   def keep(self, state: State, score: float | None = None) -> None:
@@ -172,7 +176,7 @@ def train(run: Experiment, workdir) -> dict | None:
 
   Args:
     run: the experiment, built.
-    workdir: run folder: config, versions, metrics, panels, checkpoints, report.
+    workdir: run folder: config, versions, metrics, panels, checkpoints, validation, report.
 
   Returns:
     The report, or None if a signal ended the run early.
@@ -201,19 +205,24 @@ def train(run: Experiment, workdir) -> dict | None:
   writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
   try:
     with Interrupt() as interrupt:
+      for sentence in absent_classes(run):
+        _say(writer, sentence)
       if first:
         _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
       if first < steps:
         _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
       elements = feeder.elements(first, steps, sharding.local_slots(how.batch))
-      done = _steps(run, step, state, store, seed, elements, keeper, writer, interrupt)
-    if done is None:
+      state = _steps(run, step, state, store, seed, elements, keeper, writer, interrupt)
+      outcome = None
+      if state is not None:
+        outcome = _held_out(run, step, state, workdir, writer, interrupt)
+    if outcome is None:
       _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
       return None
-    state, scores = done
-    if scores is None or run.watched != run.validation:
-      scores = validate(run, step.apply, state, run.validation)
-    return _report(scores, state, keeper, writer, workdir)
+    if outcome.fresh and writer:
+      writer.scalars(steps, outcome.watched.scalars())
+    keeper.keep(state, outcome.watched.mean)
+    return _report(outcome.own, state, keeper, writer, workdir)
   finally:
     keeper.close()
     if writer:
@@ -229,13 +238,12 @@ def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
   """Steps until the end or a signal.
 
   Returns:
-    The final state and its scores on the watched cases (None if no step was left to do); or None,
-    everything saved, after a signal.
+    The final state, saved but not scored; or None, everything saved, after a signal.
   """
   config = run.config
   every, evaluate = config["log_every"], config["evaluate"]["every"]
   pending, waited, mark, begun = [], 0.0, time.perf_counter(), False
-  first, last, scores = int(state.step), config["steps"], None
+  first, last = int(state.step), config["steps"]
   for number in range(first + 1, last + 1):
     before = time.perf_counter()
     element = sharding.place(next(elements), step.split)
@@ -262,7 +270,7 @@ def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
         writer.scalars(number, values, speed=speed)
       waited, mark, timed = 0.0, time.perf_counter(), number
     score = None
-    if number % evaluate == 0 or leave:
+    if number % evaluate == 0 and not leave:
       pause = time.perf_counter()
       scores = validate(run, step.apply, state, run.watched)
       score = scores.mean
@@ -281,7 +289,23 @@ def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
       mark += time.perf_counter() - pause
     if stop and not leave:
       return None
-  return state, scores
+  return state
+
+
+def _held_out(run, step, state, workdir, writer, interrupt) -> held_out.Outcome | None:
+  """The validation cases with the final weights; None after a signal."""
+  _say(writer, f"Predicting {len(run.validation)} validation case(s) with the final weights ...")
+  alone = jax.process_count() == 1
+  return held_out.predict(
+    run,
+    step.apply,
+    state,
+    workdir,
+    record=writer is not None,
+    stop=interrupt.everywhere,
+    # all processes must predict the same cases
+    resume=alone,
+  )
 
 
 def _mean(rows: list[dict]) -> dict[str, float]:
@@ -299,8 +323,8 @@ def _check(values: dict[str, float], number: int, keeper: Keeper) -> None:
     )
 
 
-def _report(scores: Scores, state, keeper, writer, workdir) -> dict:
-  """Writes report.json: the scores of every validation case with the final weights."""
+def _report(scores, state, keeper, writer, workdir) -> dict:
+  """Writes report.json: the scores of every validation case, on its own grid."""
   report = {
     "step": int(state.step),
     "validation": scores.summary(),

@@ -13,7 +13,10 @@ from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.data.preparation import Preparation
+from jaxseg.data.source import natural
+from jaxseg.data.splits import count
 
+FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
 PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -65,20 +68,12 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
 
   Raises ValueError that says what was changed.
   """
-  config_path = workdir / "config.json"
   config = plain(run.config)
-  if config_path.exists():
-    before = plain(json.loads(config_path.read_text(encoding="utf-8")))
-    for part in ("network", "method", "optimiser", "average"):
-      if before.get(part) != json_like(config[part]):
-        raise ValueError(
-          f"{workdir}: this run was started with {part} {before.get(part)}, the config now says "
-          f"{config[part]}; a run resumes with what it was started with. Choose a new --workdir."
-        )
+  check_same(workdir, config)
   if not write:
     return
   dataset = run.dataset
-  files.write_json(config_path, config)
+  files.write_json(workdir / "config.json", config)
   files.write_json(workdir / "versions.json", versions())
   files.write_json(
     workdir / "dataset.json",
@@ -91,6 +86,48 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
       "validation": [dataset.names[i] for i in run.validation],
     },
   )
+
+
+def check_same(workdir: pathlib.Path, config: dict) -> None:
+  """Raises ValueError that says what was changed, if the folder holds another config's run."""
+  path = workdir / "config.json"
+  if not path.exists():
+    return
+  before = plain(json.loads(path.read_text(encoding="utf-8")))
+  for part in ("network", "method", "optimiser", "average"):
+    if before.get(part) != json_like(config[part]):
+      raise ValueError(
+        f"{workdir}: this run was started with {part} {before.get(part)}, the config now says "
+        f"{config[part]}; a run resumes with what it was started with. Choose a new --workdir."
+      )
+
+
+def run_folders(path) -> tuple[pathlib.Path, ...]:
+  """A run folder itself, or the folds `fold_0`, `fold_1`, ... of a cross-validation's folder.
+
+  Raises FileNotFoundError if it is neither, ValueError if a fold is missing.
+  """
+  path = pathlib.Path(path)
+  if (path / "config.json").is_file():
+    return (path,)
+  folds = sorted(path.glob(f"{FOLD}*/config.json"), key=lambda file: natural(file.parent.name))
+  folds = [file.parent for file in folds]
+  if not folds:
+    raise FileNotFoundError(
+      f"{path / 'config.json'}: not found; give the folder of a run (train.py's --workdir), or of "
+      "several folds."
+    )
+  split = json.loads((folds[0] / "config.json").read_text(encoding="utf-8"))["data"]["split"]
+  # a file of splits may lie on another machine; a gap in the numbers is seen without it
+  number = count(**split) if split["name"] in ("kfold", "blocks") else len(folds)
+  wanted = [f"{FOLD}{i}" for i in range(number)]
+  missing = [name for name in wanted if name not in {fold.name for fold in folds}]
+  if missing:
+    raise ValueError(
+      f"{path}: {', '.join(missing)} of {len(wanted)} folds missing; train the rest (train.py "
+      f"--fold=all), or name the folds to use: --workdir {' '.join(map(str, folds))}."
+    )
+  return tuple(folds)
 
 
 def json_like(value):

@@ -1,4 +1,4 @@
-"""Whole validation cases through the run's predictor, scored by overlap."""
+"""Whole validation cases through the run's predictor, scored by overlap on the network's grid."""
 
 from typing import NamedTuple
 
@@ -25,10 +25,15 @@ class Scores(NamedTuple):
   panels: list[np.ndarray]
 
   def of(self, metric: str) -> dict[str, float]:
-    """Mean over cases per class, empty ones left out."""
+    """Mean over cases per class, of finite values: neither empty classes nor absent surfaces."""
     return {
       name: _mean([case[metric][name] for case in self.cases.values()]) for name in self.names
     }
+
+  @property
+  def metrics(self) -> tuple[str, ...]:
+    """Names of the metrics, Dice among them."""
+    return tuple(next(iter(self.cases.values())))
 
   @property
   def mean(self) -> float:
@@ -37,28 +42,30 @@ class Scores(NamedTuple):
 
   def scalars(self) -> dict[str, float]:
     values = {"validation/dice": self.mean}
-    for metric in METRICS:
+    for metric in self.metrics:
       values |= {f"validation/{metric}/{name}": v for name, v in self.of(metric).items()}
     return values
 
   def summary(self) -> dict:
-    per_class = {metric: self.of(metric) for metric in METRICS}
+    per_class = {metric: self.of(metric) for metric in self.metrics}
     means = {metric: _mean(list(values.values())) for metric, values in per_class.items()}
     return {"cases": len(self.cases), "mean": means, "classes": per_class}
 
   def table(self) -> str:
     """The summary as text."""
     width = max(len(name) for name in (*self.names, "class"))
-    dice, iou = self.of("dice"), self.of("iou")
-    rows = [f"{'class':<{width}}    Dice     IoU"]
-    rows += [f"{name:<{width}}  {dice[name]:.4f}  {iou[name]:.4f}" for name in self.names]
-    rows.append(f"{'mean':<{width}}  {self.mean:.4f}  {_mean(list(iou.values())):.4f}")
+    columns = [self.of(metric) for metric in self.metrics]
+    rows = [f"{'class':<{width}}" + "".join(f"{metric:>9}" for metric in self.metrics)]
+    for name in self.names:
+      rows.append(f"{name:<{width}}" + "".join(f"{column[name]:9.4f}" for column in columns))
+    means = (_mean(list(column.values())) for column in columns)
+    rows.append(f"{'mean':<{width}}" + "".join(f"{mean:9.4f}" for mean in means))
     rows.append(f"({len(self.cases)} validation cases)")
     return "\n".join(rows)
 
 
 def _mean(values: list[float]) -> float:
-  values = [v for v in values if not np.isnan(v)]
+  values = [v for v in values if np.isfinite(v)]
   return float(np.mean(values)) if values else float("nan")
 
 
@@ -81,7 +88,7 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
 
   for index in cases:
     sample = run.dataset.load(index)
-    scores = run.predict(window, Case(sample["image"], sample["spacing"]))
+    scores = run.predict(window, Case(sample["image"], sample["spacing"], sample.get("prior")))
     truth = sample["soft_label" if labels.regions else "label"]
     predicted = classes_of(scores, labels)
     scored = score(
@@ -100,6 +107,28 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
       shown = (flat_classes(truth, labels), flat_classes(predicted, labels))
       panels.append(pictures.panel(*(_turn(run, array) for array in (sample["image"], *shown))))
   return Scores(labels.names[first:], table, panels)
+
+
+def absent_classes(run) -> list[str]:
+  """A sentence for each side of the split on which a class is in no case."""
+  labels, told = run.dataset.labels, []
+  first = 0 if labels.regions else 1
+  sides = (
+    ("training", run.training, "the network cannot learn"),
+    ("validation", run.validation, "the scores tell nothing of"),
+  )
+  for side, cases, loss in sides:
+    missing = set(range(1, len(labels.names) - first + 1))
+    for index in cases:
+      if missing:
+        missing -= set(run.dataset.locations(index))
+    if missing:
+      names = ", ".join(labels.names[k - 1 + first] for k in sorted(missing))
+      told.append(
+        f"Warning: none of the {len(cases)} {side} cases holds {names}: {loss} what is absent; "
+        "choose another split (config.data.split)."
+      )
+  return told
 
 
 def _turn(run, array):

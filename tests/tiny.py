@@ -8,6 +8,8 @@ import optax
 from jaxseg import augment, defaults, inference
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
+from jaxseg.data import RawCase
+from jaxseg.data.geometry import plain_geometry
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.sampling import sampling
@@ -34,6 +36,10 @@ def dataset(cases: int = 6, rank: int = 2) -> Dataset:
   def locations(i):
     return {k: np.argwhere(samples[i]["label"] == k).astype(np.int32) for k in (1, 2)}
 
+  def crop(i, start, size):
+    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    return {k: v if k == "spacing" else v[region] for k, v in samples[i].items()}
+
   return Dataset(
     names=tuple(f"case_{i}" for i in range(cases)),
     labels=LABELS,
@@ -41,10 +47,18 @@ def dataset(cases: int = 6, rank: int = 2) -> Dataset:
     rank=rank,
     preparation=Preparation(("brightness",), rank, ({"name": "none"},)),
     load=lambda i: dict(samples[i]),
+    crop=crop,
     locations=locations,
     shape=lambda i: samples[i]["image"].shape[:-1],
     folder=pathlib.Path("nowhere"),
   )
+
+
+def raw(name: str, rank: int) -> RawCase:
+  """A case as a user's files would have it, its label in stored values."""
+  sample = case(int(name.removeprefix("case_")), rank)
+  stored = np.asarray(LABELS.stored_values, np.int32)[sample["label"]]
+  return RawCase(sample["image"], stored, None, plain_geometry(stored.shape))
 
 
 def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
@@ -77,6 +91,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
     predict=lambda apply, c, **o: inference.sliding_window(
       apply, c, patch=patch, total_stride=net.total_stride(rank), batch=2, **o
     ),
+    read=lambda name: raw(name, rank),
   )
 
 

@@ -1,4 +1,4 @@
-"""train: a config -> a run folder with a trained model, its curves and its report."""
+"""train: a config -> a run folder with a trained model, its curves and its report; or its folds."""
 
 import os
 import pathlib
@@ -15,17 +15,31 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run folder: made if missing, resumed from if it holds a run."
 )
+_FOLD = flags.DEFINE_string(
+  "fold", None, "all, or numbers as in 0,2: trains these folds in WORKDIR/fold_0, WORKDIR/fold_2."
+)
 
 
-def run(config, workdir) -> dict | None:
-  """Builds and trains; returns the report, or None if a signal ended it early."""
+def run(config, workdir, fold: str | None = None) -> dict | None:
+  """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
-  from jaxseg import loop, sharding
+  from jaxseg import folds, loop, sharding
   from jaxseg.experiment import experiment
 
   sharding.start_processes()
-  return loop.train(experiment(config), workdir)
+
+  def train(config, workdir):
+    return loop.train(experiment(config), workdir)
+
+  if fold is None:
+    folds.check_alone(workdir)
+    return train(config, workdir)
+  return folds.train_folds(config, workdir, fold, train, _say)
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
 
 
 def _prepare_jax(config) -> None:
@@ -37,15 +51,18 @@ def _prepare_jax(config) -> None:
 
 
 def _main(arguments) -> None:
-  if len(arguments) > 1:
-    raise app.UsageError(f"unexpected argument(s) {' '.join(arguments[1:])}; see --help.")
+  fold, rest = _FOLD.value, arguments[1:]
+  if fold is not None and all(word.isdigit() for word in rest):
+    fold, rest = " ".join([fold, *rest]), []  # --fold=0 2
+  if rest:
+    raise app.UsageError(f"unexpected argument(s) {' '.join(rest)}; see --help.")
   for name, flag in (("config", _CONFIG), ("workdir", _WORKDIR)):
     if flag.value is None:
       raise app.UsageError(f"--{name} is missing; python train.py --config=FILE --workdir=FOLDER.")
   from jaxseg.loop import Diverged
 
   try:
-    report = run(_CONFIG.value, _WORKDIR.value)
+    report = run(_CONFIG.value, _WORKDIR.value, fold)
   except (ValueError, OSError, Diverged) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise

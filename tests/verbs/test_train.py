@@ -46,8 +46,16 @@ def call(*arguments, program=("train.py",), cwd=ROOT):
       ],
       "/no/such/folder",
     ),
+    (
+      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "7"],
+      "--fold=0 7: expected all, or numbers from 0 to 4 as in --fold=0,2; ",
+    ),
+    (
+      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "all"],
+      "unexpected argument(s) all",
+    ),
   ],
-  ids=["config", "workdir", "file", "field", "name", "folder"],
+  ids=["config", "workdir", "file", "field", "name", "folder", "fold", "rest"],
 )
 def test_a_mistake_is_one_sentence_and_no_trace(arguments, message, tmp_path):
   arguments = [a.replace("--workdir=x", f"--workdir={tmp_path / 'run'}") for a in arguments]
@@ -60,9 +68,11 @@ def test_a_mistake_is_one_sentence_and_no_trace(arguments, message, tmp_path):
 def test_the_module_lists_its_verbs_and_refuses_others(tmp_path):
   listed = call("--help", program=("-m", "jaxseg"))
   assert listed.returncode == 0
-  for verb in ("train", "predict", "evaluate", "describe", "export"):
+  for verb in ("plan", "train", "predict", "report", "evaluate", "describe", "export"):
     assert verb in listed.stdout
-  assert "no verb 'pridict'; choices: train" in call("pridict", program=("-m", "jaxseg")).stderr
+  assert (
+    "no verb 'pridict'; choices: plan, train" in call("pridict", program=("-m", "jaxseg")).stderr
+  )
 
 
 def test_train_export_predict_evaluate_agree(tmp_path):

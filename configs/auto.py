@@ -1,0 +1,93 @@
+"""nnU-Net's recipe for any data set: its plan, and with it everything else. The recommended way.
+
+Papers: nnU-Net, Isensee et al. 2021 (arXiv 1809.10486, 1904.08128); its ResEnc presets,
+arXiv 2404.09556.
+Data: a folder in nnU-Net's raw format or the Decathlon's; default ../shared/data/msd_hippocampus.
+Run: python train.py --config=configs/auto.py:/data/Dataset042_Liver --workdir=runs/liver --fold=all
+     python train.py --config=configs/auto.py:/data/Dataset042_Liver,configuration=2d ...
+After the folder, separated by commas: configuration (3d_fullres if there is one, 2d, 3d_lowres,
+3d_cascade_fullres with previous=RUNS of 3d_lowres), preset (default, resenc_m, resenc_l, resenc_xl,
+resenc_80gb). The plan is made at the first start, or by `jaxseg plan`, and kept in plans/NAME/:
+edit it there, or override any field on the command line. Cost: 250,000 steps, for an accelerator;
+on a CPU set fewer, a smaller patch and network (configs/hippocampus_auto.py).
+"""
+
+import pathlib
+
+from jaxseg import augment, data, defaults, planning
+from jaxseg.build import lookup, suggestion
+from jaxseg.verbs.plan import SPLITS, write_plans
+
+DATA = "../shared/data/msd_hippocampus"
+OPTIONS = ("configuration", "preset", "previous")
+
+
+def get_config(wanted=DATA):
+  path, *words = wanted.split(",")
+  given = dict(word.split("=", 1) if "=" in word else (word, "") for word in words)
+  for option, value in given.items():
+    if option not in OPTIONS or not value:
+      raise ValueError(
+        f"configs/auto.py: '{option}={value}' is no option{suggestion(option, OPTIONS)}; expected "
+        f"FOLDER,NAME=VALUE with {', '.join(OPTIONS)}."
+      )
+  preset = given.get("preset", "default")
+  lookup(planning.PRESETS, preset, "preset")
+  source = dict(name="nnunet_raw", path=path)
+  cases = data.nnunet_raw(path)
+  folder = pathlib.Path("plans") / cases.name
+  plan = made_plan(cases, folder, preset)
+  names = plan.configurations
+  name = given.get("configuration", "3d_fullres" if "3d_fullres" in names else "2d")
+  told = planning.settings(plan, name)
+
+  config = defaults.config()
+  config.steps = 250_000
+  config.network = told["network"]
+  config.method = dict(name="supervised", drop_last_head=True)
+  config.loss = dict(
+    cross_entropy=dict(weight=1.0),
+    dice=dict(weight=1.0, include_background=False, batch=told["batch_dice"]),
+  )
+  config.optimiser = dict(
+    name="sgd",
+    momentum=0.99,
+    nesterov=True,
+    learning_rate=1e-2,
+    schedule=dict(name="polynomial", power=0.9),
+    weight_decay=0.0,
+    l2=3e-5,  # what PyTorch's SGD calls weight decay
+    clip=12.0,
+    accumulate=1,
+  )
+  config.data.source = source
+  config.data.update(told["data"])
+  config.data.foreground = 0.33
+  config.data.split = dict(name="file", path=str(folder / SPLITS), fold=0)
+  if told["previous"]:
+    if "previous" not in given:
+      raise ValueError(
+        f"configs/auto.py: {name} needs the runs of {told['previous']}; expected "
+        f"FOLDER,configuration={name},previous=RUNS, RUNS being the --workdir of its --fold=all."
+      )
+    config.data.prior = dict(run=given["previous"])
+
+  patch = told["data"]["patch"]
+  masked = any(scheme.get("nonzero") for scheme in told["data"]["normalise"])
+  config.augment = augment.nnunet(
+    len(patch), patch, masked=masked, cascade=told["previous"] is not None
+  )
+  predictor = "sliding_window" if told["data"]["slices"] is None else "slices"
+  config.predictor = dict(name=predictor, overlap=0.5, batch=2)
+  config.evaluate.every = 12_500  # fifty of nnU-Net's epochs
+  config.evaluate.cases = 8
+  config.checkpoint_every = 2_500
+  return config
+
+
+def made_plan(source, folder: pathlib.Path, preset: str):
+  """The plan that lies in the folder, or a new one."""
+  file = folder / f"{planning.PRESETS[preset].name}.json"
+  if not file.exists() or not (folder / SPLITS).exists():
+    write_plans(source, folder, dict.fromkeys(("default", preset)))
+  return planning.read_plan(file)

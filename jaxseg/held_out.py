@@ -1,0 +1,200 @@
+"""The end of training: every validation case segmented on its own grid, written and scored.
+
+A run folder then holds `validation/`: the segmentations, `scores.json`, and under `views/` the
+slices that the report page shows. What is written is found again, so that an interrupted end goes
+on with the next case.
+"""
+
+import json
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg import files
+from jaxseg.data import RawCase
+from jaxseg.evaluation.reporting import as_json
+from jaxseg.inference.segmentation import Configuration, Segmentation, segment
+from jaxseg.metrics import METRICS, score
+from jaxseg.report import views
+from jaxseg.validation import METRICS as OVERLAP
+from jaxseg.validation import Scores, classes_of
+from jaxseg.verbs.predict import write as write_segmentation
+
+FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
+# hd95 beside the overlap: what most papers report
+_METRICS = {**OVERLAP, "hd95": METRICS["hd95"]}
+_PANELS = 4
+# seconds between two writings of the scores while cases are segmented
+_PAUSE = 10.0
+
+
+class Outcome(NamedTuple):
+  """The scores of the final weights.
+
+  Attributes:
+    own: of every validation case, on its own grid.
+    watched: of those scored while training, on the network's grid, to compare with earlier steps.
+    fresh: whether any of it is new, not found in the run folder.
+  """
+
+  own: Scores
+  watched: Scores
+  fresh: bool
+
+
+def predict(
+  run,
+  apply: Callable,
+  state,
+  workdir: pathlib.Path,
+  *,
+  record: bool = True,
+  stop: Callable[[], bool] = lambda: False,
+  resume: bool = True,
+) -> Outcome | None:
+  """Segments, writes and scores the validation cases; each is predicted once.
+
+  Args:
+    run: the experiment.
+    apply: jitted (state, batch) -> {"logits"}.
+    state: the final state.
+    workdir: the run folder.
+    record: whether this process writes.
+    stop: asked before every case; where it says True, what is done is kept.
+    resume: whether cases that the folder holds for this step are taken as they are.
+
+  Returns:
+    The scores, or None if it was stopped.
+  """
+  folder = workdir / FOLDER
+  step, labels = int(state.step), run.dataset.labels
+  found = _found(folder, step) if resume else {}
+  names = [run.dataset.names[i] for i in run.validation]
+  cases = {name: found[name] for name in names if name in found}
+  fresh, saved = len(cases) < len(names), time.monotonic()
+
+  def save(complete: bool) -> None:
+    if record:
+      scored = labels.names if labels.regions else labels.names[1:]
+      told = {"step": step, "complete": complete, "labels": scored, "cases": cases}
+      files.write_text(folder / SCORES, as_json(told))
+
+  for index in run.validation:
+    name = run.dataset.names[index]
+    if name in cases:
+      continue
+    if stop():
+      save(False)
+      return None
+    cases[name] = _one(run, apply, state, index, folder if record else None)
+    if time.monotonic() - saved > _PAUSE:
+      save(False)
+      saved = time.monotonic()
+  if fresh:
+    save(True)
+  panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
+  first = 0 if labels.regions else 1
+  own = Scores(labels.names[first:], {name: cases[name]["own"] for name in names}, panels)
+  watched = {run.dataset.names[i]: cases[run.dataset.names[i]]["network"] for i in run.watched}
+  return Outcome(own, Scores(labels.names[first:], watched, []), fresh)
+
+
+def read_scores(folder: pathlib.Path) -> dict[str, Any]:
+  """{"step", "complete", "labels", "cases": case -> {"own": metric -> label -> value, ...}}.
+
+  Raises FileNotFoundError if the run has none, ValueError if the file isn't what was written.
+  """
+  path = pathlib.Path(folder) / FOLDER / SCORES
+  if not path.is_file():
+    raise FileNotFoundError(
+      f"{path}: not found; the run has no validation scores, they are written at the end of "
+      "training: give the train command again, it goes on."
+    )
+  try:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    cases = {name: _numbers(case) for name, case in told["cases"].items()}
+    return {**told, "labels": tuple(told["labels"]), "cases": cases}
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f"{path}: is not what training writes ({error!r}); remove it and give the train command "
+      "again, it scores the validation cases anew."
+    ) from error
+
+
+def _numbers(value):
+  """What JSON cannot say comes back: null is NaN, "inf" infinite."""
+  if isinstance(value, dict):
+    return {name: _numbers(item) for name, item in value.items()}
+  return math.nan if value is None else float(value)
+
+
+def _found(folder: pathlib.Path, step: int) -> dict[str, dict]:
+  """The cases that were done with the weights of this step."""
+  if not (folder / SCORES).is_file():
+    return {}
+  told = read_scores(folder.parent)
+  if told["step"] != step:
+    return {}
+  return {name: case for name, case in told["cases"].items() if views.exists(folder / VIEWS, name)}
+
+
+def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
+  """Segments and scores a case; "own" on its own grid, "network" on the network's if watched."""
+  labels, name = run.dataset.labels, run.dataset.names[index]
+  raw = run.read(name)
+  seen: dict[str, np.ndarray] = {}
+
+  def logits(case, *, into=None, progress=None):
+    whole = np.zeros((*case.image.shape[:-1], *_regions(labels)), np.int32)
+
+    # the parts pass by on their way: watched cases are scored on the network's grid as well
+    def both(region, scores):
+      whole[region] = classes_of(scores, labels)
+      into(region, scores)
+
+    options = {"progress": progress} if into is None else {"progress": progress, "into": both}
+    scores = run.predict(lambda batch: apply(state, batch), case, **options)
+    seen["network"] = whole if into is not None else classes_of(scores, labels)
+    return scores
+
+  # of a cascade's first stage: that of the fold which has not seen the case
+  prior = run.dataset.load(index)["prior"] if run.config["data"]["prior"] else None
+  earlier = None if prior is None else lambda raw, where: prior
+  configuration = Configuration((run.dataset.preparation,), labels, logits, earlier)
+  wanted = run.config["evaluate"]["probabilities"]
+  segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
+  scored = {"own": _own_scores(raw, segmentation, labels, name)}
+  if index in run.watched:
+    sample = run.dataset.load(index)
+    truth = sample["soft_label" if labels.regions else "label"]
+    arrays = (seen["network"], truth, sample.get("weight"))
+    scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)
+  if folder is not None:
+    write_segmentation(folder, name, raw, segmentation, labels)
+    views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
+  return scored
+
+
+def _regions(labels) -> tuple[int, ...]:
+  return (labels.channels,) if labels.regions else ()
+
+
+def _own_scores(raw: RawCase, segmentation: Segmentation, labels, name: str) -> dict[str, dict]:
+  truth, weight = labels.encode(raw.label, f"case '{name}'")
+  if raw.weight is not None:
+    weight = raw.weight if weight is None else weight * raw.weight
+  predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
+  return _score(_METRICS, predicted, truth, weight, raw.geometry.spacing, labels)
+
+
+def _score(metrics, predicted, truth, weight, spacing, labels) -> dict[str, dict[str, float]]:
+  values = score(metrics, predicted, truth, weight, classes=labels.channels, spacing=spacing)
+  first = 0 if labels.regions else 1
+  return {
+    metric: dict(zip(labels.names[first:], np.asarray(of)[first:].tolist(), strict=True))
+    for metric, of in values.items()
+  }

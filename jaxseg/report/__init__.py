@@ -1,0 +1,1 @@
+"""What run folders tell together: tables, curves, and a page with pictures."""

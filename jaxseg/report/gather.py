@@ -1,0 +1,171 @@
+"""Run folders -> what a report tells: the folds, their scores, their curves."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+from jaxseg.data.source import natural
+from jaxseg.held_out import FOLDER, SCORES, VIEWS, read_scores
+from jaxseg.report import views
+from jaxseg.run_folder import FOLD
+
+# what may differ between folds: who trains where, and how often it is told
+_FREE = ("log_every", "checkpoint_every", "data.folder", "data.cache", "data.split.fold")
+
+
+class Fold(NamedTuple):
+  """A finished run.
+
+  Attributes:
+    name: "fold_0", or the folder's name of a run alone.
+    folder: its run folder.
+    config, dataset, versions: what the run folder tells.
+    labels: the scored classes or regions.
+    cases: case -> metric -> label -> value, on the cases' own grids.
+    curves: name of a scalar -> [(step, value)].
+  """
+
+  name: str
+  folder: pathlib.Path
+  config: dict[str, Any]
+  dataset: dict[str, Any]
+  versions: dict[str, Any]
+  labels: tuple[str, ...]
+  cases: dict[str, dict[str, dict[str, float]]]
+  curves: dict[str, list[tuple[int, float]]]
+
+  def views(self, case: str) -> views.Views:
+    """The slices of a case that training kept."""
+    return views.load(self.folder / FOLDER / VIEWS, case)
+
+
+class Gathered(NamedTuple):
+  """The folds of a cross-validation, or a run alone.
+
+  Attributes:
+    name: of the folder.
+    folds: in order.
+    missing: names of the folds that are not finished.
+  """
+
+  name: str
+  folds: tuple[Fold, ...]
+  missing: tuple[str, ...]
+
+  @property
+  def labels(self) -> tuple[str, ...]:
+    return self.folds[0].labels
+
+  @property
+  def metrics(self) -> tuple[str, ...]:
+    return tuple(next(iter(self.folds[0].cases.values())))
+
+  @property
+  def cases(self) -> dict[str, dict[str, dict[str, float]]]:
+    """All folds' cases; each was held out once."""
+    return {name: case for fold in self.folds for name, case in fold.cases.items()}
+
+
+def gather(path) -> Gathered:
+  """Reads a run folder, or one of folds.
+
+  Raises:
+    FileNotFoundError: no run, or none that has validation scores.
+    ValueError: the folds are not of one cross-validation.
+  """
+  path = pathlib.Path(path)
+  if (path / "config.json").is_file():
+    return Gathered(path.resolve().name, (_fold(path),), ())
+  found = sorted(path.glob(f"{FOLD}*/config.json"), key=lambda file: natural(file.parent.name))
+  if not found:
+    raise FileNotFoundError(
+      f"{path}: holds no run (config.json) and no folds ({FOLD}0, ...); give train's --workdir."
+    )
+  folders = [file.parent for file in found]
+  done = [folder for folder in folders if _complete(folder)]
+  # where no fold is finished, the first one's error tells what to do
+  folds = tuple(_fold(folder) for folder in done or folders[:1])
+  for fold in folds[1:]:
+    _check_alike(folds[0], fold)
+  _check_held_out_once(folds)
+  count = folds[0].config["data"]["split"].get("folds", len(folders))
+  names = dict.fromkeys([f"{FOLD}{i}" for i in range(count)] + [f.name for f in folders])
+  missing = tuple(name for name in names if name not in {fold.name for fold in folds})
+  return Gathered(path.resolve().name, folds, missing)
+
+
+def _complete(folder: pathlib.Path) -> bool:
+  return (folder / FOLDER / SCORES).is_file() and bool(read_scores(folder)["complete"])
+
+
+def _fold(folder: pathlib.Path) -> Fold:
+  scores = read_scores(folder)
+  if not scores["complete"]:
+    raise ValueError(
+      f"{folder / FOLDER}: holds {len(scores['cases'])} cases only, training was interrupted "
+      "there; give the train command again, it goes on."
+    )
+  return Fold(
+    name=folder.resolve().name,
+    folder=folder,
+    config=_json(folder / "config.json"),
+    dataset=_json(folder / "dataset.json"),
+    versions=_json(folder / "versions.json"),
+    labels=scores["labels"],
+    cases={name: case["own"] for name, case in scores["cases"].items()},
+    curves=_curves(folder / "metrics.jsonl"),
+  )
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  if not path.is_file():
+    raise FileNotFoundError(f"{path}: not found; the run folder is not whole, copy it again.")
+  return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _curves(path: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+  curves: dict[str, list[tuple[int, float]]] = {}
+  for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    row = json.loads(line)
+    for name, value in row.items():
+      if name != "step":
+        curves.setdefault(name, []).append((row["step"], float(value)))
+  return curves
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Nested fields -> "data.split.fold": value."""
+  fields = {}
+  for name, value in config.items():
+    if isinstance(value, dict) and value:
+      fields |= flat(value, f"{prefix}{name}.")
+    else:
+      fields[f"{prefix}{name}"] = value
+  return fields
+
+
+def _check_alike(first: Fold, other: Fold) -> None:
+  a, b = flat(first.config), flat(other.config)
+  for field in dict.fromkeys([*a, *b]):
+    if field not in _FREE and a.get(field) != b.get(field):
+      raise ValueError(
+        f"{other.folder}: config.{field} is {b.get(field)!r}, but {a.get(field)!r} in {first.name};"
+        " folds of different configs cannot be reported together: train them with one config."
+      )
+  if first.labels != other.labels:
+    raise ValueError(
+      f"{other.folder}: its classes are {', '.join(other.labels)}, those of {first.name} "
+      f"{', '.join(first.labels)}; folds need the same data set."
+    )
+
+
+def _check_held_out_once(folds: tuple[Fold, ...]) -> None:
+  seen: dict[str, str] = {}
+  for fold in folds:
+    for case in fold.cases:
+      if case in seen:
+        raise ValueError(
+          f"{fold.folder}: case '{case}' was held out in {seen[case]} too; each case validates in "
+          "one fold: the folds come from different splits."
+        )
+      seen[case] = fold.name

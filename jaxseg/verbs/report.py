@@ -1,0 +1,47 @@
+"""report: the folds of a cross-validation, or one run, as a table and a page with pictures."""
+
+import argparse
+import pathlib
+import sys
+
+from jaxseg import files
+from jaxseg.report import page, tables
+from jaxseg.report.gather import gather
+
+
+def report(path, output=None) -> dict:
+  """Writes report.html, report.json, report.csv and cases.csv; returns the numbers.
+
+  Args:
+    path: a run folder, or one of folds; nothing else is read.
+    output: folder to write; None is `report` in `path`.
+
+  Raises:
+    FileNotFoundError: no run, or no validation scores.
+    ValueError: folds of different configs or splits, or the folder cannot be written.
+  """
+  gathered = gather(path)
+  told = tables.numbers(gathered)
+  output = files.writable_folder(output or pathlib.Path(path) / "report", "--output")
+  files.write_text(output / "report.html", page.page(gathered, told))
+  files.write_text(output / "report.json", tables.to_json(told))
+  files.write_text(output / "report.csv", tables.to_csv(told))
+  files.write_text(output / "cases.csv", tables.cases_csv(told))
+  return told
+
+
+def main(arguments: list[str]) -> None:
+  parser = argparse.ArgumentParser(
+    prog="jaxseg report",
+    description="Gathers the folds of a cross-validation (or one run) into a table with 95 % "
+    "intervals, report.csv, report.json, cases.csv and report.html, from the run folder alone.",
+  )
+  parser.add_argument("run", type=pathlib.Path, help="--workdir of train.py, with or without folds")
+  parser.add_argument("--output", type=pathlib.Path, help="folder to write; default: RUN/report")
+  wanted = parser.parse_args(arguments)
+  try:
+    told = report(wanted.run, wanted.output)
+  except (ValueError, OSError) as error:
+    sys.exit(f"report: {error}")
+  print(tables.as_text(told))
+  print(f"\nPage: {(wanted.output or wanted.run / 'report') / 'report.html'}")

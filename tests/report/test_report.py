@@ -1,0 +1,152 @@
+"""The report of hand-written run folders: numbers, page, and what is refused."""
+
+import csv
+import html.parser
+import json
+import math
+import pathlib
+import re
+import sys
+
+import pytest
+
+from jaxseg.report.page import chosen_cases
+from jaxseg.verbs import report
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import scored_runs
+
+FIRST = {"case_a": (0.9, 0.5), "case_b": (0.7, None)}
+SECOND = {"case_c": (0.5, 0.8), "case_d": (0.1, 0.6), "case_e": (0.6, 0.1)}
+
+
+@pytest.fixture
+def folds(tmp_path):
+  scored_runs.write(tmp_path / "cv" / "fold_0", FIRST, fold=0)
+  scored_runs.write(tmp_path / "cv" / "fold_1", SECOND, fold=1)
+  return tmp_path / "cv"
+
+
+def test_numbers_over_cases_and_over_folds_are_those_of_hand_calculation(folds):
+  told = report.report(folds)
+  # dim: 0.9 0.7 | 0.5 0.1 0.6; bright: 0.5 - | 0.8 0.6 0.1
+  assert told["mean"]["dice"]["dim"] == pytest.approx(2.8 / 5)
+  assert told["mean"]["dice"]["bright <b>"] == pytest.approx(2.0 / 4)
+  assert told["foreground"]["dice"] == pytest.approx((0.56 + 0.5) / 2)
+  assert told["counts"]["dice"] == {"dim": 5, "bright <b>": 4}
+  assert told["folds"]["fold_0"]["dice"]["dim"] == pytest.approx(0.8)
+  assert told["folds"]["fold_1"]["dice"]["dim"] == pytest.approx(0.4)
+  over = told["over_folds"]["dice"]["dim"]
+  # of 0.8 and 0.4: mean 0.6, and the root of (0.2^2 + 0.2^2) / 1
+  assert over["mean"] == pytest.approx(0.6)
+  assert over["std"] == pytest.approx(math.sqrt(0.08))
+  low, high = told["interval"]["dice"]["dim"]
+  assert 0.1 <= low < 0.56 < high <= 0.9
+  spread = [(v - 0.56) ** 2 for v in (0.9, 0.7, 0.5, 0.1, 0.6)]
+  assert told["std"]["dice"]["dim"] == pytest.approx(math.sqrt(sum(spread) / 4))
+
+
+def test_files_hold_the_same_numbers(folds):
+  report.report(folds)
+  told = json.loads((folds / "report" / "report.json").read_text())
+  assert told["mean"]["dice"]["dim"] == pytest.approx(0.56)
+  assert told["cases"]["case_b"]["dice"]["bright <b>"] is None
+  rows = list(csv.DictReader((folds / "report" / "report.csv").open()))
+  (row,) = [r for r in rows if (r["metric"], r["label"]) == ("dice", "dim")]
+  assert float(row["mean"]) == pytest.approx(0.56)
+  assert float(row["fold_1"]) == pytest.approx(0.4)
+  cases = list(csv.DictReader((folds / "report" / "cases.csv").open()))
+  assert len(cases) == 10
+  assert cases[3] == {
+    "fold": "fold_0",
+    "case": "case_b",
+    "label": "bright <b>",
+    "dice": "",
+    "hd95": "1.0",
+  }
+
+
+class Links(html.parser.HTMLParser):
+  """Collects what a page refers to, and checks that its tags match."""
+
+  def __init__(self):
+    super().__init__()
+    self.links, self.open = [], []
+
+  def handle_starttag(self, tag, attributes):
+    self.links += [value for name, value in attributes if name in ("src", "href", "data", "srcset")]
+    if tag not in ("meta", "img", "link", "br"):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(folds):
+  report.report(folds)
+  text = (folds / "report" / "report.html").read_text(encoding="utf-8")
+  page = Links()
+  page.feed(text)
+  assert page.open == []
+  assert page.links
+  assert all(link.startswith("data:image/") for link in page.links)
+  assert not re.search(r"@import|url\(", text)
+  for word in ("case_e", "fold 1", "unet", "phantom", "95 % interval", "worst", "0.560"):
+    assert word in text
+  # names come from users' files
+  assert "bright <b>" not in text
+  assert "bright &lt;b&gt;" in text
+
+
+def test_best_median_and_worst_leave_out_cases_without_the_class():
+  cases = {name: {"dice": {"x": value}} for name, value in
+           {"a": 0.2, "b": math.nan, "c": 0.9, "d": 0.5}.items()}  # fmt: skip
+  assert chosen_cases(cases, "x") == [("best", "c"), ("median", "d"), ("worst", "a")]
+  assert chosen_cases({"b": cases["b"]}, "x") == []
+  assert chosen_cases({"a": cases["a"]}, "x") == [("best", "a")]
+
+
+def test_a_run_alone_is_reported_too(folds):
+  told = report.report(folds / "fold_1")
+  assert told["mean"]["dice"]["dim"] == pytest.approx(0.4)
+  assert math.isnan(told["over_folds"]["dice"]["dim"]["std"])
+  assert (folds / "fold_1" / "report" / "report.html").is_file()
+
+
+def test_an_unfinished_fold_is_left_out_and_told(tmp_path, capsys):
+  scored_runs.write(tmp_path / "cv" / "fold_0", FIRST, fold=0)
+  scored_runs.write(tmp_path / "cv" / "fold_1", SECOND, fold=1, complete=False)
+  report.main([str(tmp_path / "cv")])
+  shown = capsys.readouterr().out
+  assert "Not finished, left out: fold_1." in shown
+  assert "2 case(s)" in shown
+
+
+def refused(folder) -> str:
+  with pytest.raises(SystemExit) as ended:
+    report.main([str(folder)])
+  return ended.value.code
+
+
+def test_no_run_is_one_sentence(tmp_path):
+  assert "holds no run (config.json) and no folds" in refused(tmp_path / "nothing")
+
+
+def test_a_run_without_validation_scores_is_one_sentence(folds):
+  (folds / "fold_0" / "validation" / "scores.json").unlink()
+  assert "the run has no validation scores" in refused(folds / "fold_0")
+
+
+def test_scores_that_are_no_scores_are_one_sentence(folds):
+  (folds / "fold_0" / "validation" / "scores.json").write_text("[1]")
+  assert "is not what training writes" in refused(folds)
+
+
+def test_folds_of_different_configs_are_refused_by_the_field(folds):
+  scored_runs.write(folds / "fold_2", {"z": (1, 1)}, fold=2, network={"name": "vnet"})
+  assert "fold_2: config.network.name is 'vnet', but 'unet' in fold_0" in refused(folds)
+
+
+def test_a_case_held_out_twice_is_refused(folds):
+  scored_runs.write(folds / "fold_2", {"case_a": (1, 1)}, fold=2)
+  assert "case 'case_a' was held out in fold_0 too" in refused(folds)

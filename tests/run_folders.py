@@ -1,0 +1,26 @@
+"""Run folders as training leaves them, made without training: the weights of a first step."""
+
+import jax
+import numpy as np
+import tiny
+
+from jaxseg import checkpoint, run_folder
+
+
+def write(folder, *, seed=0, rank=2, prior=0, **changes):
+  """A run folder with a checkpoint of random weights.
+
+  `changes` are as for `tiny.experiment`; `prior` is the number of a first stage's classes.
+  """
+  changes = {"seed": seed, "data.source": {"name": "phantom"}, **changes}
+  run = tiny.experiment(rank=rank, **changes)
+  folder.mkdir(parents=True, exist_ok=True)
+  run_folder.record(folder, run)
+  batch = {"image": np.zeros((1, *run.patch, 1), np.float32)}
+  if prior:
+    batch["prior"] = np.zeros((1, *run.patch, prior), np.float32)
+  state = run.method.init(jax.random.key(seed), batch)
+  keeper = checkpoint.Checkpoints(folder, checkpoint.LATEST)
+  keeper.save(state, {})
+  keeper.close()
+  return folder

@@ -18,11 +18,11 @@ from jaxseg import files
 from jaxseg.data import RawCase
 from jaxseg.evaluation.reporting import as_json
 from jaxseg.inference.segmentation import Configuration, Segmentation, segment
+from jaxseg.inference.writing import write as write_segmentation
 from jaxseg.metrics import METRICS, score
 from jaxseg.report import views
 from jaxseg.validation import METRICS as OVERLAP
 from jaxseg.validation import Scores, classes_of
-from jaxseg.verbs.predict import write as write_segmentation
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
 # hd95 beside the overlap: what most papers report

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+import jax
+
 # seconds of work in this process before others are started, which takes them some
 _PATIENCE = 5.0
 
@@ -45,9 +47,10 @@ def spread(function: Callable, items: Iterable, *, workers: int | None, what: st
   items = items[done:]
   if not items:
     return
-  # never a fork of this process: JAX has threads, and copies of them may hang
-  context = multiprocessing.get_context("spawn")
-  with ProcessPoolExecutor(min(workers or cores(), len(items)), mp_context=context) as pool:
+  processes = min(workers or cores(), len(items))
+  with ProcessPoolExecutor(
+    processes, mp_context=_processes(function), initializer=_stay_on_host
+  ) as pool:
     pending = [pool.submit(function, item) for item in items]
     try:
       for future in pending:
@@ -60,6 +63,21 @@ def spread(function: Callable, items: Iterable, *, workers: int | None, what: st
     finally:
       # one bad case ends the pass at once
       pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _processes(function: Callable):
+  # never a fork of this process: JAX has threads, and copies of them may hang. A fork server has
+  # none, and imports once for all workers
+  if "forkserver" not in multiprocessing.get_all_start_methods():
+    return multiprocessing.get_context("spawn")
+  context = multiprocessing.get_context("forkserver")
+  context.set_forkserver_preload([__name__, getattr(function, "__module__", __name__)])
+  return context
+
+
+def _stay_on_host() -> None:
+  # a worker that reached for the accelerator would take its memory from whoever trains there
+  jax.config.update("jax_platforms", "cpu")
 
 
 def _pickles(function: Callable) -> bool:

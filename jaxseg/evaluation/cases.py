@@ -1,27 +1,20 @@
 """Scoring cases, one after the other or in several processes."""
 
-import multiprocessing
-import os
 import pathlib
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import tqdm
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.images import read_label
 from jaxseg.data.source import check_pair
+from jaxseg.data.workers import spread
 from jaxseg.metrics import score
 
-# seconds of work that don't pay for the start of processes
-_PATIENCE = 5.0
 _OBJECTS = ("background", "object")
 
 Scores = dict[str, dict[str, float]]
@@ -104,62 +97,11 @@ def _probabilities(path: pathlib.Path) -> np.ndarray:
 def score_cases(tasks: Sequence[Task], *, workers: int | None = 1) -> list[Scores]:
   """The scores of all cases, in order, with a progress bar where a person watches.
 
-  Args:
-    tasks: the cases.
-    workers: number of processes; 1 stays in this one. None begins here and, if there is more work
-      than a few seconds, spreads the rest over all cores.
+  `workers` is as for `data.workers.spread`; it raises ValueError as that does.
   """
-  if workers is not None and workers < 1:
-    raise ValueError(f"evaluate: workers is {workers}; expected a positive number of processes.")
   with tqdm.tqdm(total=len(tasks), unit="case", disable=not sys.stderr.isatty()) as bar:
     results = []
-    for scores in _scored(tasks, workers):
+    for scores in spread(score_case, tasks, workers=workers, what="evaluate"):
       results.append(scores)
       bar.update()
   return results
-
-
-def _scored(tasks: Sequence[Task], workers: int | None) -> Iterator[Scores]:
-  started, done = time.monotonic(), 0
-  if workers is None or workers == 1:
-    for task in tasks:
-      if workers is None and time.monotonic() - started > _PATIENCE:
-        break
-      yield score_case(task)
-      done += 1
-  rest = tasks[done:]
-  if not rest:
-    return
-  pool = ProcessPoolExecutor(
-    min(workers or cores(), len(rest)), mp_context=_processes(), initializer=_stay_on_host
-  )
-  try:
-    with pool:
-      yield from pool.map(score_case, rest)
-  except BrokenProcessPool as error:
-    raise ValueError(
-      "evaluate: a worker process ended early, probably for lack of memory: use fewer "
-      "--workers; or it is a script's, which needs `if __name__ == '__main__':`."
-    ) from error
-
-
-def _processes():
-  # never a fork of this process: JAX has threads, and copies of them may hang. A fork server has
-  # none, and imports once for all workers
-  if "forkserver" not in multiprocessing.get_all_start_methods():
-    return multiprocessing.get_context("spawn")
-  context = multiprocessing.get_context("forkserver")
-  context.set_forkserver_preload([__name__])
-  return context
-
-
-def cores() -> int:
-  """Number of cores that this process may use."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-def _stay_on_host() -> None:
-  # a worker that reached for the accelerator would take its memory from whoever trains there
-  jax.config.update("jax_platforms", "cpu")

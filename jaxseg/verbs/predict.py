@@ -6,16 +6,14 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import imageio.v3 as imageio
-import numpy as np
 import tqdm
 
-from jaxseg import checkpoint, data, files, run_folder
-from jaxseg.batch import LabelSpec
+from jaxseg import checkpoint, files, run_folder
 from jaxseg.data import RawCase
 from jaxseg.data.cases import find_cases, read_case
-from jaxseg.inference import pictures, postprocessing
-from jaxseg.inference.segmentation import Segmentation, segment
+from jaxseg.inference import postprocessing
+from jaxseg.inference.segmentation import segment
+from jaxseg.inference.writing import write
 from jaxseg.run_folder import FOLD, run_folders
 from jaxseg.trained import Model, by_configuration, check_alike, load
 
@@ -63,31 +61,6 @@ def steps_for(paths: Sequence) -> pathlib.Path | None:
   (home,) = homes
   file = home / postprocessing.FILE
   return file if file.is_file() else None
-
-
-def write(
-  folder: pathlib.Path,
-  name: str,
-  raw: RawCase,
-  found: Segmentation,
-  labels: LabelSpec,
-  *,
-  overlay: bool = False,
-) -> pathlib.Path:
-  """Writes a segmentation, and its probabilities if it has them; returns the label's path."""
-  ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
-  data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
-  if overlay:
-    # a region is written as the first of its values
-    values = [of[0] for of in labels.regions] if labels.regions else labels.stored_values[1:]
-    shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
-    picture = pictures.panel(raw.image.astype(np.float32), shown)
-    with files.replacing(folder / f"{name}_overlay.png") as temporary:
-      imageio.imwrite(temporary, picture)
-  if found.probabilities is not None:
-    with files.replacing(folder / f"{name}_probabilities.npz") as temporary:
-      np.savez_compressed(temporary, probabilities=found.probabilities)
-  return folder / f"{name}{ending}"
 
 
 def _parser() -> argparse.ArgumentParser:

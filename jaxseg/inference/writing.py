@@ -1,0 +1,37 @@
+"""Segmentations as files, on the grid of the image that they belong to."""
+
+import pathlib
+
+import imageio.v3 as imageio
+import numpy as np
+
+from jaxseg import data, files
+from jaxseg.batch import LabelSpec
+from jaxseg.data import RawCase
+from jaxseg.inference import pictures
+from jaxseg.inference.segmentation import Segmentation
+
+
+def write(
+  folder: pathlib.Path,
+  name: str,
+  raw: RawCase,
+  found: Segmentation,
+  labels: LabelSpec,
+  *,
+  overlay: bool = False,
+) -> pathlib.Path:
+  """Writes a segmentation, and its probabilities if it has them; returns the label's path."""
+  ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
+  data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
+  if overlay:
+    # a region is written as the first of its values
+    values = [of[0] for of in labels.regions] if labels.regions else labels.stored_values[1:]
+    shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
+    picture = pictures.panel(raw.image.astype(np.float32), shown)
+    with files.replacing(folder / f"{name}_overlay.png") as temporary:
+      imageio.imwrite(temporary, picture)
+  if found.probabilities is not None:
+    with files.replacing(folder / f"{name}_probabilities.npz") as temporary:
+      np.savez_compressed(temporary, probabilities=found.probabilities)
+  return folder / f"{name}{ending}"

@@ -2,21 +2,22 @@
 
 Papers: nnU-Net, Isensee et al. 2021 (arXiv 1809.10486, 1904.08128); its ResEnc presets,
 arXiv 2404.09556.
-Data: a folder in nnU-Net's raw format or the Decathlon's; default ../shared/data/msd_hippocampus.
+Data: a folder in nnU-Net's raw format or the Decathlon's, a Decathlon task by name, or another
+config's (auto.py:configs/drive_unet.py); default ../shared/data/msd_hippocampus.
 Run: python train.py --config=configs/auto.py:/data/Dataset042_Liver --workdir=runs/liver --fold=all
      python train.py --config=configs/auto.py:/data/Dataset042_Liver,configuration=2d ...
-After the folder, separated by commas: configuration (3d_fullres if there is one, 2d, 3d_lowres,
+After the data, separated by commas: configuration (3d_fullres if there is one, 2d, 3d_lowres,
 3d_cascade_fullres with previous=RUNS of 3d_lowres), preset (default, resenc_m, resenc_l, resenc_xl,
-resenc_80gb). The plan is made at the first start, or by `jaxseg plan`, and kept in plans/NAME/:
+resenc_80gb, cpu). The plan is made at the first start, or by `jaxseg plan`, and kept in plans/NAME:
 edit it there, or override any field on the command line. Cost: 250,000 steps, for an accelerator;
-on a CPU set fewer, a smaller patch and network (configs/hippocampus_auto.py).
+with preset=cpu 1,000 steps of a smaller network, a quarter of an hour of two cores in 3D.
 """
 
 import pathlib
 
 from jaxseg import augment, data, defaults, planning
-from jaxseg.build import lookup, suggestion
-from jaxseg.verbs.plan import SPLITS, write_plans
+from jaxseg.build import build, lookup, suggestion
+from jaxseg.verbs.plan import SPLITS, asked_for, write_plans
 
 DATA = "../shared/data/msd_hippocampus"
 OPTIONS = ("configuration", "preset", "previous")
@@ -29,12 +30,12 @@ def get_config(wanted=DATA):
     if option not in OPTIONS or not value:
       raise ValueError(
         f"configs/auto.py: '{option}={value}' is no option{suggestion(option, OPTIONS)}; expected "
-        f"FOLDER,NAME=VALUE with {', '.join(OPTIONS)}."
+        f"DATA,NAME=VALUE with {', '.join(OPTIONS)}."
       )
   preset = given.get("preset", "default")
   lookup(planning.PRESETS, preset, "preset")
-  source = dict(name="nnunet_raw", path=path)
-  cases = data.nnunet_raw(path)
+  asked = asked_for(path)
+  cases = build(data.SOURCES, asked["source"], "data.source")
   folder = pathlib.Path("plans") / cases.name
   plan = made_plan(cases, folder, preset)
   names = plan.configurations
@@ -60,10 +61,10 @@ def get_config(wanted=DATA):
     clip=12.0,
     accumulate=1,
   )
-  config.data.source = source
+  config.data.source = asked["source"]
   config.data.update(told["data"])
   config.data.foreground = 0.33
-  config.data.split = dict(name="file", path=str(folder / SPLITS), fold=0)
+  config.data.split = asked.get("split", dict(name="file", path=str(folder / SPLITS), fold=0))
   if told["previous"]:
     if "previous" not in given:
       raise ValueError(
@@ -82,6 +83,24 @@ def get_config(wanted=DATA):
   config.evaluate.every = 12_500  # fifty of nnU-Net's epochs
   config.evaluate.cases = 8
   config.checkpoint_every = 2_500
+  return shortened(config) if preset == "cpu" else config
+
+
+def shortened(config):
+  """AdamW, averaged, comes in hundreds of steps to where SGD needs thousands."""
+  config.steps = 1000
+  config.optimiser = dict(
+    name="adamw",
+    learning_rate=3e-3,
+    schedule=dict(name="warmup_polynomial", warmup=0.03, power=0.9),
+    weight_decay=1e-2,
+    l2=0.0,
+    clip=12.0,
+    accumulate=1,
+  )
+  config.average = 0.99
+  config.evaluate.every = 200
+  config.checkpoint_every = 100
   return config
 
 

@@ -124,8 +124,12 @@ def test_no_package_exports_a_function_named_like_its_submodule():
 
 
 @pytest.fixture(scope="session")
-def prepared_folder(tmp_path_factory):
-  return tmp_path_factory.mktemp("prepared")
+def prepared_folder(tmp_path_factory, worker_id):
+  """One folder for all of pytest-xdist's processes: real data are prepared once."""
+  base = tmp_path_factory.getbasetemp()
+  folder = (base if worker_id == "master" else base.parent) / "prepared"
+  folder.mkdir(exist_ok=True)
+  return folder
 
 
 def built(path, folder, **changes):

@@ -14,7 +14,6 @@ from jaxseg.planning.presets import PRESETS, Preset, with_memory
 from jaxseg.planning.spacing import axis_order, coarser, resampled_shape, target_spacing
 from jaxseg.planning.topology import Topology, topology
 
-_FIRST_WIDTH = 32
 _WIDEST = {2: 512, 3: 320}
 _REFERENCE_BATCH = {2: 12, 3: 2}
 # edge of the square or cube with as many voxels as the patch has to begin with
@@ -166,7 +165,7 @@ class _Planner:
     masked = tuple(self.cropped < _MASK_BELOW and scheme == "zscore" for scheme in schemes)
     self.reasons[name] = {
       "patch": f"{' x '.join(f'{n:g}' for n in first)} to begin with; what fits into "
-      f"{preset.gigabytes:g} GB ({elements / 1e6:.0f} of {limit / 1e6:.0f} million elements)",
+      f"{preset.room} ({elements / 1e6:.3g} of {limit / 1e6:.3g} million elements)",
       "batch": _why_batch(fits, allowed, preset.covered),
       "stages": "halved while an axis has 8 voxels or more",
       "kernels": "1 along axes whose voxels are twice as long as the finest",
@@ -197,7 +196,7 @@ class _Planner:
     number, depth = len(stages.strides), self.preset.depth
     widest = _WIDEST[len(stages.patch)]
     return {
-      "widths": tuple(min(_FIRST_WIDTH * 2**i, widest) for i in range(number)),
+      "widths": tuple(min(self.preset.width * 2**i, widest) for i in range(number)),
       "strides": stages.strides,
       "depth": (depth + depth[-1:] * number)[:number],
       "decoder_depth": (self.preset.decoder_depth,) * (number - 1),
@@ -221,8 +220,8 @@ class _Planner:
       patch[axis] = stages.patch[axis] - topology(spacing, patch).divisor[axis]
     if patch[axis] < 1:
       raise ValueError(
-        f"plan: no patch fits into {self.preset.gigabytes:g} GB for {self.description.labels} "
-        "labels; give more memory."
+        f"plan: no patch fits into {self.preset.room} for {self.description.labels} "
+        "labels; choose a larger preset or more memory."
       )
     return topology(spacing, patch)
 

@@ -1,4 +1,4 @@
-"""nnU-Net's planners as numbers: network, depths, and the memory that a plan may fill."""
+"""nnU-Net's planners as numbers: network, widths, depths, and the memory that a plan may fill."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,13 @@ class Preset(NamedTuple):
     planner: the name of nnU-Net's planner.
     name: the name of its plans file, without ".json".
     network: a name of `jaxseg.networks.NETWORKS`.
+    width: channels of the finest stage.
     depth: convolutions (or residual blocks) of each encoder stage, finest first; the last number
       is repeated.
     decoder_depth: convolutions of every decoder stage.
     features_2d, features_3d: elements of all feature maps that fill `gigabytes`, at a batch of 12
       in 2D and of 2 in 3D.
-    gigabytes: memory of the GPU.
+    gigabytes: memory of the GPU; 0 where time is what a plan saves.
     covered: largest share of the training set's voxels in one batch.
     shrink_at_two: the patch shrinks until a batch of two fits; False: until the reference batch
       fits, which makes a difference in 2D only.
@@ -25,6 +26,7 @@ class Preset(NamedTuple):
   planner: str
   name: str
   network: str
+  width: int
   depth: tuple[int, ...]
   decoder_depth: int
   features_2d: float
@@ -34,12 +36,18 @@ class Preset(NamedTuple):
   shrink_at_two: bool
   shares_data: bool
 
+  @property
+  def room(self) -> str:
+    """What a batch is fitted to, in words."""
+    return f"{self.gigabytes:g} GB" if self.gigabytes else "minutes of a CPU"
+
 
 def _residual(size: str, features_2d: float, features_3d: float, gigabytes: float) -> Preset:
   return Preset(
     planner=f"nnUNetPlannerResEnc{size}",
     name=f"nnUNetResEncUNet{size}Plans",
     network="resenc_unet",
+    width=32,
     depth=(1, 3, 4, 6),
     decoder_depth=1,
     features_2d=features_2d,
@@ -54,8 +62,11 @@ def _residual(size: str, features_2d: float, features_3d: float, gigabytes: floa
 def with_memory(preset: Preset, gigabytes: float) -> Preset:
   """The preset for a GPU of another size: the feature maps grow in proportion to the memory.
 
-  The plans are then named as nnU-Net advises, "..._80G". Raises ValueError for less than 1 GB.
+  The plans are then named as nnU-Net advises, "..._80G". Raises ValueError for less than 1 GB,
+  and for a preset that isn't made for a GPU.
   """
+  if not preset.gigabytes:
+    raise ValueError("plan: preset cpu saves time, not memory; leave the GPU memory out.")
   if not gigabytes >= 1:
     raise ValueError(f"plan: a GPU memory of {gigabytes} GB; expected 1 or more.")
   if gigabytes == preset.gigabytes:
@@ -77,6 +88,7 @@ PRESETS: dict[str, Preset] = {
     planner="ExperimentPlanner",
     name="nnUNetPlans",
     network="plain_conv_unet",
+    width=32,
     depth=(2,),
     decoder_depth=2,
     features_2d=85e6,
@@ -90,4 +102,19 @@ PRESETS: dict[str, Preset] = {
   "resenc_l": _residual("L", 380e6, 2100e6, 24),
   "resenc_xl": _XL,
   "resenc_80gb": with_memory(_XL, 80),
+  # ours: half the widths, and batches of which two cores do one in a second
+  "cpu": Preset(
+    planner="jaxsegPlannerCPU",
+    name="jaxsegCPUPlans",
+    network="plain_conv_unet",
+    width=16,
+    depth=(2,),
+    decoder_depth=2,
+    features_2d=2.6e6,
+    features_3d=5.5e6,
+    gigabytes=0,
+    covered=0.05,
+    shrink_at_two=False,
+    shares_data=True,
+  ),
 }

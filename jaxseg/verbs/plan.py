@@ -8,7 +8,8 @@ import sys
 
 from jaxseg import data, files, planning
 from jaxseg.build import build
-from jaxseg.data import Source, nnunet_raw
+from jaxseg.data import Source
+from jaxseg.data.decathlon import task_name
 from jaxseg.data.splits import Split, kfold
 from jaxseg.experiment import complete
 from jaxseg.verbs.configs import load_config
@@ -50,11 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     "nnU-Net does; writes nnU-Net's own files, and prints the plan with its reasons.",
   )
   add = parser.add_argument
-  where = parser.add_mutually_exclusive_group(required=True)
-  source = "folder in nnU-Net's raw format or the Decathlon's, with dataset.json"
-  where.add_argument("--source", type=pathlib.Path, help=source)
-  config = "config file, FILE or FILE:ARG, whose config.data.source is planned for"
-  where.add_argument("--config", help=config)
+  add(
+    "source",
+    help="folder in nnU-Net's raw format or the Decathlon's; a Decathlon task by name; or a config "
+    "file, FILE.py or FILE.py:ARG, whose config.data.source is planned for",
+  )
   add("--output", type=pathlib.Path, help="folder to write; default: plans/NAME OF THE DATA SET")
   add("--preset", choices=tuple(planning.PRESETS), default="default", help="default: default")
   add("--gpu-memory", type=float, metavar="GB", help="where it differs from the preset's")
@@ -64,18 +65,40 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _opened(wanted) -> tuple[Source, pathlib.Path | None]:
-  """The data set, and the dataset.json that describes it if there is one."""
-  if wanted.config:
-    spec = complete(load_config(wanted.config))["data"]["source"]
-    return build(data.SOURCES, spec, "data.source"), None
-  return nnunet_raw(str(wanted.source)), wanted.source.expanduser() / "dataset.json"
+def asked_for(where: str) -> dict:
+  """Which data set is meant: fields of config.data, `source` and, of a config, `split`.
+
+  Args:
+    where: a folder in nnU-Net's raw format or the Decathlon's, a task of the Decathlon by name
+      ("hippocampus", "Task04_Hippocampus"), or a config file (FILE.py or FILE.py:ARG).
+
+  Raises ValueError or FileNotFoundError if it is none of these.
+  """
+  if where.endswith(".py") or ".py:" in where:
+    told = complete(load_config(where))["data"]
+    return {"source": told["source"], "split": told["split"]}
+  if pathlib.Path(where).expanduser().is_dir():
+    return {"source": {"name": "nnunet_raw", "path": where}}
+  try:
+    return {"source": {"name": "msd", "task": task_name(where)}}
+  except ValueError:
+    raise FileNotFoundError(
+      f"{where}: no such folder; expected one in nnU-Net's raw format or the Decathlon's, the name "
+      "of a Decathlon task, or a config file whose data are meant."
+    ) from None
+
+
+def _description(spec: dict) -> pathlib.Path | None:
+  """The dataset.json of a folder."""
+  return pathlib.Path(spec["path"]).expanduser() / "dataset.json" if "path" in spec else None
 
 
 def main(arguments: list[str]) -> None:
   wanted = _parser().parse_args(arguments)
   try:
-    source, described = _opened(wanted)
+    spec = asked_for(wanted.source)["source"]
+    source = build(data.SOURCES, spec, "data.source")
+    described = _description(spec)
     output = files.writable_folder(wanted.output or f"plans/{source.name}", "--output")
     ending = described and json.loads(described.read_text(encoding="utf-8")).get("file_ending")
     asked = {"gpu_memory": wanted.gpu_memory, "spacing": wanted.spacing}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg import planning
-from jaxseg.verbs.plan import main
+from jaxseg.verbs.plan import asked_for, main
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def plan(*arguments):
 
 def test_a_decathlon_folder_is_planned_beside_the_default(decathlon, tmp_path, capsys):
   output = tmp_path / "plans"
-  plan("--source", decathlon, "--output", output, "--preset", "resenc_m")
+  plan(decathlon, "--output", output, "--preset", "resenc_m")
   printed = capsys.readouterr().out
   assert "nnUNetResEncUNetMPlans for Task99_Tiny" in printed
   assert "3d_fullres" in printed
@@ -73,8 +73,8 @@ def test_a_configs_data_set_is_planned(decathlon, tmp_path):
   source = {"name": "nnunet_raw", "path": str(decathlon)}
   lines = ("from jaxseg import defaults", "def get_config():", "  c = defaults.config()")
   config.write_text("\n".join([*lines, f"  c.data.source = dict({source})", "  return c"]))
-  plan("--config", config, "--output", tmp_path / "plans")
-  plan("--source", decathlon, "--output", tmp_path / "others")
+  plan(config, "--output", tmp_path / "plans")
+  plan(decathlon, "--output", tmp_path / "others")
   one, other = (planning.read_plan(tmp_path / f / "nnUNetPlans.json") for f in ("plans", "others"))
   assert one == other
 
@@ -82,19 +82,39 @@ def test_a_configs_data_set_is_planned(decathlon, tmp_path):
 def test_splits_that_are_there_stay(decathlon, tmp_path):
   mine = ((("tiny_0", "tiny_1"), ("tiny_2",)),)
   planning.write_splits(tmp_path / "splits_final.json", mine)
-  plan("--source", decathlon, "--output", tmp_path, "--gpu-memory", "24")
+  plan(decathlon, "--output", tmp_path, "--gpu-memory", "24")
   assert planning.read_splits(tmp_path / "splits_final.json") == mine
   assert (tmp_path / "nnUNetPlans_24G.json").is_file()
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
   with pytest.raises(SystemExit, match=r"plan: .*dataset.json: not found"):
-    plan("--source", tmp_path, "--output", tmp_path / "plans")
+    plan(tmp_path, "--output", tmp_path / "plans")
 
 
 def test_a_bad_case_ends_the_verb_with_its_name(decathlon, tmp_path):
   path = decathlon / "labelsTr/tiny_3.nii.gz"
   nib.save(nib.Nifti1Image(np.ones((24, 20, 15), np.uint8), np.eye(4)), path)
   with pytest.raises(SystemExit, match=r"tiny_3.nii.gz: the image has shape \(16, 20, 24\)"):
-    plan("--source", decathlon, "--output", tmp_path / "plans")
+    plan(decathlon, "--output", tmp_path / "plans")
   assert not list((tmp_path / "plans").glob("*.json"))
+
+
+def test_what_is_no_data_set_is_refused_in_a_sentence(tmp_path):
+  with pytest.raises(SystemExit, match="nowhere: no such folder; expected one in nnU-Net's raw"):
+    plan("nowhere", "--output", tmp_path)
+
+
+def test_a_task_of_the_decathlon_is_known_by_name():
+  assert asked_for("hippocampus") == {"source": {"name": "msd", "task": "Task04_Hippocampus"}}
+
+
+def test_the_plan_for_a_cpu_has_half_the_widths_and_a_batch_that_two_cores_do_in_a_second(
+  decathlon, tmp_path
+):
+  plan(decathlon, "--output", tmp_path, "--preset", "cpu")
+  told = planning.read_plan(tmp_path / "jaxsegCPUPlans.json").configurations["3d_fullres"]
+  # 16x20x24 voxels are too few to be cut; 24 * 20 * 16 * 6 of them, of which 5 % in a batch
+  assert (told.patch, told.widths, told.batch) == ((16, 20, 24), (16, 32, 64), 2)
+  with pytest.raises(SystemExit, match="saves time, not memory"):
+    plan(decathlon, "--output", tmp_path, "--preset", "cpu", "--gpu-memory", 8)

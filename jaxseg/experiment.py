@@ -18,6 +18,7 @@ from jaxseg import (
   optimisers,
   run_folder,
 )
+from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, plain, suggestion
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.sampling import Sampling, sampling
@@ -83,10 +84,11 @@ def source_of(config: dict[str, Any]) -> data.Source:
   return build(data.SOURCES, config["data"]["source"], "data.source")
 
 
-def dataset(config: dict[str, Any]) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
-  """The prepared data set of a config, with the training and the validation indices."""
+def dataset(
+  config: dict[str, Any], source: data.Source
+) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
+  """The prepared data set of a config's source, with the training and the validation indices."""
   options = config["data"]
-  source = source_of(config)
   split = bind(data.SPLITS, options["split"], "data.split")
   training, validation = split(source.cases)
   prepared = data.prepare(
@@ -207,10 +209,17 @@ def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
   return scheme
 
 
-def augmentation(config: dict[str, Any], patch: tuple[int, ...], spacing=None):
+def facts(labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
+  """Options of augmentations that the data tell; the config's own go before."""
+  # a prior of classes has one map for the background, one of regions has none
+  return {"patch": patch, "swap": labels.mirror_pairs, "background": labels.regions is None}
+
+
+def augmentation(config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None):
   """((key, sample) -> sample, the size to cut out of a case for it)."""
+  given = facts(labels, patch)
   chain = {
-    key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", patch=patch)
+    key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
     for key, spec in config["augment"].items()
     if spec.get("name", key) not in augment.MIXTURES
   }
@@ -255,19 +264,19 @@ def experiment(config) -> Experiment:
   loss(config)
   class_weights(config)
   wanted = maps(config)
-  prepared, training, validation = dataset(config)
+  source = source_of(config)
+  prepared, training, validation = dataset(config, source)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
   prepared = data.with_maps(prepared, wanted, training)
-  read = source_of(config).read
   if config["data"]["prior"]:
     folds = run_folder.run_folders(cascade.run_of(config["data"]["prior"]))
-    prepared = cascade.with_prior(prepared, folds, read)
+    prepared = cascade.with_prior(prepared, folds, source.read)
   options = config["data"]
   patch = tuple(options["patch"])
   spacing = prepared.load(training[0])["spacing"]
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])
-  chain, crop = augmentation(config, patch, spacing)
+  chain, crop = augmentation(config, patch, prepared.labels, spacing)
   regions = prepared.labels.regions is not None
   net = network(config, prepared.labels.channels)
   how = sampling(
@@ -292,7 +301,7 @@ def experiment(config) -> Experiment:
     augment=chain,
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
-    read=read,
+    read=source.read,
     mix=mixture(config, prepared.labels.channels),
   )
 

@@ -9,6 +9,7 @@ import jax
 
 from jaxseg.build import plain
 from jaxseg.data.splits import count
+from jaxseg.held_out import without_probabilities
 from jaxseg.run_folder import FOLD, check_same
 
 
@@ -41,10 +42,15 @@ def of_fold(config, fold: int):
   return changed
 
 
-def finished(workdir: pathlib.Path, steps: int) -> bool:
-  """Whether a run folder holds the report of a training of `steps`."""
-  report = workdir / "report.json"
-  return report.is_file() and json.loads(report.read_text(encoding="utf-8"))["step"] == steps
+def finished(workdir: pathlib.Path, steps: int, *, probabilities: bool = False) -> bool:
+  """Whether a run folder holds the report of all `steps`, and if asked all probabilities."""
+  path = workdir / "report.json"
+  if not path.is_file():
+    return False
+  report = json.loads(path.read_text(encoding="utf-8"))
+  if report["step"] != steps:
+    return False
+  return not (probabilities and without_probabilities(workdir, report["cases"]))
 
 
 def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> dict | None:
@@ -72,7 +78,8 @@ def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> 
     check_same(folder(workdir, fold), plain(config))
   reports = {}
   for fold in folds:
-    if finished(folder(workdir, fold), config.steps):
+    wanted = config.evaluate.probabilities
+    if finished(folder(workdir, fold), config.steps, probabilities=wanted):
       say(f"Fold {fold} is finished: {folder(workdir, fold)}")
       continue
     say(f"Fold {fold} ({_place(fold, folds)}): {folder(workdir, fold)}")

@@ -9,7 +9,7 @@ import json
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,9 +72,14 @@ def predict(
   """
   folder = workdir / FOLDER
   step, labels = int(state.step), run.dataset.labels
-  found = _found(folder, step) if resume else {}
   names = [run.dataset.names[i] for i in run.validation]
-  cases = {name: found[name] for name in names if name in found}
+  watched = [run.dataset.names[i] for i in run.watched]
+  found = _found(folder, step) if resume else {}
+  # the command may ask for more now than when a case was done
+  lacking = {name for name in watched if "network" not in found.get(name, {})}
+  if run.config["evaluate"]["probabilities"]:
+    lacking |= set(without_probabilities(workdir, names))
+  cases = {name: found[name] for name in names if name in found and name not in lacking}
   fresh, saved = len(cases) < len(names), time.monotonic()
 
   def save(complete: bool) -> None:
@@ -99,8 +104,14 @@ def predict(
   panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
   first = 0 if labels.regions else 1
   own = Scores(labels.names[first:], {name: cases[name]["own"] for name in names}, panels)
-  watched = {run.dataset.names[i]: cases[run.dataset.names[i]]["network"] for i in run.watched}
-  return Outcome(own, Scores(labels.names[first:], watched, []), fresh)
+  seen = {name: cases[name]["network"] for name in watched}
+  return Outcome(own, Scores(labels.names[first:], seen, []), fresh)
+
+
+def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
+  """Those of the named cases whose probabilities a run folder does not hold."""
+  folder = pathlib.Path(workdir) / FOLDER
+  return [name for name in names if not (folder / f"{name}_probabilities.npz").is_file()]
 
 
 def read_scores(folder: pathlib.Path) -> dict[str, Any]:
@@ -174,6 +185,8 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
     arrays = (seen["network"], truth, sample.get("weight"))
     scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)
   if folder is not None:
+    if not wanted:  # those of an earlier step would be taken for this one's
+      (folder / f"{name}_probabilities.npz").unlink(missing_ok=True)
     write_segmentation(folder, name, raw, segmentation, labels)
     views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
   return scored

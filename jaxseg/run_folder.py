@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import operator
 import pathlib
 import platform
 import subprocess
@@ -9,9 +10,9 @@ from typing import NamedTuple
 
 import jax
 
-from jaxseg import files
+from jaxseg import defaults, files, methods, networks, optimisers
 from jaxseg.batch import LabelSpec
-from jaxseg.build import plain
+from jaxseg.build import options_of, plain
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.source import natural
 from jaxseg.data.splits import count
@@ -64,15 +65,16 @@ def _revision() -> str | None:
 def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
   """Writes config.json, dataset.json and versions.json.
 
-  A folder that holds a run already must hold the same network, method and labels.
+  A folder that holds a run already must hold one of the same network, method, labels and training
+  cases: else what it has learned from would count as held out.
 
   Raises ValueError that says what was changed.
   """
-  config = plain(run.config)
+  config, dataset = plain(run.config), run.dataset
   check_same(workdir, config)
+  _check_same_data(workdir, dataset.labels, [dataset.names[i] for i in run.training])
   if not write:
     return
-  dataset = run.dataset
   files.write_json(workdir / "config.json", config)
   files.write_json(workdir / "versions.json", versions())
   files.write_json(
@@ -93,13 +95,62 @@ def check_same(workdir: pathlib.Path, config: dict) -> None:
   path = workdir / "config.json"
   if not path.exists():
     return
-  before = plain(json.loads(path.read_text(encoding="utf-8")))
+  stored = plain(json.loads(path.read_text(encoding="utf-8")))
+  before, now = explicit(stored), explicit(json_like(config))
   for part in ("network", "method", "optimiser", "average"):
-    if before.get(part) != json_like(config[part]):
+    if before[part] != now[part]:
       raise ValueError(
-        f"{workdir}: this run was started with {part} {before.get(part)}, the config now says "
+        f"{workdir}: this run was started with {part} {stored.get(part)}, the config now says "
         f"{config[part]}; a run resumes with what it was started with. Choose a new --workdir."
       )
+
+
+def _check_same_data(workdir: pathlib.Path, labels: LabelSpec, training: list[str]) -> None:
+  path = workdir / "dataset.json"
+  if not path.exists():
+    return
+  before = json.loads(path.read_text(encoding="utf-8"))
+  learned = LabelSpec.from_json(json.dumps(before["labels"]))
+  meaning = operator.attrgetter("names", "stored_values", "regions")
+  if meaning(learned) != meaning(labels):
+    what = "other labels"
+  elif before["training"] != training:
+    what = "other training cases (config.data.split, or the data themselves)"
+  else:
+    return
+  raise ValueError(
+    f"{workdir}: this run was started with {what}; a run resumes with what it was started with. "
+    "Choose a new --workdir."
+  )
+
+
+def completed(config: dict) -> dict:
+  """A stored config with today's defaults for the fields that did not exist when it was stored."""
+  known = plain(defaults.config())
+  parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate")}
+  return {**known, **config, **parts}
+
+
+def explicit(config: dict) -> dict:
+  """The config, `completed`, its components with every option: to compare what two configs mean.
+
+  An option that is left out counts as the constructor's default.
+  """
+  config = completed(config)
+  constructors = {
+    "network": networks.NETWORKS.get(config["network"].get("name")),
+    "method": methods.METHODS.get(config["method"].get("name")),
+    "optimiser": optimisers.optimiser,
+  }
+  known = {part: options_of(made) if made else {} for part, made in constructors.items()}
+  return config | {
+    part: {
+      "name": "",  # first, as what differs is told in this order
+      **{name: plain(option.default) for name, option in options.items()},
+      **config[part],
+    }
+    for part, options in known.items()
+  }
 
 
 def run_folders(path) -> tuple[pathlib.Path, ...]:
@@ -118,8 +169,8 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
       "several folds."
     )
   split = json.loads((folds[0] / "config.json").read_text(encoding="utf-8"))["data"]["split"]
-  # a file of splits may lie on another machine; a gap in the numbers is seen without it
-  number = count(**split) if split["name"] in ("kfold", "blocks") else len(folds)
+  # a gap in the numbers is seen without their number
+  number = number_of_folds(split) or len(folds)
   wanted = [f"{FOLD}{i}" for i in range(number)]
   missing = [name for name in wanted if name not in {fold.name for fold in folds}]
   if missing:
@@ -128,6 +179,11 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
       f"--fold=all), or name the folds to use: --workdir {' '.join(map(str, folds))}."
     )
   return tuple(folds)
+
+
+def number_of_folds(split: dict) -> int | None:
+  """Of a stored config.data.split; None where only a file tells, which may lie elsewhere."""
+  return count(**split) if split["name"] in ("kfold", "blocks") else None
 
 
 def json_like(value):
@@ -143,7 +199,7 @@ def describe(workdir) -> Described:
       raise FileNotFoundError(
         f"{workdir / name}: not found; give the folder of a run (train.py's --workdir)."
       )
-  config = plain(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
+  config = completed(plain(json.loads((workdir / "config.json").read_text(encoding="utf-8"))))
   told = json.loads((workdir / "dataset.json").read_text(encoding="utf-8"))
   return Described(
     config,

@@ -1,12 +1,13 @@
-"""What a config's losses become."""
+"""What a config's losses and augmentations become."""
 
+import jax
 import numpy as np
 import pytest
 
 from jaxseg import defaults
-from jaxseg.batch import Target
+from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
-from jaxseg.experiment import class_weights, loss
+from jaxseg.experiment import augmentation, class_weights, loss
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
 
@@ -42,3 +43,33 @@ def test_a_misspelt_weighting_is_told_before_any_case_is_read():
     ValueError, match=r"config\.loss\.dice\.class_weights.*did you mean 'inverse'"
   ):
     class_weights(config(dice="invers"))
+
+
+def augmented(augment, labels, sample):
+  apply, _ = augmentation({"augment": augment}, (6, 6), labels)
+  return apply(jax.random.key(0), sample)
+
+
+def test_mirroring_exchanges_the_labels_that_the_data_call_left_and_right():
+  labels = LabelSpec(("background", "left", "right"), (0, 1, 2), mirror_pairs=((1, 2),))
+  label = np.zeros((6, 6), np.int32)
+  label[2, 0], label[3, 4] = 1, 2
+  out = augmented({"mirror": {"p": 1.0, "axes": (1,)}}, labels, {"label": label})
+  expected = np.zeros((6, 6), np.int32)
+  expected[2, 5], expected[3, 1] = 2, 1
+  np.testing.assert_array_equal(out["label"], expected)
+  kept = augmented({"mirror": {"p": 1.0, "axes": (1,), "swap": ()}}, labels, {"label": label})
+  np.testing.assert_array_equal(kept["label"], label[:, ::-1])
+
+
+def test_a_prior_of_classes_keeps_its_background_apart_and_one_of_regions_has_none():
+  # one voxel of class 1: components leave the prior, and the background takes their place
+  prior = np.zeros((6, 6, 2), np.float32)
+  prior[..., 0] = 1
+  prior[2, 3] = 0, 1
+  removal = {"prior_components": {"p": 1.0, "largest": 1.0}}
+  sample = {"prior": prior}
+  classes = augmented(removal, LabelSpec(("background", "a"), (0, 1)), sample)["prior"]
+  np.testing.assert_array_equal(classes, np.broadcast_to(np.float32([1, 0]), (6, 6, 2)))
+  regions = LabelSpec(("whole", "part"), (0, 1, 2), regions=((1, 2), (2,)))
+  np.testing.assert_array_equal(augmented(removal, regions, sample)["prior"], 0.0)

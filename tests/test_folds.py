@@ -67,6 +67,20 @@ def test_finished_folds_are_left_and_longer_trainings_go_on(tmp_path, capsys):
   assert "Fold 0 is finished" in capsys.readouterr().out
 
 
+def test_a_finished_fold_is_gone_through_again_for_probabilities(tmp_path):
+  asking = config()
+  asking.evaluate.probabilities = True
+  for fold in (0, 1):
+    folder = tmp_path / f"fold_{fold}"
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps({"step": 5, "cases": {f"case_{fold}": {}}}))
+  (tmp_path / "fold_0" / "validation").mkdir()
+  (tmp_path / "fold_0" / "validation" / "case_0_probabilities.npz").touch()
+  seen = []
+  folds.train_folds(asking, tmp_path, "0,1", lambda c, w: seen.append(w.name) or {}, print)
+  assert seen == ["fold_1"]
+
+
 def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):
   seen = []
 

@@ -90,6 +90,30 @@ def test_an_interrupted_end_goes_on_with_the_next_case(trained, tmp_path):
   assert read[2:] == ["case_4", "case_5"]
 
 
+def test_what_an_earlier_end_did_not_write_is_made_up_for(tmp_path):
+  def apply(state, batch):
+    image = batch["image"]
+    return {"logits": np.concatenate([0.5 - image, image, image - 1], -1)}
+
+  class State:
+    step = 2
+
+  short = tiny.experiment()
+  first = held_out.predict(short._replace(watched=(4,)), apply, State, tmp_path)
+  assert list(first.watched.cases) == ["case_4"]
+  again = held_out.predict(short._replace(watched=(4, 5)), apply, State, tmp_path)
+  assert list(again.watched.cases) == ["case_4", "case_5"]
+  assert again.own.cases["case_4"] == first.own.cases["case_4"]
+  asking = tiny.experiment(**{"evaluate.probabilities": True})
+  assert held_out.predict(asking, apply, State, tmp_path).fresh
+  assert held_out.without_probabilities(tmp_path, ["case_4", "case_5", "x"]) == ["x"]
+  assert not held_out.predict(asking, apply, State, tmp_path).fresh
+  # those of an earlier step do not stay beside later segmentations
+  State.step = 3
+  held_out.predict(short, apply, State, tmp_path)
+  assert held_out.without_probabilities(tmp_path, ["case_4", "case_5"]) == ["case_4", "case_5"]
+
+
 def test_a_trained_run_makes_a_page_from_its_folder_alone(trained, tmp_path):
   import shutil
 

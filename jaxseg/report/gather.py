@@ -4,13 +4,24 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
+from jaxseg.build import plain
 from jaxseg.data.source import natural
 from jaxseg.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
-from jaxseg.run_folder import FOLD
+from jaxseg.run_folder import FOLD, completed, explicit, number_of_folds
 
 # what may differ between folds: who trains where, and how often it is told
-_FREE = ("log_every", "checkpoint_every", "data.folder", "data.cache", "data.split.fold")
+_FREE = (
+  "log_every",
+  "checkpoint_every",
+  "evaluate.every",
+  "evaluate.cases",
+  "evaluate.probabilities",
+  "data.folder",
+  "data.cache",
+  "data.workers",
+  "data.split.fold",
+)
 
 
 class Fold(NamedTuple):
@@ -34,9 +45,10 @@ class Fold(NamedTuple):
   cases: dict[str, dict[str, dict[str, float]]]
   curves: dict[str, list[tuple[int, float]]]
 
-  def views(self, case: str) -> views.Views:
-    """The slices of a case that training kept."""
-    return views.load(self.folder / FOLDER / VIEWS, case)
+  def views(self, case: str) -> views.Views | None:
+    """The slices of a case that training kept; None if they are gone, as from a lean copy."""
+    folder = self.folder / FOLDER / VIEWS
+    return views.load(folder, case) if views.exists(folder, case) else None
 
 
 class Gathered(NamedTuple):
@@ -88,33 +100,42 @@ def gather(path) -> Gathered:
   for fold in folds[1:]:
     _check_alike(folds[0], fold)
   _check_held_out_once(folds)
-  count = folds[0].config["data"]["split"].get("folds", len(folders))
+  count = number_of_folds(folds[0].config["data"]["split"]) or len(folders)
   names = dict.fromkeys([f"{FOLD}{i}" for i in range(count)] + [f.name for f in folders])
   missing = tuple(name for name in names if name not in {fold.name for fold in folds})
   return Gathered(path.resolve().name, folds, missing)
 
 
 def _complete(folder: pathlib.Path) -> bool:
-  return (folder / FOLDER / SCORES).is_file() and bool(read_scores(folder)["complete"])
+  return (folder / FOLDER / SCORES).is_file() and _whole(read_scores(folder), _config(folder))
+
+
+def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
+  """Whether all cases are scored; scores of a shorter training stand until the longer one ends."""
+  return bool(scores["complete"]) and scores["step"] >= config["steps"]
 
 
 def _fold(folder: pathlib.Path) -> Fold:
-  scores = read_scores(folder)
-  if not scores["complete"]:
+  scores, config = read_scores(folder), _config(folder)
+  if not _whole(scores, config):
     raise ValueError(
-      f"{folder / FOLDER}: holds {len(scores['cases'])} cases only, training was interrupted "
-      "there; give the train command again, it goes on."
+      f"{folder / FOLDER}: holds {len(scores['cases'])} cases of step {scores['step']}, training "
+      f"to step {config['steps']} was interrupted; give the train command again, it goes on."
     )
   return Fold(
     name=folder.resolve().name,
     folder=folder,
-    config=_json(folder / "config.json"),
+    config=config,
     dataset=_json(folder / "dataset.json"),
     versions=_json(folder / "versions.json"),
     labels=scores["labels"],
     cases={name: case["own"] for name, case in scores["cases"].items()},
     curves=_curves(folder / "metrics.jsonl"),
   )
+
+
+def _config(folder: pathlib.Path) -> dict[str, Any]:
+  return completed(plain(_json(folder / "config.json")))
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
@@ -126,7 +147,10 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 def _curves(path: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
   curves: dict[str, list[tuple[int, float]]] = {}
   for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-    row = json.loads(line)
+    try:
+      row = json.loads(line)
+    except json.JSONDecodeError:  # half a line, of a run that still writes or was killed
+      continue
     for name, value in row.items():
       if name != "step":
         curves.setdefault(name, []).append((row["step"], float(value)))
@@ -145,7 +169,7 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _check_alike(first: Fold, other: Fold) -> None:
-  a, b = flat(first.config), flat(other.config)
+  a, b = flat(explicit(first.config)), flat(explicit(other.config))
   for field in dict.fromkeys([*a, *b]):
     if field not in _FREE and a.get(field) != b.get(field):
       raise ValueError(

@@ -54,7 +54,7 @@ def _header(gathered: Gathered, told: dict[str, Any], title: str) -> str:
   trained = sum(len(fold.cases) for fold in gathered.folds)
   first = gathered.folds[0]
   facts = [
-    (tables.number(told["foreground"][_RANK])[:5], "mean Dice over classes", bounds),
+    (_short(told["foreground"][_RANK]), "mean Dice over classes", bounds),
     (str(trained), "validation cases", f"in {len(gathered.folds)} fold(s)"),
     (str(len(gathered.labels)), "classes", ", ".join(gathered.labels[:4])[:60]),
     (
@@ -177,11 +177,16 @@ def _pictures(gathered: Gathered, told: dict[str, Any]) -> str:
 
 def _picture(fold: Fold, case: str, label: str, k: int, what: str) -> str:
   views = fold.views(case)
-  i = int(views.slice_of[k])
+  if views is None:
+    shown, plane = "<p>No picture: the run folder has lost it.</p>", ""
+  else:
+    i = int(views.slice_of[k])
+    plane = str(views.names[i])
+    shown = f'<img alt="{_e(f"{what} {label}: {case}")}" src="{_png(views.picture(i))}">'
   score = fold.cases[case][_RANK][label]
-  told = " · ".join(filter(None, (case, str(views.names[i]), fold.name.replace("_", " "))))
+  told = " · ".join(filter(None, (case, plane, fold.name.replace("_", " "))))
   return (
-    f'<figure><img alt="{_e(f"{what} {label}: {case}")}" src="{_png(views.picture(i))}">'
+    f"<figure>{shown}"
     f"<figcaption><b>{_e(what)}, Dice {_short(score)}</b> {_e(told)}</figcaption></figure>"
   )
 

@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from jaxseg import augment, files
+from jaxseg.batch import LabelSpec
 from jaxseg.build import bind
+from jaxseg.cascade import one_hot
 from jaxseg.data import sampling
-from jaxseg.experiment import augmentation, complete, dataset
+from jaxseg.experiment import augmentation, complete, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
 from jaxseg.verbs.configs import load_config
 
@@ -45,13 +47,13 @@ def certain(table, key: str, spec: dict, **given):
   return functools.partial(act, **{name: 1.0 for name in chances if known[name] > 0})
 
 
-def classes_of(sample, field: str) -> np.ndarray:
-  """What is outlined: an integer label, or the class of the highest of per-class maps."""
+def classes_of(sample, field: str, first: int) -> np.ndarray:
+  """What is outlined: an integer label, or the class of the highest of the maps from `first` on."""
   field = field if field in sample else "soft_label"
   values = np.asarray(sample[field])
   if field == "label":
     return values
-  foreground = values if field == "prior" else values[..., 1:]
+  foreground = values[..., first:]
   # regions lie inside one another: the last of equals is the innermost
   last = foreground.shape[-1] - np.argmax(foreground[..., ::-1], -1)
   return np.where(foreground.max(-1) > 0.25, last, 0)
@@ -69,15 +71,18 @@ def tile(image: np.ndarray, classes: np.ndarray, limits: tuple[float, float]) ->
   return np.where(edge[..., None], colour(mask), picture).astype(np.uint8)
 
 
-def row(name: str, samples: list[dict], field: str) -> np.ndarray:
-  """A line of the sheet: the name, and the samples at the slice that tells most of the first."""
-  first = classes_of(samples[0], field)
-  at = telling_slice(first) if first.ndim == 3 else None
+def row(name: str, samples: list[dict], field: str, first: int) -> np.ndarray:
+  """A line of the sheet: the name, and the samples at the slice that tells most of the first.
+
+  `field` is outlined; its maps count from `first`, 1 where the background has one.
+  """
+  original = classes_of(samples[0], field, first)
+  at = telling_slice(original) if original.ndim == 3 else None
   # the original's contrast for all: else each picture would undo what was done to its values
   limits = np.percentile(np.asarray(samples[0]["image"], np.float32), (0.5, 99.5))
   pictures = []
   for sample in samples:
-    image, classes = np.asarray(sample["image"], np.float32), classes_of(sample, field)
+    image, classes = np.asarray(sample["image"], np.float32), classes_of(sample, field, first)
     image, classes = (image, classes) if at is None else (image[at], classes[at])
     pictures.append(tile(image, classes, limits))
   text = Image.new("RGB", (MARGIN, pictures[0].shape[0]), "white")
@@ -89,21 +94,21 @@ def row(name: str, samples: list[dict], field: str) -> np.ndarray:
   return np.concatenate(tiles, 1)
 
 
-def with_prior(sample: dict, classes: int) -> dict:
-  """The label as the prior of a perfect first stage, without background."""
-  if "label" not in sample:
-    return {**sample, "prior": sample["soft_label"]}
-  return {**sample, "prior": np.eye(classes, dtype=np.float32)[sample["label"]][..., 1:]}
+def with_prior(sample: dict, labels: LabelSpec) -> dict:
+  """The label as the prior of a perfect first stage."""
+  field = "soft_label" if labels.regions else "label"
+  return {**sample, "prior": one_hot(np.asarray(sample[field]), labels)}
 
 
 def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarray:
   """One row per augmentation in `specs`: the original, then `draws` draws; (h, w, 3) uint8."""
-  prepared, training, _ = dataset(config)
+  prepared, training, _ = dataset(config, source_of(config))
   options = config["data"]
   patch, slices = tuple(options["patch"]), options["slices"]
   spacing = prepared.load(training[0])["spacing"]
   spacing = spacing if slices is None else np.delete(spacing, slices)
-  _, crop = augmentation({**config, "augment": specs}, patch, spacing)
+  labels = prepared.labels
+  _, crop = augmentation({**config, "augment": specs}, patch, labels, spacing)
   how = sampling.sampling(
     prepared.rank,
     patch=patch,
@@ -115,27 +120,27 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
   )
   batch = sampling.Feeder(prepared, training, how, cache="host").element(0, range(draws + 1))
   samples = [{field: x[n] for field, x in batch.items()} for n in range(draws + 1)]
-  label = "label" if "label" in batch else "soft_label"
+  label, first = ("soft_label", 0) if labels.regions else ("label", 1)
   lone = jax.random.key(0)
   whole = augment.chain({}, patch)
   rows = []
   for key, spec in specs.items():
     name, keys = spec.get("name", key), jax.random.split(jax.random.key(seed), draws)
     if name in augment.MIXTURES:
-      act = certain(augment.MIXTURES, key, spec, classes=prepared.labels.channels)
+      act = certain(augment.MIXTURES, key, spec, classes=labels.channels)
       cut = [whole(lone, sample) for sample in samples]
       mixed = jax.jit(act)(keys[0], {field: np.stack([s[field] for s in cut]) for field in cut[0]})
       drawn = [{field: x[n] for field, x in mixed.items()} for n in range(draws)]
-      rows.append(row(key, [cut[0], *drawn], label))
+      rows.append(row(key, [cut[0], *drawn], label, first))
       continue
     if name in UNSEEN:
       continue
     start, shown = samples[0], label
     if name.startswith("prior"):
-      start, shown = with_prior(start, prepared.labels.channels), "prior"
-    act = certain(augment.AUGMENTATIONS, key, spec, patch=patch)
+      start, shown = with_prior(start, labels), "prior"
+    act = certain(augment.AUGMENTATIONS, key, spec, **facts(labels, patch))
     act = jax.jit(augment.chain([act], patch))
-    rows.append(row(key, [whole(lone, start), *(act(k, start) for k in keys)], shown))
+    rows.append(row(key, [whole(lone, start), *(act(k, start) for k in keys)], shown, first))
   return stack(rows)
 
 

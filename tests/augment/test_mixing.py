@@ -7,6 +7,7 @@ import pytest
 
 from jaxseg import defaults
 from jaxseg.augment import cutmix, mixture, mixup
+from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.experiment import augmentation
 from jaxseg.experiment import mixture as experiment_mixture
@@ -110,7 +111,7 @@ def test_one_and_two_devices_mix_alike():
 def test_a_config_names_mixtures_among_its_augmentations():
   config = plain(defaults.config())
   config["augment"] = {"mirror": {}, "mixup": {"p": 1.0}, "boxes": {"name": "cutmix", "p": 1.0}}
-  chain, crop = augmentation(config, (8, 9))
+  chain, crop = augmentation(config, (8, 9), LabelSpec(("none", "one", "two"), (0, 1, 2)))
   assert crop == (8, 9)
   batch = batch_of()
   out = experiment_mixture(config, 3)(KEY, batch)

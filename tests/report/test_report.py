@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import re
+import shutil
 import sys
 
 import pytest
@@ -120,6 +121,52 @@ def test_an_unfinished_fold_is_left_out_and_told(tmp_path, capsys):
   shown = capsys.readouterr().out
   assert "Not finished, left out: fold_1." in shown
   assert "2 case(s)" in shown
+
+
+def test_scores_of_a_shorter_training_do_not_count_for_the_longer_one(folds):
+  path = folds / "fold_1" / "config.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": 8}))
+  assert "of step 7, training to step 8 was interrupted" in refused(folds / "fold_1")
+  told = report.report(folds)
+  assert told["missing"] == ["fold_1"]
+  assert told["mean"]["dice"]["dim"] == pytest.approx(0.8)
+
+
+def test_folds_that_were_never_begun_are_told_by_the_default_of_five(folds):
+  for path in folds.glob("*/config.json"):
+    config = json.loads(path.read_text())
+    del config["data"]["split"]["folds"]
+    path.write_text(json.dumps(config))
+  assert report.report(folds)["missing"] == ["fold_2", "fold_3", "fold_4"]
+
+
+def test_folds_differ_by_a_default_that_only_one_of_them_names_and_are_alike(folds):
+  path = folds / "fold_1" / "config.json"
+  config = json.loads(path.read_text())
+  config["optimiser"]["accumulate"], config["average"] = 1, 0.0
+  config["evaluate"] = {"probabilities": True}
+  path.write_text(json.dumps(config))
+  assert report.report(folds)["missing"] == []
+  config["optimiser"]["accumulate"] = 2
+  path.write_text(json.dumps(config))
+  assert "config.optimiser.accumulate is 2, but 1 in fold_0" in refused(folds)
+
+
+def test_without_pictures_and_with_half_a_line_of_curves_the_numbers_are_told(folds):
+  shutil.rmtree(folds / "fold_0" / "validation" / "views")
+  with (folds / "fold_0" / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 3, "lo')
+  assert report.report(folds)["mean"]["dice"]["dim"] == pytest.approx(2.8 / 5)
+  text = (folds / "report" / "report.html").read_text(encoding="utf-8")
+  assert "No picture: the run folder has lost it." in text
+  assert 'alt="worst dim: case_d"' in text
+
+
+def test_the_headline_is_rounded_not_cut(tmp_path):
+  scored_runs.write(tmp_path / "run", {"a": (0.8, 0.9995)})
+  report.report(tmp_path / "run")
+  # (0.8 + 0.9995) / 2 = 0.89975
+  assert "<b>0.900</b><span>mean Dice" in (tmp_path / "run/report/report.html").read_text()
 
 
 def refused(folder) -> str:

@@ -2,7 +2,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from jaxseg.verbs.augment import main, tile
+from jaxseg.verbs.augment import classes_of, main, tile
 
 CONFIG = """
 from jaxseg import defaults
@@ -48,6 +48,14 @@ def test_the_border_of_a_label_is_drawn_in_its_colour_and_nothing_else():
   coloured = (picture != 0).any(-1)
   assert coloured.sum() == 4 * 49
   assert not coloured[51:99, 51:99].any()
+
+
+def test_every_region_is_outlined_and_of_classes_all_but_the_background():
+  maps = np.zeros((1, 4, 3), np.float32)
+  maps[0, 1:, 0] = maps[0, 2:, 1] = maps[0, 3:, 2] = 1.0
+  np.testing.assert_array_equal(classes_of({"soft_label": maps}, "label", 0), [[0, 1, 2, 3]])
+  one_hot = np.eye(3, dtype=np.float32)[[[0, 1, 2, 0]]]
+  np.testing.assert_array_equal(classes_of({"soft_label": one_hot}, "label", 1), [[0, 1, 2, 0]])
 
 
 def test_what_cannot_be_shown_is_told_in_words(tmp_path):

@@ -110,7 +110,8 @@ def _state(folder, kind: str) -> State:
 
 def _flips(config, rank: int, labels) -> dict:
   """Left and right organs swap their names where the last axis, x, is mirrored."""
-  axes = config["augment"].get("mirror", {}).get("axes")
+  mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
+  axes = mirrors[0].get("axes") if mirrors else None
   axes = range(rank) if axes is None else sorted({axis % rank for axis in axes})
   return {"mirror_axes": tuple(axes), "swap": labels.mirror_pairs}
 

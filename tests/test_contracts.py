@@ -1,7 +1,6 @@
 """One row per network and config: adding an item is adding a row."""
 
 import fnmatch
-import functools
 import pathlib
 import runpy
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import shapes, trained_shapes
 from network_rows import ROWS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
@@ -25,24 +25,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
-def variables_of(net, *shape):
-  """Shapes of a network's variables, without computing anything."""
-  init = functools.partial(net.init, train=True)
-  return jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
-def outputs_of(net, *shape):
-  """Shapes of a network's training outputs, without computing anything."""
-
-  def run(x):
-    variables = net.init(jax.random.key(0), x, train=True)
-    mutable = [name for name in variables if name != "params"]
-    rngs = {"dropout": jax.random.key(1)}
-    return net.apply(variables, x, train=True, rngs=rngs, mutable=mutable)[0]
-
-  return jax.eval_shape(run, jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
 def test_every_network_has_a_row():
   assert set(ROWS) == set(networks.NETWORKS)
 
@@ -57,7 +39,7 @@ def test_published_parameter_count(name, count):
   # a size that the network takes as it is: its strides, and twice what valid convolutions cut off
   stride, margin = net.total_stride(count.rank), net.margin(count.rank)
   size = [-(-(64 + 2 * m) // s) * s for s, m in zip(stride, margin, strict=True)]
-  variables = variables_of(net, 1, *size, count.channels)
+  _, variables = shapes(net, 1, *size, count.channels, train=True)
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count.parameters
 
 
@@ -68,7 +50,7 @@ def test_network_keeps_odd_sizes(name):
     stride, margin = net.total_stride(len(size)), net.margin(len(size))
     assert len(stride) == len(margin) == len(size)
     space = tuple(n - 2 * m for n, m in zip(size, margin, strict=True))
-    outputs = outputs_of(net, 2, *size, 2)
+    _, outputs = trained_shapes(net, 2, *size, 2)
     for logits in (outputs["logits"], *outputs.get("aux", ())):
       assert logits.dtype == jnp.float32
       assert logits.shape[-1] == 3
@@ -84,7 +66,7 @@ def test_every_parameter_of_a_network_learns(name):
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, *size, 2)).astype(np.float32)
   labels = rng.integers(0, 3, size=(2, *space))
-  variables = {name: drawn(tree) for name, tree in variables_of(net, *x.shape).items()}
+  variables = {name: drawn(tree) for name, tree in shapes(net, *x.shape, train=True)[1].items()}
   mutable = [name for name in variables if name != "params"]
 
   @jax.jit

@@ -48,7 +48,7 @@ def test_folds_of_one_configuration_belong_together(folds):
 
 
 def test_mirroring_keeps_to_the_axes_that_training_mirrored(tmp_path):
-  axes = {"augment": {"mirror": {"axes": (-1,)}}}
+  axes = {"augment": {"sides": {"name": "mirror", "axes": (-1,)}}}
   folder = run_folders.write(tmp_path / "run", **axes)
   plain, mirrored = (trained.load(folder, mirror=m).logits for m in (False, True))
   # one window, as the weights of several don't mirror: their peak is at size // 2

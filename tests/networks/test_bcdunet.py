@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from abstract import count
-from test_contracts import abstract, drawn
+from abstract import count, trained_shapes
+from test_contracts import drawn
 
 from jaxseg.networks import BCDUNet
 from jaxseg.networks.unet import UNet
@@ -16,7 +16,7 @@ def conv(inputs, outputs, voxels=9):
 
 
 def test_blocks_of_the_released_network():
-  params = abstract(BCDUNet(1, bidirectional=False), 1, 32, 32, 1)[0]["params"]
+  params = trained_shapes(BCDUNet(1, bidirectional=False), 1, 32, 32, 1)[0]["params"]
   expected = {
     "encoder1": conv(1, 64) + conv(64, 64),
     "encoder2": conv(64, 128) + conv(128, 128),
@@ -41,13 +41,13 @@ def test_blocks_of_the_released_network():
 
 
 def test_the_second_direction_adds_as_many_weights_and_a_fusion():
-  params = abstract(BCDUNet(1, widths=(8, 12)), 1, 8, 8, 1)[0]["params"]
+  params = trained_shapes(BCDUNet(1, widths=(8, 12)), 1, 8, 8, 1)[0]["params"]
   one = 9 * (8 + 4) * 16 + 16
   assert count(params["skip1"]) == 2 * one + conv(8, 4, 1)
 
 
 def test_each_dense_block_sees_all_earlier_ones():
-  params = abstract(BCDUNet(2, widths=(4, 8), dense_blocks=4), 1, 8, 8, 1)[0]["params"]
+  params = trained_shapes(BCDUNet(2, widths=(4, 8), dense_blocks=4), 1, 8, 8, 1)[0]["params"]
   first = [params[f"dense{i}"]["layer1"]["conv"]["kernel"] for i in (1, 2, 3, 4)]
   assert [kernel.shape[2] for kernel in first] == [4, 8, 16, 24]
 
@@ -55,7 +55,7 @@ def test_each_dense_block_sees_all_earlier_ones():
 def test_volumes_and_anisotropic_strides():
   net = BCDUNet(3, widths=(4, 6, 8), strides=((1, 2, 2), 2))
   assert net.total_stride(3) == (2, 4, 4)
-  _, outputs = abstract(net, 1, 3, 9, 6, 2)
+  _, outputs = trained_shapes(net, 1, 3, 9, 6, 2)
   assert outputs["logits"].shape == (1, 3, 9, 6, 3)
   assert outputs["bottleneck"].shape == (1, 2, 3, 2, 8)
 
@@ -63,7 +63,7 @@ def test_volumes_and_anisotropic_strides():
 def test_logits_are_no_probabilities_and_dropout_needs_a_key():
   net = BCDUNet(2, widths=(4, 8), dtype="bfloat16")
   x = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
-  variables = {name: drawn(tree) for name, tree in abstract(net, *x.shape)[0].items()}
+  variables = {name: drawn(tree) for name, tree in trained_shapes(net, *x.shape)[0].items()}
   run = jax.jit(lambda key: net.apply(variables, x, rngs={"dropout": key})["logits"])
   still = jax.jit(lambda: net.apply(variables, x)["logits"])
   assert still().dtype == jnp.float32
@@ -72,7 +72,7 @@ def test_logits_are_no_probabilities_and_dropout_needs_a_key():
 
 
 def test_the_skip_serves_a_unet_too():
-  _, outputs = abstract(UNet(3, widths=(4, 6), depth=1, skip="conv_lstm"), 1, 7, 9, 1)
+  _, outputs = trained_shapes(UNet(3, widths=(4, 6), depth=1, skip="conv_lstm"), 1, 7, 9, 1)
   assert outputs["logits"].shape == (1, 7, 9, 3)
 
 
@@ -80,6 +80,6 @@ def test_bad_options_and_inputs_are_refused_in_words():
   with pytest.raises(ValueError, match="dense_blocks=0; expected at least"):
     BCDUNet(dense_blocks=0)
   with pytest.raises(ValueError, match="bcdunet: an input with 0 spatial axes"):
-    abstract(BCDUNet(widths=(4, 8)), 8, 8)
+    trained_shapes(BCDUNet(widths=(4, 8)), 8, 8)
   with pytest.raises(ValueError, match=r"strides=\(2, 2\) has 2 entries but 1 are needed"):
-    abstract(BCDUNet(widths=(4, 8), strides=(2, 2)), 1, 8, 8, 1)
+    trained_shapes(BCDUNet(widths=(4, 8), strides=(2, 2)), 1, 8, 8, 1)

@@ -5,7 +5,8 @@ import functools
 import jax
 import numpy as np
 import pytest
-from test_contracts import abstract, drawn
+from abstract import trained_shapes
+from test_contracts import drawn
 
 from jaxseg.networks import BDCLSTM
 
@@ -18,7 +19,7 @@ def volume(*space):
 
 
 def variables(net, x):
-  return {name: drawn(tree) for name, tree in abstract(net, *x.shape)[0].items()}
+  return {name: drawn(tree) for name, tree in trained_shapes(net, *x.shape)[0].items()}
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -79,7 +80,7 @@ def test_a_single_slice_works():
 def test_coarser_unets_feed_finer_ones_and_score_slices_in_training():
   net = BDCLSTM(2, k=3, widths=(4, 6), hidden=5, layers=2, fusion="concat", remat=True)
   assert net.total_stride(3) == (1, 8, 8)
-  shape, outputs = abstract(net, 1, 2, 13, 10, 1)
+  shape, outputs = trained_shapes(net, 1, 2, 13, 10, 1)
   params = shape["params"]
 
   def inputs(name):
@@ -94,8 +95,8 @@ def test_coarser_unets_feed_finer_ones_and_score_slices_in_training():
 
 def test_bad_options_and_inputs_are_refused_in_words():
   with pytest.raises(ValueError, match=r"2 spatial axes; expected volumes"):
-    abstract(BDCLSTM(**SMALL), 1, 8, 8, 1)
+    trained_shapes(BDCLSTM(**SMALL), 1, 8, 8, 1)
   with pytest.raises(ValueError, match="k=0"):
     BDCLSTM(k=0)
   with pytest.raises(ValueError, match="fusion='mean' is unknown"):
-    abstract(BDCLSTM(**SMALL, fusion="mean"), 1, 2, 8, 8, 1)
+    trained_shapes(BDCLSTM(**SMALL, fusion="mean"), 1, 2, 8, 8, 1)

@@ -49,7 +49,7 @@ def test_numbers_over_cases_and_over_folds_are_those_of_hand_calculation(folds):
 
 def test_files_hold_the_same_numbers(folds):
   report.report(folds)
-  told = json.loads((folds / "report" / "report.json").read_text())
+  told = json.loads((folds / "report" / "report.json").read_text(encoding="utf-8"))
   assert told["mean"]["dice"]["dim"] == pytest.approx(0.56)
   assert told["cases"]["case_b"]["dice"]["bright <b>"] is None
   rows = list(csv.DictReader((folds / "report" / "report.csv").open()))
@@ -125,7 +125,7 @@ def test_an_unfinished_fold_is_left_out_and_told(tmp_path, capsys):
 
 def test_scores_of_a_shorter_training_do_not_count_for_the_longer_one(folds):
   path = folds / "fold_1" / "config.json"
-  path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": 8}))
+  path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"steps": 8}))
   assert "of step 7, training to step 8 was interrupted" in refused(folds / "fold_1")
   told = report.report(folds)
   assert told["missing"] == ["fold_1"]
@@ -134,7 +134,7 @@ def test_scores_of_a_shorter_training_do_not_count_for_the_longer_one(folds):
 
 def test_folds_that_were_never_begun_are_told_by_the_default_of_five(folds):
   for path in folds.glob("*/config.json"):
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     del config["data"]["split"]["folds"]
     path.write_text(json.dumps(config))
   assert report.report(folds)["missing"] == ["fold_2", "fold_3", "fold_4"]
@@ -142,7 +142,7 @@ def test_folds_that_were_never_begun_are_told_by_the_default_of_five(folds):
 
 def test_folds_differ_by_a_default_that_only_one_of_them_names_and_are_alike(folds):
   path = folds / "fold_1" / "config.json"
-  config = json.loads(path.read_text())
+  config = json.loads(path.read_text(encoding="utf-8"))
   config["optimiser"]["accumulate"], config["average"] = 1, 0.0
   config["evaluate"] = {"probabilities": True}
   path.write_text(json.dumps(config))
@@ -166,7 +166,9 @@ def test_the_headline_is_rounded_not_cut(tmp_path):
   scored_runs.write(tmp_path / "run", {"a": (0.8, 0.9995)})
   report.report(tmp_path / "run")
   # (0.8 + 0.9995) / 2 = 0.89975
-  assert "<b>0.900</b><span>mean Dice" in (tmp_path / "run/report/report.html").read_text()
+  assert "<b>0.900</b><span>mean Dice" in (tmp_path / "run/report/report.html").read_text(
+    encoding="utf-8"
+  )
 
 
 def refused(folder) -> str:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_contracts import abstract, drawn
+from abstract import trained_shapes
+from test_contracts import drawn
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks import GLCA
@@ -176,7 +177,7 @@ def test_every_parameter_learns():
 
 def test_a_unet_takes_it_at_the_bottleneck():
   net = UNet(widths=(4, 8), depth=1, bottleneck={"name": "glca", "share": 0.3, "blocks": 2})
-  variables, outputs = abstract(net, 2, 5, 7, 6, 1)
+  variables, outputs = trained_shapes(net, 2, 5, 7, 6, 1)
   parts = {"position", "self_attention1", "self_attention2"}
   assert set(variables["params"]["bottleneck"]) == parts | {"cross_attention1", "cross_attention2"}
   assert outputs["logits"].shape == (2, 5, 7, 6, 3)

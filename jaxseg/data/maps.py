@@ -1,6 +1,7 @@
 """Maps of a case's labels that a loss needs: made once on the host, kept beside the prepared set.
 
-A map is a function of the labels and a row of `MAPS`, named as its field in `batch.FIELDS`.
+A map is a function of the labels and a row of `MAPS`, named as its field in `batch.FIELDS`. What
+it is told is positional; its keywords are the options of `config.data.maps`.
 """
 
 import concurrent.futures
@@ -19,12 +20,18 @@ from jaxseg import build, files
 from jaxseg.data.prepared import Dataset
 
 # part of every map's folder: raise it when a map's values change
-_VERSION = 1
+_VERSION = 2
 # objects farther away weigh less than 2e-8 of those that touch
 _REACH = 6.0
 
 
-def signed_distance(label: np.ndarray, spacing: Sequence[float], *, classes: int) -> np.ndarray:
+def signed_distance(
+  label: np.ndarray,
+  spacing: Sequence[float],
+  classes: int,
+  ignored: np.ndarray | None = None,
+  /,
+) -> np.ndarray:
   """Distance of every voxel to the border of each class, negative inside.
 
   Outside it is the distance to the nearest voxel of the class; inside, minus the distance to the
@@ -36,10 +43,12 @@ def signed_distance(label: np.ndarray, spacing: Sequence[float], *, classes: int
     label: (*space) int classes, or (*space, classes) regions.
     spacing: (rank,) millimetres.
     classes: number of classes, background counted, or of regions.
+    ignored: unused; ignored voxels are measured as the class that stands in for them, 0.
 
   Returns:
     (*space, classes) float32, millimetres. Source: Kervadec et al. 2019, 1812.07032.
   """
+  del ignored
   label, spacing = _checked(label, spacing, "signed_distance")
   if label.ndim > len(spacing):
     masks = np.moveaxis(label > 0.5, -1, 0)
@@ -57,8 +66,10 @@ def signed_distance(label: np.ndarray, spacing: Sequence[float], *, classes: int
 def border_weight(
   label: np.ndarray,
   spacing: Sequence[float],
-  *,
   classes: int | None = None,
+  ignored: np.ndarray | None = None,
+  /,
+  *,
   w0: float = 10.0,
   sigma: float = 5.0,
   background: int = 0,
@@ -75,6 +86,7 @@ def border_weight(
       regions, which together make the objects.
     spacing: (rank,) millimetres.
     classes: unused; every map is told the number of classes.
+    ignored: (*space) bool, voxels that are of no object, whatever their label.
     w0: weight of a gap of no width.
     sigma: millimetres (voxels, of pictures): a gap of 2 sigma weighs w0 / 7.
     background: the class between the objects (of membranes: theirs).
@@ -91,6 +103,8 @@ def border_weight(
     raise ValueError(f"border_weight: sigma is {sigma}; expected millimetres, more than 0.")
   if label.ndim > len(spacing):
     label, background = (label > 0.5).any(-1).astype(np.int32), 0
+  if ignored is not None:
+    label = np.where(ignored, background, label)
   gap = label == background
   if instances:
     objects = np.where(gap, 0, np.unique(label, return_inverse=True)[1].reshape(label.shape) + 1)
@@ -182,8 +196,7 @@ def with_maps(
 
   They are made where missing, several cases at a time, and kept in `dataset.folder`/maps, one
   folder for each map and its options. An interrupted run goes on where it stopped, and several
-  processes may run at once. Ignored voxels have the class 0 here; those of volumes that are cut
-  into slices are measured in the volume.
+  processes may run at once. Volumes that are cut into slices are measured as volumes.
 
   Args:
     dataset: a prepared set.
@@ -207,8 +220,9 @@ def with_maps(
   def make(i):
     sample = dataset.load(i)
     label = sample["soft_label" if dataset.labels.regions else "label"]
+    ignored = sample["weight"] <= 0 if "weight" in sample else None
     for name in missing[i]:
-      values = bound[name](label, sample["spacing"], classes=dataset.labels.channels)
+      values = bound[name](label, sample["spacing"], dataset.labels.channels, ignored)
       with files.replacing(_file(folders[name], i)) as temporary:
         np.save(temporary, values)
 
@@ -234,7 +248,10 @@ def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:
     raise ValueError(
       f"config.data.maps.{name}: expected a dict of the map's options, got {options!r}."
     )
-  return build.bind(MAPS, {"name": name, **options}, f"data.maps.{name}")
+  bound = build.bind(MAPS, {"name": name, **options}, f"data.maps.{name}")
+  # two voxels show whether the options are in range, before a case is read
+  bound(np.array([0, 1]), (1.0,), 2)
+  return bound
 
 
 def _key(name: str, function) -> str:

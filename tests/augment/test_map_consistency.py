@@ -23,7 +23,7 @@ def sample_of(shape, spacing, seed):
     label[np.linalg.norm(places - middle, axis=-1) < 0.14 * extent.min()] = k
   return {
     "label": label,
-    "distance": signed_distance(label, spacing, classes=3),
+    "distance": signed_distance(label, spacing, 3),
     "border": border_weight(label, spacing, sigma=20.0),
     "spacing": np.array(spacing, np.float32),
   }
@@ -38,7 +38,7 @@ def test_mirrored_maps_are_the_maps_of_the_mirrored_label(shape, spacing):
   out = act(jax.random.key(0), sample)
   label = np.asarray(out["label"])
   assert (label != sample["label"]).any()
-  expected = signed_distance(label, spacing, classes=3)
+  expected = signed_distance(label, spacing, 3)
   np.testing.assert_allclose(out["distance"], expected, atol=1e-5)
   np.testing.assert_allclose(out["border"], border_weight(label, spacing, sigma=20.0), atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_turned_and_scaled_distances_are_those_of_the_turned_label(shape, spacin
     sample = sample_of(shape, spacing, seed)
     out = act(jax.random.key(seed), sample)
     label = np.asarray(out["label"])
-    expected = signed_distance(label, spacing, classes=3)[..., 1:]
+    expected = signed_distance(label, spacing, 3)[..., 1:]
     found = np.asarray(out["distance"])[..., 1:]
     # interior: nearer to the object, which lies inside whole, than to the border of the patch
     grid = np.meshgrid(*map(np.arange, shape), indexing="ij")

@@ -17,12 +17,12 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize(("shape", "spacing"), [((7, 9), (1.0, 1.0)), ((4, 6, 5), (3.0, 0.5, 0.8))])
 def test_signed_distances_equal_brute_force(shape, spacing):
   label = RNG.choice(4, shape, p=(0.6, 0.2, 0.2, 0.0))
-  found = signed_distance(label, spacing, classes=4)
+  found = signed_distance(label, spacing, 4)
   assert found.dtype == np.float32
   np.testing.assert_allclose(found, distances.signed(label, 4, spacing), rtol=1e-6, atol=1e-6)
   np.testing.assert_array_equal(found[..., 3], 0)  # absent
   regions = np.stack([label > 0, label == 2], -1).astype(np.float32)
-  overlapping = signed_distance(regions, spacing, classes=2)
+  overlapping = signed_distance(regions, spacing, 2)
   np.testing.assert_allclose(
     overlapping[..., 0], distances.signed(regions[..., 0], 2, spacing)[..., 1], atol=1e-6
   )
@@ -31,12 +31,12 @@ def test_signed_distances_equal_brute_force(shape, spacing):
 def test_a_square_has_the_known_signed_distances():
   label = np.zeros((5, 5), int)
   label[1:4, 1:4] = 1
-  phi = signed_distance(label, (1, 1), classes=2)[..., 1]
+  phi = signed_distance(label, (1, 1), 2)[..., 1]
   assert phi[2, 2] == -1
   np.testing.assert_array_equal(phi[1, 1:4], 0)
   np.testing.assert_allclose(phi[0], [2**0.5, 1, 1, 1, 2**0.5])
   # a class that is everywhere has no border
-  np.testing.assert_array_equal(signed_distance(np.ones((3, 3), int), (1, 1), classes=2), 0)
+  np.testing.assert_array_equal(signed_distance(np.ones((3, 3), int), (1, 1), 2), 0)
 
 
 def two_squares():
@@ -106,7 +106,7 @@ def test_bad_options_are_told():
   with pytest.raises(ValueError, match="sigma is 0; expected millimetres"):
     border_weight(two_squares(), (1, 1), sigma=0)
   with pytest.raises(ValueError, match=r"shape \(5, 9\) and the spacing \(1.0, 1.0, 1.0\)"):
-    signed_distance(two_squares(), (1, 1, 1), classes=2)
+    signed_distance(two_squares(), (1, 1, 1), 2)
 
 
 @pytest.fixture
@@ -129,8 +129,10 @@ def test_maps_stand_among_the_fields_of_the_cases_that_train(dataset):
 def test_maps_are_made_once_per_case_and_options(dataset, monkeypatch):
   made = []
 
-  def spy(label, spacing, *, classes, w0=1.0):
-    made.append(w0)
+  def spy(label, spacing, classes, ignored=None, /, *, w0=1.0):
+    # the options are tried on two voxels first
+    if label.ndim == 2:
+      made.append(w0)
     return np.full(label.shape, w0, np.float32)
 
   monkeypatch.setitem(maps.MAPS, "border", spy)
@@ -170,6 +172,22 @@ def test_an_unknown_map_or_option_is_told_with_the_choices(dataset):
     with_maps(dataset, {"border": {"sigm": 3}})
   with pytest.raises(ValueError, match=r"config.data.maps.border: expected a dict .*, got 3"):
     with_maps(dataset, {"border": 3})
+  with pytest.raises(ValueError, match=r"border.classes: 'border' has no such option"):
+    with_maps(dataset, {"border": {"classes": 3}})
+  with pytest.raises(ValueError, match="sigma is -1; expected millimetres"):
+    with_maps(dataset, {"border": {"sigma": -1}}, ())
+
+
+def test_ignored_voxels_are_no_objects(dataset):
+  label, weight, membranes = 1 - two_squares(), np.ones((5, 9), np.float32), {"background": 1}
+  label[4, 8], weight[4, 8] = 0, 0.0
+  seen = border_weight(label, (1, 1), None, weight <= 0, **membranes)
+  np.testing.assert_array_equal(seen, border_weight(two_squares(), (1, 1)))
+  assert (seen != border_weight(label, (1, 1), **membranes)).any()
+  sample = {**dataset.load(0), "label": label, "weight": weight}
+  ignoring = dataset._replace(load=lambda i: sample)
+  found = with_maps(ignoring, {"border": membranes}, (0,)).load(0)["border"]
+  np.testing.assert_array_equal(found, seen)
 
 
 def test_a_loader_with_maps_can_be_sent_to_another_process(tmp_path):

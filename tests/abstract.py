@@ -13,6 +13,12 @@ def shapes(module, *shape, **options):
   return jax.eval_shape(run, x)
 
 
+def traced(module, *shape, **options):
+  """(parameters, outputs) of a module for a float32 input of that shape."""
+  outputs, variables = shapes(module, *shape, **options)
+  return variables["params"], outputs
+
+
 def trained_shapes(net, *shape):
   """(variables, outputs) of a network in training, for a float32 input of that shape."""
 

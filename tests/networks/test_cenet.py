@@ -1,21 +1,14 @@
 """CE-Net: PyTorch's values, the published size, the smallest input."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
-from abstract import count
+from abstract import count, traced
 
 from jaxseg.networks import CENet
 
 TINY = dict(name="resnet18", blocks=(1, 1), width=4)
-
-
-def abstract(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
-  return variables["params"], out
 
 
 def test_logits_are_those_of_the_same_network_in_pytorch():
@@ -28,7 +21,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
 
 
 def test_the_published_network_on_its_published_size():
-  params, out = abstract(CENet(1), 1, 448, 448, 3)
+  params, out = traced(CENet(1), 1, 448, 448, 3)
   assert count(params) == 29_003_093
   assert count(params["context"]["dac"]) == 7_342_080
   assert count(params["context"]["rmp"]) == 513
@@ -38,11 +31,11 @@ def test_the_published_network_on_its_published_size():
 
 def test_too_small_an_input_is_told_the_smallest():
   with pytest.raises(ValueError, match=r"size \(448, 160\) .* at least 161 voxels per axis"):
-    abstract(CENet(1), 1, 448, 160, 3)
+    traced(CENet(1), 1, 448, 160, 3)
   net = CENet(1, encoder=TINY, pools=(2, 3))
   with pytest.raises(ValueError, match=r"size \(16, 17\) .* at least 17 voxels per axis"):
-    abstract(net, 1, 16, 17, 3)
-  assert abstract(net, 1, 17, 17, 3)[1]["logits"].shape == (1, 17, 17, 1)
+    traced(net, 1, 16, 17, 3)
+  assert traced(net, 1, 17, 17, 3)[1]["logits"].shape == (1, 17, 17, 1)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +49,7 @@ def test_too_small_an_input_is_told_the_smallest():
 )
 def test_other_encoders_and_volumes(encoder, space):
   net = CENet(2, encoder=encoder, pools=(2, 3), width=3, shared=False)
-  assert abstract(net, 1, *space, 1)[1]["logits"].shape == (1, *space, 2)
+  assert traced(net, 1, *space, 1)[1]["logits"].shape == (1, *space, 2)
 
 
 def test_an_encoder_without_a_stem_is_refused():

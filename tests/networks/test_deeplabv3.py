@@ -1,19 +1,14 @@
 """DeepLabv3: PyTorch's values, output strides and their rates."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import traced
 
 from jaxseg.networks import DeepLabV3
 
 TINY = dict(name="resnet18", blocks=(1, 1, 1), width=4)
-
-
-def abstract(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x)[0], x)
 
 
 def test_logits_are_those_of_the_same_network_in_pytorch():
@@ -29,7 +24,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
 @pytest.mark.parametrize(("stride", "features"), [(8, 65), (16, 33), (32, 17)])
 def test_the_papers_513_voxels_at_each_output_stride(stride, features):
   net = DeepLabV3(21, encoder=dict(name="resnet50", blocks=(1, 1, 1, 1)), output_stride=stride)
-  out = abstract(net, 1, 513, 513, 3)
+  _, out = traced(net, 1, 513, 513, 3)
   assert net.total_stride(2) == (stride, stride)
   assert out["bottleneck"].shape == (1, features, features, 2048)
   assert out["logits"].shape == (1, 513, 513, 21)
@@ -46,7 +41,7 @@ def test_the_papers_513_voxels_at_each_output_stride(stride, features):
 @pytest.mark.parametrize("stride", [8, 16])
 def test_every_encoder_has_output_strides(encoder, stride):
   net = DeepLabV3(2, encoder=encoder, output_stride=stride, width=4)
-  out = abstract(net, 1, 64, 49, 3)
+  _, out = traced(net, 1, 64, 49, 3)
   assert net.total_stride(2) == (stride, stride)
   assert out["bottleneck"].shape[1:-1] == (64 // stride, -(-49 // stride))
   assert out["logits"].shape == (1, 64, 49, 2)
@@ -63,7 +58,7 @@ def test_the_rates_follow_the_output_stride():
 
 def test_volumes():
   net = DeepLabV3(2, encoder=TINY, width=4, rates=(1, 2))
-  assert abstract(net, 1, 13, 10, 17, 1)["logits"].shape == (1, 13, 10, 17, 2)
+  assert traced(net, 1, 13, 10, 17, 1)[1]["logits"].shape == (1, 13, 10, 17, 2)
 
 
 def test_bad_options_are_told_in_words():

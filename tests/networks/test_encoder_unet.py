@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import count, traced
 
 from jaxseg.networks import EncoderUNet
 
@@ -13,14 +14,8 @@ TINY = dict(name="resnet18", blocks=(1, 1), width=4)
 SCSE = dict(name="scse", reduction=16, aggregation="add")
 
 
-def abstract(net, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
-  return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), out
-
-
 @pytest.mark.parametrize(
-  ("options", "count"),
+  ("options", "published"),
   [
     (dict(encoder="resnet18"), 14_328_209),
     # less 195: it counts an attention where there is no skip, which it does not use
@@ -28,9 +23,9 @@ def abstract(net, *shape):
   ],
   ids=str,
 )
-def test_counts_are_those_of_segmentation_models(options, count):
+def test_counts_are_those_of_segmentation_models(options, published):
   # counted in segmentation_models.pytorch 0.6.0; the fact sheet's are in the contract table
-  assert abstract(EncoderUNet(1, **options), 1, 64, 64, 3)[0] == count
+  assert count(traced(EncoderUNet(1, **options), 1, 64, 64, 3)[0]) == published
 
 
 def test_logits_are_those_of_the_same_network_in_pytorch():
@@ -56,7 +51,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
 )
 def test_any_encoder_and_part_gives_logits_of_the_images_size(options, stride):
   net = EncoderUNet(2, **options)
-  _, out = abstract(net, 1, 13, 10, 2)
+  _, out = traced(net, 1, 13, 10, 2)
   assert out["logits"].shape == (1, 13, 10, 2)
   assert out["decoder"].shape == (1, 13, 10, 4)
   assert net.total_stride(2) == (stride, stride)
@@ -65,7 +60,7 @@ def test_any_encoder_and_part_gives_logits_of_the_images_size(options, stride):
 
 def test_bfloat16_computes_in_bfloat16_and_gives_float32_logits():
   net = EncoderUNet(2, encoder=TINY, widths=4, dtype="bfloat16")
-  _, out = abstract(net, 1, 16, 16, 1)
+  _, out = traced(net, 1, 16, 16, 1)
   assert out["bottleneck"].dtype == out["decoder"].dtype == jnp.bfloat16
   assert out["logits"].dtype == jnp.float32
 
@@ -78,4 +73,4 @@ def test_bad_options_are_told_in_words():
   with pytest.raises(ValueError, match=r"network.attention.name: 'es' is unknown"):
     EncoderUNet(attention="es")
   with pytest.raises(ValueError, match="encoder_unet: an input with 4 spatial axes"):
-    abstract(EncoderUNet(encoder=TINY, widths=4), 1, 8, 8, 8, 8, 1)
+    traced(EncoderUNet(encoder=TINY, widths=4), 1, 8, 8, 8, 8, 1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
-from abstract import count
+from abstract import count, traced
 from scipy import ndimage
 
 from jaxseg.networks.blocks import ConvNormAct
@@ -32,18 +32,11 @@ PYRAMIDS = {
 }
 
 
-def abstract(net, *shape):
-  """Shapes of parameters and outputs."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  out, variables = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), x)
-  return variables["params"], out
-
-
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_an_encoder_has_the_published_count_widths_and_strides(name):
   widths, published = PYRAMIDS[name]
   net = encoder(name)
-  params, features = abstract(net, 1, 96, 64, 3)
+  params, features = traced(net, 1, 96, 64, 3)
   assert tuple(f.shape[-1] for f in features) == widths
   assert [f.shape[1:-1] for f in features] == [(96 // s, 64 // s) for s in net.strides()]
   # the published classifiers end in a dense layer to 1000 classes
@@ -58,7 +51,7 @@ def test_an_encoder_has_the_published_count_widths_and_strides(name):
   ids=["resnet", "densenet"],
 )
 def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
-  params, logits = abstract(Classifier(encoder(spec)), 1, 64, 64, 3)
+  params, logits = traced(Classifier(encoder(spec)), 1, 64, 64, 3)
   assert set(params) == {"encoder", head}
   assert logits.shape == (1, 1000)
   if spec == "resnet18":
@@ -68,26 +61,26 @@ def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
 @pytest.mark.parametrize("small", [dict(blocks=(1, 1)), dict(blocks=(1, 1), bottleneck=True)])
 def test_volumes_of_any_size_go_through_a_resnet(small):
   net = ResNet(width=4, **small)
-  _, features = abstract(net, 1, 13, 10, 7, 2)
+  _, features = traced(net, 1, 13, 10, 7, 2)
   for stride, f in zip(net.strides(), features, strict=True):
     assert f.shape[1:-1] == tuple(-(-n // stride) for n in (13, 10, 7))
 
 
 @pytest.mark.parametrize("net", [DenseNet((2, 1), growth=2, width=4), VGG((1, 2), width=4)])
 def test_volumes_go_through_densenet_and_vgg(net):
-  _, features = abstract(net, 1, 16, 8, 24, 2)
+  _, features = traced(net, 1, 16, 8, 24, 2)
   for stride, f in zip(net.strides(), features, strict=True):
     assert f.shape[1:-1] == (16 // stride, 8 // stride, 24 // stride)
 
 
 def test_parameters_are_called_as_torchvisions():
-  params, _ = abstract(ResNet(blocks=(1, 2), width=4, bottleneck=True), 1, 16, 16, 3)
+  params, _ = traced(ResNet(blocks=(1, 2), width=4, bottleneck=True), 1, 16, 16, 3)
   assert set(params) == {"conv1", "bn1", "layer1", "layer2"}
   assert set(params["layer2"]) == {"block1", "block2"}
   convolutions = {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"}
   assert set(params["layer2"]["block2"]) == convolutions
   assert set(params["layer2"]["block1"]) == {*convolutions, "downsample_conv", "downsample_bn"}
-  params, _ = abstract(DenseNet((1, 1), growth=2, width=4), 1, 16, 16, 3)
+  params, _ = traced(DenseNet((1, 1), growth=2, width=4), 1, 16, 16, 3)
   names = {"conv0", "norm0", "denseblock1", "transition1_norm", "transition1_conv"}
   assert set(params) == {*names, "denseblock2", "norm3"}
 
@@ -163,8 +156,8 @@ def test_densenet_and_vgg_stop_at_the_output_stride_with_the_same_parameters(
   plain, net = make(**options), make(**options, output_stride=stride)
   assert plain.strides() == nominal
   assert net.strides() == tuple(min(s, stride) for s in nominal)
-  params, features = abstract(net, 1, 64, 96, 1)
-  assert params == abstract(plain, 1, 64, 96, 1)[0]
+  params, features = traced(net, 1, 64, 96, 1)
+  assert params == traced(plain, 1, 64, 96, 1)[0]
   assert [f.shape[1:-1] for f in features] == [(64 // s, 96 // s) for s in net.strides()]
 
 
@@ -242,7 +235,7 @@ def test_every_parameter_of_densenet_and_vgg_learns():
 @pytest.mark.parametrize("voxels", [1, 2, 3])
 def test_the_smallest_input_has_so_many_features_and_one_voxel_less_has_not(net, level, voxels):
   def features(n):
-    return abstract(net, *pad_to_grid(jnp.zeros((1, n, 1)), net).shape)[1][level].shape[1]
+    return traced(net, *pad_to_grid(jnp.zeros((1, n, 1)), net).shape)[1][level].shape[1]
 
   n = smallest_input(net, level, voxels)
   assert features(n) >= voxels

@@ -4,21 +4,14 @@ import functools
 import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import traced
 
 from jaxseg.networks import PSPNet
 
 TINY = dict(name="resnet18", blocks=(1, 1, 1), width=4)
-
-
-def abstract(net, *shape, train=True):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  run = functools.partial(net.init_with_output, jax.random.key(0), train=train)
-  out, variables = jax.eval_shape(run, x)
-  return variables["params"], out
 
 
 def test_logits_and_aux_are_those_of_the_same_network_in_pytorch():
@@ -37,7 +30,7 @@ def test_logits_and_aux_are_those_of_the_same_network_in_pytorch():
 
 
 def test_the_papers_network_has_473_voxels_and_60_features():
-  params, out = abstract(PSPNet(150), 1, 473, 473, 3)
+  params, out = traced(PSPNet(150), 1, 473, 473, 3, train=True)
   assert out["bottleneck"].shape == (1, 60, 60, 2048)
   assert out["decoder"].shape == (1, 60, 60, 512)
   assert out["logits"].shape == out["aux"][0].shape == (1, 473, 473, 150)
@@ -49,19 +42,20 @@ def test_the_papers_network_has_473_voxels_and_60_features():
 
 def test_aux_is_given_in_training_only_and_only_if_wanted():
   net = PSPNet(2, encoder=TINY, width=4)
-  assert "aux" not in abstract(net, 1, 40, 40, 1, train=False)[1]
-  assert "aux" not in abstract(PSPNet(2, encoder=TINY, width=4, aux=False), 1, 40, 40, 1)[1]
+  assert "aux" not in traced(net, 1, 40, 40, 1)[1]
+  net = PSPNet(2, encoder=TINY, width=4, aux=False)
+  assert "aux" not in traced(net, 1, 40, 40, 1, train=True)[1]
 
 
 def test_volumes_and_other_encoders():
   net = PSPNet(2, encoder=TINY, width=4, bins=(1, 2))
-  assert abstract(net, 1, 13, 10, 17, 1)[1]["logits"].shape == (1, 13, 10, 17, 2)
+  assert traced(net, 1, 13, 10, 17, 1)[1]["logits"].shape == (1, 13, 10, 17, 2)
   vgg = dict(name="vgg16", depths=(1, 1), width=4)
   net = PSPNet(2, encoder=vgg, width=4, bins=(1, 2))
-  assert abstract(net, 1, 13, 10, 1)[1]["logits"].shape == (1, 13, 10, 2)
+  assert traced(net, 1, 13, 10, 1)[1]["logits"].shape == (1, 13, 10, 2)
   assert net.total_stride(2) == (4, 4)
   net = PSPNet(2, encoder=dict(vgg, depths=(1, 1, 1, 1, 1)), width=4, bins=(1, 2))
-  out = abstract(net, 1, 33, 50, 1)[1]
+  _, out = traced(net, 1, 33, 50, 1, train=True)
   assert net.total_stride(2) == (8, 8)
   assert out["bottleneck"].shape[1:-1] == (5, 7)
   assert out["logits"].shape == out["aux"][0].shape == (1, 33, 50, 2)
@@ -70,8 +64,8 @@ def test_volumes_and_other_encoders():
 def test_too_small_an_input_is_told_the_smallest():
   net = PSPNet(2, encoder=TINY, width=4)
   with pytest.raises(ValueError, match=r"size \(64, 33\) .* at least 34 voxels per axis"):
-    abstract(net, 1, 64, 33, 1)
-  assert abstract(net, 1, 34, 34, 1)[1]["bottleneck"].shape == (1, 6, 6, 16)
+    traced(net, 1, 64, 33, 1)
+  assert traced(net, 1, 34, 34, 1)[1]["bottleneck"].shape == (1, 6, 6, 16)
 
 
 def test_bad_options_are_told_in_words():
@@ -82,4 +76,4 @@ def test_bad_options_are_told_in_words():
   with pytest.raises(ValueError, match="vgg: output_stride=4; expected 8, 16 or 32"):
     PSPNet(encoder="vgg16", output_stride=4)
   with pytest.raises(ValueError, match="pspnet: an input with 4 spatial axes"):
-    abstract(PSPNet(encoder=TINY), 1, 40, 40, 40, 40, 1)
+    traced(PSPNet(encoder=TINY), 1, 40, 40, 40, 40, 1)

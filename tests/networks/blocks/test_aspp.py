@@ -5,37 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
+from abstract import count, traced
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.aspp import ASPP
 from jaxseg.networks.blocks.gce import GCE
 
 
-def abstract(block, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  out, variables = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x), x)
-  return variables["params"], out
-
-
-def count(block, *shape):
-  return sum(leaf.size for leaf in jax.tree.leaves(abstract(block, *shape)[0]))
-
-
 def test_published_counts():
-  assert count(ASPP(), 1, 8, 8, 2048) == 15_535_104
-  assert count(ASPP(), 1, 8, 8, 512) == 4_131_840
+  assert count(traced(ASPP(), 1, 8, 8, 2048)[0]) == 15_535_104
+  assert count(traced(ASPP(), 1, 8, 8, 512)[0]) == 4_131_840
   # a branch less: its convolution and norm, and its part of the join
   branch = 512 * 256 + 2 * 256 + 256 * 256
-  assert count(ASPP(image_pooling=False), 1, 8, 8, 512) == 4_131_840 - branch
+  assert count(traced(ASPP(image_pooling=False), 1, 8, 8, 512)[0]) == 4_131_840 - branch
   separable = 3 * (9 * 512 + 512 * 256 - 9 * 512 * 256)
-  assert count(ASPP(conv="separable"), 1, 8, 8, 512) == 4_131_840 + separable
+  assert count(traced(ASPP(conv="separable"), 1, 8, 8, 512)[0]) == 4_131_840 + separable
   # segmentation_models.pytorch 0.6.0: DeepLabV3("resnet34") with and without separable branches
   assert separable == 22_875_201 - 26_007_105
-  assert count(GCE(), 1, 8, 8, 512) == 4_263_552
+  assert count(traced(GCE(), 1, 8, 8, 512)[0]) == 4_263_552
 
 
 def ones(block, *shape):
-  return {"params": jax.tree.map(lambda leaf: jnp.ones(leaf.shape), abstract(block, *shape)[0])}
+  return {"params": jax.tree.map(lambda leaf: jnp.ones(leaf.shape), traced(block, *shape)[0])}
 
 
 def test_branches_add_up_to_the_value_worked_by_hand():
@@ -94,5 +85,5 @@ def test_gce_starts_as_aspp_alone():
 def test_unet_takes_it_by_name(name):
   net = UNet(widths=(4, 6), depth=1, bottleneck=dict(name=name, rates=(1, 2)))
   for space in ((7, 6), (7, 6, 5)):
-    _, out = abstract(net, 1, *space, 1)
+    _, out = traced(net, 1, *space, 1)
     assert out["bottleneck"].shape == (1, *(-(-n // 2) for n in space), 6)

@@ -4,20 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from abstract import count, traced
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.dac import DAC
 from jaxseg.networks.blocks.rmp import RMP, ContextExtractor
-
-
-def abstract(block, *shape):
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  out, variables = jax.eval_shape(lambda x: block.init_with_output(jax.random.key(0), x), x)
-  return variables["params"], out
-
-
-def count(block, *shape):
-  return sum(leaf.size for leaf in jax.tree.leaves(abstract(block, *shape)[0]))
 
 
 def unit(block, x):
@@ -26,17 +17,17 @@ def unit(block, x):
   def draw(path, leaf):
     return jnp.ones(leaf.shape) if path[-1].key == "kernel" else jnp.zeros(leaf.shape)
 
-  return {"params": jax.tree_util.tree_map_with_path(draw, abstract(block, *x.shape)[0])}
+  return {"params": jax.tree_util.tree_map_with_path(draw, traced(block, *x.shape)[0])}
 
 
 def test_published_counts():
-  assert count(DAC(), 1, 14, 14, 512) == 7_342_080
-  assert count(RMP(), 1, 14, 14, 512) == 513
-  assert count(ContextExtractor(), 1, 14, 14, 512) == 7_342_080 + 513
-  assert abstract(RMP(), 1, 14, 14, 512)[1].shape == (1, 14, 14, 516)
+  assert count(traced(DAC(), 1, 14, 14, 512)[0]) == 7_342_080
+  assert count(traced(RMP(), 1, 14, 14, 512)[0]) == 513
+  assert count(traced(ContextExtractor(), 1, 14, 14, 512)[0]) == 7_342_080 + 513
+  assert traced(RMP(), 1, 14, 14, 512)[1].shape == (1, 14, 14, 516)
   # unshared: seven 3x3 and three 1x1 convolutions; four convolutions to one channel
-  assert count(DAC(shared=False), 1, 14, 14, 512) == 7 * 2_359_808 + 3 * 262_656
-  assert count(RMP(shared=False), 1, 14, 14, 512) == 4 * 513
+  assert count(traced(DAC(shared=False), 1, 14, 14, 512)[0]) == 7 * 2_359_808 + 3 * 262_656
+  assert count(traced(RMP(shared=False), 1, 14, 14, 512)[0]) == 4 * 513
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -75,7 +66,7 @@ def test_voxels_that_fill_no_window_are_dropped():
 
 def test_bad_options_and_sizes_are_told_in_words():
   with pytest.raises(ValueError, match=r"size \(5, 8\) .* has 6 voxels or more"):
-    abstract(RMP(), 1, 5, 8, 4)
+    traced(RMP(), 1, 5, 8, 4)
   with pytest.raises(ValueError, match=r"rates=\(1, 3\); expected three dilations"):
     DAC(rates=(1, 3))
 
@@ -85,5 +76,5 @@ def test_unet_takes_them_by_name(name, channels):
   pools = {} if name == "dac" else {"pools": (2, 3)}
   net = UNet(widths=(4, 6), depth=1, bottleneck=dict(name=name, **pools))
   for space in ((7, 6), (7, 6, 5)):
-    _, out = abstract(net, 1, *space, 1)
+    _, out = traced(net, 1, *space, 1)
     assert out["bottleneck"].shape == (1, *(-(-n // 2) for n in space), channels)

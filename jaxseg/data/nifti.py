@@ -22,9 +22,21 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   voxels = voxels.transpose(*reversed(range(rank)), *range(rank, len(shape)))
   if len(shape) < 4:
     voxels = voxels[..., None]
+  _check_sizes(path, image, rank)
   affine = np.asarray(image.affine, np.float64)
   geometry = Geometry(affine, voxels.shape[:rank], "nifti", image.header)
   return np.ascontiguousarray(voxels), geometry
+
+
+def _check_sizes(path: pathlib.Path, image: nib.Nifti1Image, rank: int) -> None:
+  """Raises ValueError for voxels of no size, which nibabel takes for 1 mm."""
+  with nib.openers.Opener(path) as file:
+    header = type(image.header).from_fileobj(file, check=False)
+  sizes = header["pixdim"][1 : rank + 1]
+  # of a header with an sform, its affine alone tells the sizes
+  if header["sform_code"] <= 0 and (sizes == 0).any():
+    listed = ", ".join(f"{size:g}" for size in sizes[::-1])
+    raise ValueError(f"its header gives a spacing of ({listed}) mm in array order: correct that")
 
 
 def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:

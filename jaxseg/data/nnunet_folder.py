@@ -38,6 +38,11 @@ def _channel_names(description: dict, where) -> tuple[str, ...]:
     raise ValueError(
       f'{where}: needs "channel_names" (or the Decathlon\'s "modality"), for example {{"0": "CT"}}.'
     )
+  if not all(key.isdecimal() for key in channels):
+    raise ValueError(
+      f'{where}: the keys of "channel_names" (or "modality") are {", ".join(channels)}; expected '
+      'the channels\' numbers, as in {"0": "CT"}.'
+    )
   return tuple(str(channels[key]) for key in sorted(channels, key=int))
 
 
@@ -71,6 +76,12 @@ def label_spec(description: dict, where) -> LabelSpec:
       raise ValueError(f'{where}: "labels" holds a value that is no number ({error}).') from error
     pairs.sort(key=lambda pair: pair[1] != "background")
     names, values = tuple(name for _, name in pairs), tuple(value for value, _ in pairs)
+    twice = [value for i, value in enumerate(values) if value in (*values[:i], ignore)]
+    if twice:
+      raise ValueError(
+        f'{where}: "labels" gives the value {twice[0]} to two names; give each its own, or unite '
+        "values in a region, as a list."
+      )
     pairs = _mirror_pairs(description, names, where)
     return LabelSpec(names, values, ignore=ignore, mirror_pairs=pairs)
   labels.pop("background", None)
@@ -140,7 +151,9 @@ def _from_folders(root, description, where) -> dict[str, tuple[tuple, pathlib.Pa
   }
 
 
-def _check_files(root, cases, where) -> None:
+def _check_files(root, cases, channels: int, where) -> None:
+  # where one case has a file per channel, all have; a lone file may hold all channels
+  apart = any(len(images) > 1 for images, _ in cases.values())
   for case in sorted(cases, key=natural):
     images, label = cases[case]
     if not images or not images[0].is_file():
@@ -153,6 +166,13 @@ def _check_files(root, cases, where) -> None:
       raise ValueError(
         f"{where}: case '{case}' has an image but no label ({label} is missing); add the label or "
         "move the image to imagesTs."
+      )
+    expected = [f"{channel:04d}" for channel in range(channels)]
+    if apart and [stem(image)[-4:] for image in images] != expected:
+      raise ValueError(
+        f"{where}: case '{case}' has the image files {', '.join(image.name for image in images)}; "
+        f"expected one per channel, numbered {', '.join(expected)}: add what is missing, remove "
+        "what is too many."
       )
   listed = {label for _, label in cases.values()}
   folder = root / "labelsTr"
@@ -216,7 +236,7 @@ def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source
     files = _from_folders(root, description, where)
   if not files:
     raise ValueError(f"{where}: lists no training case.")
-  _check_files(root, files, where)
+  _check_files(root, files, len(names), where)
   cases = tuple(sorted(files, key=natural))
   rank = read_image(files[cases[0]][0][0])[1].rank
   read = functools.partial(

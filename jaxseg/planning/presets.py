@@ -2,12 +2,16 @@
 
 from typing import NamedTuple
 
+_CPU = "jaxsegPlannerCPU"
+# names of planners that nnU-Net doesn't have
+OURS = (_CPU,)
+
 
 class Preset(NamedTuple):
   """What a planner is told.
 
   Attributes:
-    planner: the name of nnU-Net's planner.
+    planner: the name of nnU-Net's planner, or one of OURS.
     name: the name of its plans file, without ".json".
     network: a name of `jaxseg.networks.NETWORKS`.
     width: channels of the finest stage.
@@ -104,7 +108,7 @@ PRESETS: dict[str, Preset] = {
   "resenc_80gb": with_memory(_XL, 80),
   # ours: half the widths, and batches of which two cores do one in a second
   "cpu": Preset(
-    planner="jaxsegPlannerCPU",
+    planner=_CPU,
     name="jaxsegCPUPlans",
     network="plain_conv_unet",
     width=16,

@@ -4,13 +4,15 @@ import itertools
 import textwrap
 
 from jaxseg.planning.plans import Configuration, Plan
+from jaxseg.planning.presets import OURS
 
 _FIELD, _VALUE, _REASON = 21, 35, 38
 
 
 def as_text(plan: Plan) -> str:
   """The plan, one block per configuration: field, value, and why where it was planned here."""
-  lines = [f"{plan.name} for {plan.dataset} (nnU-Net's {plan.planner})", ""]
+  owner = "our own" if plan.planner in OURS else "nnU-Net's"
+  lines = [f"{plan.name} for {plan.dataset} ({owner} {plan.planner})", ""]
   why = plan.reasons.get("", {})
   lines += _rows(
     [

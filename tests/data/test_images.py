@@ -53,6 +53,18 @@ def test_nifti_keeps_the_header_of_the_input(tmp_path):
   np.testing.assert_array_equal(np.asarray(back.dataobj), VOLUME.T)
 
 
+@pytest.mark.parametrize("qform", [0, 1])
+def test_nifti_of_no_spacing_is_refused_not_taken_for_a_millimetre(tmp_path, qform):
+  image = nib.Nifti1Image(VOLUME.T.astype(np.float32), np.eye(4))
+  image.header.set_sform(None, 0)
+  image.header.set_qform(np.eye(4), qform)
+  stored = bytearray(nib.Nifti1Image(image.dataobj, None, image.header).to_bytes())
+  stored[80:84] = bytes(4)  # pixdim[1]
+  (tmp_path / "a.nii").write_bytes(stored)
+  with pytest.raises(ValueError, match=r"a\.nii: .*spacing of \(1, 1, 0\) mm in array order"):
+    read_image(tmp_path / "a.nii")
+
+
 def test_nifti_axes_agree_with_simpleitk(tmp_path):
   save_nifti(tmp_path / "a.nii.gz", VOLUME, np.diag([-1.0, -2, 3, 1]))
   image, geometry = read_image(tmp_path / "a.nii.gz")

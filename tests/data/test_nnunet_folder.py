@@ -174,10 +174,33 @@ def test_label_without_image_is_named(folder):
     nnunet_raw(folder)
 
 
-def test_missing_channel_is_named(folder):
-  (folder / "imagesTr/case_2_0001.nii.gz").unlink()
+@pytest.mark.parametrize("left", ["0000", "0000 0002"])
+def test_channel_that_is_missing_or_misnumbered_is_named_before_any_case_is_read(folder, left):
+  file = folder / "imagesTr/case_2_0001.nii.gz"
+  file.rename(file.with_name("case_2_0002.nii.gz")) if " " in left else file.unlink()
+  names = ", ".join(f"case_2_{number}.nii.gz" for number in left.split())
+  with pytest.raises(ValueError, match=f"'case_2' has the image files {names}; expected one per"):
+    nnunet_raw(folder)
+
+
+def test_lone_file_with_too_few_channels_is_named(folder):
+  for file in (folder / "imagesTr").glob("*_0001.nii.gz"):
+    file.unlink()
   with pytest.raises(ValueError, match=r"case_2_0000.*image has 1 channel\(s\), expected 2"):
     nnunet_raw(folder).read("case_2")
+
+
+def test_channel_without_a_number_is_told(folder):
+  describe(folder, channel_names={"CT": "CT"})
+  with pytest.raises(ValueError, match=r'keys of "channel_names" .* are CT; expected the channels'):
+    nnunet_raw(folder)
+
+
+@pytest.mark.parametrize("name", ["tumour", "ignore"])
+def test_value_of_two_labels_is_told(folder, name):
+  describe(folder, labels={"background": 0, "liver": 1, name: 1})
+  with pytest.raises(ValueError, match='"labels" gives the value 1 to two names'):
+    nnunet_raw(folder)
 
 
 def test_shapes_that_differ_are_told(folder):

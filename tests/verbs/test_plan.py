@@ -110,9 +110,10 @@ def test_a_task_of_the_decathlon_is_known_by_name():
 
 
 def test_the_plan_for_a_cpu_has_half_the_widths_and_a_batch_that_two_cores_do_in_a_second(
-  decathlon, tmp_path
+  decathlon, tmp_path, capsys
 ):
   plan(decathlon, "--output", tmp_path, "--preset", "cpu")
+  assert "(our own jaxsegPlannerCPU)" in capsys.readouterr().out
   told = planning.read_plan(tmp_path / "jaxsegCPUPlans.json").configurations["3d_fullres"]
   # 16x20x24 voxels are too few to be cut; 24 * 20 * 16 * 6 of them, of which 5 % in a batch
   assert (told.patch, told.widths, told.batch) == ((16, 20, 24), (16, 32, 64), 2)

@@ -63,7 +63,6 @@ def get_config(wanted=DATA):
   )
   config.data.source = asked["source"]
   config.data.update(told["data"])
-  config.data.foreground = 0.33
   config.data.split = asked.get("split", dict(name="file", path=str(folder / SPLITS), fold=0))
   if told["previous"]:
     if "previous" not in given:
@@ -98,6 +97,7 @@ def shortened(config):
     clip=12.0,
     accumulate=1,
   )
+  config.data.foreground = 0.33  # over time, whatever the batch
   config.average = 0.99
   config.evaluate.every = 200
   config.checkpoint_every = 100

@@ -186,7 +186,12 @@ def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndar
 
 
 def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.ndarray]:
-  return locate(arrays["label"], arrays.get("weight"), regions=bool(labels.regions))
+  return locate(
+    arrays["label"],
+    arrays.get("weight"),
+    regions=bool(labels.regions),
+    annotated=labels.ignore is not None,
+  )
 
 
 def _finish(source: Source, recipe: Recipe) -> None:

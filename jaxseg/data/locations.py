@@ -9,7 +9,11 @@ _SEED = 1234
 
 
 def locate(
-  label: np.ndarray, weight: np.ndarray | None = None, *, regions: bool = False
+  label: np.ndarray,
+  weight: np.ndarray | None = None,
+  *,
+  regions: bool = False,
+  annotated: bool = False,
 ) -> dict[int, np.ndarray]:
   """A deterministic sample of every foreground class's voxels.
 
@@ -17,6 +21,7 @@ def locate(
     label: (*space) int classes, or (*space, k) regions.
     weight: (*space), voxels of weight 0 are left out; or None.
     regions: whether `label` holds regions; region r is class r + 1.
+    annotated: whether all voxels that are not left out, background too, make up class 0.
 
   Returns:
     {class: (n, rank) int32}, n = min(all, max(10,000, 1 % of the class)); absent classes left out.
@@ -25,8 +30,8 @@ def locate(
   inside = None if weight is None else weight > 0
   found = {}
   classes = range(1, label.shape[-1] + 1) if regions else np.unique(label[label > 0]).tolist()
-  for k in classes:
-    mask = label[..., k - 1] > 0 if regions else label == k
+  for k in (*classes, *((0,) if annotated else ())):
+    mask = _mask(label, k, regions)
     flat = np.flatnonzero(mask if inside is None else mask & inside)
     wanted = max(_VOXELS, int(np.ceil(_SHARE * len(flat))))
     if len(flat) > wanted:
@@ -34,6 +39,12 @@ def locate(
     if len(flat):
       found[k] = np.stack(np.unravel_index(flat, mask.shape), -1).astype(np.int32)
   return found
+
+
+def _mask(label: np.ndarray, k: int, regions: bool) -> np.ndarray:
+  if k == 0:
+    return np.ones(label.shape[:-1] if regions else label.shape, bool)
+  return label[..., k - 1] > 0 if regions else label == k
 
 
 def pack(found: dict[int, np.ndarray], rank: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from jaxseg.data.preparation import Preparation
 from jaxseg.data.source import Source
 
 # part of every set's hash: raise it when the stored format changes
-_VERSION = "2"
+_VERSION = "3"
 
 
 class Dataset(NamedTuple):
@@ -42,7 +42,8 @@ class Dataset(NamedTuple):
       where a channel is normalised in it alone}.
     crop: (i, start, size) -> the same of a part of the case, which must lie within it; only the
       blocks that it touches are read.
-    locations: i -> {class: (n, rank) int32 voxels}, foreground only; region r is class r + 1.
+    locations: i -> {class: (n, rank) int32 voxels}, foreground only; region r is class r + 1. Where
+      the labels have an ignored value, class 0 is every voxel that has another one.
     shape: i -> (*space).
     folder: where the set lies.
   """

@@ -29,7 +29,8 @@ class Sampling(NamedTuple):
     crop: what is cut out around it, at least as large: room for rotating and scaling.
     batch: patches in the global batch.
     foreground: share of the patches that are centred on a voxel of a foreground class, the
-      class drawn uniformly from those of the case.
+      class drawn uniformly from those of the case. Where the labels have an ignored value, the
+      other patches are centred on any voxel that has another one, as in nnU-Net.
     slices: axis along which a volume is cut into slices for a 2D network, or None.
     margin: voxels per side that a network of valid convolutions loses, per axis of the case: what
       it gives, not what it is fed, stays inside the case, so that borders are trained on.
@@ -102,10 +103,12 @@ def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slo
   # the share is kept exactly over time, whatever the size of the batch
   forced = int((number + 1) * how.foreground) > int(number * how.foreground)
   voxel = None
-  if forced:
-    located = {k: v for k, v in dataset.locations(cases[position]).items() if k > 0 and len(v)}
-    if located:
-      voxels = located[sorted(located)[random.integers(len(located))]]
+  if forced or dataset.labels.ignore is not None:
+    located = {k: v for k, v in dataset.locations(cases[position]).items() if len(v)}
+    # class 0 is what is annotated at all
+    classes = sorted(k for k in located if (k > 0) == forced) or sorted(located)
+    if classes:
+      voxels = located[classes[random.integers(len(classes))]]
       voxel = voxels[random.integers(len(voxels))]
   start = []
   margins = how.margin[: len(shape)]

@@ -2,6 +2,9 @@
 
 from jaxseg.planning.plans import CUBIC, LINEAR, Configuration, Plan
 
+# nnU-Net's
+_FOREGROUND = 0.33
+
 
 def settings(plan: Plan, configuration: str) -> dict:
   """What a config needs in order to follow a plan.
@@ -12,7 +15,7 @@ def settings(plan: Plan, configuration: str) -> dict:
 
   Returns:
     "network": the spec of the network; "data": spacing, transpose, crop_nonzero, resampling,
-    normalise, patch, batch and slices, for config.data; "batch_dice": for the Dice loss;
+    normalise, patch, batch, foreground and slices, for config.data; "batch_dice": for the Dice loss;
     "previous": the configuration whose output is a further input, or None.
 
   A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
@@ -36,6 +39,7 @@ def settings(plan: Plan, configuration: str) -> dict:
       ),
       "patch": chosen.patch,
       "batch": chosen.batch,
+      "foreground": foreground(chosen.batch),
       "slices": None if pictures or chosen.rank == 3 else 0,
     },
     "batch_dice": chosen.batch_dice,
@@ -53,6 +57,11 @@ def network(configuration: Configuration) -> dict:
     "depth": configuration.depth,
     "decoder_depth": configuration.decoder_depth,
   }
+
+
+def foreground(batch: int) -> float:
+  """The share of a batch that nnU-Net centres on foreground: a third, in whole patches (1 of 2)."""
+  return 1 - round(batch * (1 - _FOREGROUND)) / batch
 
 
 def resampling(configuration: Configuration) -> dict:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import tiny
 
+from jaxseg.batch import LabelSpec
 from jaxseg.data import phantom as phantoms
 from jaxseg.data import sampling
+from jaxseg.data.geometry import plain_geometry
 from jaxseg.data.maps import with_maps
 from jaxseg.data.prepared import prepare
 from jaxseg.data.sampling import Choice
 from jaxseg.data.sampling import sampling as make
+from jaxseg.data.source import RawCase, Source
 
 
 def numpy_cut(array, start, size, pad):
@@ -120,6 +123,41 @@ def test_foreground_share_is_kept_and_classes_are_drawn_uniformly():
   assert sum(centres.values()) == 100
   # at a border the patch is pushed inside, so the centre may miss; classes are otherwise even
   assert 30 <= centres[1] <= 70
+
+
+def test_a_batch_holds_as_many_patches_around_foreground_as_in_nnunet():
+  data = tiny.dataset()
+  how = make(2, patch=(3, 3), batch=2, foreground=0.5)
+  for step in range(50):
+    choice = sampling.choose(data, range(6), how, step, 1)
+    assert sampling.cut(data.load(choice.case), how, choice)["label"].any()
+
+
+@pytest.mark.parametrize("foreground", [0.0, 1.0])
+def test_where_labels_have_an_ignored_value_every_patch_is_around_what_is_annotated(
+  foreground, tmp_path
+):
+  label = np.full((30, 30), 9)
+  label[20:24, 3:5] = 0
+  label[22, 4] = 1
+  label = np.stack([label, np.where(label == 1, 0, label)])
+  spec = LabelSpec(("background", "a"), (0, 1), ignore=9)
+  raws = [
+    RawCase(np.ones((30, 30, 1), np.float32), each, None, plain_geometry((30, 30)))
+    for each in label
+  ]
+  read = lambda case: raws[int(case)]
+  source = Source("sparse", ("0", "1"), ("x",), spec, 2, read, "f")
+  data = prepare(source, cache_dir=tmp_path, workers=1)
+  how = make(2, patch=(3, 3), batch=1, foreground=foreground)
+  classes = [set(), set()]
+  for step in range(60):
+    choice = sampling.choose(data, range(2), how, step, 0)
+    patch = sampling.cut(data.load(choice.case), how, choice)
+    assert patch["weight"][1, 1] == 1
+    classes[choice.case].add(int(patch["label"][1, 1]))
+  # of a case without any class, forced or not, what is annotated
+  assert classes == ([{1}, {0}] if foreground else [{0, 1}, {0}])
 
 
 def test_patch_larger_than_the_case_is_centred_and_padded():

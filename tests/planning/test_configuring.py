@@ -1,5 +1,7 @@
 """A plan's networks are nnU-Net's: parameters of the real plans, and the fields of a config."""
 
+import dataclasses
+
 import jax
 import pytest
 from abstract import shapes
@@ -67,7 +69,16 @@ def test_planned_networks_have_nnunets_parameters(
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == parameters
 
 
-def test_volumes_in_3d():
+@pytest.mark.parametrize("batch", [2, 3, 4, 9, 12, 49])
+def test_as_many_patches_of_a_batch_as_in_nnunet_are_around_foreground(batch):
+  # its rule: those from round(batch * (1 - 0.33)) on
+  forced = [i for i in range(batch) if i >= round(batch * (1 - 0.33))]
+  plan = planned((100, 120, 90), (1.0, 1.0, 1.0), 10, 2)
+  full = dataclasses.replace(plan.configuration("3d_fullres"), batch=batch)
+  plan = dataclasses.replace(plan, configurations={"3d_fullres": full})
+  share = planning.settings(plan, "3d_fullres")["data"]["foreground"]
+  assert batch * share == pytest.approx(len(forced))
+
   plan = planned((100, 120, 30), (1.0, 0.9, 3.0), 10, 2, channels=("CT", "PET"), size=0.5)
   told = planning.settings(plan, "3d_fullres")
   data = told["data"]

@@ -17,7 +17,7 @@ import pathlib
 
 from jaxseg import augment, data, defaults, planning
 from jaxseg.build import build, lookup, suggestion
-from jaxseg.verbs.plan import SPLITS, asked_for, write_plans
+from jaxseg.verbs.plan import SPLITS, asked_for, made_plan
 
 DATA = "../shared/data/msd_hippocampus"
 OPTIONS = ("configuration", "preset", "previous")
@@ -102,11 +102,3 @@ def shortened(config):
   config.evaluate.every = 200
   config.checkpoint_every = 100
   return config
-
-
-def made_plan(source, folder: pathlib.Path, preset: str):
-  """The plan that lies in the folder, or a new one."""
-  file = folder / f"{planning.PRESETS[preset].name}.json"
-  if not file.exists() or not (folder / SPLITS).exists():
-    write_plans(source, folder, dict.fromkeys(("default", preset)))
-  return planning.read_plan(file)

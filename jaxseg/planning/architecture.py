@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from jaxseg.planning.plans import Configuration
+from jaxseg.planning.values import expect, whole
 
 _ROOM = "dynamic_network_architectures.architectures.unet"
 # our name -> nnU-Net's class and its name for the depth of the encoder's stages
@@ -57,7 +58,11 @@ def from_architecture(entry: Mapping, where: str) -> dict:
   if not isinstance(entry, Mapping) or not {"network_class_name", "arch_kwargs"} <= set(entry):
     raise ValueError(f"{where}: expected network_class_name and arch_kwargs; plan again.")
   known = {network: (name, depth) for name, (network, depth) in _NETWORKS.items()}
-  if entry["network_class_name"] not in known:
+  if not isinstance(entry["arch_kwargs"], Mapping):
+    raise ValueError(
+      f"{where}: arch_kwargs is {entry['arch_kwargs']!r}; expected a network's options."
+    )
+  if entry["network_class_name"] not in tuple(known):
     raise ValueError(
       f"{where}: network_class_name '{entry['network_class_name']}' is unknown; expected one of "
       f"{', '.join(known)}."
@@ -75,6 +80,7 @@ def from_architecture(entry: Mapping, where: str) -> dict:
   missing = [option for option in shape if option not in options]
   if missing:
     raise ValueError(f"{where}: '{missing[0]}' is missing; plan again.")
+  expect(options, "n_stages", whole, "a positive whole number", where)
   stages = options["n_stages"]
   values = {option: _frozen(options.pop(option)) for option in shape[1:]}
   options.pop("n_stages")
@@ -83,8 +89,16 @@ def from_architecture(entry: Mapping, where: str) -> dict:
     if not isinstance(value, tuple) or len(value) != expected:
       raise ValueError(f"{where}: {option} is {value}; expected {expected} entries, one per stage.")
   strides = values["strides"]
-  if any(not isinstance(stage, tuple) for stage in (*strides, *values["kernel_sizes"])):
-    raise ValueError(f"{where}: kernel_sizes and strides need one number per axis; plan again.")
+  rank = len(strides[0]) if isinstance(strides[0], tuple) else 0
+  for option in ("strides", "kernel_sizes"):
+    for sizes in values[option]:
+      if rank not in (2, 3) or not _sizes(sizes, rank):
+        raise ValueError(
+          f"{where}: {option} holds {sizes}; expected a positive whole number for each axis."
+        )
+  for option in ("features_per_stage", depth, "n_conv_per_stage_decoder"):
+    if not all(map(whole, values[option])):
+      raise ValueError(f"{where}: {option} is {values[option]}; expected positive whole numbers.")
   if set(strides[0]) != {1}:
     raise ValueError(f"{where}: the first stride is {strides[0]}; expected 1 on all axes.")
   fixed = _fixed(len(strides[0]))
@@ -102,6 +116,10 @@ def from_architecture(entry: Mapping, where: str) -> dict:
     "depth": values[depth],
     "decoder_depth": values["n_conv_per_stage_decoder"][::-1],
   }
+
+
+def _sizes(value, rank: int) -> bool:
+  return isinstance(value, tuple) and len(value) == rank and all(map(whole, value))
 
 
 def _frozen(value):

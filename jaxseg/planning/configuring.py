@@ -15,8 +15,8 @@ def settings(plan: Plan, configuration: str) -> dict:
 
   Returns:
     "network": the spec of the network; "data": spacing, transpose, crop_nonzero, resampling,
-    normalise, patch, batch, foreground and slices, for config.data; "batch_dice": for the Dice loss;
-    "previous": the configuration whose output is a further input, or None.
+    normalise, patch, batch, foreground and slices, for config.data; "batch_dice": for the Dice
+    loss; "previous": the configuration whose output is a further input, or None.
 
   A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
   pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have.
@@ -65,10 +65,20 @@ def foreground(batch: int) -> float:
 
 
 def resampling(configuration: Configuration) -> dict:
-  """Options of config.data.resampling; none where they are nnU-Net's own."""
+  """Options of config.data.resampling; none where they are nnU-Net's own.
+
+  Raises ValueError for what these options cannot say.
+  """
   image, label, scores = configuration.image, configuration.label, configuration.scores
   if (image, label, scores) == (CUBIC, LINEAR, LINEAR):
     return {}
+  apart = {(how.order_z, how.separate_z) for how in (image, label, scores)}
+  if scores.order != LINEAR.order or len(apart) > 1:
+    raise ValueError(
+      f"plan: configuration {configuration.identifier} resamples images as {image}, labels as "
+      f"{label}, probabilities as {scores}; expected one order_z and one force_separate_z for all "
+      f"three, and order {LINEAR.order} for probabilities."
+    )
   return {
     "order": image.order,
     "label_order": label.order,

@@ -47,7 +47,7 @@ def parsed(parse: Callable, value, where: str):
   """parse(value); what goes wrong inside is told as one sentence."""
   try:
     return parse(value)
-  except (TypeError, KeyError, AttributeError) as error:
+  except (TypeError, KeyError, AttributeError, ValueError) as error:
     raise ValueError(
       f"{where}: holds a value that nnU-Net doesn't write there ({error!r}); plan again."
     ) from error

@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping
 
 from jaxseg import files
+from jaxseg.data.resizing import ORDERS
 from jaxseg.planning.architecture import from_architecture, to_architecture
 from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered
 from jaxseg.planning.plans import Configuration, Plan, Resampling
+from jaxseg.planning.values import among, expect, order, positive, several, whole
 
 _SCHEMES = {
   "ct": "CTNormalization",
@@ -71,9 +73,18 @@ def read_plan(path) -> Plan:
   """
   loaded = load(path, dict, "nnU-Net's plans")
   check_fields(loaded, _PLAN, str(path))
-  entries = loaded["configurations"]
+  for field, fits, expected in (
+    ("original_median_spacing_after_transp", several(positive, 3), "three positive numbers"),
+    ("original_median_shape_after_transp", several(positive, 3), "three positive numbers"),
+    ("transpose_forward", order(3), "an order of the axes 0, 1 and 2"),
+    ("configurations", _named, "configurations by name, each with its fields"),
+  ):
+    expect(loaded, field, fits, expected, str(path))
+  entries, intensities = loaded["configurations"], parsed(unnumbered, loaded[_PLAN[-1]], str(path))
   configurations = {
-    name: _configuration(_inherited(name, entries, str(path)), f"{path}: configuration {name}")
+    name: _configuration(
+      _inherited(name, entries, str(path)), f"{path}: configuration {name}", len(intensities)
+    )
     for name in entries
   }
   return Plan(
@@ -85,8 +96,13 @@ def read_plan(path) -> Plan:
     shape=tuple(loaded["original_median_shape_after_transp"]),
     transpose=tuple(loaded["transpose_forward"]),
     configurations=configurations,
-    intensities=parsed(unnumbered, loaded[_PLAN[-1]], str(path)),
+    intensities=intensities,
   )
+
+
+def _named(entries) -> bool:
+  fields = isinstance(entries, dict) and entries.values()
+  return bool(fields) and all(isinstance(entry, dict) for entry in fields)
 
 
 def _inherited(name: str, entries: Mapping, where: str) -> dict:
@@ -171,7 +187,7 @@ _CONFIGURATION = (
 )
 
 
-def _configuration(entry: Mapping, where: str) -> Configuration:
+def _configuration(entry: Mapping, where: str, channels: int) -> Configuration:
   if "architecture" not in entry and "UNet_class_name" in entry:
     raise ValueError(
       f"{where}: is of an nnU-Net before 2.4, which describes networks otherwise; plan again with "
@@ -185,13 +201,20 @@ def _configuration(entry: Mapping, where: str) -> Configuration:
     )
   names = {theirs: ours for ours, theirs in _SCHEMES.items()}
   schemes = entry["normalization_schemes"]
-  unknown = [scheme for scheme in schemes if scheme not in names]
-  if unknown:
-    raise ValueError(
-      f"{where}: normalization_schemes holds '{unknown[0]}'; expected some of {', '.join(names)}."
-    )
-  resampling = {ours: _read_resampling(entry, kind, where) for kind, ours in _KINDS.items()}
   shape = from_architecture(entry["architecture"], where)
+  rank, per_axis = len(shape["strides"][0]), "one positive number per axis"
+  scheme = f"one of {', '.join(names)} for each of {channels} channel(s)"
+  for field, fits, expected in (
+    ("batch_size", whole, "a positive whole number"),
+    ("patch_size", several(whole, rank), per_axis.replace("number", "whole number")),
+    ("median_image_size_in_voxels", several(positive, rank), per_axis),
+    ("spacing", several(positive, rank), per_axis),
+    ("normalization_schemes", several(among(names), channels), scheme),
+    ("use_mask_for_norm", several(among((True, False)), channels), "true or false per channel"),
+    ("batch_dice", among((True, False)), "true or false"),
+  ):
+    expect(entry, field, fits, expected, where)
+  resampling = {ours: _read_resampling(entry, kind, where) for kind, ours in _KINDS.items()}
   return parsed(
     lambda entry: Configuration(
       spacing=tuple(entry["spacing"]),
@@ -218,5 +241,12 @@ def _read_resampling(entry: Mapping, kind: str, where: str) -> Resampling:
       f"{where}: resampling_fn_{kind} is '{function}', which is unknown; expected '{_RESAMPLE}'."
     )
   fields = ("is_seg", "order", "order_z", "force_separate_z")
-  check_fields(options, fields, f"{where}: resampling_fn_{kind}_kwargs")
+  where = f"{where}: resampling_fn_{kind}_kwargs"
+  if not isinstance(options, dict):
+    raise ValueError(f"{where}: is {options!r}; expected {', '.join(fields)}.")
+  check_fields(options, fields, where)
+  orders = f"one of {', '.join(map(str, ORDERS))}"
+  expect(options, "order", among(ORDERS), orders, where)
+  expect(options, "order_z", among(ORDERS), orders, where)
+  expect(options, "force_separate_z", among((None, True, False)), "true, false or null", where)
   return Resampling(options["order"], options["order_z"], options["force_separate_z"])

@@ -25,7 +25,10 @@ def write_plans(source: Source, folder: pathlib.Path, presets, **options) -> lis
     folder: where the files go; splits that are there already stay, as in nnU-Net.
     presets: names of `planning.PRESETS`.
     options: workers, file_ending, gpu_memory, spacing.
+
+  Raises ValueError if a case is invalid, or the folder's splits are of another data set.
   """
+  check_splits(source, folder)
   workers, ending = options.pop("workers", None), options.pop("file_ending", None)
   fingerprint = planning.fingerprint(source, workers=workers)
   description = planning.description(source, file_ending=ending)
@@ -36,6 +39,21 @@ def write_plans(source: Source, folder: pathlib.Path, presets, **options) -> lis
   if not (folder / SPLITS).exists() and len(source.cases) > 1:
     planning.write_splits(folder / SPLITS, folds(source.cases))
   return plans
+
+
+def check_splits(source: Source, folder: pathlib.Path) -> None:
+  """Raises ValueError where the splits that lie in a folder name cases of another data set."""
+  if not (folder / SPLITS).exists():
+    return
+  known = set(source.cases)
+  for train, held in planning.read_splits(folder / SPLITS):
+    for case in (*train, *held):
+      if case not in known:
+        raise ValueError(
+          f"{folder / SPLITS}: names case '{case}', which data set '{source.name}' doesn't have, "
+          "so these plans are of other data of that name; remove the folder, and they are made "
+          "anew, or rename one of the two."
+        )
 
 
 def folds(cases: tuple[str, ...]) -> tuple[Split, ...]:
@@ -86,6 +104,28 @@ def asked_for(where: str) -> dict:
       f"{where}: no such folder; expected one in nnU-Net's raw format or the Decathlon's, the name "
       "of a Decathlon task, or a config file whose data are meant."
     ) from None
+
+
+def made_plan(source: Source, folder: pathlib.Path, preset: str) -> planning.Plan:
+  """The plan of a preset that lies in the folder, or a new one, written there.
+
+  Raises ValueError if the folder's plans are of other data, or one case is all there is.
+  """
+  if len(source.cases) < 2:
+    raise ValueError(
+      f"{source.name}: has one case; expected two or more, because some validate and never train."
+    )
+  file = folder / f"{planning.PRESETS[preset].name}.json"
+  if not file.exists() or not (folder / SPLITS).exists():
+    write_plans(source, folder, dict.fromkeys(("default", preset)))
+  check_splits(source, folder)
+  plan = planning.read_plan(file)
+  if len(plan.intensities) != len(source.channels):
+    raise ValueError(
+      f"{file}: is for {len(plan.intensities)} channel(s), but data set '{source.name}' has "
+      f"{len(source.channels)} ({', '.join(source.channels)}); remove the folder to plan anew."
+    )
+  return plan
 
 
 def _description(spec: dict) -> pathlib.Path | None:

@@ -146,8 +146,7 @@ def test_where_labels_have_an_ignored_value_every_patch_is_around_what_is_annota
     RawCase(np.ones((30, 30, 1), np.float32), each, None, plain_geometry((30, 30)))
     for each in label
   ]
-  read = lambda case: raws[int(case)]
-  source = Source("sparse", ("0", "1"), ("x",), spec, 2, read, "f")
+  source = Source("sparse", ("0", "1"), ("x",), spec, 2, lambda case: raws[int(case)], "f")
   data = prepare(source, cache_dir=tmp_path, workers=1)
   how = make(2, patch=(3, 3), batch=1, foreground=foreground)
   classes = [set(), set()]

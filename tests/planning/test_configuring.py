@@ -10,7 +10,7 @@ from jaxseg import networks, planning
 from jaxseg.build import build
 from jaxseg.data.normalise import schemes
 from jaxseg.networks.blocks import conv
-from jaxseg.planning import Description, Fingerprint
+from jaxseg.planning import Description, Fingerprint, Resampling
 
 CT = {
   "max": 900.0,
@@ -113,3 +113,15 @@ def test_a_cascade_tells_where_its_input_comes_from():
   assert planning.settings(plan, "3d_cascade_fullres")["previous"] == "3d_lowres"
   with pytest.raises(ValueError, match="has no configuration '4d'; choices: 2d, 3d_lowres"):
     planning.settings(plan, "4d")
+
+
+@pytest.mark.parametrize("change", [{"scores": Resampling(3)}, {"label": Resampling(1, order_z=1)}])
+def test_resampling_that_a_config_cannot_say_is_refused_not_passed_over(change):
+  plan = planned((100, 120, 90), (1.0, 1.0, 1.0), 10, 2)
+  full = plan.configuration("3d_fullres")
+  assert planning.settings(plan, "3d_fullres")["data"]["resampling"] == {}
+  plan = dataclasses.replace(
+    plan, configurations={"3d_fullres": dataclasses.replace(full, **change)}
+  )
+  with pytest.raises(ValueError, match="one order_z and one force_separate_z for all"):
+    planning.settings(plan, "3d_fullres")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxseg import planning
-from jaxseg.verbs.plan import asked_for, main
+from jaxseg.data import nnunet_raw
+from jaxseg.verbs.plan import asked_for, made_plan, main, write_plans
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,39 @@ def test_splits_that_are_there_stay(decathlon, tmp_path):
   plan(decathlon, "--output", tmp_path, "--gpu-memory", "24")
   assert planning.read_splits(tmp_path / "splits_final.json") == mine
   assert (tmp_path / "nnUNetPlans_24G.json").is_file()
+
+
+def test_splits_of_other_data_of_the_same_name_are_told_before_any_case_is_read(
+  decathlon, tmp_path, monkeypatch
+):
+  planning.write_splits(tmp_path / "splits_final.json", ((("tiny_0", "huge_1"), ("tiny_2",)),))
+  before = (tmp_path / "splits_final.json").read_text()
+  monkeypatch.setattr(planning, "fingerprint", None)
+  words = "splits_final.json: names case 'huge_1', which data set 'Task99_Tiny' doesn't have"
+  with pytest.raises(SystemExit, match=words):
+    plan(decathlon, "--output", tmp_path)
+  assert [file.name for file in tmp_path.glob("*.json")] == ["splits_final.json"]
+  assert (tmp_path / "splits_final.json").read_text() == before
+
+
+def test_a_plan_that_lies_there_is_taken_unless_it_is_of_other_data(decathlon, tmp_path):
+  source = nnunet_raw(str(decathlon))
+  assert made_plan(source, tmp_path, "default").configurations["3d_fullres"].batch == 2
+  file = tmp_path / "nnUNetPlans.json"
+  file.write_text(file.read_text().replace('"batch_size": 2', '"batch_size": 7'))
+  assert made_plan(source, tmp_path, "default").configurations["3d_fullres"].batch == 7
+  with pytest.raises(ValueError, match=r"names case 'tiny_\d', which data set 'other' doesn't"):
+    made_plan(source._replace(name="other", cases=("a", "b")), tmp_path, "default")
+  with pytest.raises(ValueError, match=r"is for 1 channel\(s\), but data set .* has 2 \(CT, PET\)"):
+    made_plan(source._replace(channels=("CT", "PET")), tmp_path, "default")
+
+
+def test_one_case_is_planned_for_but_cannot_train(decathlon, tmp_path):
+  source = nnunet_raw(str(decathlon))._replace(cases=("tiny_0",))
+  (made,) = write_plans(source, tmp_path, ("default",))
+  assert made.configurations["3d_fullres"].batch == 2
+  with pytest.raises(ValueError, match="Task99_Tiny: has one case; expected two or more"):
+    made_plan(source, tmp_path, "default")
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):

@@ -120,8 +120,11 @@ def build(source: Source, recipe: Recipe, *, workers: int | None) -> None:
 
 def _disk_is_full(error: Exception) -> bool:
   number = getattr(error, "errno", None)
-  # TensorStore passes on the system's words alone
-  return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+  if number is not None:
+    return number in (errno.ENOSPC, errno.EDQUOT)
+  # TensorStore passes on the system's words alone, NumPy how much it could write
+  words = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), " requested and ")
+  return any(word in str(error) for word in words)
 
 
 def _make(item: tuple[int, str], *, recipe: Recipe) -> None:

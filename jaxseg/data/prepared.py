@@ -22,6 +22,7 @@ from jaxseg.data.locations import unpack
 from jaxseg.data.normalise import fit, needs_statistics, schemes
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.source import Source
+from jaxseg.data.workers import LostWorker
 
 # part of every set's hash: raise it when the stored format changes
 _VERSION = "3"
@@ -212,6 +213,9 @@ def _build(source, preparation, fitted_on, home: pathlib.Path, key: str, workers
         folder=growing,
       )
       building.build(source, recipe, workers=workers)
+    except LostWorker:
+      # with fewer of them, the same set goes on
+      raise
     except ValueError:
       # what is wrong lies in the files or the options: mended, they make another set
       shutil.rmtree(growing, ignore_errors=True)

@@ -14,6 +14,10 @@ import jax
 _PATIENCE = 5.0
 
 
+class LostWorker(ValueError):
+  """A worker process ended early; what it worked on need not be wrong."""
+
+
 def cores() -> int:
   """The cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
@@ -32,7 +36,8 @@ def spread(function: Callable, items: Iterable, *, workers: int | None, what: st
     what: begins the messages.
 
   Raises:
-    ValueError: `workers` is not positive, or a process ended early; else what `function` raises.
+    ValueError: `workers` is not positive; LostWorker: a process ended early; else what `function`
+      raises.
   """
   if workers is not None and workers < 1:
     raise ValueError(f"{what}: workers is {workers}; expected a positive number of processes.")
@@ -51,12 +56,12 @@ def spread(function: Callable, items: Iterable, *, workers: int | None, what: st
   with ProcessPoolExecutor(
     processes, mp_context=_processes(function), initializer=_stay_on_host
   ) as pool:
-    pending = [pool.submit(function, item) for item in items]
     try:
+      pending = [pool.submit(function, item) for item in items]
       for future in pending:
         yield future.result()
     except BrokenProcessPool as error:
-      raise ValueError(
+      raise LostWorker(
         f"{what}: a worker process ended early, probably for lack of memory: use fewer workers; or "
         "it is a script's, which needs `if __name__ == '__main__':`."
       ) from error

@@ -16,6 +16,7 @@ from jaxseg.data import blocks, building, workers
 from jaxseg.data.geometry import plain_geometry
 from jaxseg.data.prepared import prepare
 from jaxseg.data.source import RawCase, Source
+from jaxseg.data.workers import LostWorker
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 5, 9), ignore=7)
 OPTIONS = {"spacing": (1.5, 1, 1), "normalise": {"name": "zscore", "nonzero": True}}
@@ -140,10 +141,31 @@ def test_full_disk_is_told_and_what_is_done_is_kept(tmp_path, monkeypatch):
   assert len(prepare(source_of(Reader()), cache_dir=tmp_path, workers=1).names) == 4
 
 
-def test_tensorstores_word_for_a_full_disk_is_understood():
-  told = ValueError("RESOURCE_EXHAUSTED: Error writing ...: [OS error 28: No space left on device]")
+@pytest.mark.parametrize(
+  "told",
+  [
+    ValueError("RESOURCE_EXHAUSTED: Error writing ...: [OS error 28: No space left on device]"),
+    OSError("60000 requested and 53216 written"),  # np.save
+  ],
+)
+def test_every_librarys_word_for_a_full_disk_is_understood(told):
   assert building._disk_is_full(told)
+  assert not building._disk_is_full(PermissionError(errno.EACCES, "0 requested and 0 written"))
   assert not building._disk_is_full(ValueError("anything else"))
+
+
+def test_what_is_done_is_kept_when_a_worker_is_lost(tmp_path, monkeypatch):
+  def spread(function, items, **options):
+    for item in list(items)[:2]:
+      yield function(item)
+    raise LostWorker("preparing made: a worker process ended early")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(building, "spread", spread)
+    with pytest.raises(ValueError, match="a worker process ended early"):
+      prepare(source_of(Reader()), cache_dir=tmp_path)
+  (growing,) = (tmp_path / "made").iterdir()
+  assert sorted(f.name for f in growing.iterdir() if f.is_dir()) == ["000000", "000001"]
 
 
 def test_two_runs_that_prepare_the_same_set_share_the_work(tmp_path):

@@ -85,8 +85,9 @@ def schemes(normalise, channels: Sequence[str]) -> tuple[dict, ...]:
   """One {"name": ..., **options} per channel.
 
   Args:
-    normalise: "auto" (by the channel's name, as nnU-Net: CT -> ct, red/green/blue -> rgb, else
-      zscore), the name of a scheme, a dict with its options, or one of these per channel.
+    normalise: "auto" (by the channel's name, as nnU-Net: CT -> ct, else zscore; only that red,
+      green and blue are rgb, which nnU-Net calls rgb_to_0_1), the name of a scheme, a dict with
+      its options, or one of these per channel.
     channels: names of the channels.
 
   Raises:

@@ -19,9 +19,16 @@ def settings(plan: Plan, configuration: str) -> dict:
     loss; "previous": the configuration whose output is a further input, or None.
 
   A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
-  pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have.
+  pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have,
+  or whose network has one stage.
   """
   chosen = plan.configuration(configuration)
+  if len(chosen.widths) < 2:
+    raise ValueError(
+      f"plan {plan.name} of {plan.dataset}: the patch of {configuration} has "
+      f"{' x '.join(map(str, chosen.patch))} voxels, too few to be halved once (8 along two axes, "
+      "or 12 along one); plan with a finer --spacing, or take larger images."
+    )
   pictures = chosen.rank == 2 and _of_pictures(plan)
   spacing = chosen.spacing if pictures or chosen.rank == 3 else (None, *chosen.spacing)
   return {

@@ -125,3 +125,9 @@ def test_resampling_that_a_config_cannot_say_is_refused_not_passed_over(change):
   )
   with pytest.raises(ValueError, match="one order_z and one force_separate_z for all"):
     planning.settings(plan, "3d_fullres")
+
+
+def test_images_too_small_for_two_stages_are_told():
+  plan = planned((3, 4, 5), (1.0, 1.0, 1.0), 10, 2)
+  with pytest.raises(ValueError, match="patch of 3d_fullres has 3 x 4 x 5 voxels, too few"):
+    planning.settings(plan, "3d_fullres")

@@ -112,7 +112,7 @@ def _short(value: float) -> str:
 
 
 def _named(metric: str) -> str:
-  return {"dice": "Dice", "iou": "IoU", "hd95": "HD95 (mm)"}.get(metric, metric)
+  return {"dice": "Dice", "iou": "IoU", "hd95": "HD95"}.get(metric, metric)
 
 
 def _swatch(label: str, told: dict[str, Any]) -> str:

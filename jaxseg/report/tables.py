@@ -133,7 +133,7 @@ def notes(told: dict[str, Any]) -> list[str]:
     "it. Intervals are bootstrapped over cases."
   ]
   if "hd95" in told["metrics"]:
-    parts.append("hd95 is in millimetres (in voxels where files have no spacing).")
+    parts.append("hd95 is in millimetres (in pixels, of pictures that have no spacing).")
   if any(any(of.values()) for of in told["infinite"].values()):
     parts.append(
       "Distances are infinite where a class is absent from one of prediction and reference; these "

@@ -17,6 +17,7 @@ from jaxseg.data.images import read_label
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.source import RawCase, check_pair, fingerprint
 from jaxseg.inference.selection import validation_files
+from jaxseg.run_folder import FOLD
 
 _TYPE = np.uint8  # as prepared sets store them: up to 256 classes
 
@@ -29,6 +30,24 @@ def run_of(prior: dict) -> str:
       "folder of its folds."
     )
   return prior["run"]
+
+
+def run_beside(prior: dict, folder: pathlib.Path) -> pathlib.Path:
+  """The first stage's folder for a second stage's run folder, wherever the two were moved together.
+
+  It is looked for where config.data.prior says, seen from here or from a folder above the run, and
+  then under its name beside the run (or beside the folder of its folds). Raises FileNotFoundError.
+  """
+  told, folder = pathlib.Path(run_of(prior)), folder.resolve()
+  home = folder.parent if folder.name.startswith(FOLD) else folder
+  places = [told, *(above / told for above in folder.parents), home.with_name(told.name)]
+  for place in places:
+    if (place / "config.json").is_file() or any(place.glob(f"{FOLD}*/config.json")):
+      return place
+  raise FileNotFoundError(
+    f"{told}: not found; it is the first stage of the cascade in {folder}, and runs before it: put "
+    f"it back, or copy it to {places[-1]}."
+  )
 
 
 def one_hot(classes: np.ndarray, labels: LabelSpec) -> np.ndarray:

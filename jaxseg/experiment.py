@@ -209,15 +209,37 @@ def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
   return scheme
 
 
-def facts(labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
+def facts(config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
   """Options of augmentations that the data tell; the config's own go before."""
+  sideways = _sideways(config["data"], len(patch))
+  swap = {"swap": (), "swap_axis": -1}  # a plane without left and right
+  if sideways is not None:
+    swap = {"swap": labels.mirror_pairs, "swap_axis": sideways}
   # a prior of classes has one map for the background, one of regions has none
-  return {"patch": patch, "swap": labels.mirror_pairs, "background": labels.regions is None}
+  return {"patch": patch, **swap, "background": labels.regions is None}
+
+
+def _sideways(options: dict[str, Any], rank: int) -> int | None:
+  """The axis of a patch along which x runs once cases are transposed, or sliced."""
+  x = rank - 1 if options["slices"] is None else rank
+  axes = list(options["transpose"] or range(x + 1))
+  if options["slices"] is not None:
+    axes.pop(options["slices"])
+  return axes.index(x) if x in axes else None
+
+
+def mirroring(config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
+  """The predictor's options for the mirror images that training drew from, all if it drew none."""
+  mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
+  options = {**facts(config, labels, patch), **(mirrors[0] if mirrors else {})}
+  axes = options.get("axes")
+  axes = range(len(patch)) if axes is None else sorted({axis % len(patch) for axis in axes})
+  return {"mirror_axes": tuple(axes), "swap": options["swap"], "swap_axis": options["swap_axis"]}
 
 
 def augmentation(config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None):
   """((key, sample) -> sample, the size to cut out of a case for it)."""
-  given = facts(labels, patch)
+  given = facts(config, labels, patch)
   chain = {
     key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
     for key, spec in config["augment"].items()

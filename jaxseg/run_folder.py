@@ -161,14 +161,18 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
     return (path,)
-  folds = sorted(path.glob(f"{FOLD}*/config.json"), key=lambda file: natural(file.parent.name))
-  folds = [file.parent for file in folds]
+  # fold_0_old is none
+  folds = [file.parent for file in path.glob(f"{FOLD}*/config.json")]
+  folds = sorted(
+    (fold for fold in folds if fold.name.removeprefix(FOLD).isdigit()),
+    key=lambda fold: natural(fold.name),
+  )
   if not folds:
     raise FileNotFoundError(
       f"{path / 'config.json'}: not found; give the folder of a run (train.py's --workdir), or of "
       "several folds."
     )
-  split = json.loads((folds[0] / "config.json").read_text(encoding="utf-8"))["data"]["split"]
+  split = _read(folds[0] / "config.json", ("data",))["data"]["split"]
   # a gap in the numbers is seen without their number
   number = number_of_folds(split) or len(folds)
   wanted = [f"{FOLD}{i}" for i in range(number)]
@@ -199,8 +203,8 @@ def describe(workdir) -> Described:
       raise FileNotFoundError(
         f"{workdir / name}: not found; give the folder of a run (train.py's --workdir)."
       )
-  config = completed(plain(json.loads((workdir / "config.json").read_text(encoding="utf-8"))))
-  told = json.loads((workdir / "dataset.json").read_text(encoding="utf-8"))
+  config = completed(plain(_read(workdir / "config.json", ("data", "network", "method"))))
+  told = _read(workdir / "dataset.json", ("labels", "channels", "rank", "preparation"))
   return Described(
     config,
     LabelSpec.from_json(json.dumps(told["labels"])),
@@ -208,3 +212,19 @@ def describe(workdir) -> Described:
     told["rank"],
     Preparation.from_json(json.dumps(told["preparation"])),
   )
+
+
+def _read(path: pathlib.Path, fields: tuple[str, ...]) -> dict:
+  """What training wrote; raises ValueError for a file that was cut off or is another one."""
+  try:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    missing = [field for field in fields if field not in told]
+    problem = f"it has no '{missing[0]}'" if missing else None
+  except ValueError as error:
+    problem = error
+  if problem:
+    raise ValueError(
+      f"{path}: is not what training writes ({problem}); it is damaged or another program's: copy "
+      "the run folder again."
+    )
+  return told

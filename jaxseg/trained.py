@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from jaxseg import cascade, checkpoint, inference, run_folder
-from jaxseg.experiment import method, network, window
+from jaxseg.experiment import method, mirroring, network, window
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.method import Learner, State
-from jaxseg.run_folder import run_folders
+from jaxseg.run_folder import FOLD, run_folders
 
 # what may differ between the runs of a configuration: who trains, and where data are kept
 _FREE = ("split", "folder", "cache", "source", "batch", "foreground", "maps", "workers")
@@ -43,7 +43,7 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
       augmentation has no `mirror`.
 
   Raises:
-    FileNotFoundError: no run, or one without a checkpoint.
+    FileNotFoundError: no run, one without a checkpoint, or a cascade's without its first stage.
     ValueError: the runs differ in labels or channels.
   """
   folders = [workdir] if isinstance(workdir, str | pathlib.Path) else list(workdir)
@@ -51,8 +51,8 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   check_alike(dict(zip(map(str, folders), told, strict=True)))
   if len(by_configuration(folders)) > 1:
     raise ValueError(
-      f"{', '.join(map(str, folders))}: differ in network, method or data options; average the "
-      "probabilities of several configurations instead (segment)."
+      f"{', '.join(map(str, folders))}: differ in network, method or data options, or are no folds "
+      "of one folder; average the probabilities of several configurations instead (segment)."
     )
   first, config = told[0], told[0].config
   patch = tuple(config["data"]["patch"])
@@ -75,21 +75,21 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     return {"logits": total if len(states) == 1 else total / len(states)}
 
   predict = window(config, net, patch, config["data"]["slices"])
-  flips = _flips(config, len(patch), first.labels) if mirror else {}
+  flips = mirroring(config, first.labels, patch) if mirror else {}
 
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
 
   prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
-  prior = _first_stage(config, prepared[0], kind=kind, mirror=mirror)
+  prior = _first_stage(config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror)
   return Model(first, Configuration(prepared, first.labels, logits, prior), logits)
 
 
-def _first_stage(config, preparation, **options) -> Callable | None:
+def _first_stage(config, preparation, folder, **options) -> Callable | None:
   """(raw, where) -> the prior that a cascade's second stage wants; None for others."""
   if not config["data"].get("prior"):
     return None
-  first = load(run_folders(cascade.run_of(config["data"]["prior"])), **options)
+  first = load(run_folders(cascade.run_beside(config["data"]["prior"], folder)), **options)
   labels = first.described.labels
 
   def prior(raw, where):
@@ -106,14 +106,6 @@ def _state(folder, kind: str) -> State:
     for name, learner in checkpoint.load_learners(folder, kind).items()
   }
   return State(np.zeros((), np.int32), learners)
-
-
-def _flips(config, rank: int, labels) -> dict:
-  """Left and right organs swap their names where the last axis, x, is mirrored."""
-  mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
-  axes = mirrors[0].get("axes") if mirrors else None
-  axes = range(rank) if axes is None else sorted({axis % rank for axis in axes})
-  return {"mirror_axes": tuple(axes), "swap": labels.mirror_pairs}
 
 
 def check_alike(told: dict[str, run_folder.Described]) -> None:
@@ -137,11 +129,16 @@ def _meaning(labels) -> tuple:
 
 
 def by_configuration(folders: Sequence[pathlib.Path]) -> list[list[pathlib.Path]]:
-  """Run folders, those of one configuration (network, method, grid, predictor) together."""
+  """Run folders, the folds of one configuration (network, method, grid, predictor) together.
+
+  They lie in one folder: what find-best takes for two, though only the losses differ, stays two.
+  """
   groups: dict[str, list[pathlib.Path]] = {}
-  for folder in folders:
+  for folder in map(pathlib.Path, folders):
+    home = folder.parent if folder.name.startswith(FOLD) else folder
     config = run_folder.describe(folder).config
     data = {name: value for name, value in config["data"].items() if name not in _FREE}
-    key = json.dumps([data, *(config[part] for part in _ALIKE)], sort_keys=True)
+    alike = [str(home.resolve()), data, *(config[part] for part in _ALIKE)]
+    key = json.dumps(alike, sort_keys=True)
     groups.setdefault(key, []).append(folder)
   return list(groups.values())

@@ -129,10 +129,23 @@ def test_prediction_runs_the_first_stage_first(tmp_path):
 def test_a_first_stage_that_is_gone_and_other_fields_are_told(tmp_path):
   gone = {"data.prior": {"run": str(tmp_path / "gone")}}
   high = run_folders.write(tmp_path / "high", prior=3, **gone)
-  with pytest.raises(FileNotFoundError, match=r"gone.config.json: not found"):
+  with pytest.raises(FileNotFoundError, match=r"gone: not found; it is the first stage"):
     trained.load(high)
   with pytest.raises(ValueError, match=r"config.data.prior: .*expected dict\(run=FOLDER\)"):
     cascade.run_of({"path": "x"})
+
+
+def test_both_stages_may_be_moved_together(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  here = tmp_path / "here"
+  run_folders.write(here / "runs" / "low")
+  changes = {"data.prior": {"run": "runs/low"}, "data.split": {"name": "kfold", "folds": 1}}
+  run_folders.write(here / "runs" / "high" / "fold_0", prior=3, **changes)
+  trained.load(here / "runs" / "high" / "fold_0")  # as told, from a folder above
+  (here / "runs").rename(tmp_path / "elsewhere")
+  moved = tmp_path / "elsewhere" / "high" / "fold_0"
+  assert cascade.run_beside({"run": "runs/low"}, moved) == tmp_path / "elsewhere" / "low"
+  trained.load(moved)
 
 
 def test_a_run_is_found_by_its_config(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
-from jaxseg.experiment import augmentation, class_weights, loss
+from jaxseg.experiment import augmentation, class_weights, loss, mirroring
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
 
@@ -46,7 +46,7 @@ def test_a_misspelt_weighting_is_told_before_any_case_is_read():
 
 
 def augmented(augment, labels, sample):
-  apply, _ = augmentation({"augment": augment}, (6, 6), labels)
+  apply, _ = augmentation({**plain(defaults.config()), "augment": augment}, (6, 6), labels)
   return apply(jax.random.key(0), sample)
 
 
@@ -73,3 +73,40 @@ def test_a_prior_of_classes_keeps_its_background_apart_and_one_of_regions_has_no
   np.testing.assert_array_equal(classes, np.broadcast_to(np.float32([1, 0]), (6, 6, 2)))
   regions = LabelSpec(("whole", "part"), (0, 1, 2), regions=((1, 2), (2,)))
   np.testing.assert_array_equal(augmented(removal, regions, sample)["prior"], 0.0)
+
+
+SIDES = LabelSpec(("background", "left", "right"), (0, 1, 2), mirror_pairs=((1, 2),))
+
+
+@pytest.mark.parametrize(
+  ("transpose", "slices", "axis"),
+  [
+    ((), None, 2),
+    ((2, 0, 1), None, 0),
+    ((1, 0, 2), None, 2),
+    ((), 0, 1),
+    ((), 1, 1),
+    ((1, 2, 0), 0, 0),
+    ((2, 1, 0), 1, 0),
+  ],
+)
+def test_left_and_right_lie_along_x_wherever_it_goes(transpose, slices, axis):
+  made = plain(defaults.config())
+  made["data"] |= {"transpose": transpose, "slices": slices}
+  made["augment"] = {"mirror": {}}
+  rank = 3 if slices is None else 2
+  told = mirroring(made, SIDES, (6,) * rank)
+  assert told == {"mirror_axes": tuple(range(rank)), "swap": ((1, 2),), "swap_axis": axis}
+
+
+def test_planes_without_left_and_right_exchange_nothing():
+  made = plain(defaults.config())
+  made["data"] |= {"transpose": (2, 0, 1), "slices": 0}
+  assert mirroring(made, SIDES, (6, 6))["swap"] == ()
+
+
+def test_prediction_mirrors_as_the_config_told_training():
+  made = plain(defaults.config())
+  made["augment"] = {"sides": {"name": "mirror", "axes": (-2,), "swap": ((0, 1),), "swap_axis": 0}}
+  told = mirroring(made, SIDES, (6, 6))
+  assert told == {"mirror_axes": (0,), "swap": ((0, 1),), "swap_axis": 0}

@@ -1,6 +1,7 @@
 """Run folders and folds -> configurations: averages of logits, checks in words."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -45,6 +46,25 @@ def test_folds_of_one_configuration_belong_together(folds):
   assert [[path.name for path in group] for group in groups] == [["fold_0", "fold_1"], ["b"]]
   with pytest.raises(ValueError, match="differ in network, method or data options"):
     trained.load(paths)
+
+
+def test_folds_of_two_cross_validations_are_two_configurations(folds, tmp_path):
+  """Those that differ in what prediction does not see, as the loss: find-best took them for two."""
+  for name in ("a", "other"):
+    (tmp_path / name).mkdir()
+    for path in run_folder.run_folders(folds / "a"):
+      shutil.copytree(path, tmp_path / name / path.name)
+  paths = [*run_folder.run_folders(tmp_path / "a"), *run_folder.run_folders(tmp_path / "other")]
+  groups = trained.by_configuration(paths)
+  assert [{path.parent.name for path in group} for group in groups] == [{"a"}, {"other"}]
+  assert [len(group) for group in groups] == [2, 2]
+
+
+def test_a_copy_of_a_fold_is_no_fold(folds, tmp_path):
+  shutil.copytree(folds / "a", tmp_path / "a")
+  shutil.copytree(tmp_path / "a" / "fold_0", tmp_path / "a" / "fold_0_old")
+  names = [path.name for path in run_folder.run_folders(tmp_path / "a")]
+  assert names == ["fold_0", "fold_1"]
 
 
 def test_mirroring_keeps_to_the_axes_that_training_mirrored(tmp_path):

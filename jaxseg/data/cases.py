@@ -2,11 +2,16 @@
 
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from jaxseg.data import hdf5
+from jaxseg.data.geometry import Geometry, plain_geometry
 from jaxseg.data.images import ENDINGS, read_image, stem
+from jaxseg.data.picture_folder import in_colours
+from jaxseg.data.plain import HDF5
 from jaxseg.data.source import RawCase, check_pair, natural
 
 # nnU-Net's names of a case's channels: case_0000.nii.gz, case_0001.nii.gz, ...
@@ -62,14 +67,38 @@ def _grouped(files: Sequence[pathlib.Path]) -> dict[str, tuple[pathlib.Path, ...
   return {name: tuple(paths) for name, paths in cases.items()}
 
 
-def read_case(paths: Sequence[pathlib.Path], *, rank: int | None = None) -> RawCase:
+def read_case(
+  paths: Sequence[pathlib.Path], *, rank: int | None = None, source: Mapping[str, Any] | None = None
+) -> RawCase:
   """Reads the channels of a case as one image; raises ValueError if their grids differ.
 
   Args:
     paths: one file with all channels, or one file per channel.
     rank: number of spatial axes, for formats that don't tell it.
+    source: config.data.source of the set that the image is to be read like: what it told of files
+      that don't tell it themselves (millimetres, axes in HDF5) and did to colours holds here, too.
   """
-  images, grids = zip(*(read_image(path, rank=rank) for path in paths), strict=True)
+  images, grids = zip(*(_read(path, rank, source or {}) for path in paths), strict=True)
   for path, grid in zip(paths[1:], grids[1:], strict=True):
     check_pair(grids[0], grid, str(path), what="other channel")
-  return RawCase(np.concatenate(images, -1), None, None, grids[0])
+  image, told = np.concatenate(images, -1), source or {}
+  if len(paths) == 1 and grids[0].kind == "picture" and told.get("name") == "paired_folder":
+    image = in_colours(image, len(told.get("channels", ("grey",))))
+  return RawCase(image, None, None, grids[0])
+
+
+def _read(path: pathlib.Path, rank: int | None, source: Mapping[str, Any]):
+  if source.get("name") == "h5" and path.suffix.lower() in HDF5:
+    options = {name: source[name] for name in ("image", "axes") if name in source}
+    image = hdf5.read_image(path, **options)
+    geometry = plain_geometry(image.shape[:-1])
+  else:
+    image, geometry = read_image(path, rank=rank)
+  return image, _spaced(geometry, source.get("spacing"))
+
+
+def _spaced(geometry: Geometry, spacing: Sequence[float] | None) -> Geometry:
+  """Pictures and plain arrays of the training set's rank have its millimetres."""
+  if geometry.kind not in ("picture", "plain") or len(spacing or ()) != geometry.rank:
+    return geometry
+  return plain_geometry(geometry.shape, spacing, geometry.kind)

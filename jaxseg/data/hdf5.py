@@ -43,6 +43,15 @@ def _turn(array: np.ndarray, axes: str) -> np.ndarray:
   return np.ascontiguousarray(array.transpose(order))
 
 
+def read_image(path: pathlib.Path, *, image: str = "image", axes: str = "zyx") -> np.ndarray:
+  """(*space, channels) of one file; options and errors as of `h5`."""
+  (array,) = _load(path, (image,))
+  if array.ndim != len(axes):
+    raise ValueError(f"{path}: its image {array.shape} doesn't have the axes '{axes}'.")
+  array = _turn(array, axes)
+  return array if "c" in axes else array[..., None]
+
+
 def _read_case(
   case: str, *, files, keys, axes: str, channels, labels: LabelSpec, spacing
 ) -> RawCase:

@@ -39,7 +39,7 @@ def named_labels(names: Sequence[str], values, ignore: int | None) -> LabelSpec:
   return LabelSpec(names, values, ignore=ignore)
 
 
-def _in_colours(image: np.ndarray, channels: int) -> np.ndarray:
+def in_colours(image: np.ndarray, channels: int) -> np.ndarray:
   """Grey to colour by repetition, colour to grey by luminance; other images as they are."""
   if image.shape[-1] == 1 and channels == 3:
     return np.repeat(image, 3, -1)
@@ -114,7 +114,7 @@ def _read_case(
     raise ValueError(f"case '{case}' is not in this data set, which has {len(files)} cases.")
   image_path, mask_path, weight_path = files[case]
   image, geometry = read_image(image_path, rank=rank)
-  image = _in_colours(image, len(channels))
+  image = in_colours(image, len(channels))
   check_image(image, str(image_path), channels=len(channels), rank=rank)
   label, label_geometry = read_label(mask_path)
   check_pair(geometry, label_geometry, str(mask_path), what="mask", affine=check_affine)

@@ -137,20 +137,17 @@ class FCDenseNet(nn.Module):
     return {"bottleneck": bottleneck, "decoder": decoder, "logits": logits}
 
   def _block(self, layers, keep_input, name):
-    return DenseBlock(
-      layers,
-      self._layers_and_growth()[1],
-      bottleneck=None,
-      use_bias=True,
-      norm=self.norm,
-      norm_groups=self.norm_groups,
-      dropout=self.dropout,
-      spatial_dropout=True,
-      keep_input=keep_input,
-      remat=self.remat,
-      dtype=self.dtype,
-      name=name,
-    )
+    layer = {
+      "growth": self._layers_and_growth()[1],
+      "bottleneck": None,
+      "use_bias": True,
+      "norm": self.norm,
+      "norm_groups": self.norm_groups,
+      "dropout": self.dropout,
+      "spatial_dropout": True,
+      "dtype": self.dtype,
+    }
+    return DenseBlock(layers, layer, keep_input, self.remat, name=name)
 
   def _transition_down(self, x, stride, name):
     features = x.shape[-1]

@@ -138,7 +138,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
     start, shown = samples[0], label
     if name.startswith("prior"):
       start, shown = with_prior(start, labels), "prior"
-    act = certain(augment.AUGMENTATIONS, key, spec, **facts(labels, patch))
+    act = certain(augment.AUGMENTATIONS, key, spec, **facts(config, labels, patch))
     act = jax.jit(augment.chain([act], patch))
     rows.append(row(key, [whole(lone, start), *(act(k, start) for k in keys)], shown, first))
   return stack(rows)

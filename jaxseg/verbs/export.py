@@ -8,6 +8,7 @@ import numpy as np
 import tqdm
 
 from jaxseg import data, files
+from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build
 from jaxseg.data import Source, write_image, write_label
 from jaxseg.experiment import complete
@@ -28,16 +29,31 @@ def export(source: Source, cases, folder: pathlib.Path) -> None:
       image = raw.image[..., channel].astype(np.float32)
       write_image(folder / "imagesTr" / f"{name}_{channel:04d}{ending}", image, raw.geometry)
     write_label(folder / "labelsTr" / f"{name}{ending}", raw.label, raw.geometry)
-  labels = source.labels
   files.write_json(
     folder / "dataset.json",
     {
       "channel_names": {str(i): name for i, name in enumerate(source.channels)},
-      "labels": dict(zip(labels.names, labels.regions or labels.stored_values, strict=True)),
+      **_described(source.labels),
       "numTraining": len(cases),
       "file_ending": ending,
     },
   )
+
+
+def _described(labels: LabelSpec) -> dict:
+  """What dataset.json says of the labels, regions and what is ignored among them."""
+  told = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
+  ignored = {} if labels.ignore is None else {"ignore": labels.ignore}
+  pairs = [[labels.names[i] for i in pair] for pair in labels.mirror_pairs]
+  mirrored = {"mirror_pairs": pairs} if pairs else {}
+  if not labels.regions:
+    return {"labels": {**told, **ignored}, **mirrored}
+  order = [region[0] for region in labels.regions]
+  return {
+    "labels": {"background": 0, **told, **ignored},
+    "regions_class_order": order,
+    **mirrored,
+  }
 
 
 def main(arguments: list[str]) -> None:

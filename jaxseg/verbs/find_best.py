@@ -5,7 +5,7 @@ import pathlib
 import shlex
 import sys
 
-from jaxseg import files, run_folder
+from jaxseg import files, held_out, run_folder
 from jaxseg.experiment import source_of
 from jaxseg.inference import postprocessing, selection
 from jaxseg.inference.postprocessing import mean_of_classes
@@ -30,7 +30,7 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
 
   Raises:
     FileNotFoundError: a run, its validation segmentations or their probabilities are missing.
-    ValueError: the configurations differ in labels, channels or cases.
+    ValueError: the configurations differ in labels, channels or cases, or one is half validated.
   """
   folders, output = [pathlib.Path(folder) for folder in folders], pathlib.Path(output)
   folds = {folder: run_folders(folder) for folder in folders}
@@ -39,6 +39,12 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
   first = next(iter(told.values()))
   labels, read = first.labels, source_of(first.config).read
   written = {folder: selection.validation_files(runs) for folder, runs in folds.items()}
+  for run in (run for runs in folds.values() for run in runs):
+    if not held_out.read_scores(run)["complete"]:
+      raise ValueError(
+        f"{run}: not all of its validation cases are segmented yet; give the train command again, "
+        "it goes on with the next case."
+      )
   ranked = selection.candidates(written, read, labels, pairs=pairs)
   best = ranked[0]
   cases = selection.validated([written[folder] for folder in best.members], read, labels)

@@ -11,6 +11,8 @@ import tqdm
 from jaxseg import checkpoint, files, run_folder
 from jaxseg.data import RawCase
 from jaxseg.data.cases import find_cases, read_case
+from jaxseg.data.source import check_spacing
+from jaxseg.folds import finished
 from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment
 from jaxseg.inference.writing import write
@@ -20,7 +22,7 @@ from jaxseg.trained import Model, by_configuration, check_alike, load
 
 def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase:
   """Reads the channels of a case and checks them against what the network was trained on."""
-  raw = read_case(paths, rank=told.rank)
+  raw = read_case(paths, rank=told.rank, source=told.config["data"]["source"])
   where = paths[0]
   rank, channels = raw.image.ndim - 1, raw.image.shape[-1]
   if rank != told.rank:
@@ -31,8 +33,9 @@ def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase
   if channels != len(told.channels):
     raise ValueError(
       f"{where}: has {channels} channel(s), but the checkpoint's network takes "
-      f"{len(told.channels)} ({', '.join(told.channels)}); give it all of them."
+      f"{len(told.channels)} ({', '.join(told.channels)}); give it these, in this order."
     )
+  check_spacing(raw.geometry, str(where))
   return raw
 
 
@@ -49,6 +52,12 @@ def load_all(
   return tuple(load(group, kind=kind, mirror=mirror) for group in by_configuration(folders))
 
 
+def unfinished(paths: Sequence) -> list[pathlib.Path]:
+  """The run folders among them whose training has not come to its end."""
+  folders = [folder for path in paths for folder in run_folders(path)]
+  return [f for f in folders if not finished(f, run_folder.describe(f).config["steps"])]
+
+
 def steps_for(paths: Sequence) -> pathlib.Path | None:
   """The post-processing that was learned for a run folder or a folder of folds; None without.
 
@@ -61,6 +70,21 @@ def steps_for(paths: Sequence) -> pathlib.Path | None:
   (home,) = homes
   file = home / postprocessing.FILE
   return file if file.is_file() else None
+
+
+def check_output(folder: pathlib.Path, cases: dict[str, tuple[pathlib.Path, ...]]) -> None:
+  """Raises ValueError if the folder is one that the images lie in.
+
+  A scan and its segmentation may have one name, and segmentations would be images the next time.
+  """
+  for name, paths in cases.items():
+    for path in paths:
+      home = path if path.is_dir() else path.parent
+      if home.resolve() == folder.resolve():
+        raise ValueError(
+          f"--output {folder}: holds images of --input (case '{name}'), that could be overwritten; "
+          "choose a folder of its own for the segmentations."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,12 +130,22 @@ def main(arguments: list[str]) -> None:
 def _run(wanted) -> None:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
   models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror)
+  if kind == checkpoint.LATEST and (short := unfinished(wanted.workdir)):
+    print(
+      f"predict: note: {', '.join(map(str, short))}: not trained to the end; its newest checkpoint "
+      "is used. Give the train command again to finish it.",
+      file=sys.stderr,
+    )
   told = models[0].described
   labels = told.labels
   file = None if wanted.no_postprocessing else wanted.postprocessing or steps_for(wanted.workdir)
   steps = () if file is None else postprocessing.read(file)
   cases = find_cases(wanted.input)
+  check_output(wanted.output, cases)
   files.writable_folder(wanted.output, "--output")
+  # a region is told by the values that it unites
+  legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
+  files.write_json(wanted.output / "labels.json", legend)
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
   for name, paths in bar:
     raw = read(paths, told)
@@ -128,8 +162,5 @@ def _run(wanted) -> None:
     )
     found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
     write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
-  # a region is told by the values that it unites
-  legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
-  files.write_json(wanted.output / "labels.json", legend)
   applied = f" with {file}" if steps else ""
   print(f"{len(cases)} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")

@@ -194,7 +194,7 @@ def test_a_dilated_densenet_has_undilated_blocks_on_every_second_and_fourth_voxe
   for i, (step, layers, norm) in enumerate([(2, 1, "transition3_norm"), (4, 2, "norm5")], start=3):
     y = np.asarray(fine[i - 1]) @ params[f"transition{i - 1}_conv"]["kernel"][0]
     own = {name: tree[f"denseblock{i}"] for name, tree in variables.items()}
-    block = DenseBlock(layers, 2)
+    block = DenseBlock(layers, {"growth": 2})
     y = every(step, lambda part, block=block, own=own: block.apply(own, part), y)
     y = (y - stats[norm]["mean"]) / np.sqrt(stats[norm]["var"] + 1e-5)
     expected = np.maximum(y * params[norm]["scale"] + params[norm]["bias"], 0)

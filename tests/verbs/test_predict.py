@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import imageio.v3 as imageio
 import nibabel as nib
 import numpy as np
 import pytest
+import run_folders
 import tiny
 
 from jaxseg import loop
@@ -109,3 +111,56 @@ def test_a_folder_that_is_no_run_and_an_output_that_cannot_be_made_are_told(run,
   (tmp_path / "file").write_text("")
   with pytest.raises(SystemExit, match=r"--output .*file: cannot be written"):
     main(run, source, tmp_path / "file")
+
+
+def test_scans_are_not_overwritten_by_their_segmentations(run, tmp_path):
+  scan = image(tmp_path / "x.nii.gz")
+  before = scan.read_bytes()
+  for source in (scan, tmp_path):
+    with pytest.raises(SystemExit, match=r"--output .*: holds images of --input \(case 'x'\)"):
+      main(run, source, tmp_path / "new" / "..")
+  assert scan.read_bytes() == before
+
+
+def test_pictures_have_the_millimetres_of_the_training_set(tmp_path, monkeypatch):
+  source = {"name": "paired_folder", "images": "x", "masks": "x", "spacing": (0.5, 0.25)}
+  folder = run_folders.write(tmp_path / "run", **{"data.source": source})
+  grids = []
+  monkeypatch.setattr(predict, "segment", lambda models, raw, *a, **o: grids.append(raw) or 1 / 0)
+  imageio.imwrite(tmp_path / "x.png", np.zeros((20, 30, 3), np.uint8))
+  with pytest.raises(ZeroDivisionError):
+    main(folder, tmp_path / "x.png", tmp_path / "out")
+  np.testing.assert_array_equal(grids[0].geometry.spacing, (0.5, 0.25))
+  assert grids[0].image.shape == (20, 30, 1)
+
+
+@pytest.mark.parametrize("size", [0, np.nan])
+def test_voxels_without_a_size_are_refused(run, tmp_path, size):
+  header = nib.Nifti1Image(np.zeros((9, 9, 9), np.float32), np.eye(4)).header
+  header["srow_x"], header["sform_code"] = (size, 0, 0, 0), 1
+  # nibabel writes no such affine
+  body = np.zeros((9, 9, 9), np.float32).tobytes()
+  (tmp_path / "x.nii").write_bytes(header.binaryblock + bytes(4) + body)
+  with pytest.raises(SystemExit, match=r"x.nii: the spacing is .* expected positive numbers"):
+    main(run, tmp_path / "x.nii", tmp_path / "out")
+
+
+def test_a_run_that_was_not_trained_to_the_end_is_told(run, tmp_path, capsys):
+  scan = image(tmp_path / "x.nii.gz", shape=(9, 8, 10))
+  main(run, scan, tmp_path / "out")
+  assert "note" not in capsys.readouterr().err
+  half = tmp_path / "half"
+  shutil.copytree(run, half)
+  (half / "report.json").unlink()
+  main(half, scan, tmp_path / "out")
+  assert f"note: {half}: not trained to the end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "dataset.json"])
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_damaged_run_folder_is_told(run, tmp_path, name, text):
+  damaged = tmp_path / "damaged"
+  shutil.copytree(run, damaged)
+  (damaged / name).write_text(text)
+  with pytest.raises(SystemExit, match=f"{name}: is not what training writes"):
+    main(damaged, image(tmp_path / "x.nii.gz"), tmp_path / "out")

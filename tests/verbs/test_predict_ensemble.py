@@ -138,6 +138,8 @@ def test_find_best_writes_the_command_that_predict_takes(tmp_path, capsys):
           predicted[predicted == 9] = 0
         grid = plain_geometry(predicted.shape)
         data.write_label(folder / "validation" / f"c{i}.nii.gz", predicted, grid)
+      told = {"step": 6, "complete": True, "labels": [], "cases": {}}
+      (folder / "validation" / "scores.json").write_text(json.dumps(told))
   find_best.main([str(tmp_path / "b"), str(tmp_path / "a"), "--no-pairs"])
   told = json.loads((tmp_path / "best.json").read_text())
   assert told["best"] == [str(tmp_path / "a")]
@@ -156,6 +158,12 @@ def test_find_best_writes_the_command_that_predict_takes(tmp_path, capsys):
   places = {"IMAGES": str(raw / "imagesTr"), "SEGMENTATIONS": str(tmp_path / "out")}
   predict.main([places.get(word, word) for word in words[2:]])
   assert nib.load(tmp_path / "out" / "c0.nii.gz").shape == truths[0].shape[::-1]
+
+  scores = tmp_path / "a" / "fold_1" / "validation" / "scores.json"
+  half = {**json.loads(scores.read_text()), "complete": False}
+  scores.write_text(json.dumps(half))
+  with pytest.raises(SystemExit, match=r"fold_1: not all of its validation cases are segmented"):
+    find_best.main([str(tmp_path / "b"), str(tmp_path / "a"), "--no-pairs"])
 
 
 def test_find_best_tells_what_is_missing(home, tmp_path):

@@ -1,6 +1,6 @@
 """Dense block: every layer sees the features of all layers before it; alone or as a stage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -84,50 +84,24 @@ class DenseBlock(nn.Module):
   Shapes: (b, *space, in) -> (b, *space, in + layers * growth), or without `keep_input` the new
   features alone, (b, *space, layers * growth).
 
-  Attributes, besides those of `DenseLayer`:
+  Attributes:
     layers: how many.
+    layer: the attributes of each `DenseLayer`; its `growth` must be among them.
     keep_input: the output starts with the input.
     remat: recomputes each layer in the backward pass: the concatenations are what costs memory.
   """
 
   layers: int
-  growth: int
-  bottleneck: int | None = 4
-  kernel: int | Sequence[int] = 3
-  use_bias: bool = False
-  norm: str = "batch"
-  norm_groups: int = 8
-  epsilon: float = 1e-5
-  activation: str = "relu"
-  dropout: float = 0.0
-  spatial_dropout: bool = False
+  layer: Mapping[str, Any]
   keep_input: bool = True
   remat: bool = False
-  dtype: Any = None
-  scale_layers: bool = False
-  dilation: int | Sequence[int] = 1
 
   @nn.compact
   def __call__(self, x):
     make = nn.remat(DenseLayer) if self.remat else DenseLayer
     features = [x]
     for i in range(self.layers):
-      layer = make(
-        self.growth,
-        self.bottleneck,
-        self.kernel,
-        self.use_bias,
-        self.norm,
-        self.norm_groups,
-        self.epsilon,
-        self.activation,
-        self.dropout,
-        self.spatial_dropout,
-        self.dtype,
-        self.scale_layers,
-        self.dilation,
-        name=f"denselayer{i + 1}",
-      )
+      layer = make(**self.layer, name=f"denselayer{i + 1}")
       features.append(layer(jnp.concatenate(features, -1)))
     return jnp.concatenate(features if self.keep_input else features[1:], -1)
 
@@ -180,14 +154,13 @@ class DenseStage(nn.Module):
     strides = self.stride if isinstance(self.stride, Sequence) else (self.stride,)
     if max(strides) > 1:
       x = ConvNormAct(self.features, self.kernel, self.stride, name="down", **options)(x)
-    x = DenseBlock(
-      self.depth,
-      growth,
-      self.bottleneck,
-      self.kernel,
-      dropout=self.dropout,
-      spatial_dropout=self.spatial_dropout,
-      name="dense",
+    layer = {
+      "growth": growth,
+      "bottleneck": self.bottleneck,
+      "kernel": self.kernel,
+      "dropout": self.dropout,
+      "spatial_dropout": self.spatial_dropout,
       **options,
-    )(x)
+    }
+    x = DenseBlock(self.depth, layer, name="dense")(x)
     return ConvNormAct(self.features, 1, name="transition", **options)(x)

@@ -87,21 +87,19 @@ class DenseNet(nn.Module):
     features = [x]
     x = pool(x, "max", kernel=3, stride=2, padding=1)
     for i, layers in enumerate(self.blocks, start=1):
-      x = DenseBlock(
-        layers,
-        self.growth,
-        self.bottleneck,
-        norm=self.norm,
-        norm_groups=self.norm_groups,
-        epsilon=self.epsilon,
-        scale_layers=self.scale_layers,
-        activation=self.activation,
-        dropout=self.dropout,
-        remat=self.remat,
-        dtype=self.dtype,
-        dilation=dilations[i],
-        name=f"denseblock{i}",
-      )(x)
+      layer = {
+        "growth": self.growth,
+        "bottleneck": self.bottleneck,
+        "norm": self.norm,
+        "norm_groups": self.norm_groups,
+        "epsilon": self.epsilon,
+        "scale_layers": self.scale_layers,
+        "activation": self.activation,
+        "dropout": self.dropout,
+        "dtype": self.dtype,
+        "dilation": dilations[i],
+      }
+      x = DenseBlock(layers, layer, remat=self.remat, name=f"denseblock{i}")(x)
       last, before = i == len(self.blocks), x
       x = self._norm_relu(x, f"norm{i + 1}" if last else f"transition{i}_norm")
       features.append(before if self.before_norm and not last else x)

@@ -22,7 +22,7 @@ LAYERS = {"denselayer1": {"conv1": column(3.0)}, "denselayer2": {"conv1": column
 @pytest.mark.parametrize("keep_input", [True, False])
 @pytest.mark.parametrize("remat", [True, False])
 def test_every_layer_sees_the_input_and_all_new_features(keep_input, remat):
-  block = DenseBlock(2, 1, keep_input=keep_input, remat=remat, **ONE)
+  block = DenseBlock(2, {"growth": 1, **ONE}, keep_input, remat)
   # relu(2) 3 = 6, then relu(2) + relu(6) / 2 = 5; of -2 the activation leaves nothing
   x = jnp.asarray([2.0, -2.0]).reshape(1, 1, 2, 1)
   out = block.apply({"params": LAYERS}, x)
@@ -40,7 +40,7 @@ def test_as_a_stage_a_1x1_convolution_follows():
 
 def test_a_bottleneck_is_a_1x1_convolution_to_so_many_growths():
   x = jax.ShapeDtypeStruct((1, 4, 4, 5), jnp.float32)
-  block = DenseBlock(2, 3)
+  block = DenseBlock(2, {"growth": 3})
   params = jax.eval_shape(lambda x: block.init(jax.random.key(0), x)["params"], x)
   for i, channels in enumerate((5, 5 + 3), start=1):
     layer = params[f"denselayer{i}"]

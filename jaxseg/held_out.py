@@ -185,8 +185,6 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
     arrays = (seen["network"], truth, sample.get("weight"))
     scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)
   if folder is not None:
-    if not wanted:  # those of an earlier step would be taken for this one's
-      (folder / f"{name}_probabilities.npz").unlink(missing_ok=True)
     write_segmentation(folder, name, raw, segmentation, labels)
     views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
   return scored

@@ -21,17 +21,23 @@ def write(
   *,
   overlay: bool = False,
 ) -> pathlib.Path:
-  """Writes a segmentation, and its probabilities if it has them; returns the label's path."""
+  """Writes a segmentation, and its probabilities if it has them; returns the label's path.
+
+  What lies beside an earlier segmentation of the case goes: it would be taken for this one's.
+  """
+  picture, shares = folder / f"{name}_overlay.png", folder / f"{name}_probabilities.npz"
+  for beside in (picture, shares):
+    beside.unlink(missing_ok=True)
   ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
   data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
   if overlay:
     # a region is written as the first of its values
     values = [of[0] for of in labels.regions] if labels.regions else labels.stored_values[1:]
     shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
-    picture = pictures.panel(raw.image.astype(np.float32), shown)
-    with files.replacing(folder / f"{name}_overlay.png") as temporary:
-      imageio.imwrite(temporary, picture)
+    panel = pictures.panel(raw.image.astype(np.float32), shown)
+    with files.replacing(picture) as temporary:
+      imageio.imwrite(temporary, panel)
   if found.probabilities is not None:
-    with files.replacing(folder / f"{name}_probabilities.npz") as temporary:
+    with files.replacing(shares) as temporary:
       np.savez_compressed(temporary, probabilities=found.probabilities)
   return folder / f"{name}{ending}"

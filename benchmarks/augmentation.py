@@ -11,16 +11,14 @@ alone. Printed, as Markdown: the median over the blocks of milliseconds a sample
 """
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
 import time
+
+from other_python import Worker, serve, task
 
 PATCHES = ((40, 56, 40), (64, 64, 64), (128, 128))
 BLOCK = 8
-WORKER = "--worker"
 
 
 def settings(patch):
@@ -134,40 +132,19 @@ def reference(patch):
 
 
 def work(patch, size):
-  """The worker: a line in, a block augmented, its seconds a sample out."""
+  """The worker's part: a block is augmented, its seconds a sample are told."""
   import numpy as np
 
   augment = reference(patch)
   samples = [sample_of(size, np, seed) for seed in range(BLOCK)]
-  for _ in sys.stdin:
+
+  def block():
     start = time.perf_counter()
     for image, label in samples:
       augment(image, label)
-    print((time.perf_counter() - start) / BLOCK, flush=True)
+    return (time.perf_counter() - start) / BLOCK
 
-
-class Reference:
-  """The worker process, in another interpreter."""
-
-  def __init__(self, python, patch, size):
-    argument = json.dumps({"patch": patch, "size": size})
-    self._process = subprocess.Popen(
-      [python, __file__, WORKER, argument],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL,
-      text=True,
-      env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-    )
-
-  def __call__(self):
-    self._process.stdin.write("\n")
-    self._process.stdin.flush()
-    return float(self._process.stdout.readline())
-
-  def close(self):
-    self._process.stdin.close()
-    self._process.wait()
+  serve(block)
 
 
 def ours(patch):
@@ -214,7 +191,9 @@ def main():
   print("|---|---|---|---|---|---|")
   for patch in (PATCHES[i] for i in wanted.patches):
     act, size = ours(patch)
-    other = Reference(wanted.torch, patch, size) if wanted.torch else None
+    told = {"patch": patch, "size": size}
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    other = Worker(wanted.torch, __file__, told, **threads) if wanted.torch else None
     for _ in range(3):
       act(), other and other()
     times = [(act(), other() if other else float("nan")) for _ in range(wanted.rounds)]
@@ -229,8 +208,7 @@ def main():
 
 
 if __name__ == "__main__":
-  if sys.argv[1:2] == [WORKER]:
-    given = json.loads(sys.argv[2])
+  if given := task():
     work(tuple(given["patch"]), tuple(given["size"]))
   else:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -10,7 +10,7 @@ import jax
 from jaxseg.build import plain
 from jaxseg.data.splits import count
 from jaxseg.held_out import without_probabilities
-from jaxseg.run_folder import FOLD, check_same
+from jaxseg.run_folder import FOLD, check_same, folds_in
 
 
 def chosen(given: str, folds: int) -> tuple[int, ...]:
@@ -95,10 +95,10 @@ def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> 
 
 def check_alone(workdir) -> None:
   """Raises ValueError if a folder holds folds, and so no run of its own."""
-  held = sorted(pathlib.Path(workdir).glob(f"{FOLD}*/config.json"))
+  held = folds_in(workdir)
   if held:
     raise ValueError(
-      f"{workdir}: holds folds ({held[0].parent.name}, ...); add --fold=all to go on with them, or "
+      f"{workdir}: holds folds ({held[0].name}, ...); add --fold=all to go on with them, or "
       "choose another --workdir."
     )
 

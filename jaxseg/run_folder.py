@@ -161,12 +161,7 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
     return (path,)
-  # fold_0_old is none
-  folds = [file.parent for file in path.glob(f"{FOLD}*/config.json")]
-  folds = sorted(
-    (fold for fold in folds if fold.name.removeprefix(FOLD).isdigit()),
-    key=lambda fold: natural(fold.name),
-  )
+  folds = folds_in(path)
   if not folds:
     raise FileNotFoundError(
       f"{path / 'config.json'}: not found; give the folder of a run (train.py's --workdir), or of "
@@ -182,7 +177,14 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
       f"{path}: {', '.join(missing)} of {len(wanted)} folds missing; train the rest (train.py "
       f"--fold=all), or name the folds to use: --workdir {' '.join(map(str, folds))}."
     )
-  return tuple(folds)
+  return folds
+
+
+def folds_in(path) -> tuple[pathlib.Path, ...]:
+  """The run folders `fold_0`, `fold_1`, ... of a folder, in order; `fold_0_old` is none."""
+  found = (file.parent for file in pathlib.Path(path).glob(f"{FOLD}*/config.json"))
+  folds = (folder for folder in found if folder.name.removeprefix(FOLD).isdigit())
+  return tuple(sorted(folds, key=lambda folder: natural(folder.name)))
 
 
 def number_of_folds(split: dict) -> int | None:

@@ -5,10 +5,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 from jaxseg.build import plain
-from jaxseg.data.source import natural
 from jaxseg.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
-from jaxseg.run_folder import FOLD, completed, explicit, number_of_folds
+from jaxseg.run_folder import FOLD, completed, explicit, folds_in, number_of_folds
 
 # what may differ between folds: who trains where, and how often it is told
 _FREE = (
@@ -88,12 +87,11 @@ def gather(path) -> Gathered:
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
     return Gathered(path.resolve().name, (_fold(path),), ())
-  found = sorted(path.glob(f"{FOLD}*/config.json"), key=lambda file: natural(file.parent.name))
-  if not found:
+  folders = folds_in(path)
+  if not folders:
     raise FileNotFoundError(
       f"{path}: holds no run (config.json) and no folds ({FOLD}0, ...); give train's --workdir."
     )
-  folders = [file.parent for file in found]
   done = [folder for folder in folders if _complete(folder)]
   # where no fold is finished, the first one's error tells what to do
   folds = tuple(_fold(folder) for folder in done or folders[:1])

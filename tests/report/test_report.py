@@ -123,6 +123,11 @@ def test_an_unfinished_fold_is_left_out_and_told(tmp_path, capsys):
   assert "2 case(s)" in shown
 
 
+def test_a_copy_of_a_fold_is_no_fold(folds):
+  shutil.copytree(folds / "fold_0", folds / "fold_0_old")
+  assert list(report.report(folds)["folds"]) == ["fold_0", "fold_1"]
+
+
 def test_scores_of_a_shorter_training_do_not_count_for_the_longer_one(folds):
   path = folds / "fold_1" / "config.json"
   path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"steps": 8}))

@@ -28,7 +28,7 @@ from jaxseg.data.grids import Grid
 from jaxseg.data.locations import locate, pack
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.source import RawCase, Source
-from jaxseg.data.workers import spread
+from jaxseg.data.workers import refuse_in_starting_worker, spread
 
 INDEX, NOTE, LOCATIONS = "jaxseg.json", "case.json", "locations.npy"
 _LOCK = ".lock"
@@ -62,7 +62,10 @@ def alone(building: pathlib.Path, finished: pathlib.Path) -> Iterator[bool]:
 
   Gives whether there is work to do: not if the set was finished meanwhile. A process that is
   killed lets go of the folder.
+
+  Raises RuntimeError in a worker that runs its parent's script again.
   """
+  refuse_in_starting_worker(f"preparing {building.parent.name}")
   lock = _locked(building)
   while lock is not None and not _is_current(lock, building):
     # while this process waited, another one finished the set, or gave it up

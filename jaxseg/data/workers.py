@@ -25,6 +25,19 @@ def cores() -> int:
   return os.cpu_count() or 1
 
 
+def refuse_in_starting_worker(what: str) -> None:
+  """Raises RuntimeError where a worker, just started, runs its parent's script a second time.
+
+  The script's work, begun again there, would wait for the parent, who waits for the worker.
+  """
+  # multiprocessing's own mark of such a process, by which it refuses to start further ones
+  if getattr(multiprocessing.current_process(), "_inheriting", False):
+    raise RuntimeError(
+      f"{what}: a worker process runs the whole script again; put the script's work under "
+      "`if __name__ == '__main__':`."
+    )
+
+
 def spread(function: Callable, items: Iterable, *, workers: int | None, what: str) -> Iterator:
   """function(item) of every item, in order.
 

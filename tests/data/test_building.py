@@ -5,6 +5,8 @@ import errno
 import hashlib
 import os
 import pathlib
+import subprocess
+import sys
 import time
 from typing import NamedTuple
 
@@ -184,3 +186,20 @@ def test_work_that_cannot_be_sent_is_done_here():
   assert list(workers.spread(lambda x: x + 1, range(3), workers=2, what="work")) == [1, 2, 3]
   with pytest.raises(ValueError, match="work: workers is 0; expected a positive number"):
     list(workers.spread(abs, (1,), workers=0, what="work"))
+
+
+def test_a_script_without_a_main_guard_ends_with_a_sentence(tmp_path):
+  # its workers run it again: they used to wait for the parent, who waited for them
+  script = tmp_path / "script.py"
+  script.write_text(
+    "import sys\n"
+    f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+    "from test_building import Reader, prepare, source_of\n"
+    f"prepare(source_of(Reader()), cache_dir={str(tmp_path)!r}, workers=2)\n"
+  )
+  run = subprocess.run(
+    (sys.executable, str(script)), capture_output=True, text=True, timeout=120, check=False
+  )
+  assert run.returncode == 1
+  assert "put the script's work under `if __name__ == '__main__':`" in run.stderr
+  assert "LostWorker: preparing made: a worker process ended early" in run.stderr

@@ -38,7 +38,8 @@ def options(rank):
 def train(name, rank):
   """One short run: a row of figures; the held-out prediction is kept for the picture."""
   config = load_config(str(ROOT / "configs" / f"networks_{rank}d.py") + f":{name}")
-  return short_runs.short_run(config, PICTURES / f"{name}_{rank}d.npz")
+  row = short_runs.short_run(config, PICTURES / f"{name}_{rank}d.npz")
+  return {"learning_rate": config.optimiser.learning_rate, **row}
 
 
 def cost(name, rank):

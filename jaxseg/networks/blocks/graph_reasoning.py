@@ -7,22 +7,25 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg.networks.blocks.conv import Conv
+from jaxseg.networks.blocks.norm import Norm
 
 
 class GraphReasoning(nn.Module):
   """GloRe unit: voxels -> nodes, a convolution on the fully connected graph, nodes -> voxels.
 
-      V = B^T state(x) / voxels;   Z = relu(V + A V) W;   x + extend(B Z)
+      V = B^T state(x) / voxels;   Z = relu(V + A V) W;   x + norm(extend(B Z))
 
-  B, the soft assignment of voxels to nodes, is a 1x1 convolution of x; A is learned. The last
-  convolution starts at zero, so that the unit starts as the identity (the release has a batch norm
-  there, which would undo the start). Any number of voxels: V is divided by it.
+  B, the soft assignment of voxels to nodes, is a 1x1 convolution of x; A is learned. The norm's
+  scale (`extend`, if there is no norm) starts at zero, so that the unit starts as the identity.
+  Any number of voxels: V is divided by it.
 
   Shapes: (b, *space, c) -> the same. A bottleneck or an attention of `unet`.
 
   Attributes:
     nodes: number of nodes; None: a quarter of the channels.
     states: features of a node; None: twice `nodes`.
+    norm, norm_groups: after `extend`. It bounds what the unit adds: Z sums over all voxels and
+      nodes, and without it soon outgrows x.
     dtype: compute dtype; the sums over voxels and nodes are float32.
 
   Source: Chen et al., Graph-Based Global Reasoning Networks, arXiv 1811.12814.
@@ -30,6 +33,8 @@ class GraphReasoning(nn.Module):
 
   nodes: int | None = None
   states: int | None = None
+  norm: str = "batch"
+  norm_groups: int = 8
   dtype: Any = None
 
   @nn.compact
@@ -51,5 +56,14 @@ class GraphReasoning(nn.Module):
     y = jnp.einsum("bvn,bns->bvs", assignment, z, precision=precise)
     y = y.reshape(len(x), *space, states).astype(dtype)
     zeros = nn.initializers.zeros
-    extend = Conv(channels, 1, use_bias=False, kernel_init=zeros, dtype=dtype, name="extend")
-    return x + extend(y)
+    closed = {"kernel_init": zeros} if self.norm == "none" else {}
+    y = Conv(channels, 1, use_bias=False, dtype=dtype, name="extend", **closed)(y)
+    norm = Norm(
+      self.norm,
+      self.norm_groups,
+      epsilon=1e-4,  # the release's
+      dtype=dtype,
+      scale_init=zeros,
+      name="norm",
+    )
+    return x + norm(y)

@@ -184,9 +184,9 @@ def test_nearest_neighbours_are_those_of_numpy_in_both_directions():
 def test_graph_reasoning_has_the_papers_layers():
   c, n, s = 64, 16, 32
   shapes = jax.eval_shape(GraphReasoning().init, jax.random.key(0), jnp.zeros((1, 4, 5, c)))
-  count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-  # state, assignment, adjacency (with biases), update and extension (without)
-  assert count == (c * s + s) + (c * n + n) + (n * n + n) + s * s + s * c
+  count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+  # state, assignment, adjacency (with biases), update and extension (without), norm
+  assert count == (c * s + s) + (c * n + n) + (n * n + n) + s * s + s * c + 2 * c
 
 
 def drawn(block, x):
@@ -199,7 +199,8 @@ def drawn(block, x):
 @pytest.mark.parametrize(
   ("block", "space"),
   [
-    (GraphReasoning(nodes=3), (5, 4)),
+    (GraphReasoning(nodes=3, norm="instance"), (5, 4)),
+    (GraphReasoning(nodes=3, norm="none"), (5, 4)),
     (GraphUNet(levels=1, activation="elu"), (3, 2, 4)),
     (GraphUNet(graph="knn", neighbours=3, activation="elu"), (5, 4)),
   ],
@@ -221,7 +222,7 @@ def test_graph_blocks_start_as_the_identity_and_all_their_parameters_learn(block
 
 def test_graph_reasoning_sees_the_whole_image_at_once():
   """A change in one corner changes the opposite one; the order of the voxels doesn't matter."""
-  block = GraphReasoning(nodes=3)
+  block = GraphReasoning(nodes=3, norm="none")
   x = np.random.default_rng(1).normal(size=(1, 4, 4, 8)).astype(np.float32)
   changed = x.copy()
   changed[0, 0, 0] += 1

@@ -83,13 +83,17 @@ METHODS = {
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 
+# the last stage sees the first one's posterior only once that has learned, late in 200 steps at the
+# others' rate: then it finds one of the two classes
+RATES = {"posterior_cascade": 1e-2}
+
 
 def get_config(network="unet"):
   config = defaults.config()
   config.steps = 200
   config.network = {"name": network, **lookup(OPTIONS, network, "network")}
   config.method = METHODS.get(network, config.method)
-  config.optimiser.learning_rate = 2e-3
+  config.optimiser.learning_rate = RATES.get(network, 2e-3)
 
   config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
   config.data.patch = (32, 32, 32)

@@ -89,8 +89,8 @@ METHODS = {
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 
-# gates (sigmoids of about a half) shrink what these give to a head without bias: in 200 steps at the
-# others' rate its scores stay below the background's
+# gates (sigmoids of about a half) shrink what these give to a head without bias: in 200 steps at
+# the others' rate its scores stay below the background's
 RATES = {"bcdunet": 1e-2, "unet_cbam": 1e-2}
 
 

@@ -16,8 +16,6 @@ import pytest
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
 
-# many small programs: compiling them takes the time
-
 # channel by channel as the fact sheet prints them, then channels last
 A_LOGITS = np.array([[2, -1], [0.5, -3]], np.float32)[None, ..., None]
 A_LABELS = np.array([[1, 0], [1, 0]])[None]
@@ -362,58 +360,3 @@ def test_class_weights_of_the_wrong_number_are_refused():
     LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), class_weights=(1, 2))
   with pytest.raises(ValueError, match="positive_weight needs sigmoid"):
     LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), positive_weight=2)
-
-
-def test_cross_entropy_of_soft_labels_is_the_sum_over_classes():
-  random = np.random.default_rng(0)
-  soft = random.dirichlet(np.ones(3), (1, 2, 2)).astype(np.float32)
-  logs = B_LOGITS - np.log(np.exp(B_LOGITS).sum(-1, keepdims=True))
-  value = LOSSES["cross_entropy"](B_LOGITS, Target(soft))
-  np.testing.assert_allclose(value, -(soft * logs).sum(-1).mean(), rtol=1e-6)
-
-
-def test_cross_entropy_is_one_mean_over_the_batch_with_weights():
-  # the mean over both samples' voxels, not the mean of two means
-  logits, labels = random_inputs()
-  weight = np.random.default_rng(1).uniform(0, 3, labels.shape).astype(np.float32)
-  weight[1, 1:] = 0
-  logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-  picked = -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
-  value = LOSSES["cross_entropy"](logits, Target(labels, weight))
-  np.testing.assert_allclose(value, (weight * picked).sum() / weight.sum(), rtol=1e-5)
-
-
-def test_cross_entropy_of_regions_is_the_mean_of_binary_ones():
-  random = np.random.default_rng(0)
-  regions = random.integers(0, 2, (1, 2, 2, 3)).astype(np.float32)
-  p = 1 / (1 + np.exp(-B_LOGITS))
-  binary = -np.where(regions == 1, np.log(p), np.log(1 - p))
-  value = LOSSES["cross_entropy"](B_LOGITS, Target(regions), sigmoid=True)
-  np.testing.assert_allclose(value, binary.mean(), rtol=1e-6)
-  weighted = LOSSES["cross_entropy"](
-    B_LOGITS, Target(regions), sigmoid=True, class_weights=(1, 2, 5)
-  )
-  per_region = binary.mean((0, 1, 2))
-  np.testing.assert_allclose(weighted, per_region @ np.array([1, 2, 5]) / 8, rtol=1e-6)
-
-
-def test_dice_is_taken_per_sample_or_over_the_batch():
-  logits, labels = random_inputs()
-  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-  g = np.eye(3)[labels]
-  by_sample = 1 - 2 * (p * g).sum((1, 2)) / (p + g).sum((1, 2))
-  of_batch = 1 - 2 * (p * g).sum((0, 1, 2)) / (p + g).sum((0, 1, 2))
-  dice = LOSSES["dice"]
-  np.testing.assert_allclose(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
-  np.testing.assert_allclose(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
-  weighted = dice(logits, Target(labels), batch=True, class_weights=(0, 1, 3))
-  np.testing.assert_allclose(weighted, (of_batch[1] + 3 * of_batch[2]) / 4, atol=1e-5)
-
-
-def test_dice_keeps_every_region_where_there_is_no_background():
-  regions = np.random.default_rng(0).integers(0, 2, (1, 2, 2, 3)).astype(np.float32)
-  values = [
-    LOSSES["dice"](B_LOGITS, Target(regions), sigmoid=True, include_background=b)
-    for b in (True, False)
-  ]
-  assert values[0] == values[1]

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flax import linen as nn
-
 from jaxseg.networks.blocks import ConvNormAct, per_stage
 from jaxseg.networks.parts import BLOCKS, part
 from jaxseg.networks.plain_conv_unet import PlainConvUNet
@@ -48,23 +46,12 @@ class ResEncUNet(PlainConvUNet):
   def _stage(self, i, side, depth, number, rank, stride=1):
     if side == "decoder":
       return super()._stage(i, side, depth, number, rank, stride)
-    layer = self._layer_options(i, rank, side)
-    block = part(
-      BLOCKS,
-      self.encoder_block,
-      "encoder_block",
-      features=self.widths[i],
-      depth=per_stage(depth, number, "resenc_unet: depth")[i],
-      stride=stride,
-      dropout=per_stage(self.dropout, number, "resenc_unet: dropout")[i],
-      spatial_dropout=self.spatial_dropout,
-      drop_block=self.drop_block,
-      stochastic_depth=self.stochastic_depth * (i + 1) / number,
-      **layer,
+    rate = self.stochastic_depth * (i + 1) / number
+    depth = per_stage(depth, number, "resenc_unet: depth")[i]
+    stage = self._blocks(
+      "encoder_block", i, side, depth, rank, stride=stride, stochastic_depth=rate
     )
-    make = nn.remat(block.func) if self.remat else block.func
-    stage = make(**block.keywords, name=f"{side}{i + 1}")
     if i > 0:
       return stage
-    stem = ConvNormAct(self.widths[0], name="stem", **layer)
+    stem = ConvNormAct(self.widths[0], name="stem", **self._layer_options(i, rank, side))
     return lambda x: stage(stem(x))

@@ -223,18 +223,23 @@ class UNet(nn.Module):
   def _stage(self, i, side, depth, number, rank, stride=1):
     stages = len(self.widths)
     place = i if side == "encoder" else 2 * stages - 2 - i  # in the order of computation
+    rate = self.stochastic_depth * (place + 1) / (2 * stages - 1)
+    depth = per_stage(depth, number, "unet: depth")[i]
+    return self._blocks("block", i, side, depth, rank, stride=stride, stochastic_depth=rate)
+
+  def _blocks(self, option, i, side, depth, rank, **given):
+    """Stage i of that side, of `depth` of the blocks that the attribute `option` names."""
     block = part(
       BLOCKS,
-      self.block,
-      "block",
+      getattr(self, option),
+      option,
       features=self.widths[i],
-      depth=per_stage(depth, number, "unet: depth")[i],
-      stride=stride,
+      depth=depth,
       residual=self.residual,
-      dropout=per_stage(self.dropout, stages, "unet: dropout")[i],
+      dropout=per_stage(self.dropout, len(self.widths), "unet: dropout")[i],
       spatial_dropout=self.spatial_dropout,
       drop_block=self.drop_block,
-      stochastic_depth=self.stochastic_depth * (place + 1) / (2 * stages - 1),
+      **given,
       **self._layer_options(i, rank, side),
     )
     make = nn.remat(block.func) if self.remat else block.func

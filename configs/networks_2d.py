@@ -59,9 +59,13 @@ OPTIONS = {
   ),
   "encoder_unet": dict(encoder=dict(name="resnet18", width=16), widths=(128, 64, 32, 16, 16)),
   "pspnet": dict(encoder=dict(name="resnet18", width=16), width=128),
-  # rates and stages for the 12 features of a patch of 96
+  # rates and stages for the 12 features of a patch of 96; dropout as for unet2015
   "deeplabv3": dict(
-    encoder=dict(name="resnet18", width=16), output_stride=8, rates=(2, 4, 6), width=64
+    encoder=dict(name="resnet18", blocks=(2, 2, 2), width=16),
+    output_stride=8,
+    rates=(2, 4, 6),
+    width=64,
+    dropout=0.0,
   ),
   "cenet": dict(encoder=dict(name="resnet18", blocks=(2, 2, 2), width=24), width=16),
   "unet_ppm": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="ppm"),

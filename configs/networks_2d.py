@@ -93,9 +93,9 @@ METHODS = {
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 
-# gates (sigmoids of about a half) shrink what these give to a head without bias: in 200 steps at
-# the others' rate its scores stay below the background's
-RATES = {"bcdunet": 1e-2, "unet_cbam": 1e-2}
+# 200 steps at the others' rate leave these at the start: gates (sigmoids of about a half), or few
+# features, before a head without bias keep its scores below the background's
+RATES = {"bcdunet": 1e-2, "unet_cbam": 1e-2, "unet_inception": 1e-2}
 
 
 def get_config(network="unet"):

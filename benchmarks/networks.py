@@ -15,6 +15,7 @@ so that other work on the machine changes neither budget nor figures much.
 """
 
 import argparse
+import itertools
 import json
 import runpy
 import time
@@ -50,10 +51,13 @@ def cost(name, rank):
   from jaxseg.networks.describe import describe
 
   net = NETWORKS[name](classes=3)
-  for size in SIZES[rank]:
+  variants = [({}, net)]
+  if hasattr(net, "padding"):  # valid convolutions may want more than the largest of these sizes
+    variants.append(({"padding": "same"}, net.clone(padding="same")))
+  for (changed, net), size in itertools.product(variants, SIZES[rank]):
     shape = (1, *(size,) * rank, 1)
     try:
-      jax.eval_shape(lambda key, x: net.init(key, x, train=True), *_abstract(shape))
+      jax.eval_shape(lambda key, x, net=net: net.init(key, x, train=True), *_abstract(shape))
     except ValueError:
       continue  # not a size that it takes
     told = describe(net, shape)
@@ -66,11 +70,12 @@ def cost(name, rank):
     return {
       "parameters": told.parameters,
       "size": size,
+      **changed,
       "gflops": told.flops / 1e9,
       "cpu_seconds_per_step": seconds,
       "peak_gib": peak / 2**30,
     }
-  return {"failed": f"no size of {SIZES[rank]} fits into {MEMORY >> 30} GiB"}
+  return {"failed": f"takes none of {SIZES[rank]}, or in more than {MEMORY >> 30} GiB"}
 
 
 def _abstract(shape):

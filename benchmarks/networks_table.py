@@ -106,6 +106,8 @@ def _costs(rows, rank):
       lines.append(f"| `{name}` | {row['failed']} | | | | |")
       continue
     size = "x".join([str(row["size"])] * rank)
+    if "padding" in row:
+      size += f', padding "{row["padding"]}"'
     lines.append(
       f"| `{name}` | {row['parameters']:,} | {size} | {row['gflops']:.1f} "
       f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"

@@ -25,6 +25,11 @@ OPTIONS = {
   # the published norm of the logits keeps them from saying how rare a class is
   "multiresunet": dict(widths=(12, 24, 48, 96), head_norm=False),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
+  "kinet": dict(name="kiunet", branches="ki", widths=(8, 8)),
+  "kiunet_residual": dict(
+    name="kiunet", widths=(16, 16, 64, 128), ki_widths=(8, 8), block="residual"
+  ),
+  "kiunet_dense": dict(name="kiunet", widths=(16, 16, 64, 128), ki_widths=(8, 8), block="dense"),
   # a branch gets an eighth of the filters: at 16 it would be one or two
   "unet_inception": dict(name="unet", widths=(24, 48, 96, 192), block="inception"),
   "posterior_cascade": dict(stage=dict(name="unet", widths=(12, 24, 48, 96))),
@@ -37,7 +42,11 @@ OPTIONS = {
   "unet_graph": dict(
     name="unet", widths=(16, 32, 64, 128), bottleneck=dict(name="graph_reasoning", nodes=32)
   ),
+  "unet_graph_pool": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="graph_unet"),
   "unet_glca": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="glca"),
+  "unet_glca_pwca": dict(
+    name="unet", widths=(16, 32, 64, 128), bottleneck=dict(name="glca", pwca=True)
+  ),
   "unet_dense": dict(name="unet", widths=(16, 32, 64, 128), block="dense"),
   "fc_densenet": dict(layers=(2, 3, 4, 4, 4), growth=12, stem=24, dropout=0.0),  # as for unet2015
   "dense_unet161": dict(blocks=(3, 6, 8, 6), growth=16, width=32, widths=(16, 32, 32, 64, 128)),
@@ -58,6 +67,16 @@ OPTIONS = {
     name="unet", widths=(16, 32, 64, 128), skip=("concat", "grid_gate", "grid_gate")
   ),
   "encoder_unet": dict(encoder=dict(name="resnet18", width=16), widths=(128, 64, 32, 16, 16)),
+  "encoder_unet_densenet": dict(
+    name="encoder_unet",
+    encoder=dict(name="densenet121", blocks=(2, 4, 6, 4), growth=8, width=16),
+    widths=(128, 64, 32, 16, 16),
+  ),
+  "encoder_unet_vgg": dict(
+    name="encoder_unet",
+    encoder=dict(name="vgg16", width=8, norm="batch"),
+    widths=(128, 64, 32, 16, 16),
+  ),
   "pspnet": dict(encoder=dict(name="resnet18", width=16), width=128),
   # rates and stages for the 12 features of a patch of 96; dropout as for unet2015
   "deeplabv3": dict(

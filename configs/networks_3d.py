@@ -29,6 +29,8 @@ OPTIONS = {
     detector_widths=(8, 16, 32),
     detector_features=32,
   ),
+  "unet_p3d": dict(name="unet", widths=(8, 16, 32, 64), block="p3d"),
+  "unet_dsts": dict(name="unet", widths=(8, 16, 32, 64), conv="dsts"),
   "lw_hcn": dict(widths=(16, 32, 64, 128)),
   "pseudo3d": dict(slices=3, inner=dict(name="unet", widths=(16, 32, 64, 128))),
   "triplanar": dict(inner=dict(name="unet", widths=(16, 32, 64))),

@@ -146,6 +146,13 @@ def test_every_row_of_the_comparison_configs_builds(rank):
     assert len(net.total_stride(rank)) == rank
 
 
+def test_every_network_has_a_row_in_the_comparison_configs():
+  rows = {}
+  for rank in (2, 3):
+    rows |= runpy.run_path(str(ROOT / "configs" / f"networks_{rank}d.py"))["OPTIONS"]
+  assert {spec.get("name", row) for row, spec in rows.items()} == set(networks.NETWORKS)
+
+
 @pytest.mark.parametrize("rank", [2, 3])
 def test_every_loss_has_a_row_in_the_comparison_configs_that_builds(rank):
   path = ROOT / "configs" / f"losses_{rank}d.py"

@@ -163,13 +163,13 @@ def _blockwise(x, g, taps, stride, padding, dilation):
   sizes = (batch, stacks * planes + span, bands * height, columns, features)
   g = pad(g, sizes, (0, span - padding[0][0], 0, 0, 0))
 
-  def add(total, block):
-    sample, place = block // (stacks * bands), block % (stacks * bands)
-    plane, row = (place // bands) * planes, (place % bands) * height
+  def add(carry, block):
+    total, patches = carry
+    sample, inside = block // (stacks * bands), block % (stacks * bands)
+    plane, row = (inside // bands) * planes, (inside % bands) * height
     patch = lax.dynamic_slice(
       x, (sample, plane, row * stride[0], 0, 0), (1, planes, *extent, channels)
     )[0]
-    shifts = []
     for i in range(taps[1]):
       for j in range(taps[2]):
         first = (i * dilation[1], j * dilation[2])
@@ -177,16 +177,19 @@ def _blockwise(x, g, taps, stride, padding, dilation):
           slice(f, f + (n - 1) * s + 1, s)
           for f, n, s in zip(first, (height, columns), stride, strict=True)
         )
-        shifts.append(patch[:, along_y, along_x])
-    patches = jnp.concatenate(shifts, -1).reshape(planes * height * columns, -1)
+        place = (0, 0, 0, (i * taps[2] + j) * channels)
+        patches = lax.dynamic_update_slice(patches, patch[:, along_y, along_x], place)
     parts = []
     for tap in range(taps[0]):
       start = (sample, plane + span - tap * dilation[0], row, 0, 0)
       part = lax.dynamic_slice(g, start, (1, planes, height, columns, features))
       parts.append(part.reshape(-1, features).T)
     # the barrier keeps XLA from folding the transposition into the product
-    return total + lax.optimization_barrier(jnp.concatenate(parts)) @ patches, None
+    left = lax.optimization_barrier(jnp.concatenate(parts))
+    return (total + left @ patches.reshape(left.shape[1], -1), patches), None
 
   total = jnp.zeros((taps[0] * features, taps[1] * taps[2] * channels), x.dtype)
-  total, _ = lax.scan(add, total, jnp.arange(batch * stacks * bands))
+  # written in place, tap by tap: XLA joins arrays element by element
+  patches = jnp.zeros((planes, height, columns, total.shape[1]), x.dtype)
+  (total, _), _ = lax.scan(add, (total, patches), jnp.arange(batch * stacks * bands))
   return total.reshape(taps[0], features, -1).swapaxes(1, 2).reshape(*taps, channels, features)

@@ -33,9 +33,9 @@ HEAD = """# Losses
 Made by `python benchmarks/losses.py` on {date} with jax {jax} on two CPU cores. Every name is one
 of configs/losses_2d.py and configs/losses_3d.py (`--config=configs/losses_2d.py:boundary`).
 
-These are short runs: 200 steps, about a minute each, of one small U-Net with the recipe that suits
-cross entropy + Dice (AdamW, 2e-3), so that the figures show that each loss trains, not which is
-best. Dice is the mean over held-out cases (and classes); HD95 in voxels of the picture or
+These are short runs: 200 steps, about a minute each, of one small U-Net with one recipe for all
+(AdamW, learning rate 2e-3 in 2D and 1e-2 in 3D), so that the figures show that each loss trains,
+not which is best. Dice is the mean over held-out cases (and classes); HD95 in voxels of the picture or
 millimetres of the scan.
 """
 DATA = {

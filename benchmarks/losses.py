@@ -35,8 +35,8 @@ of configs/losses_2d.py and configs/losses_3d.py (`--config=configs/losses_2d.py
 
 These are short runs: 200 steps, about a minute each, of one small U-Net with one recipe for all
 (AdamW, learning rate 2e-3 in 2D and 1e-2 in 3D), so that the figures show that each loss trains,
-not which is best. Dice is the mean over held-out cases (and classes); HD95 in voxels of the picture or
-millimetres of the scan.
+not which is best. Dice is the mean over held-out cases (and classes); HD95 in voxels of the picture
+or millimetres of the scan.
 """
 DATA = {
   2: "CHASE_DB1's vessels, one held-out image; batch 4 of 96x96; mean ± deviation of seeds",

@@ -147,20 +147,29 @@ def _run(wanted) -> None:
   legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
   files.write_json(wanted.output / "labels.json", legend)
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
+  failures = []
   for name, paths in bar:
-    raw = read(paths, told)
 
     def progress(done, total, name=name):
       bar.set_postfix_str(f"{name}: window {done} of {total}")
 
-    found = segment(
-      [model.configuration for model in models],
-      raw,
-      str(paths[0]),
-      probabilities=wanted.probabilities,
-      progress=progress,
-    )
-    found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
-    write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
+    try:
+      raw = read(paths, told)
+      found = segment(
+        [model.configuration for model in models],
+        raw,
+        str(paths[0]),
+        probabilities=wanted.probabilities,
+        progress=progress,
+      )
+      found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
+      write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
+    except (ValueError, OSError) as error:  # the others are segmented all the same
+      failures.append(f"predict: {error}")
   applied = f" with {file}" if steps else ""
-  print(f"{len(cases)} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")
+  if written := len(cases) - len(failures):
+    print(f"{written} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")
+  if failures:
+    if len(cases) > 1:
+      failures.append(f"predict: {len(failures)} of {len(cases)} case(s) not segmented, see above.")
+    sys.exit("\n".join(failures))

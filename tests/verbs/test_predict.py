@@ -104,6 +104,18 @@ def test_nan_voxels_are_refused(run, tmp_path):
     main(run, tmp_path / "x.nii.gz", tmp_path / "out")
 
 
+def test_a_damaged_case_does_not_keep_the_others_from_being_segmented(run, tmp_path, capsys):
+  (tmp_path / "in").mkdir()
+  for name in ("a_0000", "b_0000", "c_0000"):
+    whole = image(tmp_path / "in" / f"{name}.nii.gz", shape=(9, 8, 10)).read_bytes()
+  damaged = tmp_path / "in" / "b_0000.nii.gz"
+  damaged.write_bytes(whole[: len(whole) // 2])
+  with pytest.raises(SystemExit, match=r"b_0000.nii.gz: (.|\n)*1 of 3 case\(s\) not segmented"):
+    main(run, tmp_path / "in", tmp_path / "out")
+  assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
+  assert "2 case(s) written" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_no_run_and_an_output_that_cannot_be_made_are_told(run, tmp_path):
   source = image(tmp_path / "x.nii.gz")
   with pytest.raises(SystemExit, match=r"config.json: not found; give the folder of a run"):

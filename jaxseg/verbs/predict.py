@@ -137,6 +137,13 @@ def _run(wanted) -> None:
       file=sys.stderr,
     )
   told = models[0].described
+  source = told.config["data"]["source"]
+  if source["name"] == "nnunet_raw" and source.get("channels"):  # files do not tell which they are
+    print(
+      f"predict: note: of the training set's channels the network takes {', '.join(told.channels)}; "
+      "give it these alone, in this order.",
+      file=sys.stderr,
+    )
   labels = told.labels
   file = None if wanted.no_postprocessing else wanted.postprocessing or steps_for(wanted.workdir)
   steps = () if file is None else postprocessing.read(file)

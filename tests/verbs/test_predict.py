@@ -168,6 +168,16 @@ def test_a_run_that_was_not_trained_to_the_end_is_told(run, tmp_path, capsys):
   assert f"note: {half}: not trained to the end" in capsys.readouterr().err
 
 
+def test_a_choice_among_the_training_sets_channels_is_told(run, tmp_path, capsys):
+  chosen = tmp_path / "chosen"
+  shutil.copytree(run, chosen)
+  config = json.loads((chosen / "config.json").read_text())
+  config["data"]["source"] = {"name": "nnunet_raw", "path": "gone", "channels": ["T2", "T1"]}
+  (chosen / "config.json").write_text(json.dumps(config))
+  main(chosen, image(tmp_path / "x.nii.gz", shape=(9, 8, 10)), tmp_path / "out")
+  assert "note: of the training set's channels" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["config.json", "dataset.json"])
 @pytest.mark.parametrize("text", ["{", "{}", "[]"])
 def test_a_damaged_run_folder_is_told(run, tmp_path, name, text):

@@ -140,8 +140,8 @@ def _run(wanted) -> None:
   source = told.config["data"]["source"]
   if source["name"] == "nnunet_raw" and source.get("channels"):  # files do not tell which they are
     print(
-      f"predict: note: of the training set's channels the network takes {', '.join(told.channels)}; "
-      "give it these alone, in this order.",
+      "predict: note: of the training set's channels the network takes "
+      f"{', '.join(told.channels)}; give it these alone, in this order.",
       file=sys.stderr,
     )
   labels = told.labels

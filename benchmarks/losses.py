@@ -13,6 +13,7 @@ it is there: run again to go on.
 import argparse
 import datetime
 import json
+import math
 import runpy
 import statistics
 
@@ -36,7 +37,7 @@ of configs/losses_2d.py and configs/losses_3d.py (`--config=configs/losses_2d.py
 These are short runs: 200 steps, about a minute each, of one small U-Net with one recipe for all
 (AdamW, learning rate 2e-3 in 2D and 1e-2 in 3D), so that the figures show that each loss trains,
 not which is best. Dice is the mean over held-out cases (and classes); HD95 in voxels of the picture
-or millimetres of the scan.
+or millimetres of the scan, infinite where nothing was found of a class.
 """
 DATA = {
   2: "CHASE_DB1's vessels, one held-out image; batch 4 of 96x96; mean ± deviation of seeds",
@@ -75,8 +76,13 @@ def table(rows, rank) -> str:
 
 
 def _spread(values) -> str:
-  mean = f"{statistics.mean(values):.3f}"
-  return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+  finite = [value for value in values if math.isfinite(value)]
+  if not finite:
+    return "inf"
+  text = f"{statistics.mean(finite):.3f}"
+  if len(finite) > 1:
+    text += f" ± {statistics.stdev(finite):.3f}"
+  return text + f" ({len(values) - len(finite)} inf)" * (len(finite) < len(values))
 
 
 def main():

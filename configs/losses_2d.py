@@ -33,7 +33,12 @@ LOSSES = {
   "tversky": dict(tversky=dict(**DICE, alpha=0.3, beta=0.7)),
   "focal_tversky": dict(focal_tversky=dict(**DICE, alpha=0.3, beta=0.7)),
   "jaccard": dict(jaccard=DICE),
-  "lovasz_softmax": dict(lovasz_softmax=dict()),
+  # as in the paper after cross entropy: alone, whoever is not sure of vessels is best served by a
+  # probability just below 0.5
+  "lovasz_softmax": dict(
+    cross_entropy=dict(weight=dict(name="linear", start=1.0, end=0.0)),
+    lovasz_softmax=dict(weight=dict(name="linear", start=0.0, end=1.0)),
+  ),
   # as many iterations as the widest vessel's radius in voxels
   "cldice": dict(cldice=dict(iterations=8, alpha=0.3, batch=True)),
   "exponential_log": dict(exponential_log=dict(batch=True)),

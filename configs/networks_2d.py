@@ -25,7 +25,8 @@ OPTIONS = {
   # the published norm of the logits keeps them from saying how rare a class is
   "multiresunet": dict(widths=(12, 24, 48, 96), head_norm=False),
   "kiunet": dict(widths=(16, 16, 64, 128), ki_widths=(8, 8)),
-  "kinet": dict(name="kiunet", branches="ki", widths=(8, 8)),
+  # what it sees is small: batch norm leaves it the augmented brightness of each image, and Dice 0
+  "kinet": dict(name="kiunet", branches="ki", widths=(8, 8), norm="instance"),
   "kiunet_residual": dict(
     name="kiunet", widths=(16, 16, 64, 128), ki_widths=(8, 8), block="residual"
   ),
@@ -114,7 +115,7 @@ METHODS = {
 
 # 200 steps at the others' rate leave these at the start: gates (sigmoids of about a half), or few
 # features, before a head without bias keep its scores below the background's
-RATES = {"bcdunet": 1e-2, "unet_cbam": 1e-2, "unet_inception": 1e-2}
+RATES = {"bcdunet": 1e-2, "kinet": 1e-2, "unet_cbam": 1e-2, "unet_inception": 1e-2}
 
 
 def get_config(network="unet"):

@@ -51,8 +51,8 @@ LOSSES = {
     generalized_dice=dict(batch=True),
     boundary=dict(weight=dict(name="linear", start=0.01, end=0.1)),
   ),
-  # its values are squares of distances
-  "hausdorff": dict(dice=DICE, hausdorff=dict(weight=0.01)),
+  # its values are squares of distances: this weight makes it as large as Dice at the start
+  "hausdorff": dict(dice=DICE, hausdorff=dict(weight=0.001)),
   "total_variation": dict(cross_entropy=dict(), dice=DICE, total_variation=dict(weight=0.1)),
   "entropy": dict(cross_entropy=dict(), dice=DICE, entropy=dict(weight=0.1)),
   # vessels take 2 to 20 % of a patch that isn't all background

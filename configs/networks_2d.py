@@ -115,7 +115,13 @@ METHODS = {
 
 # 200 steps at the others' rate leave these at the start: gates (sigmoids of about a half), or few
 # features, before a head without bias keep its scores below the background's
-RATES = {"bcdunet": 1e-2, "kinet": 1e-2, "unet_cbam": 1e-2, "unet_inception": 1e-2}
+RATES = {
+  "bcdunet": 1e-2,
+  "encoder_unet_densenet": 1e-2,
+  "kinet": 1e-2,
+  "unet_cbam": 1e-2,
+  "unet_inception": 1e-2,
+}
 
 
 def get_config(network="unet"):

@@ -87,7 +87,7 @@ METHODS = {
 
 # the last stage sees the first one's posterior only once that has learned, late in 200 steps at the
 # others' rate: then it finds one of the two classes
-RATES = {"posterior_cascade": 1e-2}
+RATES = {"posterior_cascade": 1e-2, "unet_dsts": 1e-2, "unet_p3d": 1e-2}
 
 
 def get_config(network="unet"):

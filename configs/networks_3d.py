@@ -86,7 +86,8 @@ METHODS = {
 }
 
 # the last stage sees the first one's posterior only once that has learned, late in 200 steps at the
-# others' rate: then it finds one of the two classes
+# others' rate: then it finds one of the two classes. P3D and DSTS, of few weights, are half way then
+# (Dice 0.51 and 0.58)
 RATES = {"posterior_cascade": 1e-2, "unet_dsts": 1e-2, "unet_p3d": 1e-2}
 
 

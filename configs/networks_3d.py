@@ -85,9 +85,9 @@ METHODS = {
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }
 
-# the last stage sees the first one's posterior only once that has learned, late in 200 steps at the
-# others' rate: then it finds one of the two classes. P3D and DSTS, of few weights, are half way then
-# (Dice 0.51 and 0.58)
+# the last stage sees the first one's posterior only once that has learned, late in 200 steps at
+# the others' rate: then it finds one of the two classes. P3D and DSTS, with few weights, are half
+# way there (Dice 0.51 and 0.58)
 RATES = {"posterior_cascade": 1e-2, "unet_dsts": 1e-2, "unet_p3d": 1e-2}
 
 

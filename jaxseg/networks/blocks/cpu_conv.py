@@ -1,6 +1,8 @@
 """Convolution on CPU, in 2D and 3D, out of the operations that XLA is fast at there.
 
 Forward and the gradient of the input are XLA's 2D convolutions, a volume as a batch of slices.
+Nothing around them changes the rank of an image: XLA would make what comes before it twice, once
+for each rank.
 The gradient of the kernel, which XLA computes on one core, is a loop of matrix products. What each
 of these gave is in docs/benchmarks.md.
 """
@@ -24,17 +26,12 @@ def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
   Has a reverse-mode derivative only (`custom_vjp`), of any order.
   """
   dtype = x.dtype
-  if x.ndim == 4:  # an image is a stack of slices that do not touch
-    x, kernel = x[None], kernel[None]
-    stride, padding, dilation = (1, *stride), ((0, 0), *padding), (1, *dilation)
-    out = _convolve(x, kernel, stride, padding, dilation, groups)
-    return out[0].astype(dtype)
   return _convolve(x, kernel, stride, padding, dilation, groups).astype(dtype)
 
 
 def _convolve(x, kernel, stride, padding, dilation, groups):
   x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
-  if groups == x.shape[-1] > 1 and math.prod(kernel.shape[:3]) <= TAPS:
+  if groups == x.shape[-1] > 1 and math.prod(kernel.shape[:-2]) <= TAPS:
     return _depthwise(x, kernel, stride, padding, dilation)
   if x.shape[-1] <= FEW or groups > 1:
     return _slices(x, kernel, stride, padding, dilation, groups)
@@ -53,7 +50,7 @@ def _forward(x, kernel, stride, padding, dilation):
 def _backward(stride, padding, dilation, saved, cotangent):
   x, kernel = saved
   _, pullback = jax.vjp(lambda x: _slices(x, kernel, stride, padding, dilation), x)
-  gradient = _kernel_gradient(x, cotangent, kernel.shape[:3], stride, padding, dilation)
+  gradient = _kernel_gradient(x, cotangent, kernel.shape[:-2], stride, padding, dilation)
   return *pullback(cotangent), gradient
 
 
@@ -66,6 +63,16 @@ def _slices(x, kernel, stride, padding, dilation, groups=1):
   The depth is folded into the batch and each depth tap of the kernel is one 2D convolution; with
   few input channels the taps are laid side by side as channels, for one larger product.
   """
+  convolve = functools.partial(
+    lax.conv_general_dilated,
+    window_strides=stride[-2:],
+    padding=padding[-2:],
+    rhs_dilation=dilation[-2:],
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=groups,
+  )
+  if x.ndim == 4:
+    return convolve(x, kernel)
   batch, taps, channels = x.shape[0], kernel.shape[0], x.shape[-1]
   x = jnp.pad(x, ((0, 0), padding[0], (0, 0), (0, 0), (0, 0)))
   depth = (x.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
@@ -74,14 +81,6 @@ def _slices(x, kernel, stride, padding, dilation, groups=1):
     start = tap * dilation[0]
     part = x[:, start : start + (depth - 1) * stride[0] + 1 : stride[0]]
     shifted.append(part.reshape(batch * depth, *part.shape[2:]))
-  convolve = functools.partial(
-    lax.conv_general_dilated,
-    window_strides=stride[1:],
-    padding=padding[1:],
-    rhs_dilation=dilation[1:],
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
-  )
   if channels <= FEW and groups == 1:
     kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
     out = convolve(jnp.concatenate(shifted, -1), kernel)
@@ -99,24 +98,27 @@ def _depthwise(x, kernel, stride, padding, dilation):
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
   extents = [
     (n - d * (k - 1) - 1) // s * s + 1
-    for n, k, s, d in zip(x.shape[1:4], kernel.shape[:3], stride, dilation, strict=True)
+    for n, k, s, d in zip(x.shape[1:-1], kernel.shape[:-2], stride, dilation, strict=True)
   ]
   out = 0.0
-  for tap in np.ndindex(*kernel.shape[:3]):
+  for tap in np.ndindex(*kernel.shape[:-2]):
     places = zip(tap, dilation, extents, stride, strict=True)
     window = tuple(slice(t * d, t * d + extent, s) for t, d, extent, s in places)
-    out += x[(slice(None), *window)] * kernel[tap].reshape(1, 1, 1, 1, -1)
+    out += x[(slice(None), *window)] * kernel[tap].reshape((1,) * (x.ndim - 1) + (-1,))
   return out
 
 
 def _kernel_gradient(x, g, taps, stride, padding, dilation):
   """Gradient of the kernel, (*taps, in, out), for inputs x and output cotangents g."""
-  if stride == (1, 1, 1) and g.shape[-1] < x.shape[-1]:
+  rank = len(taps)
+  if stride == (1,) * rank and g.shape[-1] < x.shape[-1]:
     # patches of the narrower array are cheaper: exchanged, the same sum gives the reversed kernel
     low_high = zip(padding, taps, dilation, strict=True)
     mirrored = tuple((d * (k - 1) - low, d * (k - 1) - high) for (low, high), k, d in low_high)
     gradient = _kernel_gradient(g, x, taps, stride, mirrored, dilation)
-    return jnp.flip(gradient, (0, 1, 2)).swapaxes(3, 4)
+    return jnp.flip(gradient, range(rank)).swapaxes(-1, -2)
+  if rank == 2:
+    return _blockwise(x, g, (1, *taps), stride, ((0, 0), *padding), (1, *dilation))[0]
   if stride[0] > 1:
     depth, size = g.shape[1], x.shape[1]
     planes = []
@@ -129,8 +131,8 @@ def _kernel_gradient(x, g, taps, stride, padding, dilation):
       options = ((1, *stride[1:]), ((0, 0), *padding[1:]), (1, *dilation[1:]))
       planes.append(_kernel_gradient(part, g, (1, *taps[1:]), *options)[0])
     return jnp.stack(planes)
-  if taps[0] == 1 and padding[0] == (0, 0):  # slices that do not touch: one stack of them all
-    x, g = (a.reshape(1, -1, *a.shape[2:]) for a in (x, g))
+  if taps[0] == 1 and padding[0] == (0, 0):  # slices that do not touch: a stack of images
+    x, g = (a.reshape(-1, *a.shape[2:]) for a in (x, g))
   return _blockwise(x, g, taps, stride[1:], padding, dilation)
 
 
@@ -138,9 +140,13 @@ def _blockwise(x, g, taps, stride, padding, dilation):
   """The same, stride 1 in depth: cotangents of a block times the block's patches of x, summed.
 
   The cotangents are transposed, not the patches: fewer, and XLA multiplies a matrix by rows faster
-  than by columns. A block of slices serves all depth taps, each with its own slices of g.
+  than by columns. A block of slices serves all depth taps, each with its own slices of g. Images
+  (b, y, x, channels) are blocks of one slice. Borders are padded block by block, so that no array
+  as large as x is copied.
   """
-  (batch, depth, _, _, channels), (_, _, rows, columns, features) = x.shape, g.shape
+  volumes = x.ndim == 5
+  (batch, *_, channels), (rows, columns, features) = x.shape, g.shape[-3:]
+  depth = x.shape[1] if volumes else 1
   height = max(1, min(rows, VOXELS // columns))
   planes = max(1, min(depth, VOXELS // (height * columns)))
   bands, stacks = -(-rows // height), -(-depth // planes)
@@ -151,45 +157,61 @@ def _blockwise(x, g, taps, stride, padding, dilation):
   ]
   zero = jnp.zeros((), x.dtype)
 
-  def pad(array, sizes, lows):
-    config = [
-      (low, size - low - n, 0) for n, size, low in zip(array.shape, sizes, lows, strict=True)
-    ]
-    return lax.pad(array, zero, config)
+  def pad(array, along_z, along_y, along_x=(0, 0)):
+    config = [(0, 0), *((along_z,) * volumes), along_y, along_x, (0, 0)]
+    return lax.pad(array, zero, [(*pair, 0) for pair in config])
 
-  reach = (bands - 1) * height * stride[0] + extent[0]
-  sizes = (batch, stacks * planes, reach, extent[1], channels)
-  x = pad(x, sizes, (0, 0, padding[1][0], padding[2][0], 0))
-  sizes = (batch, stacks * planes + span, bands * height, columns, features)
-  g = pad(g, sizes, (0, span - padding[0][0], 0, 0, 0))
+  (above, _), (left, _) = padding[1:]
+  # negative: what lies beyond the kernel's reach is cut
+  x = pad(x, (0, stacks * planes - depth), (min(0, above), 0), (min(0, left), 0))
+  above, left, tall, wide = max(0, above), max(0, left), x.shape[-3], x.shape[-2]
+  low = span - padding[0][0]
+  g = pad(g, (low, stacks * planes + span - low - g.shape[-4]), (0, bands * height - rows))
+
+  # a block wants the rows `above` and below it; near a border fewer are there
+  there = min(extent[0], tall)
+  over = max(0, (bands - 1) * height * stride[0] - above - (tall - there))
+  width = max(extent[1], left + wide)
 
   def add(carry, block):
     total, patches = carry
     sample, inside = block // (stacks * bands), block % (stacks * bands)
     plane, row = (inside // bands) * planes, (inside % bands) * height
-    patch = lax.dynamic_slice(
-      x, (sample, plane, row * stride[0], 0, 0), (1, planes, *extent, channels)
-    )[0]
+    first = row * stride[0] - above
+    found = jnp.clip(first, 0, tall - there)
+    part = _block(x, sample, plane, found, planes, there)
+    patch = jnp.zeros((planes, over + extent[0] + above, width, channels), x.dtype)
+    patch = lax.dynamic_update_slice(patch, part, (0, over + found - first, left, 0))
+    patch = patch[:, over : over + extent[0]]
     for i in range(taps[1]):
       for j in range(taps[2]):
-        first = (i * dilation[1], j * dilation[2])
         along_y, along_x = (
           slice(f, f + (n - 1) * s + 1, s)
-          for f, n, s in zip(first, (height, columns), stride, strict=True)
+          for f, n, s in zip(
+            (i * dilation[1], j * dilation[2]), (height, columns), stride, strict=True
+          )
         )
         place = (0, 0, 0, (i * taps[2] + j) * channels)
         patches = lax.dynamic_update_slice(patches, patch[:, along_y, along_x], place)
     parts = []
     for tap in range(taps[0]):
-      start = (sample, plane + span - tap * dilation[0], row, 0, 0)
-      part = lax.dynamic_slice(g, start, (1, planes, height, columns, features))
+      start = plane + span - tap * dilation[0]
+      part = _block(g, sample, start, row, planes, height)
       parts.append(part.reshape(-1, features).T)
     # the barrier keeps XLA from folding the transposition into the product
-    left = lax.optimization_barrier(jnp.concatenate(parts))
-    return (total + left @ patches.reshape(left.shape[1], -1), patches), None
+    left_side = lax.optimization_barrier(jnp.concatenate(parts))
+    return (total + left_side @ patches.reshape(left_side.shape[1], -1), patches), None
 
   total = jnp.zeros((taps[0] * features, taps[1] * taps[2] * channels), x.dtype)
   # written in place, tap by tap: XLA joins arrays element by element
   patches = jnp.zeros((planes, height, columns, total.shape[1]), x.dtype)
   (total, _), _ = lax.scan(add, (total, patches), jnp.arange(batch * stacks * bands))
   return total.reshape(taps[0], features, -1).swapaxes(1, 2).reshape(*taps, channels, features)
+
+
+def _block(array, sample, plane, row, planes, rows):
+  """Neighbouring slices and rows of one sample, (planes, rows, x, channels)."""
+  volume = array.ndim == 5
+  sizes = (1, *((planes,) * volume), rows, *array.shape[-2:])
+  first = (sample, *((plane,) * volume), row, 0, 0)
+  return lax.dynamic_slice(array, first, sizes).reshape(planes, *sizes[-3:])

@@ -39,8 +39,8 @@ LOSSES = {
     cross_entropy=dict(weight=dict(name="linear", start=1.0, end=0.0)),
     lovasz_softmax=dict(weight=dict(name="linear", start=0.0, end=1.0)),
   ),
-  # as many iterations as the widest vessel's radius in voxels; what is even, as the black around the
-  # retina, has no skeleton: without cross entropy it may end as vessel
+  # as many iterations as the widest vessel's radius in voxels; what is even, as the black around
+  # the retina, has no skeleton: without cross entropy it may end as vessel
   "cldice": dict(cross_entropy=dict(), cldice=dict(iterations=8, alpha=0.3, batch=True)),
   "exponential_log": dict(exponential_log=dict(batch=True)),
   "combo": dict(combo=dict(batch=True)),

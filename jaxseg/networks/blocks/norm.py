@@ -86,8 +86,7 @@ class Norm(nn.Module):
 
 
 def _apply(x, mean, factor, scale, bias):
-  slope = factor * scale
-  return x * slope + (bias - mean * slope)
+  return (x - mean) * (factor * scale) + bias
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
@@ -118,10 +117,10 @@ def _normalise_backward(axes, groups, epsilon, saved, cotangents):
   along = (jnp.sum(g * x, axes, keepdims=True) - mean * total) * factor
   count = math.prod(x.shape[axis] for axis in axes)
   slope = -factor / count * _unite(scale * along, groups) * factor
-  offset = -factor / count * _unite(scale * total, groups) - slope * mean
+  offset = -factor / count * _unite(scale * total, groups)
   ours = tuple(range(x.ndim - 1))  # scale and bias serve all samples
   of_scale, of_bias = (jnp.sum(a, ours, keepdims=True) for a in (along, total))
-  return g * (factor * scale) + x * slope + offset, of_scale, of_bias
+  return g * (factor * scale) + (x - mean) * slope + offset, of_scale, of_bias
 
 
 _normalise.defvjp(_normalise_forward, _normalise_backward)

@@ -99,17 +99,17 @@ def test_values_and_gradients_equal_the_sum_over_kernel_voxels(case):
   check(*example(case))
 
 
-@pytest.mark.parametrize("voxels", [5, 40])
-@pytest.mark.parametrize("case", ["plain", "strided and dilated"])
+@pytest.mark.parametrize("voxels", [5, 14, 40])
+@pytest.mark.parametrize("case", ["plain", "strided and dilated", "2D dilated", "2D strided"])
 def test_the_gradients_blocks_may_have_any_size(case, voxels, monkeypatch):
   monkeypatch.setattr(cpu_conv, "VOXELS", voxels)
   check(*example(case))
 
 
-@pytest.mark.parametrize("case", ["pointwise", "tall kernel"])
+@pytest.mark.parametrize("case", ["pointwise", "tall kernel", "2D plain"])
 def test_padding_may_exceed_the_kernels_reach(case):
   x, weights, options = example(case)
-  options["padding"] = ((1, 2), (2, 0), (0, 1))
+  options["padding"] = ((1, 2), (3, 0), (0, 4))[: len(options["padding"])]
   check(x, weights, options)
 
 

@@ -90,6 +90,56 @@ def test_gradients_are_those_of_finite_differences(kind):
 
 
 @pytest.mark.parametrize("kind", ["batch", "instance", "group"])
+def test_gradients_of_scale_and_bias_are_sums_over_everything_else(kind):
+  norm, rng = Norm(kind, groups=2), np.random.default_rng(3)
+  weights = rng.normal(size=X.shape).astype(np.float32)
+  params = {name: rng.normal(size=6).astype(np.float32) for name in ("scale", "bias")}
+
+  def loss(params):
+    stats = {"batch_stats": {"mean": np.zeros(6), "var": np.ones(6)}} if kind == "batch" else {}
+    return jnp.sum(weights * norm.apply({"params": params, **stats}, X, mutable=["batch_stats"])[0])
+
+  gradient = jax.jit(jax.grad(loss))(params)
+  if kind == "group":
+    out = normalised(X.reshape(2, 3, 4, 5, 2, 3), (1, 2, 3, 5)).reshape(X.shape)
+  else:
+    out = normalised(X, {"batch": (0, 1, 2, 3), "instance": (1, 2, 3)}[kind])
+  every = (0, 1, 2, 3)
+  np.testing.assert_allclose(gradient["scale"], np.sum(weights * out, every), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(gradient["bias"], np.sum(weights, every), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["batch", "instance", "group"])
+def test_a_mean_far_from_zero_changes_neither_values_nor_gradients(kind):
+  norm = Norm(kind, groups=2)
+  weights = np.random.default_rng(4).normal(size=X.shape).astype(np.float32)
+  variables = norm.init(jax.random.key(0), X)
+
+  def loss(x):
+    out = norm.apply(variables, x, mutable=["batch_stats"])[0]
+    return jnp.sum(weights * out), out
+
+  x = np.round(X * 256) / 256  # so that adding 1000 loses nothing
+  gradient, out = jax.grad(loss, has_aux=True)(x)
+  far_gradient, far_out = jax.grad(loss, has_aux=True)(x + np.float32(1000))
+  # one rounding of the mean, 1000 * 2^-24, is 3e-5 of the standard deviation
+  np.testing.assert_allclose(far_out, out, atol=5e-4)
+  np.testing.assert_allclose(far_gradient, gradient, atol=5e-4)
+
+
+def test_second_derivatives_exist():
+  norm = Norm("instance")
+  x = X[:, :2, :2, :3]
+  variables = norm.init(jax.random.key(0), x)
+  slope = jax.grad(lambda x: jnp.sum(norm.apply(variables, x) ** 3))
+  curvature = jax.grad(lambda x: jnp.sum(slope(x) ** 2))(x)
+  # the value is the same for x and any shift or scale of x: its slope is orthogonal to both
+  shift = np.sum(curvature, (1, 2, 3))
+  np.testing.assert_allclose(shift, np.zeros_like(shift), atol=1e-3)
+  assert np.max(np.abs(curvature)) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["batch", "instance", "group"])
 def test_statistics_are_float32_whatever_the_compute_dtype(kind):
   # 1000 + {0, 4, 8}: exact in bfloat16, but sums and squares of 1000 voxels aren't
   x = (1000 + 4 * np.random.default_rng(0).integers(0, 3, (1, 10, 10, 10, 2))).astype(jnp.bfloat16)

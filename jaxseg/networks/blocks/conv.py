@@ -73,8 +73,9 @@ def convolve(x, kernel, *, stride, padding, dilation, groups=1):
   """`lax.conv_general_dilated` for channels-last arrays of any rank, as each platform likes it.
 
   Shapes: x (b, *space, in), kernel (*kernel, in / groups, out); `stride` and `dilation` one integer
-  per axis, `padding` one (low, high) per axis. Images and volumes are differentiable in reverse
-  mode only.
+  per axis, `padding` one (low, high) per axis, none negative or beyond the kernel's reach of
+  dilation * (kernel - 1), where XLA's CPU compiler computes some gradients of x wrong. Images and
+  volumes are differentiable in reverse mode only.
   """
   options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
   native = functools.partial(_native, **options)

@@ -30,7 +30,7 @@ class Norm(nn.Module):
   "batch" keeps running statistics for each, because a later use sees another distribution and an
   average over all of them fits none (Cooijmans et al., arXiv 1603.09025).
 
-  Raises ValueError if `groups` does not divide the channels.
+  Differentiable in reverse mode only. Raises ValueError if `groups` does not divide the channels.
   """
 
   kind: str = "batch"
@@ -50,12 +50,12 @@ class Norm(nn.Module):
     dtype, channels = self.dtype or x.dtype, x.shape[-1]
     x = x.astype(jnp.float32)
     row = (1,) * (x.ndim - 1) + (channels,)
-    scale, bias = jnp.ones(row), jnp.zeros(row)
+    scale, bias = jnp.ones(row, jnp.float32), jnp.zeros(row, jnp.float32)
     if self.affine:
-      scale = self.param("scale", self.scale_init, (channels,), jnp.float32).reshape(row)
-      bias = self.param("bias", self.bias_init, (channels,), jnp.float32).reshape(row)
-    normalise = getattr(self, f"_{self.kind}")
-    return normalise(x, scale, bias, **({"use": use} if self.kind == "batch" else {})).astype(dtype)
+      shape = (channels,), jnp.float32
+      scale = self.param("scale", self.scale_init, *shape).astype(jnp.float32).reshape(row)
+      bias = self.param("bias", self.bias_init, *shape).astype(jnp.float32).reshape(row)
+    return getattr(self, f"_{self.kind}")(x, scale, bias, use).astype(dtype)
 
   def _batch(self, x, scale, bias, use: int):
     channels, of_use = x.shape[-1], f"_{use}" if use else ""
@@ -69,14 +69,13 @@ class Norm(nn.Module):
     out, mean, variance = _normalise(x, scale, bias, axes, channels, self.epsilon)
     if not self.is_initializing():
       for running, new in ((running_mean, mean), (running_var, variance)):
-        new = jax.lax.stop_gradient(new).reshape(channels)
-        running.value = self.momentum * running.value + (1 - self.momentum) * new
+        running.value = self.momentum * running.value + (1 - self.momentum) * new.reshape(channels)
     return out
 
-  def _instance(self, x, scale, bias):
+  def _instance(self, x, scale, bias, use: int):
     return _normalise(x, scale, bias, tuple(range(1, x.ndim - 1)), x.shape[-1], self.epsilon)[0]
 
-  def _group(self, x, scale, bias):
+  def _group(self, x, scale, bias, use: int):
     if x.shape[-1] % self.groups:
       raise ValueError(
         f"group normalisation with {self.groups} groups does not divide {x.shape[-1]} channels; "
@@ -94,10 +93,12 @@ def _normalise(x, scale, bias, axes, groups, epsilon):
   """Normalised x, and the mean and biased variance per channel that it was normalised by.
 
   Statistics are over `axes` and the channels of each of `groups` (one per channel: none are
-  united), in two passes, so that nothing cancels. They carry no gradient.
+  united), in two passes, so that they lose nothing to cancellation. Returned, they pass no gradient
+  on.
 
   The derivative is written out, in one pass for its sums and one for x: XLA's CPU compiler writes
-  every term of the derived one out (6 % of a U-Net's step, docs/benchmarks.md).
+  every term of the derived one out (6 % of a U-Net's step, docs/benchmarks.md). What its sums lose
+  to a mean far from zero is of the order of what the input's rounding loses.
   """
   return _normalise_forward(x, scale, bias, axes, groups, epsilon)[0]
 

@@ -107,7 +107,7 @@ def test_the_gradients_blocks_may_have_any_size(case, voxels, monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["pointwise", "tall kernel", "2D plain"])
-def test_padding_may_exceed_the_kernels_reach(case):
+def test_the_kernels_gradient_stands_padding_beyond_its_reach(case):
   x, weights, options = example(case)
   options["padding"] = ((1, 2), (3, 0), (0, 4))[: len(options["padding"])]
   check(x, weights, options)

@@ -1,15 +1,16 @@
 """Every network: what it costs, and what a short run on real data makes of it.
 
-Usage: python benchmarks/networks.py [train] [cost] [table] [--rank 2 3] [--only NAME ...]
+Usage: python benchmarks/networks.py [train] [longer] [cost] [table] [--rank 2 3] [--only NAME ...]
 
 - train: each name of configs/networks_2d.py and networks_3d.py, 200 steps or two minutes of two
   cores, whichever ends first; then one held-out image (2D) or eight cases (3D) are scored.
+- longer: three times the steps and the time for those that ended clearly below `unet`.
 - cost: each network at its published size, one image of 256x256 or one volume of 64^3: parameters,
   FLOPs of a forward pass, time and peak memory of a training step. Sizes that a network cannot
   take, or that do not fit into memory, fall back to the next smaller one, which the table says.
 - table: writes docs/networks.md and its pictures from what is there.
 
-Without a verb all three. Each measurement is a process of its own and a row of docs/networks.json,
+Without a verb all four. Each measurement is a process of its own and a row of docs/networks.json,
 kept as soon as it is there: run again to go on. Time is the processor's, of all threads together,
 so that other work on the machine changes neither budget nor figures much.
 """
@@ -28,6 +29,8 @@ from jaxseg.verbs.configs import load_config
 ROWS = ROOT / "docs" / "networks.json"
 PICTURES = ROOT / "runs" / "networks"
 SIZES = {2: (256, 252, 224, 192, 128, 64), 3: (64, 60, 48, 44, 32, 24, 16, 8)}
+LONGER = 3  # times
+BELOW = 0.1  # of Dice below `unet`'s: clearly
 MEMORY = 18 * 2**30  # bytes that a training step may take here
 
 
@@ -36,11 +39,24 @@ def options(rank):
   return runpy.run_path(str(ROOT / "configs" / f"networks_{rank}d.py"))["OPTIONS"]
 
 
-def train(name, rank):
-  """One short run: a row of figures; the held-out prediction is kept for the picture."""
+def train(name, rank, times=1):
+  """A run `times` as long as the short one: a row of figures; the picture is kept."""
   config = load_config(str(ROOT / "configs" / f"networks_{rank}d.py") + f":{name}")
-  row = short_runs.short_run(config, PICTURES / f"{name}_{rank}d.npz")
+  config.steps *= times
+  picture = PICTURES / f"{name}_{rank}d{'' if times == 1 else '_longer'}.npz"
+  row = short_runs.short_run(config, picture, seconds=times * short_runs.SECONDS)
   return {"learning_rate": config.optimiser.learning_rate, **row}
+
+
+def longer(name, rank):
+  return train(name, rank, LONGER)
+
+
+def behind(rank):
+  """Names whose short run ended clearly below that of `unet`, and `unet` itself."""
+  rows = short_runs.rows(ROWS)
+  dice = {name: rows.get(f"train/{rank}d/{name}", {}).get("dice", 1.0) for name in options(rank)}
+  return ["unet", *(name for name in dice if dice[name] < dice["unet"] - BELOW)]
 
 
 def cost(name, rank):
@@ -130,7 +146,7 @@ def _seconds(compiled, state, shape):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("verbs", nargs="*", default=["train", "cost", "table"])
+  parser.add_argument("verbs", nargs="*", default=["train", "longer", "cost", "table"])
   parser.add_argument("--rank", type=int, nargs="+", default=[2, 3], choices=[2, 3])
   parser.add_argument("--only", nargs="+", help="names; default: all that have no row yet")
   parser.add_argument("--here", action="store_true", help="measure in this process, print the row")
@@ -140,9 +156,11 @@ def main():
       names = options(rank)
       if verb == "cost":  # variants of a network cost about what it costs
         names = [name for name, spec in names.items() if "name" not in spec]
+      if verb == "longer":
+        names = behind(rank)
       for name in wanted.only or names:
         if wanted.here:
-          print(json.dumps({"train": train, "cost": cost}[verb](name, rank)))
+          print(json.dumps({"train": train, "longer": longer, "cost": cost}[verb](name, rank)))
           return
         where = f"{verb}/{rank}d/{name}"
         if where in short_runs.rows(ROWS) and not wanted.only:

@@ -28,6 +28,10 @@ DATA = {
   3: "Decathlon hippocampus, eight held-out cases of fold 0; batch 2 of 32x32x32",
 }
 
+LONGER = """
+Those that ended 0.1 or more below `unet`, with three times the steps and the time:
+"""
+
 COST = """
 ## What each costs at its published size
 
@@ -60,7 +64,9 @@ def write(rows, names, root, pictures) -> None:
     missing = [name for name, where in zip(names[rank], wheres, strict=True) if where not in rows]
     first = {where: rows[where] for where in wheres if where in rows}
     rows = {**first, **{where: row for where, row in rows.items() if where not in first}}
-    text += _training(rows, rank)
+    text += f"\n### {rank}D: {DATA[rank]}\n" + _training(rows, rank, "train")
+    if _of(rows, "longer", rank):
+      text += LONGER + _training(rows, rank, "longer")
     if missing:
       text += f"\nNot run yet: {', '.join(f'`{name}`' for name in missing)}.\n"
     if sheet(rows, rank, root / "docs" / f"networks_{rank}d.png", pictures):
@@ -76,14 +82,14 @@ def _of(rows, verb, rank):
   return {where.removeprefix(start): row for where, row in rows.items() if where.startswith(start)}
 
 
-def _training(rows, rank):
+def _training(rows, rank, verb):
   lines = [
-    f"\n### {rank}D: {DATA[rank]}\n",
+    "",
     "| network | parameters | rate | steps | CPU-s/step | first 5 losses | last 10 | Dice "
     "| one class |",
     "|---|---|---|---|---|---|---|---|---|",
   ]
-  for name, row in _of(rows, "train", rank).items():
+  for name, row in _of(rows, verb, rank).items():
     if "failed" in row:
       lines.append(f"| `{name}` | {row['failed']} | | | | | | | |")
       continue

@@ -20,13 +20,16 @@ SECONDS = 2 * 120  # of processor time: two minutes of two cores
 PATIENCE = 1800  # wall seconds that a measurement may take
 
 
-def short_run(config, picture: pathlib.Path, metrics: dict | None = None) -> dict:
-  """Trains for the config's steps or `SECONDS`, whichever ends first, and scores the watched cases.
+def short_run(
+  config, picture: pathlib.Path, metrics: dict | None = None, seconds: float = SECONDS
+) -> dict:
+  """Trains for the config's steps or `seconds`, whichever ends first, and scores the watched cases.
 
   Args:
     config: of an experiment.
     picture: .npz file for a picture image | label | prediction ("panel").
     metrics: name -> metric, besides Dice.
+    seconds: of processor time.
 
   Returns:
     A row: parameters, steps, cpu_seconds_per_step, first_loss, last_loss, dice, one_class (the
@@ -56,7 +59,7 @@ def short_run(config, picture: pathlib.Path, metrics: dict | None = None) -> dic
     losses.append(float(told["loss"]))
     if begun is None:
       begun = time.process_time()  # without compilation
-    elif time.process_time() - begun > SECONDS:
+    elif time.process_time() - begun > seconds:
       break
   spent = time.process_time() - begun
   scores = validate(run, step.apply, state, run.watched, metrics={**METRICS, **(metrics or {})})

@@ -131,11 +131,18 @@ def _middle(tile, rank) -> Image.Image:
 
 
 def sheet(rows, rank, path, pictures) -> bool:
-  """One picture: image, label, each network's prediction with its name; False if none is there."""
-  parts = []
-  for name in _of(rows, "train", rank):
-    file = pictures / f"{name}_{rank}d.npz"
-    if file.exists():
+  """One picture: image, label, each network's prediction with its name; False if none is there.
+
+  A picture that is there stays where predictions are missing: they are not kept with the rows.
+  """
+  parts, names = [], _of(rows, "train", rank)
+  files_of = {name: pictures / f"{name}_{rank}d.npz" for name in names}
+  missing = [name for name, file in files_of.items() if not file.exists()]
+  if path.exists() and missing:
+    print(f"{path} stays as it is: {pictures} lacks {', '.join(missing)}.")
+    return True
+  for name, file in files_of.items():
+    if name not in missing:
       tiles = [_middle(tile, rank) for tile in np.array_split(np.load(file)["panel"], 3, axis=1)]
       if not parts:
         parts += zip(("image", "label"), tiles, strict=False)

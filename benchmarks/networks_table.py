@@ -20,7 +20,10 @@ Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU core
 the same recipe for all (AdamW, cross entropy + Dice), so that the figures show how far each network
 learns in that time, not which is best. One learning rate, but for those few that it leaves at the
 start; processor time of all threads together, on idle cores a step takes little more than half.
-"One class" is the Dice of the best prediction that gives every voxel the same class.
+"One class" is the Dice of the best prediction that gives every voxel the same class. The runs were
+made on several machines (Intel Xeon and AMD EPYC of some 2.5 GHz), the costs below on one (AMD):
+times of the runs are rough. So is Dice where a run is this short: another machine's rounding moves
+it by up to 0.1 (`encoder_unet_densenet`: 0.47 and 0.31).
 """
 
 DATA = {
@@ -73,7 +76,7 @@ def write(rows, names, root, pictures) -> None:
       text += f"\n![predictions](networks_{rank}d.png)\n"
   text += SOURCE
   if any(where.startswith("cost/") for where in rows):
-    text += COST + _costs(rows, 2) + _costs(rows, 3)
+    text += COST + _costs(rows, 2, names[2]) + _costs(rows, 3, names[3])
   files.write_text(root / "docs" / "networks.md", text)
 
 
@@ -101,13 +104,15 @@ def _training(rows, rank, verb):
   return "\n".join(lines) + "\n"
 
 
-def _costs(rows, rank):
+def _costs(rows, rank, names):
   lines = [
     f"\n### {rank}D\n",
     "| network | parameters | size | GFLOPs | CPU-s/step | peak memory, GiB |",
     "|---|---|---|---|---|---|",
   ]
-  for name, row in _of(rows, "cost", rank).items():
+  measured = _of(rows, "cost", rank)
+  for name in (name for name in names if name in measured):
+    row = measured[name]
     if "failed" in row:
       lines.append(f"| `{name}` | {row['failed']} | | | | |")
       continue
@@ -139,7 +144,7 @@ def sheet(rows, rank, path, pictures) -> bool:
   files_of = {name: pictures / f"{name}_{rank}d.npz" for name in names}
   missing = [name for name, file in files_of.items() if not file.exists()]
   if path.exists() and missing:
-    print(f"{path} stays as it is: {pictures} lacks {', '.join(missing)}.")
+    print(f"{path} stays as it is: {pictures} lacks {len(missing)} of {len(names)} predictions.")
     return True
   for name, file in files_of.items():
     if name not in missing:

@@ -23,7 +23,7 @@ start; processor time of all threads together, on idle cores a step takes little
 "One class" is the Dice of the best prediction that gives every voxel the same class. The runs were
 made on several machines (Intel Xeon and AMD EPYC of some 2.5 GHz), the costs below on one (AMD):
 times of the runs are rough. So is Dice where a run is this short: another machine's rounding moves
-it by up to 0.1 (`encoder_unet_densenet`: 0.47 and 0.31).
+it by 0.1 and more (`encoder_unet_densenet`: 0.47 and 0.31).
 """
 
 DATA = {

@@ -60,7 +60,11 @@ OPTIONS = {
   "swin_unetr": dict(features=12, depths=(2, 2, 2), heads=(2, 4, 8), window=8),
   "unet_residual": dict(name="unet", widths=(16, 32, 64, 128), block="residual"),
   "unet_se": dict(name="unet", widths=(16, 32, 64, 128), attention="se"),
-  "unet_cbam": dict(name="unet", widths=(16, 32, 64, 128), attention="cbam"),
+  # seven gates of about a quarter, one after the other, leave little of what they pass at the
+  # start: with the input added 0.61 after 200 steps, without it 0.44, and 0.33 after 600
+  "unet_cbam": dict(
+    name="unet", widths=(16, 32, 64, 128), attention=dict(name="cbam", residual=True)
+  ),
   "unet_scse": dict(name="unet", widths=(16, 32, 64, 128), attention="scse"),
   "unet_nonlocal": dict(name="unet", widths=(16, 32, 64, 128), bottleneck="nonlocal"),
   "unet_separable": dict(name="unet", widths=(24, 48, 96, 192), conv="separable"),
@@ -119,7 +123,6 @@ RATES = {
   "bcdunet": 1e-2,
   "encoder_unet_densenet": 1e-2,
   "kinet": 1e-2,
-  "unet_cbam": 1e-2,
   "unet_inception": 1e-2,
 }
 

@@ -22,8 +22,8 @@ learns in that time, not which is best. One learning rate, but for those few tha
 start; processor time of all threads together, on idle cores a step takes little more than half.
 "One class" is the Dice of the best prediction that gives every voxel the same class. The runs were
 made on several machines (Intel Xeon and AMD EPYC of some 2.5 GHz), the costs below on one (AMD):
-times of the runs are rough. So is Dice where a run is this short: another machine's rounding moves
-it by 0.1 and more (`encoder_unet_densenet`: 0.47 and 0.31).
+times of the runs are rough. So is Dice where a run is this short: other rounding, on another
+machine, moves it by 0.1 and more (`encoder_unet_densenet`: 0.47 and 0.31).
 """
 
 DATA = {

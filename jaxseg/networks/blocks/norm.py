@@ -97,8 +97,8 @@ def _normalise(x, scale, bias, axes, groups, epsilon):
   on.
 
   The derivative is written out, in one pass for its sums and one for x: XLA's CPU compiler writes
-  every term of the derived one out (6 % of a U-Net's step, docs/benchmarks.md). What its sums lose
-  to a mean far from zero is of the order of what the input's rounding loses.
+  every term of the derived one out (some 5 % of a U-Net's step, docs/benchmarks.md). What its sums
+  lose to a mean far from zero is of the order of what the input's rounding loses.
   """
   return _normalise_forward(x, scale, bias, axes, groups, epsilon)[0]
 

@@ -106,10 +106,11 @@ def test_the_gradients_blocks_may_have_any_size(case, voxels, monkeypatch):
   check(*example(case))
 
 
+@pytest.mark.parametrize("padding", [((1, 2), (2, 0), (0, 1)), ((1, 2), (3, 0), (0, 4))])
 @pytest.mark.parametrize("case", ["pointwise", "tall kernel", "2D plain"])
-def test_the_kernels_gradient_stands_padding_beyond_its_reach(case):
+def test_padding_may_exceed_the_kernels_reach(case, padding):
   x, weights, options = example(case)
-  options["padding"] = ((1, 2), (3, 0), (0, 4))[: len(options["padding"])]
+  options["padding"] = padding[: len(options["padding"])]
   check(x, weights, options)
 
 

@@ -1,0 +1,66 @@
+"""The style of the house as tests: docstrings, options by keyword, key first, files, imports."""
+
+import ast
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from jaxseg.augment import AUGMENTATIONS
+from jaxseg.losses import LOSSES
+from jaxseg.metrics import METRICS
+from jaxseg.networks import NETWORKS
+
+ROOT = pathlib.Path(__file__).parents[1]
+TABLES = {"losses": LOSSES, "metrics": METRICS, "augment": AUGMENTATIONS, "networks": NETWORKS}
+ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
+FILES = sorted(
+  path for folder in ("jaxseg", "configs", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+)
+BARE = ("networks", "losses", "metrics", "augment", "batch", "method", "methods")
+HEAVY = ("tensorflow_datasets", "grain", "nibabel", "SimpleITK", "orbax", "ml_collections")
+
+
+@pytest.mark.parametrize(("table", "name"), ENTRIES)
+def test_everything_that_a_config_names_has_a_docstring(table, name):
+  assert len(inspect.getdoc(TABLES[table][name]) or "") > 40
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_takes_logits_and_target_and_its_options_by_keyword(name):
+  first, second, *options = inspect.signature(LOSSES[name]).parameters.values()
+  assert (first.name, second.name) == ("logits", "target")
+  assert {option.kind for option in options} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_a_key_comes_first():
+  found = 0
+  for path in (ROOT / "jaxseg" / "augment").glob("*.py"):
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+      names = [a.arg for a in node.args.args] if isinstance(node, ast.FunctionDef) else []
+      if "key" in names:
+        found += 1
+        assert names[0] == "key", f"{path}:{node.lineno}: {node.name}({', '.join(names)})"
+  assert found > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_small_and_say_what_they_are(path):
+  text = path.read_text(encoding="utf-8")
+  assert len(text.splitlines()) <= 400
+  assert path.name != "utils.py"
+  assert text.startswith('"""')
+
+
+def test_the_contract_and_the_entry_stay_short():
+  assert len((ROOT / "jaxseg" / "method.py").read_text(encoding="utf-8").splitlines()) <= 120
+  assert len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_the_core_loads_without_the_data_libraries():
+  modules = ", ".join(f"jaxseg.{name}" for name in BARE)
+  code = f"import sys, {modules}; print([m for m in {HEAVY} if m in sys.modules])"
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert done.stdout.strip() == "[]"

@@ -9,16 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import shapes, trained_shapes
+from gradients import drawn, silent_parameters
 from network_rows import ROWS
+from part_rows import PARTS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
-from jaxseg.batch import Target
 from jaxseg.build import build
 from jaxseg.data import sampling
 from jaxseg.experiment import complete, experiment
 from jaxseg.experiment import loss as experiment_loss
 from jaxseg.loop import compile_step, train
-from jaxseg.losses import LOSSES, deep_supervision
+from jaxseg.losses import LOSSES
+from jaxseg.networks import parts
+from jaxseg.networks.blocks import CONVS
 from jaxseg.verbs.configs import load_config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -57,51 +60,53 @@ def test_network_keeps_odd_sizes(name):
     assert outputs["logits"].shape == (2, *space, 3)
 
 
+@pytest.mark.parametrize(
+  ("name", "rank"), [(name, len(size)) for name, row in ROWS.items() for size in row.sizes]
+)
+def test_odd_cases_go_through_the_predictor(name, rank):
+  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
+  stride, margin = net.total_stride(rank), net.margin(rank)
+  about, space = {2: (48, (97, 130)), 3: (16, (31, 45, 22))}[rank]
+  patch = [-(-(about + 2 * m) // s) * s for s, m in zip(stride, margin, strict=True)]
+  variables = {name: drawn(tree) for name, tree in shapes(net, 1, *patch, 1)[1].items()}
+  apply = jax.jit(lambda inputs: {"logits": net.apply(variables, inputs["image"])["logits"]})
+  image = np.random.default_rng(0).normal(size=(*space, 1)).astype(np.float32)
+  case = inference.Case(image, np.ones(rank, np.float32))
+  scores = inference.sliding_window(
+    apply, case, patch=patch, total_stride=stride, margin=margin, overlap=0.0, batch=2
+  )
+  assert scores.shape == (*space, 3)
+  assert np.isfinite(scores).all()
+  # the first window alone covers the corner
+  corner = (slice(4),) * rank
+  padded = np.pad(image, [*((m, m) for m in margin), (0, 0)])[tuple(slice(p) for p in patch)]
+  alone = apply({"image": np.stack([padded, padded])})["logits"][0]
+  np.testing.assert_allclose(scores[corner], alone[corner], rtol=1e-5, atol=1e-5)
+
+
+def unexplained(silent, patterns):
+  """Those that no pattern matches."""
+  return [s for s in silent if not any(fnmatch.fnmatch(s, pattern) for pattern in patterns)]
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_parameter_of_a_network_learns(name):
-  row = ROWS[name]
-  net = networks.NETWORKS[name](classes=3, **row.small)
-  size = row.sizes[0]
-  space = tuple(n - 2 * m for n, m in zip(size, net.margin(len(size)), strict=True))
-  rng = np.random.default_rng(0)
-  x = rng.normal(size=(2, *size, 2)).astype(np.float32)
-  labels = rng.integers(0, 3, size=(2, *space))
-  variables = {name: drawn(tree) for name, tree in shapes(net, *x.shape, train=True)[1].items()}
-  mutable = [name for name in variables if name != "params"]
-
-  @jax.jit
-  def gradient(params):
-    def loss(params):
-      out, _ = net.apply(
-        {**variables, "params": params},
-        x,
-        train=True,
-        rngs={"dropout": jax.random.key(1)},
-        mutable=mutable,
-      )
-      heads = deep_supervision(LOSSES["cross_entropy"])
-      return heads([out["logits"], *out.get("aux", ())], Target(labels))
-
-    return jax.grad(loss)(params)
-
-  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
-    where = jax.tree_util.keystr(path, simple=True, separator="/")
-    assert np.isfinite(leaf).all(), where
-    silent = any(fnmatch.fnmatch(where, pattern) for pattern in row.silent)
-    assert np.abs(leaf).max() > 0 or silent, where
+  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
+  assert not unexplained(silent_parameters(net, *ROWS[name].sizes[0]), ROWS[name].silent)
 
 
-def drawn(tree):
-  """Values for a tree of shapes, by numpy (nothing to compile), that keep the size of a signal."""
-  rng = np.random.default_rng(1)
+def test_every_part_has_a_row():
+  tables = {"block": parts.BLOCKS, "attention": parts.ATTENTIONS, "bottleneck": parts.BOTTLENECKS}
+  tables |= {"skip": parts.SKIPS, "conv": CONVS}
+  names = {(option, name) for option, table in tables.items() for name in table}
+  assert {(row.option, row.name) for row in PARTS} == names
 
-  def draw(path, leaf):
-    if path[-1].key in ("scale", "var"):
-      return rng.uniform(0.8, 1.2, leaf.shape).astype(np.float32)
-    fan = max(1, leaf.size // leaf.shape[-1]) if leaf.shape else 1
-    return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan)).astype(np.float32)
 
-  return jax.tree_util.tree_map_with_path(draw, tree)
+@pytest.mark.parametrize("row", PARTS, ids=str)
+def test_every_parameter_of_a_part_learns(row):
+  net = networks.UNet(widths=(8, 16), depth=1, decoder_depth=1, **{row.option: row.spec})
+  silent = silent_parameters(net, *(14, 10, 6)[: row.rank])
+  assert not unexplained(silent, row.silent)
 
 
 def test_no_package_exports_a_function_named_like_its_submodule():

@@ -10,10 +10,11 @@ from flax import linen as nn
 from jaxseg.networks.blocks.conv import Conv
 from jaxseg.networks.blocks.norm import Norm
 from jaxseg.networks.blocks.options import choice
+from jaxseg.networks.blocks.resize import largest
 from jaxseg.networks.blocks.squeeze_excitation import channel_mlp
 
 # what the channel gate squeezes space with
-POOLS = {"average": jnp.mean, "max": jnp.max, "lse": jax.nn.logsumexp}
+POOLS = {"average": jnp.mean, "max": largest, "lse": jax.nn.logsumexp}
 
 
 class ChannelGate(nn.Module):
@@ -40,7 +41,7 @@ class SpatialGate(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    pooled = jnp.stack([jnp.max(x, -1), jnp.mean(x, -1)], -1)
+    pooled = jnp.stack([largest(x, -1), jnp.mean(x, -1)], -1)
     q = Conv(1, self.kernel, use_bias=False, dtype=self.dtype, name="conv")(pooled)
     q = Norm(self.norm, 1, momentum=0.99, dtype=jnp.float32, name="norm")(q)
     return x * jax.nn.sigmoid(q.astype(jnp.float32)).astype(x.dtype)

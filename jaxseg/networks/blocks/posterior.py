@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.networks.blocks.options import choice
+from jaxseg.networks.blocks.resize import largest
 
 POSTERIORS = ("softmax", "sigmoid")
 
@@ -35,7 +36,7 @@ def foreground(probabilities, kind: str = "softmax"):
   For regions, which may overlap, that of the likeliest one.
   """
   maps = foreground_maps(probabilities, kind)
-  return maps.sum(-1) if kind == "softmax" else maps.max(-1)
+  return maps.sum(-1) if kind == "softmax" else largest(maps, -1)
 
 
 def entropy(logits, kind: str = "softmax"):

@@ -72,6 +72,22 @@ def pool(x, kind: str, *, kernel, stride=None, padding=0):
   return total / int(np.prod(kernel))
 
 
+def largest(x, axis: int | Sequence[int], *, keepdims: bool = False):
+  """The maximum over some axes; its gradient goes to the first of equal values, as PyTorch's.
+
+  `jnp.max` shares the gradient among the values that equal the maximum, and finds these by
+  comparing again: where XLA computes x anew for that and rounds it differently, there is none, and
+  0 / 0.
+  """
+  axes = (axis,) if isinstance(axis, int) else tuple(axis)
+  axes = tuple(sorted(a % x.ndim for a in axes))
+  last = jnp.moveaxis(x, axes, range(-len(axes), 0))
+  last = last.reshape(*last.shape[: x.ndim - len(axes)], -1)
+  where = jax.nn.one_hot(jnp.argmax(last, -1), last.shape[-1], dtype=bool)
+  found = jnp.where(where, last, 0).sum(-1)
+  return jnp.expand_dims(found, axes) if keepdims else found
+
+
 def adaptive_pool(x, bins: int | Sequence[int], *, kind: str = "average"):
   """Pools to a fixed number of bins per axis: (b, *space, c) -> (b, *bins, c).
 
@@ -80,7 +96,7 @@ def adaptive_pool(x, bins: int | Sequence[int], *, kind: str = "average"):
   "max". Raises ValueError if an axis has fewer voxels than bins.
   """
   choice(kind, ("average", "max"), "adaptive_pool")
-  reduce = jnp.mean if kind == "average" else jnp.max
+  reduce = jnp.mean if kind == "average" else largest
   for axis, b in enumerate(per_axis(bins, x.ndim - 2, "bins"), start=1):
     n = x.shape[axis]
     if n < b:

@@ -1,10 +1,12 @@
 """Interpolation and pooling against the fact sheet's numbers and against numpy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg.networks.blocks import adaptive_pool, nearest_up, pool, resize
+from jaxseg.networks.blocks.resize import largest
 
 
 def line(*values):
@@ -52,6 +54,16 @@ def test_overlapping_windows_equal_a_loop(kind):
   ]
   out = pool(jnp.asarray(x), kind, kernel=3, stride=2, padding=1)
   np.testing.assert_allclose(out[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_largest_over_axes_and_its_gradient_for_equal_values():
+  x = np.random.default_rng(0).integers(0, 5, size=(2, 3, 4, 5)).astype(np.float32)
+  np.testing.assert_array_equal(largest(x, -1), x.max(-1))
+  np.testing.assert_array_equal(largest(x, (1, 2), keepdims=True), x.max((1, 2), keepdims=True))
+  np.testing.assert_array_equal(largest(x, range(1, 3)), x.max((1, 2)))
+  assert largest(jnp.float32([-jnp.inf, -jnp.inf]), 0) == -jnp.inf
+  gradient = jax.grad(lambda x: largest(x, 0))(jnp.float32([1, 3, 3]))
+  np.testing.assert_array_equal(gradient, [0, 1, 0])
 
 
 def test_adaptive_bins_overlap_where_the_size_does_not_divide():

@@ -1,0 +1,57 @@
+"""Which parameters of a network a gradient reaches."""
+
+import jax
+import numpy as np
+from abstract import shapes
+
+from jaxseg.batch import Target
+from jaxseg.losses import LOSSES, deep_supervision
+
+
+def silent_parameters(net, *size) -> list[str]:
+  """Parameters without gradient, "module/.../name", for two random images of that size.
+
+  Asserts that the gradient of the others, and of these, is finite.
+  """
+  space = tuple(n - 2 * m for n, m in zip(size, net.margin(len(size)), strict=True))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, *size, 2)).astype(np.float32)
+  labels = rng.integers(0, net.classes, size=(2, *space))
+  variables = {name: drawn(tree) for name, tree in shapes(net, *x.shape, train=True)[1].items()}
+  mutable = [name for name in variables if name != "params"]
+
+  @jax.jit
+  def gradient(params):
+    def loss(params):
+      out, _ = net.apply(
+        {**variables, "params": params},
+        x,
+        train=True,
+        rngs={"dropout": jax.random.key(1)},
+        mutable=mutable,
+      )
+      heads = deep_supervision(LOSSES["cross_entropy"])
+      return heads([out["logits"], *out.get("aux", ())], Target(labels))
+
+    return jax.grad(loss)(params)
+
+  silent = []
+  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
+    where = jax.tree_util.keystr(path, simple=True, separator="/")
+    assert np.isfinite(leaf).all(), where
+    if np.abs(leaf).max() == 0:
+      silent.append(where)
+  return silent
+
+
+def drawn(tree):
+  """Values for a tree of shapes, by numpy (nothing to compile), that keep the size of a signal."""
+  rng = np.random.default_rng(1)
+
+  def draw(path, leaf):
+    if path[-1].key.startswith(("scale", "var")):
+      return rng.uniform(0.8, 1.2, leaf.shape).astype(np.float32)
+    fan = max(1, leaf.size // leaf.shape[-1]) if leaf.shape else 1
+    return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan)).astype(np.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, tree)

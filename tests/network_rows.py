@@ -47,12 +47,14 @@ GCR = {
   "norm_first": True,
   "conv_bias": False,
 }
-# the PyTorch ports' V-Net: convolutions per stage of the authors' Caffe model, batch norm, ELU
+# the PyTorch ports' V-Net: convolutions per stage of the authors' Caffe model, batch norm, ELU,
+# activated before the residual sum too
 VNET_PORT = {
   "depth": (1, 1, 2, 3, 2),
   "decoder_depth": (1, 1, 2, 2),
   "norm": "batch",
   "activation": "elu",
+  "activate_branch": True,
   "output_kernel": 5,
 }
 
@@ -119,6 +121,7 @@ ROWS = {
     (
       Count(65_175_314, classes=2, rank=3),
       Count(45_600_316, classes=2, rank=3, options=VNET_PORT),
+      Count(45_603_934, classes=2, rank=3, options=dict(VNET_PORT, activation="prelu")),
       Count(45_597_898, classes=2, rank=3, options=dict(VNET_PORT, conv_bias=False)),
       Count(45_593_892, classes=1, rank=3, options=dict(VNET_PORT, conv_bias=False)),
     ),

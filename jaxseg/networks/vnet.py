@@ -50,14 +50,17 @@ class VNet(nn.Module):
     activation: "prelu" as published (a slope per channel, from 0.25), "elu" or another name.
     conv_bias: biases of the convolutions (up-convolutions always have one).
     skip_dropout: rate on what the skips carry.
+    activate_branch: activates what a stage's last convolution gives, too, before its input is
+      added; in all stages but the first, as the PyTorch ports do.
     output_kernel: if given, a convolution of this size to `classes` channels, with norm and
       activation, before the last 1x1x1 one, as the PyTorch ports have it (with 5).
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
 
-  vnet.pytorch's `VNet(elu=True)` is `depth=(1, 1, 2, 3, 2)`, `decoder_depth=(1, 1, 2, 2)`,
-  `norm="batch"`, `activation="elu"`, `output_kernel=5` by its parameters (it activates twice at the
-  end of a stage, and joins the image's copies on the batch axis, a bug); MONAI's `VNet` is the same
-  with `conv_bias=False`.
+  The PyTorch ports have `depth=(1, 1, 2, 3, 2)`, `decoder_depth=(1, 1, 2, 2)`, `norm="batch"`,
+  `activate_branch=True`, `output_kernel=5`: vnet.pytorch's `VNet(elu=True)` with
+  `activation="elu"`, 45,600,316 parameters for 1 channel and 2 classes, and its `VNet(elu=False)`,
+  45,603,934 (it joins the image's copies on the batch axis, a bug); MONAI's `VNet` with
+  `activation="elu"`, `conv_bias=False`, 45,597,898. In training they also drop channels out.
 
   Raises ValueError for bad options.
   Source: Milletari, Navab, Ahmadi, arXiv 1606.04797.
@@ -74,6 +77,7 @@ class VNet(nn.Module):
   activation: str = "prelu"
   conv_bias: bool = True
   skip_dropout: float = 0.0
+  activate_branch: bool = False
   output_kernel: int | Sequence[int] | None = None
   dtype: str = "float32"
 
@@ -121,7 +125,15 @@ class VNet(nn.Module):
       if i > 0:
         skips.append(x)
         x = ConvNormAct(width, strides[i - 1], strides[i - 1], name=f"down{i + 1}", **layer)(x)
-      x = ResidualStage(width, depth[i], self.kernel, name=f"encoder{i + 1}", **layer)(x)
+      stage = ResidualStage(
+        width,
+        depth[i],
+        self.kernel,
+        activate_branch=self.activate_branch and i > 0,
+        name=f"encoder{i + 1}",
+        **layer,
+      )
+      x = stage(x)
     outputs = {"bottleneck": x}
 
     for i in reversed(range(stages - 1)):
@@ -133,7 +145,12 @@ class VNet(nn.Module):
         skip = Dropout(self.skip_dropout, name=f"skip{i + 1}_dropout")(skip)
       x = jnp.concatenate([x, skip], -1)
       stage = ResidualStage(
-        2 * width, decoder_depth[i], self.kernel, name=f"decoder{i + 1}", **layer
+        2 * width,
+        decoder_depth[i],
+        self.kernel,
+        activate_branch=self.activate_branch,
+        name=f"decoder{i + 1}",
+        **layer,
       )
       x = stage(x)
     outputs["decoder"] = x = crop_to(x, space)
@@ -148,6 +165,7 @@ class ResidualStage(nn.Module):
 
   Shapes: (b, *space, in) -> (b, *space, features). An input of another width is added in tiled
   form, repeated along the channels (never along the batch) until it fills the stage.
+  `activate_branch` activates before the addition, too.
   """
 
   features: int
@@ -156,6 +174,7 @@ class ResidualStage(nn.Module):
   norm: str = "none"
   norm_groups: int = 8
   activation: str = "prelu"
+  activate_branch: bool = False
   use_bias: bool = True
   dtype: Any = None
 
@@ -164,12 +183,13 @@ class ResidualStage(nn.Module):
     copies = -(-self.features // x.shape[-1])
     inputs = jnp.tile(x, (1,) * (x.ndim - 1) + (copies,))[..., : self.features]
     for i in range(self.depth):
+      activated = i < self.depth - 1 or self.activate_branch
       x = ConvNormAct(
         self.features,
         self.kernel,
         norm=self.norm,
         norm_groups=self.norm_groups,
-        activation=self.activation if i < self.depth - 1 else None,
+        activation=self.activation if activated else None,
         use_bias=self.use_bias,
         dtype=self.dtype,
         name=f"layer{i + 1}",

@@ -86,6 +86,36 @@ def test_channels_are_tiled_cyclically():
   np.testing.assert_array_equal(out, image[..., [0, 1, 0, 1, 0]])
 
 
+@pytest.mark.parametrize("activate_branch", [False, True])
+def test_a_stage_of_1x1_convolutions_is_this_arithmetic_of_every_voxel(activate_branch):
+  stage = ResidualStage(3, depth=2, kernel=1, activate_branch=activate_branch)
+  rng = np.random.default_rng(3)
+  x = rng.normal(size=(2, 4, 3, 1)).astype(np.float32)
+  layers = [
+    (rng.normal(size=(n, 3)), rng.normal(size=3), np.array([0.1, 0.2, 0.3])) for n in (1, 3)
+  ]
+  params = {"activation": {"slope": np.array([0.5, 0.6, 0.7])}}
+  y = x
+  for i, (matrix, bias, slope) in enumerate(layers, start=1):
+    params[f"layer{i}"] = {"conv": {"kernel": matrix[None, None], "bias": bias}}
+    y = y @ matrix + bias
+    if i == 1 or activate_branch:
+      params[f"layer{i}"]["activation"] = {"slope": slope}
+      y = np.where(y > 0, y, slope * y)
+  y = y + x  # one channel, seen by all three
+  expected = np.where(y > 0, y, [0.5, 0.6, 0.7] * y)
+  out = stage.apply({"params": jax.tree.map(np.float32, params)}, x)
+  np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_ports_activate_the_branches_of_all_stages_but_the_first():
+  net = VNet(widths=(4, 6, 8), depth=1, decoder_depth=1, kernel=3, activate_branch=True)
+  params = shapes(net, 1, 8, 8, 1)[1]["params"]
+  stages = [name for name in params if name.startswith(("encoder", "decoder"))]
+  activated = {name for name in stages if "activation" in params[name]["layer1"]}
+  assert activated == {"encoder2", "encoder3", "decoder1", "decoder2"}
+
+
 @pytest.mark.parametrize(("space", "channels"), [((97, 130), 3), ((31, 45, 22), 1), ((3, 5, 1), 9)])
 def test_any_size_and_number_of_channels(space, channels):
   net = VNet(widths=(4, 6, 8), depth=1, decoder_depth=1)

@@ -82,6 +82,7 @@ OPTIONS = {
     encoder=dict(name="vgg16", width=8, norm="batch"),
     widths=(128, 64, 32, 16, 16),
   ),
+  "encoder_unetpp": dict(encoder=dict(name="resnet18", width=16), widths=(128, 64, 32, 16, 16)),
   "pspnet": dict(encoder=dict(name="resnet18", width=16), width=128),
   # rates and stages for the 12 features of a patch of 96; dropout as for unet2015
   "deeplabv3": dict(

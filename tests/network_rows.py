@@ -224,6 +224,11 @@ ROWS = {
       Count(32_521_105, classes=1, channels=3, options=dict(encoder="resnet50")),
     ),
   ),
+  "encoder_unetpp": Row(
+    dict(encoder=TINY_RESNET, widths=(6, 4)),
+    # segmentation_models.pytorch's UnetPlusPlus
+    (Count(26_078_609, classes=1, channels=3),),
+  ),
   "pspnet": Row(
     dict(encoder=TINY_RESNET, bins=(1, 2), width=8),
     (Count(21_437_985, classes=1, channels=3, options=PSPNET_SMP),),

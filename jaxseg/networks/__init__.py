@@ -10,6 +10,7 @@ from jaxseg.networks.dense_unet3d import DenseUNet3D
 from jaxseg.networks.dense_unet161 import DenseUNet161
 from jaxseg.networks.detect_then_segment import DetectThenSegment
 from jaxseg.networks.encoder_unet import EncoderUNet
+from jaxseg.networks.encoder_unetpp import EncoderUNetPP
 from jaxseg.networks.fc_densenet import FCDenseNet
 from jaxseg.networks.h_denseunet import HDenseUNet
 from jaxseg.networks.kiunet import KiUNet
@@ -57,6 +58,7 @@ NETWORKS = {
   "multiresunet": MultiResUNet,
   "kiunet": KiUNet,
   "encoder_unet": EncoderUNet,
+  "encoder_unetpp": EncoderUNetPP,
   "pspnet": PSPNet,
   "deeplabv3": DeepLabV3,
   "cenet": CENet,
@@ -85,6 +87,7 @@ __all__ = [
   "DenseUNet161",
   "DetectThenSegment",
   "EncoderUNet",
+  "EncoderUNetPP",
   "FCDenseNet",
   "HDenseUNet",
   "KiUNet",

@@ -62,9 +62,10 @@ class EncoderUNet(nn.Module):
   dtype: str = "float32"
   remat: bool = False
 
+  _who = "encoder_unet"
+
   def __post_init__(self):
-    strides = self._strides()
-    per_stage(self.widths, len(strides) - 1, "encoder_unet: widths")
+    per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")
     part(BOTTLENECKS, self.bottleneck, "bottleneck")
     part(ATTENTIONS, self.attention, "attention")
     super().__post_init__()
@@ -84,35 +85,36 @@ class EncoderUNet(nn.Module):
 
   @nn.compact
   def __call__(self, x, *, train: bool = False):
-    rank, space = need_rank(x.ndim - 2, (1, 2, 3), "encoder_unet"), x.shape[1:-1]
-    strides = self._strides()
+    rank, space = need_rank(x.ndim - 2, (1, 2, 3), self._who), x.shape[1:-1]
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
-    skips = list(encoder(self.encoder, dtype=self.dtype, name="encoder")(x))
-    x = skips.pop()
-    x = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", x.shape[-1])(x)
-    outputs = {"bottleneck": x}
-
-    make = nn.remat(DecoderStage) if self.remat else DecoderStage
-    for i, width in enumerate(per_stage(self.widths, len(strides) - 1, "encoder_unet: widths")):
-      x = make(
-        width,
-        strides[-1 - i] // strides[-2 - i],
-        attention=self.attention,
-        norm=self.norm,
-        norm_groups=self.norm_groups,
-        activation=self.activation,
-        dtype=self.dtype,
-        name=f"decoder{len(strides) - 1 - i}",
-      )(x, skips.pop() if skips else None)
-    outputs["decoder"] = crop_to(x, space)
+    *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
+    make = part(BOTTLENECKS, self.bottleneck, "bottleneck", features=x.shape[-1], **self._common())
+    bottleneck = make(name="bottleneck")(x)
+    x = self._decode(skips, bottleneck)
     head = Conv(self.classes, self.head_kernel, dtype=self.dtype, name="head")
-    logits = crop_to(head(x), space)
-    return {**outputs, "logits": logits.astype(jnp.float32)}
+    logits = crop_to(head(x), space).astype(jnp.float32)
+    return {"bottleneck": bottleneck, "decoder": crop_to(x, space), "logits": logits}
 
-  def _part(self, table, spec, option, features):
-    options = {"norm": self.norm, "norm_groups": self.norm_groups}
-    options |= {"activation": self.activation, "dtype": self.dtype}
-    return part(table, spec, option, features=features, **options)(name=option)
+  def _decode(self, skips, x):
+    """From the coarsest features x and the finer ones, finest first, to the image's resolution."""
+    missing = len(self._strides()) - 1 - len(skips)
+    for i, skip in reversed(list(enumerate([None] * missing + skips, start=1))):
+      x = self._stage(i, self._width(i), f"decoder{i}")(x, skip)
+    return x
+
+  def _width(self, i):
+    """Channels of the decoder at level i, 1 being the image's resolution."""
+    return per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")[-i]
+
+  def _stage(self, i, width, name):
+    """The step of a decoder to level i from the next coarser one."""
+    make = nn.remat(DecoderStage) if self.remat else DecoderStage
+    fine, coarse = self._strides()[i - 1 : i + 1]
+    return make(width, coarse // fine, attention=self.attention, name=name, **self._common())
+
+  def _common(self):
+    norm = {"norm": self.norm, "norm_groups": self.norm_groups}
+    return {**norm, "activation": self.activation, "dtype": self.dtype}
 
 
 class DecoderStage(nn.Module):

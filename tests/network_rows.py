@@ -96,6 +96,7 @@ PSPNET_SMP = {
 }
 
 ROWS = {
+  # other public U-Nets by its options: test_unet.py
   "unet": Row(dict(widths=(4, 6, 8), depth=1), (Count(22_720_640),)),
   "unet2015": Row(
     dict(widths=(4, 6)),

@@ -13,6 +13,7 @@ from jaxseg.networks.blocks import (
   NORMS,
   Conv,
   ConvNormAct,
+  TransposedConv,
   UpConv,
   choice,
   crop_to,
@@ -40,6 +41,14 @@ class UNet(nn.Module):
 
   By default the survey's `Baseline`. nnU-Net's network is `norm="instance"`,
   `activation="leaky_relu"`, `down="stride"`, `up="transpose"`, `conv_bias=True`, `head_bias=True`.
+  `unet_3D` of ozan-oktay/Attention-Gated-Networks is `widths=(16, 32, 64, 128, 256)`,
+  `kernels=((1, 3, 3),) * 5`, `strides=((1, 2, 2),) * 4`, `up="transpose"`,
+  `up_kernels=((1, 4, 4),) * 4`, `conv_bias=True`, `head_bias=True`: 2,466,052 parameters for 1
+  channel and 4 classes. pytorch-3dunet's `ResidualUNet3D` (Lee et al., arXiv 1706.00120) is
+  `widths=(64, 128, 256, 512, 1024)`, `block=dict(name="residual", shortcut="before",
+  norm_first=True, zero_init=False)`, `depth=1`, `decoder_depth=1`, `skip="sum"`, `norm="group"`,
+  `up="transpose"`, `up_kernels=3`, `up_bias=False`, `head_bias=True`: 113,735,233 for 1 channel
+  and 1 class (there the transposed convolutions give one voxel less; the first one is repeated).
 
   Attributes:
     classes: number of scores per voxel.
@@ -58,8 +67,9 @@ class UNet(nn.Module):
       "attention1" (finest), ..., each on its skip's grid.
     bottleneck: follows the coarsest stage, a name of `parts.BOTTLENECKS`.
     up: "linear" or "nearest" (interpolation, convolution, norm, activation), "transpose"
-      (transposed convolution with bias), "unpool" (convolution, norm, activation, max-unpooling
-      with the encoder's indices; needs down="pool").
+      (transposed convolution), "unpool" (convolution, norm, activation, max-unpooling with the
+      encoder's indices; needs down="pool").
+    up_kernels: of "transpose", per stride and at least as large; None: the strides themselves.
     down: "pool" (maximum) or "stride" (the first convolution of a stage).
     norm, norm_groups: "batch", "instance", "group" or "none"; groups of "group".
     activation: "relu", "leaky_relu", "prelu", "elu", "gelu" or "silu".
@@ -68,7 +78,8 @@ class UNet(nn.Module):
     drop_block: drops cubes with sides of so many voxels (one or one per axis; 0: single voxels).
     stochastic_depth: rate at which the last stage's residual branch is dropped, per sample; it
       grows linearly over the stages in the order of computation, and needs residual=True.
-    conv_bias, head_bias: biases of the convolutions; of the last 1x1 convolution.
+    conv_bias, up_bias, head_bias: biases of the convolutions; of "transpose"; of the last 1x1
+      convolution.
     deep_supervision: number of auxiliary heads, at most two less than stages.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
     remat: recomputes each stage in the backward pass, for less memory.
@@ -92,6 +103,7 @@ class UNet(nn.Module):
   skip: str | Mapping[str, Any] | Sequence[Any] = "concat"
   bottleneck: str | Mapping[str, Any] = "none"
   up: str = "linear"
+  up_kernels: int | Sequence[Any] | None = None
   down: str = "pool"
   norm: str = "batch"
   norm_groups: int = 8
@@ -101,6 +113,7 @@ class UNet(nn.Module):
   drop_block: int | Sequence[int] = 0
   stochastic_depth: float = 0.0
   conv_bias: bool = False
+  up_bias: bool = True
   head_bias: bool = False
   deep_supervision: int = 0
   dtype: str = "float32"
@@ -129,6 +142,11 @@ class UNet(nn.Module):
     choice(self.dtype, ("float32", "bfloat16"), "unet: dtype")
     if self.up == "unpool" and self.down != "pool":
       raise ValueError("unet: up='unpool' needs the indices of down='pool'.")
+    if self.up_kernels is not None and self.up != "transpose":
+      raise ValueError(
+        f"unet: up_kernels={self.up_kernels} belong to up='transpose', but up='{self.up}'; leave "
+        "one of them out."
+      )
     if self.spatial_dropout and self.drop_block:
       raise ValueError("unet: spatial_dropout and drop_block exclude each other; choose one.")
     if not 0 <= self.deep_supervision <= stages - 2:
@@ -140,7 +158,7 @@ class UNet(nn.Module):
 
   def _per_stage(self):
     stages = len(self.widths)
-    one_less = dict.fromkeys(("decoder_depth", "strides", "skip"), stages - 1)
+    one_less = dict.fromkeys(("decoder_depth", "strides", "skip", "up_kernels"), stages - 1)
     return {**dict.fromkeys(("depth", "kernels", "dropout"), stages), **one_less}
 
   def _strides(self, rank: int) -> list[tuple[int, ...]]:
@@ -248,13 +266,31 @@ class UNet(nn.Module):
   def _up(self, i, rank, stride, positions):
     """The function from stage i + 1's resolution and width to stage i's."""
     if self.up == "transpose":
-      return UpConv(self.widths[i], stride, dtype=self.dtype, name=f"up{i + 1}")
+      return self._transposed(i, rank, stride)
     options = self._layer_options(i, rank, "decoder")
     layer = ConvNormAct(self.widths[i], name=f"up{i + 1}", **options)
     if self.up == "unpool":
       return lambda x: max_unpool(layer(x), positions, stride=stride)
     larger = linear_up if self.up == "linear" else nearest_up
     return lambda x: layer(larger(x, stride=stride))
+
+  def _transposed(self, i, rank, stride):
+    options = {"use_bias": self.up_bias, "dtype": self.dtype, "name": f"up{i + 1}"}
+    kernel = per_stage(self.up_kernels, len(self.widths) - 1, "unet: up_kernels")[i]
+    if kernel is None:
+      return UpConv(self.widths[i], stride, **options)
+    kernel = per_axis(kernel, rank, f"unet: up_kernels of stage {i + 1}")
+    overlap = [k - s for k, s in zip(kernel, stride, strict=True)]
+    if min(overlap) < 0:
+      raise ValueError(
+        f"unet: up_kernels of stage {i + 1} are {kernel}, smaller than the stride {stride}, which "
+        "would leave gaps; give at least the stride."
+      )
+    # size times stride comes out: cropped on both sides, an odd overlap one voxel less at the end
+    padding, extra = [(n + 1) // 2 for n in overlap], [n % 2 for n in overlap]
+    return TransposedConv(
+      self.widths[i], kernel, stride, padding=padding, output_padding=extra, **options
+    )
 
   def _head(self, name):
     return Conv(self.classes, 1, use_bias=self.head_bias, dtype=self.dtype, name=name)

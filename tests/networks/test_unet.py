@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import waves
 from abstract import count
 
 from jaxseg.build import build
@@ -107,9 +108,75 @@ def test_nnunets_network_is_a_matter_of_options():
   assert outputs["bottleneck"].shape == (2, 10, 14, 10, 128)
 
 
+# what Attention-Gated-Networks' unet_3D (nothing mixes its slices) and pytorch-3dunet's
+# ResidualUNet3D are but for their sizes
+UNET_3D = {"up": "transpose", "conv_bias": True, "head_bias": True}
+RESIDUAL_UNET_3D = {
+  "block": {"name": "residual", "shortcut": "before", "norm_first": True, "zero_init": False},
+  "depth": 1,
+  "decoder_depth": 1,
+  "skip": "sum",
+  "norm": "group",
+  "up": "transpose",
+  "up_kernels": 3,
+  "up_bias": False,
+  "head_bias": True,
+}
+
+
+def in_slices(stages):
+  """Kernels, strides and kernels of the transposed convolutions that leave the first axis alone."""
+  steps = stages - 1
+  kernels = {"kernels": ((1, 3, 3),) * stages, "up_kernels": ((1, 4, 4),) * steps}
+  return {**kernels, "strides": ((1, 2, 2),) * steps}
+
+
+@pytest.mark.parametrize(
+  ("classes", "options", "published"),
+  [
+    (4, {**UNET_3D, **in_slices(5), "widths": (16, 32, 64, 128, 256)}, 2_466_052),
+    (1, {**RESIDUAL_UNET_3D, "widths": (64, 128, 256, 512, 1024)}, 113_735_233),
+  ],
+  ids=["unet_3D", "ResidualUNet3D"],
+)
+def test_other_public_unets_have_their_published_counts(classes, options, published):
+  assert count(shapes(UNet(classes, **options), 1, 16, 32, 32, 1)[0]["params"]) == published
+
+
+# computed in PyTorch 2.14, in double precision; the residual one with an output padding of 1 in its
+# transposed convolution (the public code resizes instead): two voxels, and the sum
+@pytest.mark.parametrize(
+  ("options", "shape", "first", "last", "total"),
+  [
+    (
+      {**UNET_3D, **in_slices(3), "widths": (3, 4, 5)},
+      (1, 2, 8, 12, 2),
+      (-0.1946218, 0.12898578),
+      (-0.25244281, 0.08279373),
+      83.216408,
+    ),
+    (
+      {**RESIDUAL_UNET_3D, "widths": (4, 6), "norm_groups": 2},
+      (1, 4, 6, 4, 3),
+      (0.34401812, 0.07720123),
+      (-0.3882261, 0.16617771),
+      50.888638,
+    ),
+  ],
+  ids=["unet_3D", "ResidualUNet3D"],
+)
+def test_other_public_unets_have_the_values_of_pytorch(options, shape, first, last, total):
+  net = UNet(2, **options)
+  logits = jax.jit(net.apply)(waves.variables(net, *shape), waves.inputs(*shape))["logits"]
+  np.testing.assert_allclose(logits[0, 0, 0, 0], first, atol=5e-6)
+  np.testing.assert_allclose(logits[0, -1, -1, -1], last, atol=5e-6)
+  np.testing.assert_allclose(np.sum(logits), total, rtol=1e-5)
+
+
 OPTIONS = {
   "default": {},
   "transposed": {"up": "transpose"},
+  "overlapping": {"up": "transpose", "up_kernels": (3, 4), "up_bias": False},
   "unpooled": {"up": "unpool"},
   "strided": {"down": "stride", "norm": "instance", "activation": "leaky_relu"},
   "residual": {"residual": True, "norm": "group", "norm_groups": 2, "activation": "prelu"},
@@ -250,6 +317,7 @@ def test_the_config_table_builds_it():
     ({"classes": 0}, "classes=0"),
     ({"widths": (8,)}, "two stages"),
     ({"deep_supervision": 2}, "room for 0 to 1"),
+    ({"up_kernels": 3}, "up_kernels=3 belong to up='transpose', but up='linear'"),
     ({"up": "unpool", "down": "stride"}, "needs the indices of down='pool'"),
   ],
 )
@@ -262,6 +330,11 @@ def test_bad_options_are_refused_in_words(options, words):
   ("options", "shape", "words"),
   [
     ({"kernels": ((3, 3), 3, 3)}, (1, 8, 8, 8, 1), r"kernels of stage 1=\(3, 3\) has 2 entries"),
+    (
+      {"up": "transpose", "up_kernels": (3, 1)},
+      (1, 8, 8, 1),
+      r"up_kernels of stage 2 are \(1, 1\), smaller than the stride \(2, 2\)",
+    ),
     ({"strides": ((1, 2, 2), 2)}, (1, 8, 8, 1), r"\(1, 2, 2\) has 3 entries but the input has 2"),
     ({}, (8, 8), r"shape \(8, 8\); expected \(batch, \*space, channels\)"),
     ({"norm": "group", "norm_groups": 3}, (1, 8, 8, 1), "3 groups does not divide 4 channels"),

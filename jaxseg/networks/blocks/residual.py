@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
     zero_init: the last norm's scale starts at zero, so that the block starts as its shortcut.
     stochastic_depth: rate at which a sample's convolutions are dropped.
     features, kernel, stride, norm, norm_groups, activation, use_bias, conv, dtype: as `Stage`'s;
-      the shortcut's convolution never has a bias.
+      the shortcut's convolution has a bias with "before" alone.
 
   With `kind="basic"`, `norm="instance"`, `activation="leaky_relu"` nnU-Net's `BasicBlockD`, and at
   stride 1, without `affine` and `zero_init`, MONAI's `UnetResBlock`.
@@ -45,6 +45,7 @@ class ResidualBlock(nn.Module):
   shortcut: str = "pool"
   norm: str = "batch"
   norm_groups: int = 8
+  norm_first: bool = False
   activation: str = "relu"
   use_bias: bool = False
   affine: bool = True
@@ -55,7 +56,7 @@ class ResidualBlock(nn.Module):
 
   def __post_init__(self):
     choice(self.kind, ("basic", "bottleneck"), "residual block: kind")
-    choice(self.shortcut, ("pool", "conv"), "residual block: shortcut")
+    choice(self.shortcut, ("pool", "conv", "before"), "residual block: shortcut")
     if self.kind == "bottleneck" and self.features % 4:
       raise ValueError(
         f"residual block: features={self.features} of kind='bottleneck'; expected a multiple of 4."
@@ -64,7 +65,10 @@ class ResidualBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    stride, y = per_axis(self.stride, x.ndim - 2, "stride"), x
+    stride = per_axis(self.stride, x.ndim - 2, "stride")
+    if self.shortcut == "before" and x.shape[-1] != self.features:
+      x = Conv(self.features, 1, dtype=self.dtype, name="shortcut")(x)
+    y = x
     if self.kind == "basic":
       layers = [(self.features, self.kernel, stride), (self.features, self.kernel, 1)]
     else:
@@ -76,7 +80,8 @@ class ResidualBlock(nn.Module):
       conv = ConvNormAct(
         features, kernel, step, norm="none", activation=None, name=f"layer{i}", **options
       )
-      y = self._norm(f"norm{i}", zero=last and self.zero_init)(conv(y))
+      norm = self._norm(f"norm{i}", zero=last and self.zero_init)
+      y = conv(norm(y)) if self.norm_first else norm(conv(y))
       if not last:
         y = Activation(self.activation, name=f"activation{i}")(y)
     y = StochasticDepth(self.stochastic_depth, name="stochastic_depth")(y)
@@ -84,7 +89,7 @@ class ResidualBlock(nn.Module):
 
   def _shortcut(self, x, stride):
     smaller, wider = any(s > 1 for s in stride), x.shape[-1] != self.features
-    if smaller and self.shortcut == "pool":
+    if smaller and self.shortcut != "conv":
       x = jnp.mean(windows(pad_to_multiple(x, stride), stride), -2)
       stride, smaller = 1, False
     if smaller or wider:
@@ -112,6 +117,7 @@ class ResidualBlocks(nn.Module):
   shortcut: str = "pool"
   norm: str = "batch"
   norm_groups: int = 8
+  norm_first: bool = False
   activation: str = "relu"
   dropout: float = 0.0
   spatial_dropout: bool = False
@@ -134,6 +140,7 @@ class ResidualBlocks(nn.Module):
         shortcut=self.shortcut,
         norm=self.norm,
         norm_groups=self.norm_groups,
+        norm_first=self.norm_first,
         activation=self.activation,
         use_bias=self.use_bias,
         affine=self.affine,

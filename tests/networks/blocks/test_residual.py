@@ -48,6 +48,17 @@ def test_parameters_of_basic_blocks():
   assert count(conv, (1, 4, 4, 8)) == 2 * (9 * 64 + 16) + 64 + 16
 
 
+def test_a_projection_before_the_block_starts_both_of_its_ways():
+  # 1^3 convolution with bias, then twice norm and 3^3 convolution of the new width
+  block = ResidualBlock(8, shortcut="before", norm_first=True)
+  assert count(block, (1, 4, 4, 4, 6)) == (6 * 8 + 8) + 2 * (16 + 27 * 8 * 8)
+  assert count(block, (1, 4, 4, 4, 8)) == 2 * (16 + 27 * 8 * 8)
+  # closed by its last norm's scale, the block is its shortcut, here the mean of all four voxels
+  block = ResidualBlock(1, stride=2, shortcut="before", norm_first=True)
+  x = np.array([1, 2, 3, 4], np.float32).reshape(1, 2, 2, 1)
+  np.testing.assert_allclose(started(block, x).reshape(-1), [2.5])
+
+
 def test_torchvisions_bottleneck_has_these_parameters():
   # torchvision's resnet50().layer1: 215,808, its first block 75,008
   block = {"kind": "bottleneck", "shortcut": "conv"}

@@ -5,9 +5,10 @@ Usage: python benchmarks/networks.py [train] [longer] [cost] [table] [--rank 2 3
 - train: each name of configs/networks_2d.py and networks_3d.py, 200 steps or two minutes of two
   cores, whichever ends first; then one held-out image (2D) or eight cases (3D) are scored.
 - longer: three times the steps and the time for those that ended clearly below `unet`.
-- cost: each network at its published size, one image of 256x256 or one volume of 64^3: parameters,
-  FLOPs of a forward pass, time and peak memory of a training step. Sizes that a network cannot
-  take, or that do not fit into memory, fall back to the next smaller one, which the table says.
+- cost: each network that takes images or volumes, at its published size, and `unet` with each part
+  (`unet+attention=se`), on one image of 256x256 or one volume of 64^3: parameters, FLOPs of a
+  forward pass, time and peak memory of a training step. Sizes that a network cannot take, or that
+  do not fit into memory, fall back to the next smaller one, which the table says.
 - table: writes docs/networks.md and its pictures from what is there.
 
 Without a verb all four. Each measurement is a process of its own and a row of docs/networks.json,
@@ -31,6 +32,7 @@ PICTURES = ROOT / "runs" / "networks"
 SIZES = {2: (256, 252, 224, 192, 128, 64), 3: (64, 60, 48, 44, 32, 24, 16, 8)}
 LONGER = 3  # times
 BELOW = 0.1  # of Dice below `unet`'s: clearly
+VOLUMES_ONLY = ("p3d", "dsts")
 MEMORY = 18 * 2**30  # bytes that a training step may take here
 
 
@@ -59,6 +61,25 @@ def behind(rank):
   return ["unet", *(name for name in dice if dice[name] < dice["unet"] - BELOW)]
 
 
+def costly(rank):
+  """Names for `cost`: the networks that take this rank, and `unet` with each part."""
+  from jaxseg.networks import NETWORKS, parts
+  from jaxseg.networks.blocks import CONVS
+
+  names = []
+  for name, network in NETWORKS.items():
+    try:
+      network().total_stride(rank)
+      names.append(name)
+    except ValueError:
+      continue  # for volumes
+  tables = {"block": parts.BLOCKS, "conv": CONVS, "attention": parts.ATTENTIONS}
+  tables |= {"skip": parts.SKIPS, "bottleneck": parts.BOTTLENECKS}
+  default = ("plain", "none", "concat")  # `unet` itself
+  pairs = [(o, name) for o, table in tables.items() for name in table if name not in default]
+  return names + [f"unet+{o}={name}" for o, name in pairs if rank == 3 or name not in VOLUMES_ONLY]
+
+
 def cost(name, rank):
   """Parameters, FLOPs, time and memory of a network at its published size."""
   import jax
@@ -66,7 +87,8 @@ def cost(name, rank):
   from jaxseg.networks import NETWORKS
   from jaxseg.networks.describe import describe
 
-  net = NETWORKS[name](classes=3)
+  name, *chosen = name.split("+")
+  net = NETWORKS[name](classes=3, **dict(part.split("=") for part in chosen))
   variants = [({}, net)]
   if hasattr(net, "padding"):  # valid convolutions may want more than the largest of these sizes
     variants.append(({"padding": "same"}, net.clone(padding="same")))
@@ -154,8 +176,8 @@ def main():
   for verb in (v for v in wanted.verbs if v != "table"):
     for rank in wanted.rank:
       names = options(rank)
-      if verb == "cost":  # variants of a network cost about what it costs
-        names = [name for name, spec in names.items() if "name" not in spec]
+      if verb == "cost":
+        names = costly(rank)
       if verb == "longer":
         names = behind(rank)
       for name in wanted.only or names:
@@ -170,7 +192,7 @@ def main():
   if "table" in wanted.verbs:
     import networks_table
 
-    names = {rank: list(options(rank)) for rank in (2, 3)}
+    names = {rank: (list(options(rank)), costly(rank)) for rank in (2, 3)}
     networks_table.write(short_runs.rows(ROWS), names, ROOT, PICTURES)
 
 

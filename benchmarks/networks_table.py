@@ -1,6 +1,7 @@
 """docs/networks.md and its pictures from the rows of benchmarks/networks.py."""
 
 import datetime
+import runpy
 
 import imageio.v3 as imageio
 import jax
@@ -19,11 +20,14 @@ Made by `python benchmarks/networks.py` on {date} with jax {jax} on two CPU core
 200 steps or two minutes of two cores, whichever ended first, at the modest sizes of those configs,
 the same recipe for all (AdamW, cross entropy + Dice), so that the figures show how far each network
 learns in that time, not which is best. One learning rate, but for those few that it leaves at the
-start; processor time of all threads together, on idle cores a step takes little more than half.
-"One class" is the Dice of the best prediction that gives every voxel the same class. The runs were
-made on several machines (Intel Xeon and AMD EPYC of some 2.5 GHz), the costs below on one (AMD):
-times of the runs are rough. So is Dice where a run is this short: other rounding, on another
-machine, moves it by 0.1 and more (`encoder_unet_densenet`: 0.47 and 0.31).
+start, and in 2D one normalisation: with the batch norm of most publications, four patches of
+differing brightness held every network back (`unet_batch_norm`); `dense_unet161` keeps it, and
+`mednext`, `segresnet` and `unetr` their own. Processor time is that of all threads together, on
+idle cores a step takes little more than half. "One class" is the Dice of the best prediction that
+gives every voxel the same class. The runs were made on several machines (Intel Xeon and AMD EPYC of
+some 2.5 GHz), the costs below on one (AMD): times of the runs are rough. So is Dice where a run is
+this short: other rounding, on another machine, moves it by several hundredths. Vessels of CHASE_DB1
+rather than of DRIVE, the same task, so that figures and pictures come from the same held-out image.
 """
 
 DATA = {
@@ -45,6 +49,22 @@ memory: one training step (forward, backward, SGD); processor time of all thread
 cores a step takes little more than half of it), memory as XLA's compiler plans it.
 """
 
+PARTS = """
+`unet` with each of its parts by name, at every stage (`block`, `conv`, `attention`), at every skip,
+or after the coarsest stage (`bottleneck`):
+"""
+
+COUNTS = """
+## Published parameter counts
+
+Equal to the digit to the publication or the public implementation that the network's docstring
+names; tests/test_contracts.py counts them. Options are those that differ from the defaults; counts
+of blocks and of further variants are in tests/networks.
+
+| network | options | input channels, classes | parameters |
+|---|---|---|---|
+"""
+
 SOURCE = """
 Picture: CHASE_DB1 (Kingston University and St George's, University of London; Fraz et al. 2012),
 CC-BY 4.0; Medical Segmentation Decathlon, Task04 Hippocampus (Vanderbilt University Medical Center;
@@ -57,14 +77,17 @@ def write(rows, names, root, pictures) -> None:
 
   Args:
     rows: what was measured, by "verb/rank/name".
-    names: rank -> the names that should be there, in order; those that are not are told.
+    names: rank -> the names that should be there, in order, of runs (those that are not are told)
+      and of costs.
     root: of the repository.
     pictures: folder of the predictions.
   """
   text = HEAD.format(date=datetime.date.today(), jax=jax.__version__)
   for rank in (2, 3):
-    wheres = [f"train/{rank}d/{name}" for name in names[rank]]
-    missing = [name for name, where in zip(names[rank], wheres, strict=True) if where not in rows]
+    wheres = [f"train/{rank}d/{name}" for name in names[rank][0]]
+    missing = [
+      name for name, where in zip(names[rank][0], wheres, strict=True) if where not in rows
+    ]
     first = {where: rows[where] for where in wheres if where in rows}
     rows = {**first, **{where: row for where, row in rows.items() if where not in first}}
     text += f"\n### {rank}D: {DATA[rank]}\n" + _training(rows, rank, "train")
@@ -76,7 +99,8 @@ def write(rows, names, root, pictures) -> None:
       text += f"\n![predictions](networks_{rank}d.png)\n"
   text += SOURCE
   if any(where.startswith("cost/") for where in rows):
-    text += COST + _costs(rows, 2, names[2]) + _costs(rows, 3, names[3])
+    text += COST + "".join(_costs(rows, rank, names[rank][1]) for rank in (2, 3))
+  text += COUNTS + _counts(root)
   files.write_text(root / "docs" / "networks.md", text)
 
 
@@ -105,24 +129,42 @@ def _training(rows, rank, verb):
 
 
 def _costs(rows, rank, names):
-  lines = [
-    f"\n### {rank}D\n",
+  measured = _of(rows, "cost", rank)
+  names = [name for name in names if name in measured]
+  networks = [_cost(f"`{name}`", measured[name], rank) for name in names if "+" not in name]
+  parts = [
+    (name.partition("+")[2].replace("=", ": `") + "`", name) for name in names if "+" in name
+  ]
+  parts = [_cost(label, measured[name], rank) for label, name in parts]
+  header = [
     "| network | parameters | size | GFLOPs | CPU-s/step | peak memory, GiB |",
     "|---|---|---|---|---|---|",
   ]
-  measured = _of(rows, "cost", rank)
-  for name in (name for name in names if name in measured):
-    row = measured[name]
-    if "failed" in row:
-      lines.append(f"| `{name}` | {row['failed']} | | | | |")
-      continue
-    size = "x".join([str(row["size"])] * rank)
-    if "padding" in row:
-      size += f', padding "{row["padding"]}"'
-    lines.append(
-      f"| `{name}` | {row['parameters']:,} | {size} | {row['gflops']:.1f} "
-      f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"
-    )
+  text = "\n".join((f"\n### {rank}D\n", *header, *networks, ""))
+  return text + PARTS + "\n".join(("", *header, *parts, "")) if parts else text
+
+
+def _cost(label, row, rank):
+  if "failed" in row:
+    return f"| {label} | {row['failed']} | | | | |"
+  size = "x".join([str(row["size"])] * rank)
+  if "padding" in row:
+    size += f', padding "{row["padding"]}"'
+  return (
+    f"| {label} | {row['parameters']:,} | {size} | {row['gflops']:.1f} "
+    f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"
+  )
+
+
+def _counts(root):
+  """The counts of the contract table, tests/network_rows.py."""
+  lines = []
+  for name, row in runpy.run_path(str(root / "tests" / "network_rows.py"))["ROWS"].items():
+    for count in row.counts:
+      options = ", ".join(f"{key}={value!r}" for key, value in count.options.items())
+      options = f"{count.rank}D" + (f", `{options}`" if options else "")
+      ends = f"{count.channels}, {count.classes}"
+      lines.append(f"| `{name}` | {options} | {ends} | {count.parameters:,} |")
   return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""CE-Net: a context extractor between a ResNet and a light decoder."""
+"""CE-Net: a context extractor between a classifier's encoder and a light decoder."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ class CENet(nn.Module):
 
   Shapes: (b, *space, channels) -> {"logits": (b, *space, classes) float32, "bottleneck": the
   context extractor's features, "decoder": features before the head}. The input is zero-padded to a
-  multiple of `total_stride` and the outputs are cropped. Skips are sums; the stem has none.
+  multiple of `total_stride` and the outputs are cropped. Skips are sums; the finest features have
+  none. The tail's stride is theirs: 2, or 1 for VGG, whose tail is a 3x3 convolution.
 
   Attributes:
     classes: number of scores per voxel.
-    encoder: a name of `encoders.ENCODERS`, or a dict with its options; its finest features must
-      have stride 2 (ResNet, DenseNet).
+    encoder: a name of `encoders.ENCODERS`, or a dict with its options.
     rates: of the DAC block.
     pools: windows of the RMP block; the largest must fit into the coarsest features.
     shared: branches of both blocks share their convolutions.
@@ -63,12 +63,7 @@ class CENet(nn.Module):
   dtype: str = "float32"
 
   def __post_init__(self):
-    strides = self._strides()
-    if strides[0] != 2:
-      raise ValueError(
-        f"cenet: the encoder's finest features have stride {strides[0]}, the tail starts at 2; "
-        "take a resnet or densenet."
-      )
+    self._strides()  # what the encoder refuses is told before anything is traced
     super().__post_init__()
 
   def _strides(self):
@@ -93,7 +88,7 @@ class CENet(nn.Module):
         f"{tuple(self.pools)}; give at least {smallest} voxels per axis, or smaller windows."
       )
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
-    stem, *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
+    finest, *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
     context = {"activation": self.activation, "dtype": self.dtype, "name": "context"}
     x = ContextExtractor(self.rates, self.pools, self.shared, **context)(x)
     outputs = {"bottleneck": x}
@@ -101,14 +96,15 @@ class CENet(nn.Module):
     options = {"norm": self.norm, "norm_groups": self.norm_groups}
     options |= {"activation": self.activation, "dtype": self.dtype}
     for i in reversed(range(len(skips) + 1)):
-      # the last decoder has no skip, only the stem's resolution and width
-      features = skips[i - 1].shape[-1] if i > 0 else stem.shape[-1]
+      # the last decoder has no skip, only the finest features' resolution and width
+      features = skips[i - 1].shape[-1] if i > 0 else finest.shape[-1]
       stride = strides[i + 1] // strides[i]
       x = Decoder(features, stride, name=f"decoder{i + 1}", **options)(x)
       x = x + skips[i - 1] if i > 0 else x
 
-    tail = {"dtype": self.dtype}
-    x = TransposedConv(self.width, 4, 2, padding=1, output_padding=0, name="tail1", **tail)(x)
+    tail, stride = {"dtype": self.dtype}, strides[0]
+    # 4x4 from stride 2; this kernel and padding give `stride` times the size, whatever the stride
+    x = TransposedConv(self.width, stride + 2, stride, 1, 0, name="tail1", **tail)(x)
     x = Activation(self.activation, name="tail1_activation")(x)
     x = Conv(self.width, 3, name="tail2", **tail)(x)
     x = Activation(self.activation, name="tail2_activation")(x)

@@ -9,6 +9,7 @@ from abstract import count, traced
 from jaxseg.networks import CENet
 
 TINY = dict(name="resnet18", blocks=(1, 1), width=4)
+VGG = dict(name="vgg16", depths=(1, 1), width=2)
 
 
 def test_logits_are_those_of_the_same_network_in_pytorch():
@@ -52,6 +53,40 @@ def test_other_encoders_and_volumes(encoder, space):
   assert traced(net, 1, *space, 1)[1]["logits"].shape == (1, *space, 2)
 
 
-def test_an_encoder_without_a_stem_is_refused():
-  with pytest.raises(ValueError, match=r"finest features have stride 1, .* take a resnet or"):
-    CENet(encoder="vgg16")
+@pytest.mark.parametrize("space", [(9, 6), (5, 8, 7)], ids=["image", "volume"])
+def test_vgg_has_its_finest_features_at_the_images_resolution(space):
+  net = CENet(2, encoder=VGG, pools=(1, 2), width=3)
+  params, out = traced(net, 1, *space, 1)
+  assert net.total_stride(len(space)) == (4,) * len(space)
+  assert out["logits"].shape == (1, *space, 2)
+  assert out["decoder"].shape == (1, *space, 3)
+  rank = len(space)
+  assert params["tail1"]["kernel"].shape == (*(3,) * rank, 2, 3)
+  # no skip, but the width of the features at stride 1
+  assert params["decoder1"]["conv3"]["kernel"].shape == (*(1,) * rank, 1, 2)
+
+
+def test_the_whole_vgg16_on_the_published_size():
+  net = CENet(1, encoder=dict(name="vgg16", width=4))
+  params, out = traced(net, 1, 448, 448, 3)
+  assert out["bottleneck"].shape == (1, 14, 14, 36)
+  assert out["logits"].shape == (1, 448, 448, 1)
+  assert {f"decoder{i}" for i in range(1, 6)} < set(params)
+
+
+def test_every_parameter_learns_with_vgg():
+  # no norm, which would silence the biases before it; an activation that never dies
+  alive = dict(norm="none", activation="leaky_relu")
+  net = CENet(2, encoder=dict(VGG, activation="leaky_relu"), pools=(1, 2), width=3, **alive)
+  x = waves.inputs(1, 8, 8, 1)
+  variables = waves.variables(net, *x.shape)
+  gradient = jax.jit(jax.grad(lambda v: jax.numpy.sum(net.apply(v, x)["logits"] ** 2)))(variables)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+    where = jax.tree_util.keystr(path)
+    assert np.isfinite(leaf).all(), where
+    assert np.abs(leaf).max() > 0, where
+
+
+def test_an_unknown_encoder_is_told_before_tracing():
+  with pytest.raises(ValueError, match=r"network.encoder.name: 'vgg15' is unknown"):
+    CENet(encoder="vgg15")

@@ -8,6 +8,7 @@ import waves
 from abstract import count, traced
 from scipy import ndimage
 
+from jaxseg.networks import CENet, DeepLabV3, EncoderUNet, PSPNet
 from jaxseg.networks.blocks import ConvNormAct
 from jaxseg.networks.blocks.dense import DenseBlock
 from jaxseg.networks.encoders import (
@@ -56,6 +57,23 @@ def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
   assert logits.shape == (1, 1000)
   if spec == "resnet18":
     assert count(params) == 11_689_512
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_serves_every_network_that_takes_one(name):
+  narrow = dict(growth=2, width=4) if name.startswith("densenet") else dict(width=2)
+  # as deep as published, but for the number of layers in each dense block
+  narrow |= dict(blocks=(1, 1, 1, 1)) if name.startswith("densenet") else {}
+  spec = dict(name=name, **narrow)
+  for net in (
+    EncoderUNet(2, encoder=spec, widths=4),
+    PSPNet(2, encoder=spec, bins=(1, 2), width=4),
+    DeepLabV3(2, encoder=spec, width=4),
+    CENet(2, encoder=spec, pools=(1, 2), width=4),
+  ):
+    params, out = traced(net, 1, 64, 49, 1)
+    assert "encoder" in params
+    assert out["logits"].shape == (1, 64, 49, 2), type(net).__name__
 
 
 @pytest.mark.parametrize("small", [dict(blocks=(1, 1)), dict(blocks=(1, 1), bottleneck=True)])

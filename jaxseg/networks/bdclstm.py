@@ -81,6 +81,9 @@ class BDCLSTM(nn.Module):
         f"rho={self.rho}; expected 1 or more of each, and rho None or 0 or more."
       )
     choice(self.dtype, ("float32", "bfloat16"), "bdclstm: dtype")
+    # what its parts refuse is told before anything is traced
+    self._unet(parent=None)
+    self._lstm(parent=None)
     super().__post_init__()
 
   def total_stride(self, rank: int) -> tuple[int, ...]:
@@ -106,7 +109,7 @@ class BDCLSTM(nn.Module):
       inputs = scales[i]
       if features is not None:
         inputs = jnp.concatenate([inputs, linear_up(features)], -1)
-      outputs = self._unet(f"unet{i + 1}")(inputs, train=train)
+      outputs = self._unet(name=f"unet{i + 1}")(inputs, train=train)
       features = outputs["decoder"]
       size = (space[0], *(-(-n // 2**i) for n in space[1:]))
       aux.insert(0, crop_to(from_slices(outputs["logits"], batch, 0), size))
@@ -118,17 +121,19 @@ class BDCLSTM(nn.Module):
     outputs["logits"] = head(outputs["decoder"]).astype(jnp.float32)
     return {**outputs, "aux": tuple(aux)} if train else outputs
 
-  def _unet(self, name):
+  def _unet(self, **linen):
     options = ("classes", "widths", "norm", "activation", "dtype", "remat")
-    return UNet(**{option: getattr(self, option) for option in options}, name=name)
+    return UNet(**{option: getattr(self, option) for option in options}, **linen)
+
+  def _lstm(self, **linen):
+    options = {"kernel": self.kernel, "remat": self.remat, "dtype": self.dtype}
+    if self.bidirectional:
+      return BiConvLSTM(self.hidden, fusion=self.fusion, **options, **linen)
+    return ConvLSTM(self.hidden, **options, **linen)
 
   def _across_slices(self, x):
     """(b, z, y, x, c) -> (b, z, y, x, hidden), or twice that."""
-    options = {"kernel": self.kernel, "remat": self.remat, "dtype": self.dtype}
-    if self.bidirectional:
-      options["fusion"] = self.fusion
-    lstm = BiConvLSTM if self.bidirectional else ConvLSTM
-    layers = [lstm(self.hidden, name=f"lstm{i + 1}", **options) for i in range(self.layers)]
+    layers = [self._lstm(name=f"lstm{i + 1}") for i in range(self.layers)]
     if self.rho is None:
       for layer in layers:
         x = layer(x)

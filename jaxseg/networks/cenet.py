@@ -63,7 +63,9 @@ class CENet(nn.Module):
   dtype: str = "float32"
 
   def __post_init__(self):
-    self._strides()  # what the encoder refuses is told before anything is traced
+    # what they refuse is told before anything is traced
+    self._strides()
+    ContextExtractor(self.rates, self.pools, parent=None)
     super().__post_init__()
 
   def _strides(self):

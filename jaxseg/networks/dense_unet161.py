@@ -36,8 +36,9 @@ class DenseUNet161(nn.Module):
 
   Shapes: (b, *space, channels) -> {"logits": (b, *space, classes) float32, "bottleneck": ...,
   "decoder": features before the head, (b, *space, widths[0])}. The authors' input is a slice and
-  its two neighbours as channels (`pseudo3d` with slices=3 makes them). Any size works: zero-padded
-  inside and cropped.
+  its two neighbours as channels (`pseudo3d` with slices=3 makes them). Volumes work too, with the
+  same strides along all axes and twice the parameters. Any size works: zero-padded inside and
+  cropped.
 
   Attributes:
     classes: scores per voxel.

@@ -21,7 +21,7 @@ class DenseUNet3D(DenseUNet161):
   channels are the volume's and the 2D part's scores. All options are those of `DenseUNet161`;
   15,977,467 parameters for 4 channels, 16,001,995 with `scale_layers`.
 
-  Raises ValueError for images (give transition_stride=2 for those).
+  Raises ValueError for images, unless transition_stride=2 keeps no axis apart.
   Source: Li et al., arXiv 1709.07330.
   """
 
@@ -34,3 +34,12 @@ class DenseUNet3D(DenseUNet161):
 
   def _name(self) -> str:
     return "dense_unet3d"
+
+  def _strides(self, rank: int) -> list[tuple[int, ...]]:
+    if self.transition_stride == type(self).transition_stride and rank != 3:
+      raise ValueError(
+        f"dense_unet3d: an input with {rank} spatial axes, but the default transition_stride="
+        f"{self.transition_stride} is for volumes (batch, z, y, x, channels); give "
+        "transition_stride=2 for others."
+      )
+    return super()._strides(rank)

@@ -16,7 +16,7 @@ from jaxseg.networks.blocks import (
   per_stage,
 )
 from jaxseg.networks.encoders import encoder
-from jaxseg.networks.parts import ATTENTIONS, BOTTLENECKS, part
+from jaxseg.networks.parts import ATTENTIONS, BOTTLENECKS, need_size, part, try_part
 
 
 class EncoderUNet(nn.Module):
@@ -46,6 +46,8 @@ class EncoderUNet(nn.Module):
     dtype: compute dtype, "float32" or "bfloat16".
     remat: recomputes each decoder stage in the backward pass; the encoder has its own.
 
+  Raises ValueError for options that do not fit, and for an input that is too small for the
+  bottleneck, with the smallest one.
   Source: Yakubovskiy, segmentation_models.pytorch, whose `Unet` it equals: 24,436,369 parameters
   for "resnet34", 3 channels and 1 class. VGG: Iglovikov, Shvets, "TernausNet", arXiv 1801.05746.
   """
@@ -65,9 +67,9 @@ class EncoderUNet(nn.Module):
   _who = "encoder_unet"
 
   def __post_init__(self):
-    per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")
-    part(BOTTLENECKS, self.bottleneck, "bottleneck")
-    part(ATTENTIONS, self.attention, "attention")
+    widths = per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")
+    try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=widths[0])
+    try_part(ATTENTIONS, self.attention, "attention", features=widths[0])
     super().__post_init__()
 
   def _strides(self):
@@ -89,11 +91,13 @@ class EncoderUNet(nn.Module):
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
     *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
     make = part(BOTTLENECKS, self.bottleneck, "bottleneck", features=x.shape[-1], **self._common())
-    bottleneck = make(name="bottleneck")(x)
-    x = self._decode(skips, bottleneck)
+    bottleneck = make(name="bottleneck")
+    need_size(bottleneck, space, self.total_stride(rank), self._who)
+    outputs = {"bottleneck": bottleneck(x)}
+    x = self._decode(skips, outputs["bottleneck"])
     head = Conv(self.classes, self.head_kernel, dtype=self.dtype, name="head")
     logits = crop_to(head(x), space).astype(jnp.float32)
-    return {"bottleneck": bottleneck, "decoder": crop_to(x, space), "logits": logits}
+    return {**outputs, "decoder": crop_to(x, space), "logits": logits}
 
   def _decode(self, skips, x):
     """From the coarsest features x and the finer ones, finest first, to the image's resolution."""

@@ -43,6 +43,18 @@ def keeps_size(net: nn.Module, rank: int, option: str) -> nn.Module:
   return net
 
 
+def takes_slices(net: nn.Module, who: str, option: str) -> nn.Module:
+  """The network itself; raises ValueError if it takes no images, as which it is given slices."""
+  try:
+    net.total_stride(2)
+  except ValueError as error:
+    raise ValueError(
+      f"network.{option}: {who} gives slices of the volume to an inner network for images, and "
+      f"this one refuses them ({str(error).rstrip('.')}); choose another."
+    ) from error
+  return net
+
+
 def common_stride(nets: Sequence[nn.Module], rank: int) -> tuple[int, ...]:
   """Per axis the least size that is whole for each of the networks."""
   strides = [net.total_stride(rank) for net in nets]

@@ -10,14 +10,15 @@ An option that names a part is a name ("se") or a dict with the name and the par
 - ATTENTIONS: follow a stage; (b, *space, c) -> the same shape. Take `norm`, `norm_groups`,
   `activation`, `dtype`.
 - BOTTLENECKS: follow the coarsest stage; (b, *space, c) -> (b, *space, c'). Take `features` (the
-  stage's width), `norm`, `norm_groups`, `activation`, `dtype`.
+  stage's width), `norm`, `norm_groups`, `activation`, `dtype`. One that needs features of some size
+  tells it as `smallest`, voxels of every axis or of each.
 - SKIPS: join encoder and decoder; called with the encoder's features (b, *space, c), the decoder's
   up-sampled ones (b, *space, c') and, from before up-sampling, (b, *coarse, c''); return the joint
   features (b, *space, c''') and an attention map (b, *space, k) or None. Take `features` (the
   stage's width), `norm`, `norm_groups`, `activation`, `dtype`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ from jaxseg.networks.blocks.hdc import HDC
 from jaxseg.networks.blocks.inception import Inception
 from jaxseg.networks.blocks.multires import MultiRes, ResPath
 from jaxseg.networks.blocks.nonlocal_block import NonLocal
-from jaxseg.networks.blocks.options import named
+from jaxseg.networks.blocks.options import named, per_axis
 from jaxseg.networks.blocks.p3d import P3D
 from jaxseg.networks.blocks.ppm import PPM
 from jaxseg.networks.blocks.residual import ResidualBlocks
@@ -122,3 +123,32 @@ def part(
   """
   spec = named(spec)
   return bind(table, spec, f"network.{option}", **given)
+
+
+def try_part(
+  table: Mapping[str, Callable], spec: str | Mapping[str, Any], option: str, **given
+) -> None:
+  """Makes the part and drops it: what it refuses is told before data are read or programs traced.
+
+  Arguments and errors as `part`'s; a module checks its own options in `__post_init__`.
+  """
+  part(table, spec, option, **given)(parent=None)
+
+
+def need_size(bottleneck: nn.Module, space: Sequence[int], stride: Sequence[int], who: str) -> None:
+  """Raises ValueError that tells the smallest input, if it leaves a bottleneck too few voxels.
+
+  Args:
+    bottleneck: a part of BOTTLENECKS.
+    space: size of the input, which is padded to a multiple of `stride`.
+    stride: voxels of the input per voxel of the features, per axis.
+    who: the network, for the message.
+  """
+  least = per_axis(getattr(bottleneck, "smallest", 1), len(space), f"{who}: bottleneck")
+  smallest = tuple((n - 1) * s + 1 for n, s in zip(least, stride, strict=True))
+  if any(n < m for n, m in zip(space, smallest, strict=True)):
+    raise ValueError(
+      f"{who}: an input of size {tuple(space)} is too small for the bottleneck "
+      f"'{type(bottleneck).__name__}', which needs {least} voxels at stride {tuple(stride)}; give "
+      f"at least {smallest} voxels, or smaller windows, or another bottleneck."
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.networks.blocks import choice, from_slices, need_rank, to_slices
-from jaxseg.networks.inner import inner
+from jaxseg.networks.inner import inner, takes_slices
 
 EDGES = {"replicate": "edge", "reflect": "reflect"}  # to numpy's modes of padding
 
@@ -45,7 +45,7 @@ class Pseudo3D(nn.Module):
     if self.slices < 1 or self.slices % 2 == 0:
       raise ValueError(f"pseudo3d: slices={self.slices}; expected an odd number, for a centre.")
     choice(self.edges, EDGES, "pseudo3d: edges")
-    self._network(parent=None)
+    takes_slices(self._network(parent=None), "pseudo3d", "inner")
     super().__post_init__()
 
   def _network(self, **linen):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.networks.blocks import ConvNormAct, per_stage
-from jaxseg.networks.parts import BLOCKS, part
 from jaxseg.networks.plain_conv_unet import PlainConvUNet
 
 
@@ -40,8 +39,8 @@ class ResEncUNet(PlainConvUNet):
     if self.depth is None:
       stages = len(self.widths)
       self.depth = ((1, 3, 4) + (6,) * stages)[:stages]
-    part(BLOCKS, self.encoder_block, "encoder_block")
     super().__post_init__()
+    self._try_blocks("encoder_block")
 
   def _stage(self, i, side, depth, number, rank, stride=1):
     if side == "decoder":

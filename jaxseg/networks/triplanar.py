@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.networks.blocks import Conv, centre_crop, choice, from_slices, need_rank, to_slices
-from jaxseg.networks.inner import inner
+from jaxseg.networks.inner import inner, takes_slices
 
 PLANES = ("plane_z", "plane_y", "plane_x")  # each named after the axis that it is sliced along
 
@@ -45,7 +45,7 @@ class Triplanar(nn.Module):
 
   def __post_init__(self):
     choice(self.fusion, ("mean", "learned", "vote"), "triplanar: fusion")
-    self._network(parent=None)
+    takes_slices(self._network(parent=None), "triplanar", "inner")
     super().__post_init__()
 
   def _network(self, **linen):

@@ -27,7 +27,15 @@ from jaxseg.networks.blocks import (
   per_stage,
 )
 from jaxseg.networks.blocks.options import total_per_axis
-from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part
+from jaxseg.networks.parts import (
+  ATTENTIONS,
+  BLOCKS,
+  BOTTLENECKS,
+  SKIPS,
+  need_size,
+  part,
+  try_part,
+)
 
 
 class UNet(nn.Module):
@@ -84,7 +92,8 @@ class UNet(nn.Module):
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
     remat: recomputes each stage in the backward pass, for less memory.
 
-  Raises ValueError for options that contradict each other or the input's rank.
+  Raises ValueError for options that contradict each other or the input's rank, and for an input
+  that is too small for the bottleneck, with the smallest one.
   Source: Ronneberger et al., arXiv 1505.04597; 3D: Cicek et al., arXiv 1606.06650; the defaults:
   Wang et al., "Medical Image Segmentation Using Deep Learning: A Survey", arXiv 2009.13120.
   """
@@ -130,11 +139,13 @@ class UNet(nn.Module):
       per_stage(getattr(self, option), number, f"unet: {option}")
     choice(self.up, ("linear", "nearest", "transpose", "unpool"), "unet: up")
     choice(self.attention_at, ("encoder", "decoder", "both"), "unet: attention_at")
-    for table, option in ((BLOCKS, "block"), (ATTENTIONS, "attention")):
-      part(table, getattr(self, option), option)
-    for skip in per_stage(self.skip, stages - 1, "unet: skip"):
-      part(SKIPS, skip, "skip")
-    part(BOTTLENECKS, self.bottleneck, "bottleneck")
+    self._try_blocks("block")
+    skips = per_stage(self.skip, stages - 1, "unet: skip")
+    for width in self.widths:
+      try_part(ATTENTIONS, self.attention, "attention", features=width)
+    for width, skip in zip(self.widths[:-1], skips, strict=True):
+      try_part(SKIPS, skip, "skip", features=width)
+    try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=self.widths[-1])
     part(CONVS, self.conv, "conv")
     choice(self.down, ("pool", "stride"), "unet: down")
     choice(self.norm, NORMS, "unet: norm")
@@ -155,6 +166,12 @@ class UNet(nn.Module):
         f"room for 0 to {stages - 2}."
       )
     super().__post_init__()
+
+  def _try_blocks(self, option):
+    """Refuses blocks that the attribute `option` names and that some stage cannot be made of."""
+    kernels = per_stage(self.kernels, len(self.widths), "unet: kernels")
+    for width, kernel in zip(self.widths, kernels, strict=True):
+      try_part(BLOCKS, getattr(self, option), option, features=width, kernel=kernel)
 
   def _per_stage(self):
     stages = len(self.widths)
@@ -198,7 +215,9 @@ class UNet(nn.Module):
           x = max_pool(x, stride=strides[i - 1])
       x = self._stage(i, "encoder", self.depth, stages, rank, stride)(x)
       x = self._attention("encoder", i)(x)
-    x = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", "bottleneck", stages - 1)(x)
+    bottleneck = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", "bottleneck", stages - 1)
+    need_size(bottleneck, space, self.total_stride(rank), "unet")
+    x = bottleneck(x)
     outputs = {"bottleneck": x}
 
     aux, joins = [], per_stage(self.skip, stages - 1, "unet: skip")

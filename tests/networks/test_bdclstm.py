@@ -99,4 +99,6 @@ def test_bad_options_and_inputs_are_refused_in_words():
   with pytest.raises(ValueError, match="k=0"):
     BDCLSTM(k=0)
   with pytest.raises(ValueError, match="fusion='mean' is unknown"):
-    trained_shapes(BDCLSTM(**SMALL, fusion="mean"), 1, 2, 8, 8, 1)
+    BDCLSTM(**SMALL, fusion="mean")
+  with pytest.raises(ValueError, match="norm='layer' is unknown"):
+    BDCLSTM(norm="layer")

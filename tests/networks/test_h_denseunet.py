@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
-from abstract import count
+from abstract import count, traced
 from flax import linen as nn
 
 from jaxseg.networks import DenseUNet3D, DenseUNet161, HDenseUNet
@@ -188,6 +188,24 @@ def test_skips_in_3d_are_widened_where_they_must():
   assert params["skip1"]["kernel"].shape == (1, 1, 1, 4, 7)
 
 
+def test_densenet_161s_decoder_takes_volumes_too():
+  net = DenseUNet161(2, blocks=(1, 2), growth=2, width=3, widths=(4, 5, 6))
+  x = waves.inputs(1, 9, 7, 10, 1)
+  variables = waves.variables(net, *x.shape)
+  assert net.total_stride(3) == (8, 8, 8)
+  assert variables["params"]["up1_conv"]["kernel"].shape[:3] == (3, 3, 3)
+  logits = jax.jit(net.apply)(variables, x)["logits"]
+  assert logits.shape == (1, 9, 7, 10, 2)
+  assert np.isfinite(logits).all()
+  assert np.ptp(logits) > 0.01
+
+
+def test_3d_denseunet_takes_images_if_no_axis_is_kept_apart():
+  net = DenseUNet3D(2, **PART, transition_stride=2)
+  _, out = traced(net, 1, 9, 7, 1)
+  assert out["logits"].shape == (1, 9, 7, 2)
+
+
 def test_bad_options_and_inputs_are_told_in_words():
   with pytest.raises(ValueError, match=r"freeze_2d='both' is unknown; choices: none, statistics"):
     HDenseUNet(freeze_2d="both")
@@ -202,5 +220,7 @@ def test_bad_options_and_inputs_are_told_in_words():
   image = jnp.zeros((1, 8, 8, 1))
   with pytest.raises(ValueError, match=r"h_denseunet: an input with 2 spatial axes; .* volumes"):
     HDenseUNet(**SMALL).init(jax.random.key(0), image)
-  with pytest.raises(ValueError, match=r"dense_unet3d: transition_stride=.* has 3 entries"):
+  with pytest.raises(ValueError, match=r"dense_unet3d: .* 2 spatial axes, .* transition_stride=2"):
     DenseUNet3D(**PART).init(jax.random.key(0), image)
+  with pytest.raises(ValueError, match=r"dense_unet3d: transition_stride=\(2, 2\) has 2 entries"):
+    DenseUNet3D(**PART, transition_stride=(2, 2)).total_stride(3)

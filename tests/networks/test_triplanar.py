@@ -131,3 +131,10 @@ def test_bad_options_and_images_are_refused_in_words():
     Triplanar(inner="nope")
   with pytest.raises(ValueError, match="triplanar: an input with 2 spatial axes; expected volumes"):
     shapes(Triplanar(), 1, 16, 16, 1, train=True)
+
+
+@pytest.mark.parametrize("name", ["lw_hcn", "dense_unet3d", "bdclstm", "pseudo3d", "h_denseunet"])
+def test_an_inner_network_for_volumes_is_named(name):
+  words = rf"network\.inner: triplanar gives slices .* \({name}: .*volumes .*\); choose another"
+  with pytest.raises(ValueError, match=words):
+    Triplanar(inner=dict(name=name))

@@ -14,13 +14,15 @@ from jaxseg.networks.blocks.options import choice, per_axis
 from jaxseg.networks.blocks.resize import resize
 from jaxseg.networks.blocks.stage import ConvNormAct
 
+NORMALISATIONS = ("sigmoid", "softmax")
+
 
 def coefficients(q, normalise: str):
   """Attention coefficients alpha of the scores q, both (b, *space, 1); alpha is float32.
 
   "sigmoid", or "softmax" over space times the number of voxels, so that equal scores give 1.
   """
-  choice(normalise, ("sigmoid", "softmax"), "attention gate: normalise")
+  choice(normalise, NORMALISATIONS, "attention gate: normalise")
   q = q.astype(jnp.float32)
   if normalise == "sigmoid":
     return jax.nn.sigmoid(q)
@@ -50,6 +52,10 @@ class AttentionGate(nn.Module):
   norm: str = "batch"
   norm_groups: int = 8
   dtype: Any = None
+
+  def __post_init__(self):
+    choice(self.normalise, NORMALISATIONS, "attention gate: normalise")
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, skip, up, coarse=None):
@@ -137,6 +143,10 @@ class GridAttentionGate(nn.Module):
   Attributes: as `GridAttention`'s, and
     gates: number of gates side by side ("multi" of the paper's code: 2).
     combine: a 1x1 convolution, norm and activation after the gates; more than one gate needs it.
+
+  Raises ValueError for no gates, and as `GridAttention`.
+  Source: Oktay et al., Attention U-Net, arXiv 1804.03999; several gates: Schlemper et al.,
+  Attention gated networks, arXiv 1808.08114.
   """
 
   gates: int = 1
@@ -150,10 +160,14 @@ class GridAttentionGate(nn.Module):
   activation: str = "relu"
   dtype: Any = None
 
-  @nn.compact
-  def __call__(self, skip, up, coarse):
+  def __post_init__(self):
+    choice(self.normalise, NORMALISATIONS, "grid gate: normalise")
     if self.gates < 1:
       raise ValueError(f"grid gate: gates={self.gates}; expected at least one.")
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, skip, up, coarse):
     options = {"norm": self.norm, "norm_groups": self.norm_groups, "dtype": self.dtype}
     parts = []
     for i in range(self.gates):

@@ -101,9 +101,12 @@ class BiConvLSTM(nn.Module):
   unroll: int = 1
   dtype: Any = None
 
+  def __post_init__(self):
+    choice(self.fusion, FUSIONS, "bidirectional ConvLSTM: fusion")
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x, present=None):
-    choice(self.fusion, FUSIONS, "bidirectional ConvLSTM: fusion")
     options = {"remat": self.remat, "unroll": self.unroll, "dtype": self.dtype}
     forward, backward = (
       ConvLSTM(self.features, self.kernel, reverse=reverse, name=name, **options)(x, present)

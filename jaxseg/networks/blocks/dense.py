@@ -137,13 +137,16 @@ class DenseStage(nn.Module):
   spatial_dropout: bool = False
   dtype: Any = None
 
+  def __post_init__(self):
+    if self.depth < 1 or (self.growth is not None and self.growth < 1):
+      raise ValueError(
+        f"block 'dense': depth={self.depth}, growth={self.growth}; expected 1 or more of each."
+      )
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
     growth = max(1, self.features // 2) if self.growth is None else self.growth
-    if min(self.depth, growth) < 1:
-      raise ValueError(
-        f"block 'dense': depth={self.depth}, growth={growth}; expected 1 or more of each."
-      )
     options = {
       "norm": self.norm,
       "norm_groups": self.norm_groups,

@@ -36,6 +36,15 @@ class GCE(nn.Module):
   chunk: int = 1024
   dtype: Any = None
 
+  def __post_init__(self):
+    NonLocal(chunk=self.chunk, parent=None)  # its own check, before anything is traced
+    super().__post_init__()
+
+  @property
+  def smallest(self) -> int | Sequence[int]:
+    """Voxels per axis that the features need."""
+    return self.sub_sample
+
   @nn.compact
   def __call__(self, x):
     x = ASPP(

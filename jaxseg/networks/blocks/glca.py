@@ -162,20 +162,23 @@ class GLCA(nn.Module):
   pwca: bool = False
   dtype: Any = None
 
-  @nn.compact
-  def __call__(self, x):
+  def __post_init__(self):
     choice(self.position, ("conv", "none"), "glca: position")
     choice(self.head_fusion, HEAD_FUSIONS, "glca: head_fusion")
+    if self.layers < 1 or not 0 < self.share <= 1:
+      raise ValueError(
+        f"glca: layers={self.layers}, share={self.share}; expected at least one self-attention "
+        "layer, whose attention chooses, and a share above 0 and at most 1."
+      )
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x):
     batch, *space, channels = x.shape
     if channels % self.heads:
       raise ValueError(
         f"glca: {self.heads} heads do not divide {channels} channels; choose heads that divide "
         "the width."
-      )
-    if self.layers < 1 or not 0 < self.share <= 1:
-      raise ValueError(
-        f"glca: layers={self.layers}, share={self.share}; expected at least one self-attention "
-        "layer, whose attention chooses, and a share above 0 and at most 1."
       )
     if self.position == "conv":
       x += Conv(channels, 3, groups=channels, dtype=self.dtype, name="position")(x)

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxseg.networks.blocks.activation import Activation
 from jaxseg.networks.blocks.conv import Conv
 from jaxseg.networks.blocks.graph import (
+  NORMALISATIONS,
   GraphConv,
   GraphPool,
   dense,
@@ -54,11 +55,15 @@ class GraphUNet(nn.Module):
   activation: str = "relu"
   dtype: Any = None
 
-  @nn.compact
-  def __call__(self, x):
+  def __post_init__(self):
     choice(self.graph, ("grid", "knn"), "graph_unet: graph")
+    choice(self.normalisation, NORMALISATIONS, "graph_unet: normalisation")
     if not 0 < self.ratio <= 1:
       raise ValueError(f"graph_unet: ratio={self.ratio}; expected more than 0, at most 1.")
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x):
     space, channels = x.shape[1:-1], x.shape[-1]
     states, dtype = self.states or max(channels // 4, 1), self.dtype or x.dtype
 

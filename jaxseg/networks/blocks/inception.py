@@ -113,11 +113,16 @@ class Inception(nn.Module):
   conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
+  def __post_init__(self):
+    if not 0 < self.scale <= 1:
+      raise ValueError(f"inception: scale={self.scale}; expected above 0 and at most 1.")
+    choice(self.pool, ("max", "average"), "inception: pool")
+    inception_plan(self.kind, self.features, ())  # refuses what cannot be split, for any kernel
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
     rank = x.ndim - 2
-    if not 0 < self.scale <= 1:
-      raise ValueError(f"inception: scale={self.scale}; expected above 0 and at most 1.")
     kernel = per_axis(self.kernel, rank, "inception: kernel")
     plan = inception_plan(self.kind, self.features, kernel, self.asymmetric)
     layer = functools.partial(

@@ -52,6 +52,10 @@ class MultiRes(nn.Module):
   conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
+  def __post_init__(self):
+    multires_widths(self.features, self.alpha)  # its own check, before anything is traced
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
     norm = {"norm": self.norm, "norm_groups": self.norm_groups}

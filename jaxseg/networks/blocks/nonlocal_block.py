@@ -64,11 +64,35 @@ class NonLocal(nn.Module):
   chunk: int = 1024
   dtype: Any = None
 
+  def __post_init__(self):
+    choice(self.mode, ("gaussian", "embedded", "dot"), "nonlocal: mode")
+    choice(self.direction, ("down", "same", "up"), "nonlocal: direction")
+    if self.mode == "gaussian" and self.direction != "same":
+      raise ValueError(
+        f"nonlocal: mode='gaussian' has no query convolution, so direction='{self.direction}' "
+        "cannot be; use mode='embedded' or direction='same'."
+      )
+    if self.mode == "dot" and self.dropout:
+      raise ValueError("nonlocal: mode='dot' has no attention weights to drop; set dropout=0.")
+    if self.chunk < 1:
+      raise ValueError(f"nonlocal: chunk={self.chunk}; expected at least one query at a time.")
+    super().__post_init__()
+
+  @property
+  def smallest(self) -> int | Sequence[int]:
+    """Voxels per axis that the features need."""
+    return self.sub_sample
+
   @nn.compact
   def __call__(self, x):
-    self._check(x.shape[-1])
     channels = x.shape[-1]
     features, inter = self.features or channels, self.inter or max(1, channels // 2)
+    if inter % self.heads or (self.mode == "gaussian" and channels % self.heads):
+      raise ValueError(
+        f"nonlocal: {self.heads} heads do not divide the {inter} inner channels"
+        + (f" and the {channels} input channels" if self.mode == "gaussian" else "")
+        + "; choose 'heads' or 'inter' so that they do."
+      )
     linear = he_normal(slope=1.0)  # no activation follows
 
     def project(name):
@@ -117,26 +141,6 @@ class NonLocal(nn.Module):
       return TransposedConv(features, 3, 2, kernel_init=he_normal(1.0, fan="out"), **options)
     kernel, stride = (3, 2) if self.direction == "down" else (1, 1)
     return Conv(features, kernel, stride, kernel_init=he_normal(slope=1.0), **options)
-
-  def _check(self, channels):
-    choice(self.mode, ("gaussian", "embedded", "dot"), "nonlocal: mode")
-    choice(self.direction, ("down", "same", "up"), "nonlocal: direction")
-    inter = self.inter or max(1, channels // 2)
-    if inter % self.heads or (self.mode == "gaussian" and channels % self.heads):
-      raise ValueError(
-        f"nonlocal: {self.heads} heads do not divide the {inter} inner channels"
-        + (f" and the {channels} input channels" if self.mode == "gaussian" else "")
-        + "; choose 'heads' or 'inter' so that they do."
-      )
-    if self.mode == "gaussian" and self.direction != "same":
-      raise ValueError(
-        f"nonlocal: mode='gaussian' has no query convolution, so direction='{self.direction}' "
-        "cannot be; use mode='embedded' or direction='same'."
-      )
-    if self.mode == "dot" and self.dropout:
-      raise ValueError("nonlocal: mode='dot' has no attention weights to drop; set dropout=0.")
-    if self.chunk < 1:
-      raise ValueError(f"nonlocal: chunk={self.chunk}; expected at least one query at a time.")
 
 
 def attend(

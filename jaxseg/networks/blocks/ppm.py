@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg.networks.blocks.options import choice
 from jaxseg.networks.blocks.resize import adaptive_pool, resize
 from jaxseg.networks.blocks.stage import ConvNormAct
 
@@ -42,13 +43,22 @@ class PPM(nn.Module):
   activation: str = "relu"
   dtype: Any = None
 
+  def __post_init__(self):
+    choice(self.pooling, ("average", "max"), "ppm: pooling")
+    super().__post_init__()
+
+  @property
+  def smallest(self) -> int:
+    """Voxels per axis that the features need."""
+    return max(self.bins)
+
   @nn.compact
   def __call__(self, x):
     space, channels = x.shape[1:-1], x.shape[-1]
-    if min(space) < max(self.bins):
+    if min(space) < self.smallest:
       raise ValueError(
         f"ppm: features of size {space} are smaller than the bins {tuple(self.bins)}; give a "
-        f"larger input, so that every axis of the features has {max(self.bins)} voxels or more, or "
+        f"larger input, so that every axis of the features has {self.smallest} voxels or more, or "
         "fewer bins."
       )
     parts = [x]

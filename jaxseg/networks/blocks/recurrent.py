@@ -49,10 +49,13 @@ class RecurrentBlock(nn.Module):
   conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
-  @nn.compact
-  def __call__(self, x):
+  def __post_init__(self):
     if self.t < 0:
       raise ValueError(f"recurrent block: t={self.t} recurrent steps; expected 0 or more.")
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x):
     x = inputs = Conv(self.features, 1, self.stride, dtype=self.dtype, name="width")(x)
     for i in range(self.depth):
       layer = ConvNormAct(

@@ -129,6 +129,11 @@ class ResidualBlocks(nn.Module):
   conv: str | Mapping[str, Any] = "plain"
   dtype: Any = None
 
+  def __post_init__(self):
+    # its own check, before anything is traced
+    ResidualBlock(self.features, kind=self.kind, shortcut=self.shortcut, parent=None)
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
     for i in range(self.depth):

@@ -32,13 +32,18 @@ class RMP(nn.Module):
   shared: bool = True
   dtype: Any = None
 
+  @property
+  def smallest(self) -> int:
+    """Voxels per axis that the features need."""
+    return max(self.pools)
+
   @nn.compact
   def __call__(self, x):
     space = x.shape[1:-1]
-    if min(space) < max(self.pools):
+    if min(space) < self.smallest:
       raise ValueError(
         f"rmp: features of size {space} are smaller than the pooling windows {tuple(self.pools)}; "
-        f"give a larger input, so that every axis of the features has {max(self.pools)} voxels or "
+        f"give a larger input, so that every axis of the features has {self.smallest} voxels or "
         "more, or smaller windows."
       )
     names = ["conv"] if self.shared else [f"conv{i + 1}" for i in range(len(self.pools))]
@@ -59,6 +64,8 @@ class ContextExtractor(nn.Module):
     pools: of `RMP`.
     shared: convolutions shared by the branches of both.
     dtype: compute dtype.
+
+  Source: Gu et al., "CE-Net", arXiv 1903.02740.
   """
 
   rates: Sequence[int] = (1, 3, 5)
@@ -66,6 +73,15 @@ class ContextExtractor(nn.Module):
   shared: bool = True
   activation: str = "relu"
   dtype: Any = None
+
+  def __post_init__(self):
+    DAC(self.rates, parent=None)  # its own check, before anything is traced
+    super().__post_init__()
+
+  @property
+  def smallest(self) -> int:
+    """Voxels per axis that the features need."""
+    return max(self.pools)
 
   @nn.compact
   def __call__(self, x):

@@ -28,9 +28,12 @@ class ScSE(nn.Module):
   residual: bool = False
   dtype: Any = None
 
+  def __post_init__(self):
+    choice(self.aggregation, ("max", "add"), "scse: aggregation")
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
-    choice(self.aggregation, ("max", "add"), "scse: aggregation")
     channel = SqueezeExcitation(self.reduction, dtype=self.dtype, name="channel")(x)
     spatial = SpatialSqueeze(self.dtype, name="spatial")(x)
     join = jnp.maximum if self.aggregation == "max" else jnp.add

@@ -118,14 +118,14 @@ def test_a_unet_takes_them_by_name_where_it_is_told():
 @pytest.mark.parametrize(
   ("block", "message"),
   [
-    (SqueezeExcitation(0), "reduction=0; expected at least 1"),
-    (CBAM(order=("channel", "time")), "choices: channel, spatial"),
-    (CBAM(pools=("mean",)), "choices: average, max, lse"),
-    (CBAM(order=("channel", "channel")), "no gate twice"),
-    (ScSE("mean"), "choices: max, add"),
+    (lambda: SqueezeExcitation(0), "reduction=0; expected at least 1"),
+    (lambda: CBAM(order=("channel", "time")), "choices: channel, spatial"),
+    (lambda: CBAM(pools=("mean",)), "choices: average, max, lse"),
+    (lambda: CBAM(order=("channel", "channel")), "no gate twice"),
+    (lambda: ScSE("mean"), "choices: max, add"),
   ],
-  ids=str,
+  ids=["reduction", "order", "pools", "twice", "aggregation"],
 )
 def test_bad_options_are_refused_in_words(block, message):
   with pytest.raises(ValueError, match=message):
-    jax.eval_shape(block.init, jax.random.key(0), jnp.zeros((1, 4, 4, 4)))
+    jax.eval_shape(block().init, jax.random.key(0), jnp.zeros((1, 4, 4, 4)))

@@ -1,0 +1,104 @@
+"""Parts by name: what their options refuse, and when; inputs that leave a bottleneck too little."""
+
+import pytest
+from abstract import traced
+
+from jaxseg.networks import NETWORKS, EncoderUNet, UNet
+from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part, try_part
+
+TINY = dict(widths=(4, 6, 8), depth=1, decoder_depth=1)
+NARROW = dict(encoder=dict(name="resnet18", blocks=(1, 1), width=4), widths=4)
+
+
+@pytest.mark.parametrize(
+  ("table", "name"),
+  [(table, name) for table in (BLOCKS, ATTENTIONS, BOTTLENECKS, SKIPS) for name in table],
+)
+def test_every_part_is_made_from_its_width_alone(table, name):
+  assert part(table, name, "option", features=8)(parent=None) is not None
+
+
+def test_a_part_is_tried_without_becoming_one():
+  assert try_part(BLOCKS, dict(name="hdc", rates=(1, 2, 3)), "block", features=8) is None
+  with pytest.raises(ValueError, match=r"network\.block\.ratse: 'hdc' has no such option"):
+    try_part(BLOCKS, dict(name="hdc", ratse=(1, 2)), "block", features=8)
+
+
+@pytest.mark.parametrize(
+  ("options", "words"),
+  [
+    (dict(block=dict(name="hdc", rates=(2, 2, 2))), r"hdc: rates=\(2, 2, 2\) grid"),
+    (dict(block=dict(name="inception", kind="v5")), "inception: kind='v5' is unknown"),
+    (dict(block=dict(name="inception", pool="mean")), "inception: pool='mean' is unknown"),
+    (dict(block=dict(name="residual", kind="wide")), "residual block: kind='wide' is unknown"),
+    (dict(block=dict(name="recurrent", t=-1)), "recurrent block: t=-1"),
+    (dict(block=dict(name="p3d", kind="D")), "p3d: kind='D' is unknown"),
+    (dict(block=dict(name="dense", growth=0)), "block 'dense': depth=2, growth=0"),
+    (dict(block=dict(name="multires", alpha=0.1)), "multires: features=4 and alpha=0.1"),
+    (dict(attention=dict(name="nonlocal", mode="gauss")), "nonlocal: mode='gauss' is unknown"),
+    (dict(attention=dict(name="scse", aggregation="sum")), "scse: aggregation='sum' is unknown"),
+    (dict(skip=dict(name="attention_gate", normalise="max")), "attention gate: normalise='max'"),
+    (dict(skip=("concat", dict(name="grid_gate", gates=0))), "grid gate: gates=0"),
+    (dict(bottleneck=dict(name="glca", share=0.0)), "glca: layers=2, share=0.0"),
+    (dict(bottleneck=dict(name="graph_unet", graph="tree")), "graph_unet: graph='tree' is unknown"),
+    (dict(bottleneck=dict(name="ppm", pooling="mean")), "ppm: pooling='mean' is unknown"),
+    (dict(bottleneck=dict(name="gce", chunk=0)), "nonlocal: chunk=0"),
+    (dict(bottleneck=dict(name="dac_rmp", rates=(1, 3))), r"dac: rates=\(1, 3\); expected three"),
+  ],
+  ids=str,
+)
+def test_options_of_parts_are_refused_when_the_network_is_made(options, words):
+  with pytest.raises(ValueError, match=words):
+    UNet(**TINY, **options)
+
+
+def test_rates_are_judged_by_the_kernels_of_the_network():
+  block = dict(name="hdc", rates=(1, 5))  # five taps bridge them, three do not
+  with pytest.raises(ValueError, match="hdc: rates"):
+    UNet(**TINY, block=block)
+  assert UNet(**TINY, block=block, kernels=5).kernels == 5
+
+
+@pytest.mark.parametrize("name", ["encoder_unet", "resenc_unet", "cenet"])
+def test_so_do_the_other_networks_that_take_parts(name):
+  wrong = {
+    "encoder_unet": dict(NARROW, attention=dict(name="nonlocal", mode="gauss")),
+    "resenc_unet": dict(encoder_block=dict(name="inception", kind="gauss")),
+    "cenet": dict(rates=(1, 3)),
+  }
+  with pytest.raises(ValueError, match=r"'gauss' is unknown|expected three dilations"):
+    NETWORKS[name](**wrong[name])
+
+
+@pytest.mark.parametrize(
+  ("bottleneck", "least"),
+  [
+    ("ppm", 6),
+    ("rmp", 6),
+    ("dac_rmp", 6),
+    (dict(name="ppm", bins=(1, 3)), 3),
+    (dict(name="nonlocal", sub_sample=2), 2),
+    (dict(name="gce", sub_sample=2, rates=(1, 2)), 2),
+  ],
+  ids=str,
+)
+@pytest.mark.parametrize(("make", "options"), [(UNet, TINY), (EncoderUNet, NARROW)])
+def test_too_small_an_input_is_told_the_smallest(make, options, bottleneck, least):
+  net = make(2, **options, bottleneck=bottleneck)
+  smallest = (least - 1) * net.total_stride(2)[0] + 1
+  words = rf"unet: .* size \(\d+, {smallest - 1}\) .* at least \({smallest}, {smallest}\) voxels"
+  with pytest.raises(ValueError, match=words):
+    traced(net, 1, smallest + 9, smallest - 1, 1)
+  assert traced(net, 1, smallest, smallest, 1)[1]["logits"].shape == (1, smallest, smallest, 2)
+
+
+def test_the_smallest_input_follows_each_axis():
+  net = UNet(2, widths=(4, 6), depth=1, strides=((1, 2, 2),), bottleneck="rmp")
+  with pytest.raises(
+    ValueError, match=r"needs \(6, 6, 6\) voxels at .* least \(6, 11, 11\) voxels"
+  ):
+    traced(net, 1, 5, 16, 16, 1)
+  assert traced(net, 1, 6, 11, 11, 1)[1]["logits"].shape == (1, 6, 11, 11, 2)
+  net = UNet(2, **TINY, bottleneck=dict(name="nonlocal", sub_sample=(1, 2, 2)))
+  with pytest.raises(ValueError, match=r"at least \(1, 5, 5\) voxels"):
+    traced(net, 1, 4, 4, 4, 1)

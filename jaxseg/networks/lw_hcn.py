@@ -15,8 +15,10 @@ class LWHCN(UNet):
   - the deeper encoder levels and the whole decoder: 3x3x3 convolutions, each factorised as DSTS
     (depthwise 1x3x3, depthwise 3x1x1, pointwise), pooling 2x2x2.
 
-  Volumes only, (b, z, y, x, channels), z first: the axis across the slices. Everything else is
-  `UNet`'s: shapes, options and errors.
+  Shapes: volumes only, z being the axis across the slices: (b, z, y, x, channels) -> {"logits":
+  (b, z, y, x, classes) float32, "bottleneck": features of the coarsest level, at stride 4, 16, 16
+  by default, "decoder": (b, z, y, x, widths[0])}, and in training, with `deep_supervision`, "aux".
+  Any size works. Everything else is `UNet`'s: the other options and the errors.
 
   Attributes:
     flat_levels: number of encoder levels that are 2D, from the finest.
@@ -24,7 +26,9 @@ class LWHCN(UNet):
     conv: of the 3D levels: "dsts", or "plain" for dense 3D convolutions.
     kernels, strides: of the 3D levels as in `UNet`; flat levels take 1 along z.
 
-  Source: Zhang et al., IJCAI 2019 (doi 10.24963/ijcai.2019/593). Its code and widths are not
+  Raises ValueError for images, for more flat levels than there are, and as `UNet`.
+  Source: Zhang et al., "Light-Weight Hybrid Convolutional Network for Liver Tumor Segmentation",
+  IJCAI 2019, doi 10.24963/ijcai.2019/593 (not on arXiv). Its code and widths are not
   public: five levels from 32 channels, two of them 2D, are this reading of it.
   """
 

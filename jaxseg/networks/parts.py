@@ -4,8 +4,8 @@ An option that names a part is a name ("se") or a dict with the name and the par
 (`dict(name="se", reduction=8)`). Adding a part is adding a row to its table.
 
 - BLOCKS: a stage. Constructed with `features`, `depth`, `kernel`, `stride`, `norm`, `norm_groups`,
-  `activation`, `use_bias`, `dropout`, `spatial_dropout`, `drop_block`, `stochastic_depth`,
-  `residual`, `conv`, `dtype` as far as it takes them; (b, *space, in) ->
+  `activation`, `use_bias`, `dropout`, `spatial_dropout`, `drop_block`, `drop_block_ramp`,
+  `stochastic_depth`, `residual`, `conv`, `dtype` as far as it takes them; (b, *space, in) ->
   (b, *ceil(space / stride), features).
 - ATTENTIONS: follow a stage; (b, *space, c) -> the same shape. Take `norm`, `norm_groups`,
   `activation`, `dtype`.

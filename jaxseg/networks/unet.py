@@ -84,6 +84,7 @@ class UNet(nn.Module):
     dropout: rate at the end of each stage, per stage; the decoder stage takes its encoder's.
     spatial_dropout: drops whole channels.
     drop_block: drops cubes with sides of so many voxels (one or one per axis; 0: single voxels).
+    drop_block_ramp: steps over which their rate grows from 0 to `dropout`; 0: constant.
     stochastic_depth: rate at which the last stage's residual branch is dropped, per sample; it
       grows linearly over the stages in the order of computation, and needs residual=True.
     conv_bias, up_bias, head_bias: biases of the convolutions; of "transpose"; of the last 1x1
@@ -120,6 +121,7 @@ class UNet(nn.Module):
   dropout: float | Sequence[float] = 0.0
   spatial_dropout: bool = False
   drop_block: int | Sequence[int] = 0
+  drop_block_ramp: int = 0
   stochastic_depth: float = 0.0
   conv_bias: bool = False
   up_bias: bool = True
@@ -276,6 +278,7 @@ class UNet(nn.Module):
       dropout=per_stage(self.dropout, len(self.widths), "unet: dropout")[i],
       spatial_dropout=self.spatial_dropout,
       drop_block=self.drop_block,
+      drop_block_ramp=self.drop_block_ramp,
       **given,
       **self._layer_options(i, rank, side),
     )

@@ -1,9 +1,14 @@
 """Parts by name: what their options refuse, and when; inputs that leave a bottleneck too little."""
 
+import inspect
+import re
+
 import pytest
 from abstract import traced
 
+from jaxseg.build import options_of
 from jaxseg.networks import NETWORKS, EncoderUNet, UNet
+from jaxseg.networks.blocks import CONVS
 from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part, try_part
 
 TINY = dict(widths=(4, 6, 8), depth=1, decoder_depth=1)
@@ -16,6 +21,22 @@ NARROW = dict(encoder=dict(name="resnet18", blocks=(1, 1), width=4), widths=4)
 )
 def test_every_part_is_made_from_its_width_alone(table, name):
   assert part(table, name, "option", features=8)(parent=None) is not None
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_blocks_docstring_names_every_option(name):
+  words = set(re.findall(r"\w+", inspect.getdoc(BLOCKS[name])))
+  assert set(options_of(BLOCKS[name])) <= words
+
+
+@pytest.mark.parametrize(
+  ("table", "name"),
+  [(table, name) for table in (BLOCKS, ATTENTIONS, BOTTLENECKS, SKIPS, CONVS) for name in table],
+)
+def test_a_part_of_a_paper_names_it(table, name):
+  assert name in ("plain", "none", "concat", "sum") or re.search(
+    r"arXiv\s+\d{4}\.\d{4,5}|doi 10\.", inspect.getdoc(table[name])
+  )
 
 
 def test_a_part_is_tried_without_becoming_one():

@@ -140,9 +140,9 @@ class GridAttentionGate(nn.Module):
   Shapes: (b, *space, c), (b, *space, c'), (b, *coarse, c'') -> [gated, up] (b, *space, c + c') and
   the maps (b, *space, gates).
 
-  Attributes: as `GridAttention`'s, and
+  Attributes: inter, sub_sample, normalise, psi_bias, norm, norm_groups, dtype as `GridAttention`'s,
     gates: number of gates side by side ("multi" of the paper's code: 2).
-    combine: a 1x1 convolution, norm and activation after the gates; more than one gate needs it.
+    combine: a 1x1 convolution, norm and `activation` after the gates; more than one gate needs it.
 
   Raises ValueError for no gates, and as `GridAttention`.
   Source: Oktay et al., Attention U-Net, arXiv 1804.03999; several gates: Schlemper et al.,

@@ -21,7 +21,8 @@ class DSTS(nn.Module):
   Raises ValueError for inputs that aren't volumes: depthwise separable convolutions of images have
   no z to separate.
   Source: Zhang et al., "Light-Weight Hybrid Convolutional Network for Liver Tumor Segmentation",
-  IJCAI 2019; the order of the factors is a reading of it (the code is not public).
+  IJCAI 2019, doi 10.24963/ijcai.2019/593 (not on arXiv); the order of the factors is a reading of
+  it (the code is not public).
   """
 
   features: int

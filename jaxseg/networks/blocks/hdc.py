@@ -86,6 +86,8 @@ class HDC(nn.Module):
     rates: the dilation rates of a cycle: 1, 2, 5 or 1, 2, 3 or 1, 2, 5, 9 for 3x3 kernels.
     cycles: how often they come; each cycle is a residual unit.
     kernel, stride: one integer or one per axis; the stride is the first convolution's.
+    features, norm, norm_groups, activation, dropout, spatial_dropout, use_bias, dtype: as
+      `Stage`'s; the shortcut's convolution never has a bias.
 
   Raises ValueError that tells why for rates that leave holes, see `check_hdc`.
   Source: Wang et al., arXiv 1702.08502.

@@ -90,8 +90,10 @@ class Inception(nn.Module):
     scale: of the residual branch; the paper takes 0.1 to 0.3, for a stable start.
     pool: "max" (v1) or "average" (v3, v4).
     stride: taken by the last convolution of each branch, and by the pooling.
+    features, norm, norm_groups, activation, dropout, spatial_dropout, use_bias, conv, dtype: as
+      `Stage`'s.
 
-  Raises ValueError for an unknown kind, fewer than 4 features, or a scale outside (0, 1].
+  Raises ValueError for an unknown kind or pool, fewer than 4 features, or a scale outside (0, 1].
   Source: Szegedy et al., GoogLeNet, arXiv 1409.4842; v3: arXiv 1512.00567; Inception-v4 and
   Inception-ResNet: arXiv 1602.07261.
   """

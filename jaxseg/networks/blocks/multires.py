@@ -33,9 +33,16 @@ class MultiRes(nn.Module):
               +--- concatenation, norm ---> + 1x1 convolution of x, norm -> norm, activation
 
   Shapes: (b, *space, in) -> (b, *ceil(space / stride), out), where out is not `features` but the
-  sum of `multires_widths(features, alpha)`: 51 for the 32 filters of a U-Net's stage. The first
-  convolution and the 1x1 take the stride. Dropout, if any, ends the block.
+  sum of `multires_widths(features, alpha)`: 51 for the 32 filters of a U-Net's stage.
 
+  Attributes:
+    features, alpha: see `multires_widths`.
+    stride: of the first convolution and of the 1x1.
+    use_bias: of all four convolutions.
+    kernel, norm, norm_groups, activation, dropout, spatial_dropout, conv, dtype: as `Stage`'s; the
+      1x1 convolution is always a plain one.
+
+  Raises ValueError for fewer features than the three convolutions need.
   Source: Ibtehaz, Rahman, "MultiResUNet", arXiv 1902.04049, in the order of its PyTorch code.
   """
 
@@ -91,12 +98,17 @@ class ResPath(nn.Module):
 
   Each: activation(norm(activation(norm(conv 3x3)) + norm(conv 1x1))).
   Shapes: the encoder's (b, *space, c) and the decoder's (b, *space, c') -> (b, *space,
-  features + c'). As published, `features` are those of the corresponding U-Net; None keeps c, as
-  later versions of the public code do.
+  features + c').
 
-  `reuse_norm` applies the norm of the sum also to the 3x3 convolution's features before the sum,
-  as the published PyTorch code does: two different distributions then share one set of running
-  statistics, so it is off by default. The parameters are the same.
+  Attributes:
+    features: those of the corresponding U-Net, as published; None keeps c, as later versions of the
+      public code do.
+    length: number of residual convolutions.
+    kernel: of the 3x3 convolutions.
+    reuse_norm: applies the norm of the sum also to the 3x3 convolution's features before the sum,
+      as the published PyTorch code does: two different distributions then share one set of running
+      statistics, so it is off by default. The parameters are the same.
+    norm, norm_groups, activation, use_bias, dtype: as `Stage`'s.
 
   Source: Ibtehaz, Rahman, "MultiResUNet", arXiv 1902.04049.
   """

@@ -26,10 +26,15 @@ class RecurrentBlock(nn.Module):
   """R2U-Net's RRCNN block: 1x1 convolution to the width, recurrent layers, residual addition.
 
   Shapes: (b, *space, in) -> (b, *ceil(space / stride), features). A recurrent layer is convolution,
-  norm, activation, applied t + 1 times with the same weights; t = 0 is an ordinary layer. `depth`
-  counts the recurrent layers (the paper's two). `residual` adds the 1x1 convolution's output; it is
-  on in `r2unet`, and follows `unet`'s option of that name elsewhere. The 1x1 convolution has a bias
-  and takes the stride. Dropout, if any, ends the block.
+  norm, activation, applied t + 1 times with the same weights. The 1x1 convolution has a bias.
+
+  Attributes:
+    t: recurrent steps; 0 is an ordinary layer.
+    depth: number of recurrent layers; the paper has two.
+    stride: of the 1x1 convolution.
+    residual: adds the 1x1 convolution's output; on in `r2unet`, `unet`'s option elsewhere.
+    features, kernel, norm, norm_groups, activation, dropout, spatial_dropout, use_bias, conv,
+    dtype: as `Stage`'s.
 
   Raises ValueError if t is negative. Source: Alom et al., arXiv 1802.06955.
   """

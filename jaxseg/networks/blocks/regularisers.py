@@ -23,20 +23,35 @@ def drop_block_gamma(rate: float, block: Sequence[int], space: Sequence[int]) ->
 class DropBlock(nn.Module):
   """Drops cubes of neighbouring voxels, each channel its own; scales by the kept fraction.
 
-  Shapes: (b, *space, c) -> the same. `rate` is the fraction to drop (overlapping blocks make it a
-  little less), constant over training: the paper's schedule is left out. `block` is an integer or
-  one per axis; an axis that is smaller gets a block of its own size. Without a "dropout" key the
-  identity.
+  Shapes: (b, *space, c) -> the same. Without a "dropout" key the identity.
+
+  Attributes:
+    rate: the fraction to drop (overlapping blocks make it a little less).
+    block: sides of a cube, an integer or one per axis; an axis that is smaller gets a block of its
+      own size.
+    ramp: steps over which the rate grows linearly from 0, the paper's schedule; 0: constant. Steps
+      are counted in the collection "batch_stats", when a training step updates it.
+
+  Raises ValueError for a rate, block or ramp that cannot be.
   Source: Ghiasi, Lin, Le, arXiv 1810.12890.
   """
 
   rate: float
   block: int | Sequence[int] = 7
+  ramp: int = 0
+
+  def __post_init__(self):
+    _check_rate(self.rate, "drop block: rate")
+    if self.ramp < 0:
+      raise ValueError(f"drop block: ramp={self.ramp}; expected 0 steps or more.")
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, x):
-    _check_rate(self.rate, "drop block: rate")
-    if self.rate == 0 or not self.has_rng("dropout"):
+    if self.rate == 0:
+      return x
+    grown = self._grown() if self.ramp else 1.0
+    if not self.has_rng("dropout"):
       return x
     space = x.shape[1:-1]
     sizes = per_axis(self.block, len(space), "drop block: block")
@@ -44,7 +59,7 @@ class DropBlock(nn.Module):
       raise ValueError(f"drop block: block={sizes}; expected at least one voxel per axis.")
     block = tuple(min(b, n) for b, n in zip(sizes, space, strict=True))
     places = (n - b + 1 for n, b in zip(space, block, strict=True))
-    gamma = drop_block_gamma(self.rate, block, space)
+    gamma = grown * drop_block_gamma(self.rate, block, space)
     shape = (x.shape[0], *places, x.shape[-1])
     dropped = jax.random.bernoulli(self.make_rng("dropout"), gamma, shape).astype(jnp.float32)
     for axis, b in enumerate(block):  # a maximum over a cube is one over each axis
@@ -53,6 +68,15 @@ class DropBlock(nn.Module):
       dropped = pool(dropped, "max", kernel=kernel, stride=1, padding=[k - 1 for k in kernel])
     kept = 1 - dropped
     return x * (kept / jnp.maximum(jnp.mean(kept), 1 / kept.size)).astype(x.dtype)
+
+  def _grown(self):
+    """The share of the rate that holds in this step, 0 to 1."""
+    steps = self.variable("batch_stats", "steps", jnp.zeros, (), jnp.float32)
+    grown = jnp.minimum(steps.value / self.ramp, 1.0)
+    noisy = self.has_rng("dropout") and not self.is_initializing()
+    if noisy and self.is_mutable_collection("batch_stats"):
+      steps.value += 1
+    return grown
 
 
 class StochasticDepth(nn.Module):
@@ -65,9 +89,12 @@ class StochasticDepth(nn.Module):
 
   rate: float
 
+  def __post_init__(self):
+    _check_rate(self.rate, "stochastic depth: rate")
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
-    _check_rate(self.rate, "stochastic depth: rate")
     if self.rate == 0 or not self.has_rng("dropout"):
       return x
     shape = (x.shape[0],) + (1,) * (x.ndim - 1)

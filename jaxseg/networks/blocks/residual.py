@@ -106,7 +106,15 @@ class ResidualBlock(nn.Module):
 class ResidualBlocks(nn.Module):
   """A stage of `depth` residual blocks, the first with the stride; dropout, if any, ends it.
 
-  Shapes: (b, *space, in) -> (b, *ceil(space / stride), features). Options as `ResidualBlock`'s.
+  Shapes: (b, *space, in) -> (b, *ceil(space / stride), features).
+
+  Attributes:
+    depth: number of blocks.
+    features, kernel, kind, shortcut, affine, zero_init: as `ResidualBlock`'s.
+    stride, norm, norm_groups, activation, dropout, spatial_dropout, drop_block, drop_block_ramp,
+    stochastic_depth, use_bias, conv, dtype: as `Stage`'s; each block drops its own branch.
+
+  Raises ValueError, and has its source, as `ResidualBlock`: arXiv 1512.03385, arXiv 1812.01187.
   """
 
   features: int
@@ -122,6 +130,7 @@ class ResidualBlocks(nn.Module):
   dropout: float = 0.0
   spatial_dropout: bool = False
   drop_block: int | Sequence[int] = 0
+  drop_block_ramp: int = 0
   use_bias: bool = False
   affine: bool = True
   zero_init: bool = True
@@ -156,7 +165,7 @@ class ResidualBlocks(nn.Module):
         name=f"block{i + 1}",
       )(x)
     if self.dropout and self.drop_block:
-      x = DropBlock(self.dropout, self.drop_block, name="dropout")(x)
+      x = DropBlock(self.dropout, self.drop_block, self.drop_block_ramp, name="dropout")(x)
     elif self.dropout:
       x = Dropout(self.dropout, self.spatial_dropout, name="dropout")(x)
     return x

@@ -61,12 +61,25 @@ class Dropout(nn.Module):
 class Stage(nn.Module):
   """`depth` times convolution, norm, activation; the first takes the stride.
 
-  With `residual`, a 1x1 convolution (with bias) of the input is added and activated; the last layer
-  then has no activation of its own (unless it is the only one).
-  `stochastic_depth` is the rate at which a sample's convolutions are dropped, so that only the
-  shortcut is left. Dropout, if any, ends the stage; of voxels, of whole channels
-  (`spatial_dropout`) or of cubes with sides of `drop_block` voxels.
   Shapes: (b, *space, in) -> (b, *ceil(space / stride), features).
+
+  Attributes:
+    features, depth: channels; number of convolutions.
+    kernel, stride: of a convolution, one integer or one per axis.
+    residual: adds a 1x1 convolution (with bias) of the input and activates the sum; the last layer
+      then has no activation of its own (unless it is the only one).
+    norm, norm_groups: a name of `NORMS`; groups of "group".
+    activation: a name of `ACTIVATIONS`.
+    dropout: rate of dropout at the end of the stage, none if 0.
+    spatial_dropout: it drops whole channels instead of voxels.
+    drop_block, drop_block_ramp: it drops cubes instead: `block` and `ramp` of `DropBlock`.
+    stochastic_depth: rate at which a sample's convolutions are dropped, so that only the shortcut
+      is left; needs `residual`.
+    use_bias: of the convolutions.
+    conv: what they are, a name of `CONVS` or a dict with its options.
+    dtype: compute dtype, None for the input's.
+
+  Raises ValueError for stochastic depth without a shortcut.
   """
 
   features: int
@@ -80,6 +93,7 @@ class Stage(nn.Module):
   dropout: float = 0.0
   spatial_dropout: bool = False
   drop_block: int | Sequence[int] = 0
+  drop_block_ramp: int = 0
   stochastic_depth: float = 0.0
   use_bias: bool = False
   conv: str | Mapping[str, Any] = "plain"
@@ -111,7 +125,7 @@ class Stage(nn.Module):
       x = StochasticDepth(self.stochastic_depth, name="stochastic_depth")(x)
       x = Activation(self.activation, name="activation")(x + shortcut(inputs))
     if self.dropout and self.drop_block:
-      x = DropBlock(self.dropout, self.drop_block, name="dropout")(x)
+      x = DropBlock(self.dropout, self.drop_block, self.drop_block_ramp, name="dropout")(x)
     elif self.dropout:
       x = Dropout(self.dropout, self.spatial_dropout, name="dropout")(x)
     return x

@@ -1,11 +1,14 @@
 """DropBlock and stochastic depth: the published rate, whole blocks, kept expectations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxseg.method import forward
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.regularisers import DropBlock, StochasticDepth, drop_block_gamma
 
@@ -56,6 +59,40 @@ def test_drop_block_drops_the_rate_it_is_given():
   assert 0.12 < (dropped(DropBlock(0.2, 5), x) == 0).mean() < 0.2
 
 
+def test_the_rate_grows_linearly_over_the_ramp_and_stays():
+  net, x = DropBlock(0.4, 1, ramp=4), np.ones((4, 32, 32, 4), np.float32)
+  variables = dict(net.init(jax.random.key(0), x))
+  assert variables == {"batch_stats": {"steps": 0}}
+
+  @jax.jit
+  def step(variables, key):
+    return net.apply(variables, x, rngs={"dropout": key}, mutable=["batch_stats"])
+
+  rates = []
+  for i in range(7):
+    y, variables = step(variables, jax.random.key(i))
+    rates.append(float((y == 0).mean()))
+  np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4], atol=0.02)
+  # without a training step the count stays: Monte Carlo dropout has the rate of that moment
+  y = net.apply(variables, x, rngs={"dropout": jax.random.key(9)})
+  assert (y == 0).mean() == pytest.approx(0.4, abs=0.02)
+  np.testing.assert_array_equal(net.apply(variables, x), x)
+  assert variables["batch_stats"]["steps"] == 7
+
+
+@pytest.mark.parametrize("block", ["plain", "residual"])
+def test_unet_counts_the_steps_of_its_ramps(block):
+  options = dict(dropout=(0, 0.2), drop_block=2, drop_block_ramp=10, remat=True)
+  net = UNet(widths=(2, 4), depth=1, decoder_depth=1, norm="none", block=block, **options)
+  x = np.ones((1, 8, 8, 1), np.float32)
+  stats = dict(jax.jit(functools.partial(net.init, train=True))(jax.random.key(0), x))
+  params = stats.pop("params")
+  assert stats == {"batch_stats": {"encoder2": {"dropout": {"steps": 0}}}}
+  step = jax.jit(lambda stats, key: forward(net, params, stats, x, key=key, update_stats=True)[1])
+  stats = step(step(stats, jax.random.key(1)), jax.random.key(2))
+  assert stats["batch_stats"]["encoder2"]["dropout"]["steps"] == 2
+
+
 def test_a_block_larger_than_the_map_is_the_map():
   y = dropped(DropBlock(0.5, 7), np.ones((2, 3, 3, 64), np.float32))
   assert set(np.unique((y == 0).mean((1, 2)))) == {0.0, 1.0}
@@ -100,11 +137,13 @@ def test_unet_with_drop_block_needs_a_key_to_drop():
 def test_bad_options_are_refused_in_words():
   x, rngs = jnp.ones((1, 4, 4, 1)), {"dropout": jax.random.key(0)}
   with pytest.raises(ValueError, match=r"drop block: rate=1\.0; expected 0 <= rate < 1"):
-    DropBlock(1.0).apply({}, x, rngs=rngs)
+    DropBlock(1.0)
   with pytest.raises(ValueError, match=r"block=\(0, 0\); expected at least one voxel"):
     DropBlock(0.1, 0).apply({}, x, rngs=rngs)
+  with pytest.raises(ValueError, match="drop block: ramp=-1; expected 0 steps or more"):
+    DropBlock(0.1, ramp=-1)
   with pytest.raises(ValueError, match="stochastic depth: rate=-1"):
-    StochasticDepth(-1).apply({}, x, rngs=rngs)
+    StochasticDepth(-1)
   with pytest.raises(ValueError, match="drops residual branches; set residual=True"):
     jax.eval_shape(UNet(widths=(4, 8), stochastic_depth=0.1).init, jax.random.key(0), x)
   with pytest.raises(ValueError, match="spatial_dropout and drop_block exclude each other"):

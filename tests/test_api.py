@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
+from jaxseg import networks
 from jaxseg.augment import AUGMENTATIONS
 from jaxseg.losses import LOSSES
 from jaxseg.metrics import METRICS
-from jaxseg.networks import NETWORKS
+from jaxseg.networks import NETWORKS, blocks
 
 ROOT = pathlib.Path(__file__).parents[1]
 TABLES = {"losses": LOSSES, "metrics": METRICS, "augment": AUGMENTATIONS, "networks": NETWORKS}
@@ -64,3 +65,17 @@ def test_the_core_loads_without_the_data_libraries():
   code = f"import sys, {modules}; print([m for m in {HEAVY} if m in sys.modules])"
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert done.stdout.strip() == "[]"
+
+
+def test_what_users_call_by_itself_is_exported():
+  # beside the networks, which a config names
+  assert {"ENCODERS", "check_hdc", "prune", "upkern"} < set(networks.__all__)
+  assert {"GraphConv", "GraphPool", "graph_unpool", "crop", "paste"} < set(blocks.__all__)
+  assert {"DropBlock", "StochasticDepth", "SeparableConv"} < set(blocks.__all__)
+
+
+@pytest.mark.parametrize("package", [networks, blocks], ids=lambda package: package.__name__)
+def test_an_exported_name_exists_and_is_documented(package):
+  for name in package.__all__:
+    found = getattr(package, name)
+    assert not callable(found) or inspect.getdoc(found), name

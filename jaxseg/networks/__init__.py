@@ -4,6 +4,7 @@ from jaxseg.networks.attention_unet import AttentionUNet
 from jaxseg.networks.attention_unet_dsv import AttentionUNetDSV
 from jaxseg.networks.bcdunet import BCDUNet
 from jaxseg.networks.bdclstm import BDCLSTM
+from jaxseg.networks.blocks.hdc import check_hdc
 from jaxseg.networks.cenet import CENet
 from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
@@ -11,11 +12,12 @@ from jaxseg.networks.dense_unet161 import DenseUNet161
 from jaxseg.networks.detect_then_segment import DetectThenSegment
 from jaxseg.networks.encoder_unet import EncoderUNet
 from jaxseg.networks.encoder_unetpp import EncoderUNetPP
+from jaxseg.networks.encoders import ENCODERS
 from jaxseg.networks.fc_densenet import FCDenseNet
 from jaxseg.networks.h_denseunet import HDenseUNet
 from jaxseg.networks.kiunet import KiUNet
 from jaxseg.networks.lw_hcn import LWHCN
-from jaxseg.networks.mednext import MedNeXt
+from jaxseg.networks.mednext import MedNeXt, upkern
 from jaxseg.networks.multiresunet import MultiResUNet
 from jaxseg.networks.nonlocal_unet import NonLocalUNet
 from jaxseg.networks.plain_conv_unet import PlainConvUNet
@@ -31,7 +33,7 @@ from jaxseg.networks.triplanar import Triplanar
 from jaxseg.networks.unet import UNet
 from jaxseg.networks.unet3d import UNet3D
 from jaxseg.networks.unet2015 import UNet2015
-from jaxseg.networks.unetpp import UNetPP
+from jaxseg.networks.unetpp import UNetPP, prune
 from jaxseg.networks.unetr import UNETR
 from jaxseg.networks.vnet import VNet
 
@@ -75,6 +77,7 @@ NETWORKS = {
 
 __all__ = [
   "BDCLSTM",
+  "ENCODERS",
   "LWHCN",
   "NETWORKS",
   "UNETR",
@@ -109,4 +112,7 @@ __all__ = [
   "UNet2015",
   "UNetPP",
   "VNet",
+  "check_hdc",
+  "prune",
+  "upkern",
 ]

@@ -92,7 +92,7 @@ class EncoderUNet(nn.Module):
     *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
     make = part(BOTTLENECKS, self.bottleneck, "bottleneck", features=x.shape[-1], **self._common())
     bottleneck = make(name="bottleneck")
-    need_size(bottleneck, space, self.total_stride(rank), self._who)
+    need_size(bottleneck, self.bottleneck, space, self.total_stride(rank), self._who)
     outputs = {"bottleneck": bottleneck(x)}
     x = self._decode(skips, outputs["bottleneck"])
     head = Conv(self.classes, self.head_kernel, dtype=self.dtype, name="head")

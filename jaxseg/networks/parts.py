@@ -135,11 +135,17 @@ def try_part(
   part(table, spec, option, **given)(parent=None)
 
 
-def need_size(bottleneck: nn.Module, space: Sequence[int], stride: Sequence[int], who: str) -> None:
+def need_size(
+  bottleneck: nn.Module,
+  spec: str | Mapping[str, Any],
+  space: Sequence[int],
+  stride: Sequence[int],
+  who: str,
+) -> None:
   """Raises ValueError that tells the smallest input, if it leaves a bottleneck too few voxels.
 
   Args:
-    bottleneck: a part of BOTTLENECKS.
+    bottleneck: the part of BOTTLENECKS that `spec` names.
     space: size of the input, which is padded to a multiple of `stride`.
     stride: voxels of the input per voxel of the features, per axis.
     who: the network, for the message.
@@ -149,6 +155,6 @@ def need_size(bottleneck: nn.Module, space: Sequence[int], stride: Sequence[int]
   if any(n < m for n, m in zip(space, smallest, strict=True)):
     raise ValueError(
       f"{who}: an input of size {tuple(space)} is too small for the bottleneck "
-      f"'{type(bottleneck).__name__}', which needs {least} voxels at stride {tuple(stride)}; give "
-      f"at least {smallest} voxels, or smaller windows, or another bottleneck."
+      f"'{named(spec)['name']}', which needs {least} voxels at stride {tuple(stride)}; give at "
+      f"least {smallest} voxels, or smaller windows, or another bottleneck."
     )

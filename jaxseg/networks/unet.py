@@ -218,7 +218,7 @@ class UNet(nn.Module):
       x = self._stage(i, "encoder", self.depth, stages, rank, stride)(x)
       x = self._attention("encoder", i)(x)
     bottleneck = self._part(BOTTLENECKS, self.bottleneck, "bottleneck", "bottleneck", stages - 1)
-    need_size(bottleneck, space, self.total_stride(rank), "unet")
+    need_size(bottleneck, self.bottleneck, space, self.total_stride(rank), "unet")
     x = bottleneck(x)
     outputs = {"bottleneck": x}
 

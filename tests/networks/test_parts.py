@@ -116,7 +116,7 @@ def test_too_small_an_input_is_told_the_smallest(make, options, bottleneck, leas
 def test_the_smallest_input_follows_each_axis():
   net = UNet(2, widths=(4, 6), depth=1, strides=((1, 2, 2),), bottleneck="rmp")
   with pytest.raises(
-    ValueError, match=r"needs \(6, 6, 6\) voxels at .* least \(6, 11, 11\) voxels"
+    ValueError, match=r"'rmp', which needs \(6, 6, 6\) voxels .* least \(6, 11, 11\) voxels"
   ):
     traced(net, 1, 5, 16, 16, 1)
   assert traced(net, 1, 6, 11, 11, 1)[1]["logits"].shape == (1, 6, 11, 11, 2)

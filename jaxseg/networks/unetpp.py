@@ -26,7 +26,7 @@ from jaxseg.networks.blocks import (
   resize,
 )
 from jaxseg.networks.blocks.options import total_per_axis
-from jaxseg.networks.parts import ATTENTIONS, BLOCKS, part
+from jaxseg.networks.parts import ATTENTIONS, BLOCKS, part, try_part
 
 
 class UNetPP(nn.Module):
@@ -109,9 +109,12 @@ class UNetPP(nn.Module):
       )
     choice(self.mode, ("accurate", "fast"), "unetpp: mode")
     choice(self.up, ("linear", "nearest", "transpose"), "unetpp: up")
-    part(BLOCKS, self.block, "block")
+    for width, kernel in zip(
+      self.widths, per_stage(self.kernels, rows, "unetpp: kernels"), strict=True
+    ):
+      try_part(BLOCKS, self.block, "block", features=width, kernel=kernel)
+      try_part(ATTENTIONS, self.attention, "attention", features=width)
     part(CONVS, self.conv, "conv")
-    part(ATTENTIONS, self.attention, "attention")
     choice(self.norm, NORMS, "unetpp: norm")
     choice(self.activation, ACTIVATIONS, "unetpp: activation")
     choice(self.dtype, ("float32", "bfloat16"), "unetpp: dtype")

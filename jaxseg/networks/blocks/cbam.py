@@ -11,7 +11,7 @@ from jaxseg.networks.blocks.conv import Conv
 from jaxseg.networks.blocks.norm import Norm
 from jaxseg.networks.blocks.options import choice
 from jaxseg.networks.blocks.resize import largest
-from jaxseg.networks.blocks.squeeze_excitation import channel_mlp
+from jaxseg.networks.blocks.squeeze_excitation import channel_mlp, check_reduction
 
 # what the channel gate squeezes space with
 POOLS = {"average": jnp.mean, "max": largest, "lse": jax.nn.logsumexp}
@@ -58,7 +58,7 @@ class CBAM(nn.Module):
     norm: of the spatial gate's map.
     residual: adds the input.
 
-  Raises ValueError for unknown gates and pools.
+  Raises ValueError for unknown gates and pools, and a reduction below 1.
   Source: Woo et al., arXiv 1807.06521; `CBAM(64, 16)` of the authors' code has the same 680
   parameters.
   """
@@ -71,8 +71,8 @@ class CBAM(nn.Module):
   residual: bool = False
   dtype: Any = None
 
-  @nn.compact
-  def __call__(self, x):
+  def __post_init__(self):
+    check_reduction(self.reduction)
     for pool in self.pools:
       choice(pool, POOLS, "cbam: pools")
     for gate in self.order:
@@ -82,6 +82,10 @@ class CBAM(nn.Module):
         f"cbam: order={tuple(self.order)} and pools={tuple(self.pools)}; expected at least one of "
         "each and no gate twice."
       )
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x):
     gates = {
       "channel": lambda: ChannelGate(self.reduction, self.pools, self.dtype, name="channel"),
       "spatial": lambda: SpatialGate(self.kernel, self.norm, self.dtype, name="spatial"),

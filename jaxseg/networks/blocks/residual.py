@@ -25,7 +25,10 @@ class ResidualBlock(nn.Module):
       features / 4 channels, `kernel` with the stride, 1x1 to `features`.
     shortcut: "pool" averages over the stride and has a 1x1 convolution and norm only where the
       channels change (ResNet-D); "conv" has a strided 1x1 convolution and norm wherever channels
-      or size change (ResNet). Without a change the shortcut is the identity.
+      or size change (ResNet); "before" averages over the stride too, and a 1x1 convolution with
+      bias, where the channels change, comes before both ways. Without a change the shortcut is the
+      identity.
+    norm_first: every norm comes before its convolution instead of after it.
     affine: the norms learn a scale and a bias per channel.
     zero_init: the last norm's scale starts at zero, so that the block starts as its shortcut.
     stochastic_depth: rate at which a sample's convolutions are dropped.
@@ -110,7 +113,7 @@ class ResidualBlocks(nn.Module):
 
   Attributes:
     depth: number of blocks.
-    features, kernel, kind, shortcut, affine, zero_init: as `ResidualBlock`'s.
+    features, kernel, kind, shortcut, norm_first, affine, zero_init: as `ResidualBlock`'s.
     stride, norm, norm_groups, activation, dropout, spatial_dropout, drop_block, drop_block_ramp,
     stochastic_depth, use_bias, conv, dtype: as `Stage`'s; each block drops its own branch.
 

@@ -31,6 +31,10 @@ class SqueezeExcitation(nn.Module):
   residual: bool = False
   dtype: Any = None
 
+  def __post_init__(self):
+    check_reduction(self.reduction)
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, x):
     channels = x.shape[-1]
@@ -57,10 +61,15 @@ class SpatialSqueeze(nn.Module):
     return x * jax.nn.sigmoid(q).astype(x.dtype)
 
 
-def channel_mlp(channels: int, reduction: int, use_bias: bool = True, dtype=None):
-  """(b, c) -> (b, c): to c / reduction units and back, ReLU between; made inside a module."""
+def check_reduction(reduction: int) -> None:
+  """Raises ValueError for a factor from channels to hidden units that cannot be."""
   if reduction < 1:
     raise ValueError(f"channel attention: reduction={reduction}; expected at least 1.")
+
+
+def channel_mlp(channels: int, reduction: int, use_bias: bool = True, dtype=None):
+  """(b, c) -> (b, c): to c / reduction units and back, ReLU between; made inside a module."""
+  check_reduction(reduction)
   hidden = max(1, channels // reduction)
   options = {"use_bias": use_bias, "dtype": dtype}
   first = nn.Dense(hidden, kernel_init=he_normal(), name="squeeze", **options)

@@ -7,7 +7,7 @@ import pytest
 import waves
 from abstract import count, traced
 
-from jaxseg.networks import EncoderUNet
+from jaxseg.networks import EncoderUNet, EncoderUNetPP
 
 TINY = dict(name="resnet18", blocks=(1, 1), width=4)
 
@@ -37,6 +37,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
   np.testing.assert_allclose(np.sum(logits), 235.2514, rtol=1e-5)
 
 
+@pytest.mark.parametrize("network", [EncoderUNet, EncoderUNetPP])
 @pytest.mark.parametrize(
   ("options", "stride"),
   [
@@ -49,8 +50,8 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
   ],
   ids=["bottleneck", "dilated", "densenet", "vgg", "aspp", "cbam"],
 )
-def test_any_encoder_and_part_gives_logits_of_the_images_size(options, stride):
-  net = EncoderUNet(2, **options)
+def test_any_encoder_and_part_gives_logits_of_the_images_size(network, options, stride):
+  net = network(2, **options)
   _, out = traced(net, 1, 13, 10, 2)
   assert out["logits"].shape == (1, 13, 10, 2)
   assert out["decoder"].shape == (1, 13, 10, 4)

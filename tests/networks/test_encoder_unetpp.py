@@ -1,4 +1,4 @@
-"""U-Net++ on an encoder: nodes and values of segmentation_models, every encoder and part."""
+"""U-Net++ on an encoder: nodes and values of segmentation_models (more: test_encoder_unet.py)."""
 
 import jax
 import numpy as np
@@ -39,25 +39,6 @@ def test_logits_are_those_of_segmentation_models_decoder():
   np.testing.assert_allclose(logits[0, 0, 0], [0.52894165, 0.42245237], atol=2e-6)
   np.testing.assert_allclose(logits[0, -1, -1], [0.41912566, 0.28397089], atol=2e-6)
   np.testing.assert_allclose(np.sum(logits), 422.958163, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-  ("options", "stride"),
-  [
-    (dict(encoder=dict(name="densenet121", blocks=(1, 1), growth=2), widths=(6, 5, 4)), 8),
-    (dict(encoder=dict(name="vgg16", depths=(1, 1), width=2), widths=(6, 4)), 4),
-    (dict(encoder=TINY, widths=4, bottleneck=dict(name="aspp", rates=(1, 2))), 16),
-    (dict(encoder=TINY, widths=4, attention="cbam", norm="instance", remat=True), 16),
-  ],
-  ids=["densenet", "vgg", "aspp", "cbam"],
-)
-def test_any_encoder_and_part_gives_logits_of_the_images_size(options, stride):
-  net = EncoderUNetPP(2, **options)
-  _, out = traced(net, 1, 13, 10, 2)
-  assert out["logits"].shape == (1, 13, 10, 2)
-  assert out["decoder"].shape == (1, 13, 10, 4)
-  assert net.total_stride(2) == (stride, stride)
-  assert out["bottleneck"].shape[1:-1] == (-(-13 // stride), -(-10 // stride))
 
 
 def test_bad_options_are_told_in_words():

@@ -46,8 +46,9 @@ PARTS = (
   PartRow("attention", "none"),
   PartRow("attention", "graph_reasoning"),
   PartRow("attention", "se"),
+  # more than the one hidden unit of a reduction by 16, whose ReLU may be off
   *(
-    PartRow("attention", dict(name="cbam", order=order))
+    PartRow("attention", dict(name="cbam", reduction=2, order=order))
     for order in (("channel", "spatial"), ("channel",), ("spatial",))
   ),
   *(PartRow("attention", dict(name="scse", aggregation=how)) for how in ("max", "add")),

@@ -5,10 +5,11 @@ Usage: python benchmarks/networks.py [train] [longer] [cost] [table] [--rank 2 3
 - train: each name of configs/networks_2d.py and networks_3d.py, 200 steps or two minutes of two
   cores, whichever ends first; then one held-out image (2D) or eight cases (3D) are scored.
 - longer: three times the steps and the time for those that ended clearly below `unet`.
-- cost: each network that takes images or volumes, at its published size, and `unet` with each part
-  (`unet+attention=se`), on one image of 256x256 or one volume of 64^3: parameters, FLOPs of a
-  forward pass, time and peak memory of a training step. Sizes that a network cannot take, or that
-  do not fit into memory, fall back to the next smaller one, which the table says.
+- cost: each network that takes images or volumes, at its published size, on one image of 256x256 or
+  one volume of 64^3, and `unet` with each part (`unet+attention=se`), on a volume if that is all
+  the part takes: parameters, FLOPs of a forward pass, time and peak memory of a training step.
+  Sizes that a network cannot take, or that do not fit into memory, fall back to the next smaller
+  one, which the table says.
 - table: writes docs/networks.md and its pictures from what is there.
 
 Without a verb all four. Each measurement is a process of its own and a row of docs/networks.json,
@@ -77,7 +78,8 @@ def costly(rank):
   tables |= {"skip": parts.SKIPS, "bottleneck": parts.BOTTLENECKS}
   default = ("plain", "none", "concat")  # `unet` itself
   pairs = [(o, name) for o, table in tables.items() for name in table if name not in default]
-  return names + [f"unet+{o}={name}" for o, name in pairs if rank == 3 or name not in VOLUMES_ONLY]
+  pairs = [(o, name) for o, name in pairs if (name in VOLUMES_ONLY) == (rank == 3)]
+  return names + [f"unet+{option}={name}" for option, name in pairs]
 
 
 def cost(name, rank):

@@ -50,8 +50,8 @@ cores a step takes little more than half of it), memory as XLA's compiler plans 
 """
 
 PARTS = """
-`unet` with each of its parts by name, at every stage (`block`, `conv`, `attention`), at every skip,
-or after the coarsest stage (`bottleneck`):
+`unet` with each of its parts that takes {kind}, at every stage (`block`, `conv`, `attention`), at
+every skip, or after the coarsest stage (`bottleneck`):
 """
 
 COUNTS = """
@@ -130,29 +130,30 @@ def _training(rows, rank, verb):
 
 def _costs(rows, rank, names):
   measured = _of(rows, "cost", rank)
-  names = [name for name in names if name in measured]
-  networks = [_cost(f"`{name}`", measured[name], rank) for name in names if "+" not in name]
-  parts = [
-    (name.partition("+")[2].replace("=", ": `") + "`", name) for name in names if "+" in name
-  ]
-  parts = [_cost(label, measured[name], rank) for label, name in parts]
-  header = [
-    "| network | parameters | size | GFLOPs | CPU-s/step | peak memory, GiB |",
-    "|---|---|---|---|---|---|",
-  ]
-  text = "\n".join((f"\n### {rank}D\n", *header, *networks, ""))
-  return text + PARTS + "\n".join(("", *header, *parts, "")) if parts else text
+  networks, parts = [], []
+  for name in (name for name in names if name in measured):
+    network, _, chosen = name.partition("+")
+    label = "{}: `{}`".format(*chosen.split("=")) if chosen else f"`{network}`"
+    (parts if chosen else networks).append(_cost(label, measured[name], rank))
+  header = (
+    "\n| network | parameters | size | GFLOPs | CPU-s/step | peak memory, GiB |\n"
+    "|---|---|---|---|---|---|\n"
+  )
+  text = f"\n### {rank}D\n{header}" + "".join(networks)
+  if parts:
+    text += PARTS.format(kind={2: "images", 3: "volumes alone"}[rank]) + header + "".join(parts)
+  return text
 
 
 def _cost(label, row, rank):
   if "failed" in row:
-    return f"| {label} | {row['failed']} | | | | |"
+    return f"| {label} | {row['failed']} | | | | |\n"
   size = "x".join([str(row["size"])] * rank)
   if "padding" in row:
     size += f', padding "{row["padding"]}"'
   return (
     f"| {label} | {row['parameters']:,} | {size} | {row['gflops']:.1f} "
-    f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |"
+    f"| {row['cpu_seconds_per_step']:.2f} | {row['peak_gib']:.2f} |\n"
   )
 
 

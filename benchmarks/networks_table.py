@@ -58,7 +58,8 @@ COUNTS = """
 ## Published parameter counts
 
 Equal to the digit to the publication or the public implementation that the network's docstring
-names; tests/test_contracts.py counts them. Options are those that differ from the defaults; counts
+names (`unet`, and with it `posterior_cascade` and `pseudo3d`: the survey's baseline);
+tests/test_contracts.py counts them. Options are those that differ from the defaults; counts
 of blocks and of further variants are in tests/networks.
 
 | network | options | input channels, classes | parameters |

@@ -159,14 +159,17 @@ def initialised(state: State, folders: dict[str, str], replicated) -> State:
       raise ValueError(
         f"config.initialise.{name}: the method has no such learner; it has {', '.join(learners)}."
       )
-    source = checkpoint.load_learner(folder)
-    own = learners[name]
-    loaded = {
-      part: checkpoint.unflatten(
-        checkpoint.flatten(getattr(source, part)), getattr(own, part), f"config.initialise.{name}"
+    source, own = checkpoint.load_learner(folder), learners[name]
+    loaded = {}
+    for part in ("params", "stats"):
+      tables = (checkpoint.flatten(getattr(learner, part)) for learner in (own, source))
+      # the steps that schedules count are a run's own
+      counted, other = (
+        {where: leaf for where, leaf in table.items() if where.startswith("counts/") == counts}
+        for table, counts in zip(tables, (True, False), strict=True)
       )
-      for part in ("params", "stats")
-    }
+      where = f"config.initialise.{name}"
+      loaded[part] = checkpoint.unflatten(counted | other, getattr(own, part), where)
     learners[name] = own.replace(**jax.device_put(loaded, replicated))
   return state.replace(learners=learners)
 

@@ -26,7 +26,8 @@ class Learner:
 
   Attributes:
     params: trainable parameters.
-    stats: the other Linen collections, for example {"batch_stats": ...}; {} if none.
+    stats: the other Linen collections, {} if none: "batch_stats", and "counts" of the steps that a
+      network's schedules go by.
     opt_state: the optimiser's state; () when frozen (teachers, averaged copies).
   """
 

@@ -11,13 +11,11 @@ class PartRow(NamedTuple):
     option: of `unet`.
     spec: its value: a name, or a dict with the part's own options.
     rank: spatial axes of the input.
-    silent: as `network_rows.Row`'s.
   """
 
   option: str
   spec: str | Mapping[str, Any]
   rank: int = 2
-  silent: tuple[str, ...] = ()
 
   @property
   def name(self) -> str:

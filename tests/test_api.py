@@ -24,9 +24,15 @@ BARE = ("networks", "losses", "metrics", "augment", "batch", "method", "methods"
 HEAVY = ("tensorflow_datasets", "grain", "nibabel", "SimpleITK", "orbax", "ml_collections")
 
 
+def documented(found) -> bool:
+  """Has a docstring of its own: a dataclass without one gets its signature for one."""
+  text = inspect.getdoc(found) or ""
+  return len(text) > 40 and not text.startswith(f"{found.__name__}(")
+
+
 @pytest.mark.parametrize(("table", "name"), ENTRIES)
 def test_everything_that_a_config_names_has_a_docstring(table, name):
-  assert len(inspect.getdoc(TABLES[table][name]) or "") > 40
+  assert documented(TABLES[table][name])
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -78,4 +84,4 @@ def test_what_users_call_by_itself_is_exported():
 def test_an_exported_name_exists_and_is_documented(package):
   for name in package.__all__:
     found = getattr(package, name)
-    assert not callable(found) or inspect.getdoc(found), name
+    assert not callable(found) or documented(found), name

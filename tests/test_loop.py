@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 
+import chex
 import jax
 import numpy as np
 import pytest
 import tiny
 
 from jaxseg import checkpoint, loop
+from jaxseg.method import Learner, State
 
 pytestmark = pytest.mark.bits
 
@@ -187,6 +189,20 @@ def test_training_starts_from_another_runs_weights(whole, tmp_path):
   for name in before:
     if "/params/" in name:
       np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+  "counted", [{}, {"counts": {"steps": 7.0}}], ids=["no schedule", "schedule"]
+)
+def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
+  stats = {"batch_stats": {"mean": np.ones(2)}}
+  source = Learner({"kernel": np.ones(3)}, stats | counted, ())
+  monkeypatch.setattr(loop.checkpoint, "load_learner", lambda folder: source)
+  zeros = jax.tree.map(np.zeros_like, (source.params, stats))
+  for own in ({}, {"counts": {"steps": np.zeros(())}}):
+    learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
+    state = loop.initialised(State(0, learners), {"network": "elsewhere"}, None)
+    chex.assert_trees_all_equal(state.learners["network"], Learner(source.params, stats | own, ()))
 
 
 def _no_update(method):

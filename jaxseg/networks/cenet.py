@@ -18,6 +18,7 @@ from jaxseg.networks.blocks import (
 )
 from jaxseg.networks.blocks.rmp import ContextExtractor
 from jaxseg.networks.encoders import encoder
+from jaxseg.networks.parts import need_size
 
 
 class CENet(nn.Module):
@@ -83,16 +84,12 @@ class CENet(nn.Module):
   def __call__(self, x, *, train: bool = False):
     rank, space = need_rank(x.ndim - 2, (1, 2, 3), "cenet"), x.shape[1:-1]
     strides = self._strides()
-    smallest = (max(self.pools) - 1) * strides[-1] + 1
-    if min(space) < smallest:
-      raise ValueError(
-        f"cenet: an input of size {space} is too small for the pooling windows "
-        f"{tuple(self.pools)}; give at least {smallest} voxels per axis, or smaller windows."
-      )
+    context = {"activation": self.activation, "dtype": self.dtype, "name": "context"}
+    context = ContextExtractor(self.rates, self.pools, self.shared, **context)
+    need_size(context, "dac_rmp", space, self.total_stride(rank), "cenet")
     x = pad_to_multiple(x.astype(self.dtype), self.total_stride(rank))
     finest, *skips, x = encoder(self.encoder, dtype=self.dtype, name="encoder")(x)
-    context = {"activation": self.activation, "dtype": self.dtype, "name": "context"}
-    x = ContextExtractor(self.rates, self.pools, self.shared, **context)(x)
+    x = context(x)
     outputs = {"bottleneck": x}
 
     options = {"norm": self.norm, "norm_groups": self.norm_groups}

@@ -128,9 +128,9 @@ def part(
 def try_part(
   table: Mapping[str, Callable], spec: str | Mapping[str, Any], option: str, **given
 ) -> None:
-  """Makes the part and drops it: what it refuses is told before data are read or programs traced.
+  """Makes the part and drops it: what it refuses then is told before data are read.
 
-  Arguments and errors as `part`'s; a module checks its own options in `__post_init__`.
+  Arguments and errors as `part`'s. A module checks in `__post_init__` what it can without inputs.
   """
   part(table, spec, option, **given)(parent=None)
 
@@ -150,11 +150,13 @@ def need_size(
     stride: voxels of the input per voxel of the features, per axis.
     who: the network, for the message.
   """
-  least = per_axis(getattr(bottleneck, "smallest", 1), len(space), f"{who}: bottleneck")
+  name = named(spec)["name"]
+  least = getattr(bottleneck, "smallest", 1)
+  least = per_axis(least, len(space), f"{who}: the smallest features of the bottleneck '{name}'")
   smallest = tuple((n - 1) * s + 1 for n, s in zip(least, stride, strict=True))
   if any(n < m for n, m in zip(space, smallest, strict=True)):
     raise ValueError(
       f"{who}: an input of size {tuple(space)} is too small for the bottleneck "
-      f"'{named(spec)['name']}', which needs {least} voxels at stride {tuple(stride)}; give at "
+      f"'{name}', which needs {least} voxels at stride {tuple(stride)}; give at "
       f"least {smallest} voxels, or smaller windows, or another bottleneck."
     )

@@ -160,11 +160,12 @@ class RecurrentSaliency(nn.Module):
       new = jnp.where(done.reshape((-1,) + (1,) * (x.ndim - 1)), logits, new)
       return (new, done | stable(logits, new)), (new, ~done)
 
-    moving = self.is_mutable_collection("batch_stats")
+    stats = ("batch_stats", "counts")
+    moving = any(self.is_mutable_collection(name) for name in stats)
     scan = nn.scan(
       again,
-      variable_broadcast="params" if moving else ("params", "batch_stats"),
-      variable_carry="batch_stats" if moving else False,
+      variable_broadcast="params" if moving else ("params", *stats),
+      variable_carry=stats if moving else False,
       split_rngs={"params": False, "dropout": True},
       length=self.max_rounds - 1,
     )

@@ -40,7 +40,9 @@ class ResEncUNet(PlainConvUNet):
       stages = len(self.widths)
       self.depth = ((1, 3, 4) + (6,) * stages)[:stages]
     super().__post_init__()
-    self._try_blocks("encoder_block")
+
+  def _blocks_of(self):
+    return {"encoder_block": len(self.widths), "block": len(self.widths) - 1}
 
   def _stage(self, i, side, depth, number, rank, stride=1):
     if side == "decoder":

@@ -141,7 +141,8 @@ class UNet(nn.Module):
       per_stage(getattr(self, option), number, f"unet: {option}")
     choice(self.up, ("linear", "nearest", "transpose", "unpool"), "unet: up")
     choice(self.attention_at, ("encoder", "decoder", "both"), "unet: attention_at")
-    self._try_blocks("block")
+    for option, number in self._blocks_of().items():
+      self._try_blocks(option, number)
     skips = per_stage(self.skip, stages - 1, "unet: skip")
     for width in self.widths:
       try_part(ATTENTIONS, self.attention, "attention", features=width)
@@ -160,6 +161,13 @@ class UNet(nn.Module):
         f"unet: up_kernels={self.up_kernels} belong to up='transpose', but up='{self.up}'; leave "
         "one of them out."
       )
+    if not self.up_bias and self.up != "transpose":
+      raise ValueError(f"unet: up_bias=False belongs to up='transpose', but up='{self.up}'.")
+    if self.drop_block_ramp < 0 or (self.drop_block_ramp and not self.drop_block):
+      raise ValueError(
+        f"unet: drop_block_ramp={self.drop_block_ramp} with drop_block={self.drop_block}; expected "
+        "0 steps or more, and blocks for a ramp."
+      )
     if self.spatial_dropout and self.drop_block:
       raise ValueError("unet: spatial_dropout and drop_block exclude each other; choose one.")
     if not 0 <= self.deep_supervision <= stages - 2:
@@ -169,10 +177,14 @@ class UNet(nn.Module):
       )
     super().__post_init__()
 
-  def _try_blocks(self, option):
-    """Refuses blocks that the attribute `option` names and that some stage cannot be made of."""
+  def _blocks_of(self) -> dict[str, int]:
+    """The attributes that name blocks, and how many stages, finest first, are made of them."""
+    return {"block": len(self.widths)}
+
+  def _try_blocks(self, option, stages):
+    """Refuses the blocks that `option` names if one of the first `stages` cannot have them."""
     kernels = per_stage(self.kernels, len(self.widths), "unet: kernels")
-    for width, kernel in zip(self.widths, kernels, strict=True):
+    for width, kernel in list(zip(self.widths, kernels, strict=True))[:stages]:
       try_part(BLOCKS, getattr(self, option), option, features=width, kernel=kernel)
 
   def _per_stage(self):

@@ -31,10 +31,10 @@ def test_the_published_network_on_its_published_size():
 
 
 def test_too_small_an_input_is_told_the_smallest():
-  with pytest.raises(ValueError, match=r"size \(448, 160\) .* at least 161 voxels per axis"):
+  with pytest.raises(ValueError, match=r"size \(448, 160\) .* at least \(161, 161\) voxels"):
     traced(CENet(1), 1, 448, 160, 3)
   net = CENet(1, encoder=TINY, pools=(2, 3))
-  with pytest.raises(ValueError, match=r"size \(16, 17\) .* at least 17 voxels per axis"):
+  with pytest.raises(ValueError, match=r"size \(16, 17\) .* at least \(17, 17\) voxels"):
     traced(net, 1, 16, 17, 3)
   assert traced(net, 1, 17, 17, 3)[1]["logits"].shape == (1, 17, 17, 1)
 

@@ -8,7 +8,7 @@ import waves
 from abstract import count, traced
 from scipy import ndimage
 
-from jaxseg.networks import CENet, DeepLabV3, EncoderUNet, PSPNet
+from jaxseg.networks import CENet, DeepLabV3, EncoderUNet, EncoderUNetPP, PSPNet
 from jaxseg.networks.blocks import ConvNormAct
 from jaxseg.networks.blocks.dense import DenseBlock
 from jaxseg.networks.encoders import (
@@ -67,6 +67,7 @@ def test_every_encoder_serves_every_network_that_takes_one(name):
   spec = dict(name=name, **narrow)
   for net in (
     EncoderUNet(2, encoder=spec, widths=4),
+    EncoderUNetPP(2, encoder=spec, widths=4),
     PSPNet(2, encoder=spec, bins=(1, 2), width=4),
     DeepLabV3(2, encoder=spec, width=4),
     CENet(2, encoder=spec, pools=(1, 2), width=4),

@@ -52,6 +52,11 @@ def test_the_encoders_block_is_an_option():
   )
   _, variables = shapes(net, 1, 8, 8, 1, train=True)
   assert variables["params"]["encoder2"]["block1"]["layer2"]["conv"]["kernel"].shape == (3, 3, 2, 2)
+  # the decoder has no coarsest stage, so that its block may be one that 18 channels cannot have
+  block = dict(name="residual", kind="bottleneck")
+  net = ResEncUNet(widths=(8, 16, 18), depth=1, encoder_block="plain", block=block)
+  _, variables = shapes(net, 1, 8, 8, 1, train=True)
+  assert "block1" in variables["params"]["decoder2"]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class CBAM(nn.Module):
   dtype: Any = None
 
   def __post_init__(self):
-    check_reduction(self.reduction)
+    if "channel" in self.order:
+      check_reduction(self.reduction)
     for pool in self.pools:
       choice(pool, POOLS, "cbam: pools")
     for gate in self.order:

@@ -29,7 +29,7 @@ class PPM(nn.Module):
     norm_of_one: the norm where there is one bin, None for `norm`.
     dtype: compute dtype.
 
-  Raises ValueError if an axis has fewer voxels than bins.
+  Raises ValueError without bins, and if an axis has fewer voxels than bins.
   Source: Zhao et al., "Pyramid scene parsing network", arXiv 1612.01105.
   """
 
@@ -45,6 +45,8 @@ class PPM(nn.Module):
 
   def __post_init__(self):
     choice(self.pooling, ("average", "max"), "ppm: pooling")
+    if not self.bins or min(self.bins) < 1:
+      raise ValueError(f"ppm: bins={tuple(self.bins)}; expected one or more numbers, from 1 on.")
     super().__post_init__()
 
   @property

@@ -29,8 +29,8 @@ class DropBlock(nn.Module):
     rate: the fraction to drop (overlapping blocks make it a little less).
     block: sides of a cube, an integer or one per axis; an axis that is smaller gets a block of its
       own size.
-    ramp: steps over which the rate grows linearly from 0, the paper's schedule; 0: constant. Steps
-      are counted in the collection "batch_stats", when a training step updates it.
+    ramp: steps over which the rate grows linearly from 0, the paper's schedule; 0: constant. The
+      collection "counts" counts uses in training steps: n times as fast where each has n of them.
 
   Raises ValueError for a rate, block or ramp that cannot be.
   Source: Ghiasi, Lin, Le, arXiv 1810.12890.
@@ -71,10 +71,10 @@ class DropBlock(nn.Module):
 
   def _grown(self):
     """The share of the rate that holds in this step, 0 to 1."""
-    steps = self.variable("batch_stats", "steps", jnp.zeros, (), jnp.float32)
+    steps = self.variable("counts", "steps", jnp.zeros, (), jnp.float32)
     grown = jnp.minimum(steps.value / self.ramp, 1.0)
     noisy = self.has_rng("dropout") and not self.is_initializing()
-    if noisy and self.is_mutable_collection("batch_stats"):
+    if noisy and self.is_mutable_collection("counts"):
       steps.value += 1
     return grown
 

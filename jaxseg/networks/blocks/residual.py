@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
       or size change (ResNet); "before" averages over the stride too, and a 1x1 convolution with
       bias, where the channels change, comes before both ways. Without a change the shortcut is the
       identity.
-    norm_first: every norm comes before its convolution instead of after it.
+    norm_first: the norms of the branch come before their convolutions instead of after them.
     affine: the norms learn a scale and a bias per channel.
     zero_init: the last norm's scale starts at zero, so that the block starts as its shortcut.
     stochastic_depth: rate at which a sample's convolutions are dropped.

@@ -24,13 +24,18 @@ class RMP(nn.Module):
     shared: one 1x1 convolution for all, as published; otherwise one each.
     dtype: compute dtype.
 
-  Raises ValueError if an axis is smaller than the largest window.
+  Raises ValueError without windows, and if an axis is smaller than the largest.
   Source: Gu et al., "CE-Net", arXiv 1903.02740.
   """
 
   pools: Sequence[int] = (2, 3, 5, 6)
   shared: bool = True
   dtype: Any = None
+
+  def __post_init__(self):
+    if not self.pools or min(self.pools) < 1:
+      raise ValueError(f"rmp: pools={tuple(self.pools)}; expected one or more windows, from 1 on.")
+    super().__post_init__()
 
   @property
   def smallest(self) -> int:
@@ -75,7 +80,9 @@ class ContextExtractor(nn.Module):
   dtype: Any = None
 
   def __post_init__(self):
-    DAC(self.rates, parent=None)  # its own check, before anything is traced
+    # their own checks, before anything is traced
+    DAC(self.rates, parent=None)
+    RMP(self.pools, parent=None)
     super().__post_init__()
 
   @property

@@ -6,7 +6,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxseg.networks.blocks.options import choice
-from jaxseg.networks.blocks.squeeze_excitation import SpatialSqueeze, SqueezeExcitation
+from jaxseg.networks.blocks.squeeze_excitation import (
+  SpatialSqueeze,
+  SqueezeExcitation,
+  check_reduction,
+)
 
 
 class ScSE(nn.Module):
@@ -29,6 +33,7 @@ class ScSE(nn.Module):
   dtype: Any = None
 
   def __post_init__(self):
+    check_reduction(self.reduction)
     choice(self.aggregation, ("max", "add"), "scse: aggregation")
     super().__post_init__()
 

@@ -123,9 +123,10 @@ def test_a_unet_takes_them_by_name_where_it_is_told():
     (lambda: CBAM(order=("channel", "time")), "choices: channel, spatial"),
     (lambda: CBAM(pools=("mean",)), "choices: average, max, lse"),
     (lambda: CBAM(order=("channel", "channel")), "no gate twice"),
+    (lambda: ScSE(reduction=0), "reduction=0; expected at least 1"),
     (lambda: ScSE("mean"), "choices: max, add"),
   ],
-  ids=["reduction", "reduction of cbam", "order", "pools", "twice", "aggregation"],
+  ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_options_are_refused_in_words(block, message):
   with pytest.raises(ValueError, match=message):

@@ -62,11 +62,11 @@ def test_drop_block_drops_the_rate_it_is_given():
 def test_the_rate_grows_linearly_over_the_ramp_and_stays():
   net, x = DropBlock(0.4, 1, ramp=4), np.ones((4, 32, 32, 4), np.float32)
   variables = dict(net.init(jax.random.key(0), x))
-  assert variables == {"batch_stats": {"steps": 0}}
+  assert variables == {"counts": {"steps": 0}}
 
   @jax.jit
   def step(variables, key):
-    return net.apply(variables, x, rngs={"dropout": key}, mutable=["batch_stats"])
+    return net.apply(variables, x, rngs={"dropout": key}, mutable=["counts"])
 
   rates = []
   for i in range(7):
@@ -77,7 +77,7 @@ def test_the_rate_grows_linearly_over_the_ramp_and_stays():
   y = net.apply(variables, x, rngs={"dropout": jax.random.key(9)})
   assert (y == 0).mean() == pytest.approx(0.4, abs=0.02)
   np.testing.assert_array_equal(net.apply(variables, x), x)
-  assert variables["batch_stats"]["steps"] == 7
+  assert variables["counts"]["steps"] == 7
 
 
 @pytest.mark.parametrize("block", ["plain", "residual"])
@@ -87,10 +87,10 @@ def test_unet_counts_the_steps_of_its_ramps(block):
   x = np.ones((1, 8, 8, 1), np.float32)
   stats = dict(jax.jit(functools.partial(net.init, train=True))(jax.random.key(0), x))
   params = stats.pop("params")
-  assert stats == {"batch_stats": {"encoder2": {"dropout": {"steps": 0}}}}
+  assert stats == {"counts": {"encoder2": {"dropout": {"steps": 0}}}}
   step = jax.jit(lambda stats, key: forward(net, params, stats, x, key=key, update_stats=True)[1])
   stats = step(step(stats, jax.random.key(1)), jax.random.key(2))
-  assert stats["batch_stats"]["encoder2"]["dropout"]["steps"] == 2
+  assert stats["counts"]["encoder2"]["dropout"]["steps"] == 2
 
 
 def test_a_block_larger_than_the_map_is_the_map():

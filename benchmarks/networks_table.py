@@ -24,10 +24,10 @@ start, and in 2D one normalisation: with the batch norm of most publications, fo
 differing brightness held every network back (`unet_batch_norm`); `dense_unet161` keeps it, and
 `mednext`, `segresnet` and `unetr` their own. Processor time is that of all threads together, on
 idle cores a step takes little more than half. "One class" is the Dice of the best prediction that
-gives every voxel the same class. The runs were made on several machines (Intel Xeon and AMD EPYC of
-some 2.5 GHz), the costs below on one (AMD): times of the runs are rough. So is Dice where a run is
-this short: other rounding, on another machine, moves it by several hundredths. Vessels of CHASE_DB1
-rather than of DRIVE, the same task, so that figures and pictures come from the same held-out image.
+gives every voxel the same class. The 3D runs were made on several machines (Intel Xeon and AMD EPYC
+of some 2.5 GHz), those in 2D and the costs below on AMD: times in 3D are rough. So is Dice where a
+run is this short: other rounding, on another machine, moves it by a few hundredths. Vessels of
+CHASE_DB1 rather than of DRIVE, the same task, so that figures and pictures come from one image.
 """
 
 DATA = {

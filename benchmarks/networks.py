@@ -94,6 +94,8 @@ def cost(name, rank):
   variants = [({}, net)]
   if hasattr(net, "padding"):  # valid convolutions may want more than the largest of these sizes
     variants.append(({"padding": "same"}, net.clone(padding="same")))
+  if hasattr(net, "pools"):  # the largest of the published windows needs 161 voxels per axis
+    variants.append(({"pools": (1, 2)}, net.clone(pools=(1, 2))))
   for (changed, net), size in itertools.product(variants, SIZES[rank]):
     shape = (1, *(size,) * rank, 1)
     try:

@@ -95,6 +95,18 @@ PSPNET_SMP = {
   "aux": False,
 }
 
+# MONAI's AttentionUnet: its decoder has the norm and activation that are MONAI's defaults
+ATTENTION_UNET_MONAI = {
+  "widths": (16, 32, 64, 128),
+  "down": "stride",
+  "up": "transpose",
+  "up_kernels": 3,
+  "up_norm": True,
+  "decoder_depth": 1,
+  "encoder_block": "plain",
+  "block": {"name": "plain", "norm": "instance", "affine": False, "activation": "prelu_shared"},
+}
+
 ROWS = {
   # other public U-Nets by its options: test_unet.py
   "unet": Row(dict(widths=(4, 6, 8), depth=1), (Count(22_720_640),)),
@@ -255,7 +267,10 @@ ROWS = {
   ),
   "attention_unet": Row(
     dict(widths=(4, 6, 8), depth=1),
-    (Count(34_878_573, classes=1, channels=3),),
+    (
+      Count(34_878_573, classes=1, channels=3),
+      Count(1_466_566, classes=2, rank=3, options=ATTENTION_UNET_MONAI),
+    ),
     # biases of convolutions before batch norm
     silent=("*/conv/bias", "*/psi/bias"),
   ),

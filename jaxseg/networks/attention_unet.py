@@ -23,6 +23,11 @@ class AttentionUNet(UNet):
   own: `skip=("concat", "grid_gate", "grid_gate", "grid_gate")` leaves the first ungated, as the
   paper does. The paper's own network with deep supervision is `attention_unet_dsv`.
 
+  MONAI's `AttentionUnet(3, 1, 2, (16, 32, 64, 128), (2, 2, 2))`, 1,466,566 parameters, is
+  `widths=(16, 32, 64, 128)`, `down="stride"`, `up="transpose"`, `up_kernels=3`, `up_norm=True`,
+  `decoder_depth=1`, `encoder_block="plain"`, `block=dict(name="plain", norm="instance",
+  affine=False, activation="prelu_shared")`.
+
   Source: Oktay et al., arXiv 1804.03999; equals `AttU_Net(3, 1)` of LeeJunHyun's
   Image_Segmentation, 34,878,573 parameters for 3 channels and 1 class.
   """

@@ -33,7 +33,7 @@ class ResEncUNet(PlainConvUNet):
 
   depth: int | Sequence[int] | None = None
   decoder_depth: int | Sequence[int] = 1
-  encoder_block: str | Mapping[str, Any] = "residual"
+  encoder_block: str | Mapping[str, Any] | None = "residual"
 
   def __post_init__(self):
     if self.depth is None:
@@ -41,17 +41,13 @@ class ResEncUNet(PlainConvUNet):
       self.depth = ((1, 3, 4) + (6,) * stages)[:stages]
     super().__post_init__()
 
-  def _blocks_of(self):
-    return {"encoder_block": len(self.widths), "block": len(self.widths) - 1}
-
   def _stage(self, i, side, depth, number, rank, stride=1):
     if side == "decoder":
       return super()._stage(i, side, depth, number, rank, stride)
     rate = self.stochastic_depth * (i + 1) / number
     depth = per_stage(depth, number, "resenc_unet: depth")[i]
-    stage = self._blocks(
-      "encoder_block", i, side, depth, rank, stride=stride, stochastic_depth=rate
-    )
+    option = "block" if self.encoder_block is None else "encoder_block"
+    stage = self._blocks(option, i, side, depth, rank, stride=stride, stochastic_depth=rate)
     if i > 0:
       return stage
     stem = ConvNormAct(self.widths[0], name="stem", **self._layer_options(i, rank, side))

@@ -11,8 +11,10 @@ from jaxseg.networks.blocks import (
   ACTIVATIONS,
   CONVS,
   NORMS,
+  Activation,
   Conv,
   ConvNormAct,
+  Norm,
   TransposedConv,
   UpConv,
   choice,
@@ -67,6 +69,7 @@ class UNet(nn.Module):
     strides: down-sampling between the stages (one less than stages), likewise `((1, 2, 2), 2)`.
     residual: adds a 1x1 convolution of each stage's input to its output.
     block: what a stage is made of, a name of `parts.BLOCKS` or a dict with its options.
+    encoder_block: what the encoder's stages are made of, None for the same.
     conv: the convolution of a stage, a name of `blocks.CONVS` ("plain", "separable", ...).
     attention: follows every stage, a name of `parts.ATTENTIONS`.
     attention_at: "encoder", "decoder" or "both".
@@ -78,9 +81,10 @@ class UNet(nn.Module):
       (transposed convolution), "unpool" (convolution, norm, activation, max-unpooling with the
       encoder's indices; needs down="pool").
     up_kernels: of "transpose", per stride and at least as large; None: the strides themselves.
+    up_norm: norm and activation follow "transpose".
     down: "pool" (maximum) or "stride" (the first convolution of a stage).
     norm, norm_groups: "batch", "instance", "group" or "none"; groups of "group".
-    activation: "relu", "leaky_relu", "prelu", "elu", "gelu" or "silu".
+    activation: "relu", "leaky_relu", "prelu", "prelu_shared", "elu", "gelu" or "silu".
     dropout: rate at the end of each stage, per stage; the decoder stage takes its encoder's.
     spatial_dropout: drops whole channels.
     drop_block: drops cubes with sides of so many voxels (one or one per axis; 0: single voxels).
@@ -107,6 +111,7 @@ class UNet(nn.Module):
   strides: int | Sequence[Any] = 2
   residual: bool = False
   block: str | Mapping[str, Any] = "plain"
+  encoder_block: str | Mapping[str, Any] | None = None
   conv: str | Mapping[str, Any] = "plain"
   attention: str | Mapping[str, Any] = "none"
   attention_at: str = "both"
@@ -114,6 +119,7 @@ class UNet(nn.Module):
   bottleneck: str | Mapping[str, Any] = "none"
   up: str = "linear"
   up_kernels: int | Sequence[Any] | None = None
+  up_norm: bool = False
   down: str = "pool"
   norm: str = "batch"
   norm_groups: int = 8
@@ -161,8 +167,11 @@ class UNet(nn.Module):
         f"unet: up_kernels={self.up_kernels} belong to up='transpose', but up='{self.up}'; leave "
         "one of them out."
       )
-    if not self.up_bias and self.up != "transpose":
-      raise ValueError(f"unet: up_bias=False belongs to up='transpose', but up='{self.up}'.")
+    for option, default in (("up_bias", True), ("up_norm", False)):
+      if getattr(self, option) != default and self.up != "transpose":
+        raise ValueError(
+          f"unet: {option}={not default} belongs to up='transpose', but up='{self.up}'."
+        )
     if self.drop_block_ramp < 0 or (self.drop_block_ramp and not self.drop_block):
       raise ValueError(
         f"unet: drop_block_ramp={self.drop_block_ramp} with drop_block={self.drop_block}; expected "
@@ -179,7 +188,9 @@ class UNet(nn.Module):
 
   def _blocks_of(self) -> dict[str, int]:
     """The attributes that name blocks, and how many stages, finest first, are made of them."""
-    return {"block": len(self.widths)}
+    if self.encoder_block is None:
+      return {"block": len(self.widths)}
+    return {"encoder_block": len(self.widths), "block": len(self.widths) - 1}
 
   def _try_blocks(self, option, stages):
     """Refuses the blocks that `option` names if one of the first `stages` cannot have them."""
@@ -276,7 +287,9 @@ class UNet(nn.Module):
     place = i if side == "encoder" else 2 * stages - 2 - i  # in the order of computation
     rate = self.stochastic_depth * (place + 1) / (2 * stages - 1)
     depth = per_stage(depth, number, "unet: depth")[i]
-    return self._blocks("block", i, side, depth, rank, stride=stride, stochastic_depth=rate)
+    apart = side == "encoder" and self.encoder_block is not None
+    option = "encoder_block" if apart else "block"
+    return self._blocks(option, i, side, depth, rank, stride=stride, stochastic_depth=rate)
 
   def _blocks(self, option, i, side, depth, rank, **given):
     """Stage i of that side, of `depth` of the blocks that the attribute `option` names."""
@@ -300,7 +313,12 @@ class UNet(nn.Module):
   def _up(self, i, rank, stride, positions):
     """The function from stage i + 1's resolution and width to stage i's."""
     if self.up == "transpose":
-      return self._transposed(i, rank, stride)
+      transposed = self._transposed(i, rank, stride)
+      if not self.up_norm:
+        return transposed
+      norm = Norm(self.norm, self.norm_groups, dtype=self.dtype, name=f"up{i + 1}_norm")
+      activation = Activation(self.activation, name=f"up{i + 1}_activation")
+      return lambda x: activation(norm(transposed(x)))
     options = self._layer_options(i, rank, "decoder")
     layer = ConvNormAct(self.widths[i], name=f"up{i + 1}", **options)
     if self.up == "unpool":

@@ -1,8 +1,12 @@
 """Attention U-Nets: topology of the published ones, maps on each skip's grid."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import waves
 from abstract import count, shapes
+from network_rows import ATTENTION_UNET_MONAI
 
 from jaxseg.networks import AttentionUNet, AttentionUNetDSV
 
@@ -15,6 +19,17 @@ def test_attention_unet_equals_the_public_one_gate_by_gate():
   # two 1x1 convolutions with bias and batch norm, then psi: 2 (64 32 + 32 + 64) + 33 + 2
   assert count(params["skip1"]) == 4_323
   assert out["logits"].shape == (2, 64, 96, 1)
+
+
+def test_logits_are_those_of_monai():
+  # computed by MONAI 1.6.1's AttentionUnet in double precision; its decoder's instance norm divides
+  # by deviations of 32 voxels and fewer, so that single precision loses a digit
+  net = AttentionUNet(2, **{**ATTENTION_UNET_MONAI, "widths": (4, 6, 8, 10)})
+  x = waves.inputs(1, 16, 24, 1)
+  logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
+  np.testing.assert_allclose(logits[0, 0, 0], [1.19005619, -0.38329359], atol=2e-5)
+  np.testing.assert_allclose(logits[0, -1, -1], [0.18541666, -0.74710191], atol=2e-5)
+  np.testing.assert_allclose(np.sum(logits), 150.741845, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(13, 22), (13, 22, 5)])

@@ -318,6 +318,7 @@ def test_the_config_table_builds_it():
     ({"widths": (8,)}, "two stages"),
     ({"deep_supervision": 2}, "room for 0 to 1"),
     ({"up_kernels": 3}, "up_kernels=3 belong to up='transpose', but up='linear'"),
+    ({"up_norm": True}, "up_norm=True belongs to up='transpose', but up='linear'"),
     ({"up_bias": False}, "up_bias=False belongs to up='transpose', but up='linear'"),
     ({"drop_block_ramp": 9}, "drop_block_ramp=9 with drop_block=0; .* blocks for a ramp"),
     ({"drop_block": 3, "drop_block_ramp": -5}, "drop_block_ramp=-5 .* 0 steps or more"),

@@ -11,7 +11,8 @@ from jaxseg.networks.blocks.options import choice
 ACTIVATIONS = {
   "relu": jax.nn.relu,
   "leaky_relu": jax.nn.leaky_relu,
-  "prelu": None,  # has parameters: see Activation
+  "prelu": None,  # these have parameters: see Activation
+  "prelu_shared": None,
   "elu": jax.nn.elu,
   "gelu": functools.partial(jax.nn.gelu, approximate=False),
   "silu": jax.nn.silu,
@@ -21,8 +22,8 @@ ACTIVATIONS = {
 class Activation(nn.Module):
   """An activation by name, (..., channels) -> the same shape.
 
-  "prelu" learns one slope per channel, starting at 0.25 (He et al., arXiv 1502.01852); `slope` is
-  the negative slope of "leaky_relu".
+  "prelu" learns one slope per channel, "prelu_shared" one for all, starting at 0.25 (He et al.,
+  arXiv 1502.01852); `slope` is the negative slope of "leaky_relu".
   """
 
   kind: str = "relu"
@@ -33,8 +34,9 @@ class Activation(nn.Module):
     choice(self.kind, ACTIVATIONS, "activation")
     if self.kind == "leaky_relu":
       return jax.nn.leaky_relu(x, self.slope)
-    if self.kind == "prelu":
-      slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32)
+    if self.kind in ("prelu", "prelu_shared"):
+      number = x.shape[-1] if self.kind == "prelu" else 1
+      slope = self.param("slope", nn.initializers.constant(0.25), (number,), jnp.float32)
       slope = slope.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
       return jnp.where(x >= 0, x, slope * x)
     return ACTIVATIONS[self.kind](x)

@@ -30,6 +30,7 @@ class ConvNormAct(nn.Module):
   stride: int | Sequence[int] = 1
   norm: str = "batch"
   norm_groups: int = 8
+  affine: bool = True
   activation: str | None = "relu"
   use_bias: bool = False
   conv: str | Mapping[str, Any] = "plain"
@@ -41,7 +42,8 @@ class ConvNormAct(nn.Module):
     spec = named(self.conv)
     conv = bind(CONVS, spec, "network.conv", dtype=self.dtype, kernel_init=he_normal(slope))
     x = conv(self.features, self.kernel, self.stride, use_bias=self.use_bias, name="conv")(x)
-    x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="norm")(x, use)
+    norm = {"affine": self.affine, "dtype": self.dtype}
+    x = Norm(self.norm, self.norm_groups, name="norm", **norm)(x, use)
     return x if self.activation is None else Activation(self.activation, name="activation")(x)
 
 
@@ -69,6 +71,7 @@ class Stage(nn.Module):
     residual: adds a 1x1 convolution (with bias) of the input and activates the sum; the last layer
       then has no activation of its own (unless it is the only one).
     norm, norm_groups: a name of `NORMS`; groups of "group".
+    affine: the norms learn a scale and a bias per channel.
     activation: a name of `ACTIVATIONS`.
     dropout: rate of dropout at the end of the stage, none if 0.
     spatial_dropout: it drops whole channels instead of voxels.
@@ -89,6 +92,7 @@ class Stage(nn.Module):
   residual: bool = False
   norm: str = "batch"
   norm_groups: int = 8
+  affine: bool = True
   activation: str = "relu"
   dropout: float = 0.0
   spatial_dropout: bool = False
@@ -114,6 +118,7 @@ class Stage(nn.Module):
         self.stride if i == 0 else 1,
         norm=self.norm,
         norm_groups=self.norm_groups,
+        affine=self.affine,
         activation=None if bare else self.activation,
         use_bias=self.use_bias,
         conv=self.conv,

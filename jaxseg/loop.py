@@ -160,16 +160,16 @@ def initialised(state: State, folders: dict[str, str], replicated) -> State:
         f"config.initialise.{name}: the method has no such learner; it has {', '.join(learners)}."
       )
     source, own = checkpoint.load_learner(folder), learners[name]
-    loaded = {}
-    for part in ("params", "stats"):
-      tables = (checkpoint.flatten(getattr(learner, part)) for learner in (own, source))
-      # the steps that schedules count are a run's own
-      counted, other = (
-        {where: leaf for where, leaf in table.items() if where.startswith("counts/") == counts}
-        for table, counts in zip(tables, (True, False), strict=True)
+    # the steps that schedules count are a run's own
+    stats = {where: tree for where, tree in source.stats.items() if where != "counts"}
+    stats |= {where: tree for where, tree in own.stats.items() if where == "counts"}
+    source = source.replace(stats=stats)
+    loaded = {
+      part: checkpoint.unflatten(
+        checkpoint.flatten(getattr(source, part)), getattr(own, part), f"config.initialise.{name}"
       )
-      where = f"config.initialise.{name}"
-      loaded[part] = checkpoint.unflatten(counted | other, getattr(own, part), where)
+      for part in ("params", "stats")
+    }
     learners[name] = own.replace(**jax.device_put(loaded, replicated))
   return state.replace(learners=learners)
 

@@ -46,8 +46,7 @@ class ResEncUNet(PlainConvUNet):
       return super()._stage(i, side, depth, number, rank, stride)
     rate = self.stochastic_depth * (i + 1) / number
     depth = per_stage(depth, number, "resenc_unet: depth")[i]
-    option = "block" if self.encoder_block is None else "encoder_block"
-    stage = self._blocks(option, i, side, depth, rank, stride=stride, stochastic_depth=rate)
+    stage = self._blocks(i, side, depth, rank, stride=stride, stochastic_depth=rate)
     if i > 0:
       return stage
     stem = ConvNormAct(self.widths[0], name="stem", **self._layer_options(i, rank, side))

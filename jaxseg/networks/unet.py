@@ -287,12 +287,12 @@ class UNet(nn.Module):
     place = i if side == "encoder" else 2 * stages - 2 - i  # in the order of computation
     rate = self.stochastic_depth * (place + 1) / (2 * stages - 1)
     depth = per_stage(depth, number, "unet: depth")[i]
+    return self._blocks(i, side, depth, rank, stride=stride, stochastic_depth=rate)
+
+  def _blocks(self, i, side, depth, rank, **given):
+    """Stage i of that side, made of `depth` of its blocks."""
     apart = side == "encoder" and self.encoder_block is not None
     option = "encoder_block" if apart else "block"
-    return self._blocks(option, i, side, depth, rank, stride=stride, stochastic_depth=rate)
-
-  def _blocks(self, option, i, side, depth, rank, **given):
-    """Stage i of that side, of `depth` of the blocks that the attribute `option` names."""
     block = part(
       BLOCKS,
       getattr(self, option),

@@ -1,31 +1,90 @@
-"""Writing whole files: to a temporary name in the same folder, then renamed."""
+"""Whole files: written to a temporary name, flushed and renamed; JSON read, or told in words."""
 
 import contextlib
 import errno
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+
+
+class DiskFull(OSError):
+  """No room was left where something was being written; its text is one sentence."""
+
+  def __init__(self, path, advice: str = "free room there and give the command again"):
+    self.sentence = f"{path}: the disk is full; {advice}."
+    super().__init__(errno.ENOSPC, self.sentence)
+
+  def __str__(self) -> str:
+    return self.sentence
+
+
+def disk_is_full(error: BaseException) -> bool:
+  """Whether an error of any library means that the disk (or the user's share of it) is full."""
+  number = getattr(error, "errno", None)
+  if number is not None:
+    return number in (errno.ENOSPC, errno.EDQUOT)
+  # TensorStore passes on the system's words alone, NumPy how much it could write
+  words = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), " requested and ")
+  return any(word in str(error) for word in words)
+
+
+@contextlib.contextmanager
+def full_disk_told(path) -> Iterator[None]:
+  """Turns any error in the block that means a full disk into `DiskFull` with the path."""
+  try:
+    yield
+  except DiskFull:
+    raise
+  except Exception as error:
+    if disk_is_full(error):
+      raise DiskFull(path) from error
+    raise
+
+
+def flush(path) -> None:
+  """Brings a file, or a folder with all that is in it, to the disk: a power cut finds it whole."""
+  path = pathlib.Path(path)
+  if path.is_dir():
+    for inner in path.iterdir():
+      flush(inner)
+  _sync(path)
+
+
+def _sync(path) -> None:
+  """One file's bytes, or the names in one folder, to the disk."""
+  number = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(number)
+  finally:
+    os.close(number)
 
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[pathlib.Path]:
   """Gives a temporary path with the same ending; renames it to `path` when the block succeeds.
 
-  Raises ValueError in words when the folder cannot be written.
+  What was written is on the disk before it gets its name. Raises ValueError in words when the
+  folder cannot be written, DiskFull when there is no room.
   """
   path = pathlib.Path(path)
   # hidden, and with the whole ending kept: writers choose their format by it
   temporary = path.with_name(f".{os.getpid()}.{path.name}")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # asked here, because not every writing library says why it failed
-    if not os.access(path.parent, os.W_OK):
-      raise PermissionError(errno.EACCES, "permission denied", str(path.parent))
-    yield temporary
-    os.replace(temporary, path)
+    with full_disk_told(path):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      # asked here, because not every writing library says why it failed
+      if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "permission denied", str(path.parent))
+      yield temporary
+      flush(temporary)
+      os.replace(temporary, path)
+      _sync(path.parent)
   except OSError as error:
-    if error.filename is None or isinstance(error, FileNotFoundError):
+    if isinstance(error, DiskFull | FileNotFoundError) or error.filename is None:
       raise
     raise ValueError(
       f"{path}: cannot be written ({error.strerror}); choose a folder that you may write to."
@@ -44,6 +103,77 @@ def write_json(path, value) -> None:
   write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
+def read_text(path, *, what: str, advice: str) -> str:
+  """A UTF-8 file, with or without a byte order mark.
+
+  Args:
+    path: the file.
+    what: what the file is, for the message: "the description of the run".
+    advice: what to do where it is missing or damaged: "copy the folder again".
+
+  Raises:
+    FileNotFoundError: it is missing.
+    ValueError: it is no UTF-8 text.
+    OSError: it cannot be read for another reason, which passes on.
+  """
+  path = pathlib.Path(path)
+  try:
+    return path.read_text(encoding="utf-8-sig")
+  except (FileNotFoundError, NotADirectoryError):
+    raise FileNotFoundError(f"{path}: not found, expected {what}; {advice}.") from None
+  except IsADirectoryError:
+    raise ValueError(f"{path}: is a folder, expected {what}; {advice}.") from None
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f"{path}: is damaged, expected {what} as UTF-8 text ({error.reason}, byte {error.start}); "
+      f"{advice}."
+    ) from error
+
+
+def read_json(
+  path, *, what: str, advice: str, fields: Mapping[str, type | tuple[type, ...]] | None = None
+) -> dict[str, Any]:
+  """The object in a JSON file; the one reader of JSON files.
+
+  Args:
+    path, what, advice: as for `read_text`.
+    fields: the fields that it must have, and their types; a tuple where several will do.
+
+  Raises ValueError where the file is no JSON object or lacks a field; else as `read_text`.
+  """
+  text = read_text(path, what=what, advice=advice)
+  try:
+    value = json.loads(text)
+  except (json.JSONDecodeError, RecursionError) as error:
+    raise ValueError(
+      f"{path}: is damaged or no JSON ({error}), expected {what}; {advice}."
+    ) from error
+  check_fields(value, path, advice=advice, fields=fields or {})
+  return value
+
+
+def check_fields(value, where, *, advice: str, fields: Mapping) -> None:
+  """Raises ValueError unless a value of JSON is an object with these fields, of these types."""
+  if not isinstance(value, dict):
+    raise ValueError(f"{where}: holds {_kind(value)}, expected an object; {advice}.")
+  for name, kinds in fields.items():
+    if name not in value:
+      raise ValueError(f"{where}: lacks '{name}'; {advice}.")
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    # in Python a truth value is a number, in JSON it is not
+    wrong = isinstance(value[name], bool) and bool not in kinds
+    if wrong or not isinstance(value[name], kinds):
+      expected = " or ".join(dict.fromkeys(_KINDS.get(kind, "a number") for kind in kinds))
+      raise ValueError(f"{where}: '{name}' is {_kind(value[name])}, expected {expected}; {advice}.")
+
+
+def _kind(value) -> str:
+  for kind, word in _KINDS.items():
+    if isinstance(value, kind):
+      return word
+  return "null" if value is None else "a number"
+
+
 def writable_folder(path, what: str) -> pathlib.Path:
   """Makes the folder; raises ValueError in words when it cannot be made or written."""
   path = pathlib.Path(path)
@@ -53,6 +183,8 @@ def writable_folder(path, what: str) -> pathlib.Path:
     probe.touch()
     probe.unlink()
   except OSError as error:
+    if disk_is_full(error):
+      raise DiskFull(path) from error
     raise ValueError(
       f"{what} {path}: cannot be written ({error.strerror}); choose a folder that you may write to."
     ) from error

@@ -5,7 +5,6 @@ is renamed when all its cases are there.
 """
 
 import contextlib
-import errno
 import fcntl
 import functools
 import json
@@ -111,23 +110,13 @@ def build(source: Source, recipe: Recipe, *, workers: int | None) -> None:
         done += 1
       _finish(source, recipe)
     except Exception as error:
-      if _disk_is_full(error):
-        raise OSError(
-          errno.ENOSPC,
-          f"the disk is full after {done} of {total} cases of '{source.name}'; free room there, or "
-          "set config.data.folder to another disk, and give the command again: it goes on.",
-          str(recipe.folder),
+      if files.disk_is_full(error):
+        raise files.DiskFull(
+          recipe.folder,
+          f"{done} of {total} cases of '{source.name}' are done; free room there, or set "
+          "config.data.folder to another disk, and give the command again: it goes on",
         ) from error
       raise
-
-
-def _disk_is_full(error: Exception) -> bool:
-  number = getattr(error, "errno", None)
-  if number is not None:
-    return number in (errno.ENOSPC, errno.EDQUOT)
-  # TensorStore passes on the system's words alone, NumPy how much it could write
-  words = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), " requested and ")
-  return any(word in str(error) for word in words)
 
 
 def _make(item: tuple[int, str], *, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data import blocks, building, workers
 from jaxseg.data.geometry import plain_geometry
@@ -136,7 +137,9 @@ def test_full_disk_is_told_and_what_is_done_is_kept(tmp_path, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(building.np, "save", full)
-    with pytest.raises(OSError, match=r"disk is full after 2 of 4 cases of 'made'; free room"):
+    with pytest.raises(
+      OSError, match=r"the disk is full; 2 of 4 cases of 'made' are done; free room"
+    ):
       prepare(source_of(Reader()), cache_dir=tmp_path, workers=1)
   (growing,) = (tmp_path / "made").iterdir()
   assert sorted(f.name for f in growing.iterdir() if f.is_dir()) == ["000000", "000001"]
@@ -151,9 +154,9 @@ def test_full_disk_is_told_and_what_is_done_is_kept(tmp_path, monkeypatch):
   ],
 )
 def test_every_librarys_word_for_a_full_disk_is_understood(told):
-  assert building._disk_is_full(told)
-  assert not building._disk_is_full(PermissionError(errno.EACCES, "0 requested and 0 written"))
-  assert not building._disk_is_full(ValueError("anything else"))
+  assert files.disk_is_full(told)
+  assert not files.disk_is_full(PermissionError(errno.EACCES, "0 requested and 0 written"))
+  assert not files.disk_is_full(ValueError("anything else"))
 
 
 def test_what_is_done_is_kept_when_a_worker_is_lost(tmp_path, monkeypatch):

@@ -1,0 +1,58 @@
+import errno
+import os
+
+import pytest
+
+from jaxseg import files
+
+HOW = dict(what="the run's config", advice="copy the folder again")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+  with pytest.raises(UnicodeEncodeError):
+    files.write_text(tmp_path / "a.txt", "half" + chr(0xD800))
+  assert list(tmp_path.iterdir()) == []
+  files.write_text(tmp_path / "a.txt", "whole")
+  assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_told_with_the_path(tmp_path):
+  with pytest.raises(files.DiskFull) as told, files.replacing(tmp_path / "a.txt"):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+  assert str(told.value).startswith(f"{tmp_path / 'a.txt'}: the disk is full; free room")
+  with pytest.raises(files.DiskFull), files.full_disk_told(tmp_path):
+    raise ValueError(f"RESOURCE_EXHAUSTED: Error writing ({os.strerror(errno.ENOSPC)})")
+
+
+def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path):
+  (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{\r\n"a": 1}\r\n')
+  assert files.read_json(tmp_path / "a.json", **HOW, fields={"a": int}) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+  ("content", "words"),
+  [
+    (b"", "is damaged or no JSON"),
+    (b'{"a": ', "is damaged or no JSON"),
+    (b"\xff\xfe", "UTF-8"),
+    (b"[]", "holds a list, expected an object"),
+    (b"null", "holds null"),
+    (b"{}", "lacks 'a'"),
+    (b'{"a": "x"}', "'a' is a text, expected a number"),
+    (b'{"a": true}', "'a' is true or false, expected a number"),
+    (b'{"a": null}', "'a' is null"),
+    (b"[" * 100_000, "is damaged or no JSON"),
+  ],
+)
+def test_damaged_json_is_one_sentence_with_the_file_and_what_to_do(tmp_path, content, words):
+  path = tmp_path / "a.json"
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=r"a\.json") as told:
+    files.read_json(path, **HOW, fields={"a": (int, float)})
+  assert words in str(told.value)
+  assert str(told.value).endswith("copy the folder again.")
+
+
+def test_a_missing_file_is_told_as_missing(tmp_path):
+  with pytest.raises(FileNotFoundError, match="not found, expected the run's config; copy"):
+    files.read_json(tmp_path / "a.json", **HOW)

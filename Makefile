@@ -28,7 +28,7 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/python train.py --config=configs/unet_phantom2d.py --workdir=$(RUN)
-	$(BIN)/python -m jaxseg export --config=configs/unet_phantom2d.py --output=$(RUN)/unseen
+	$(BIN)/python -m jaxseg convert --config=configs/unet_phantom2d.py --output=$(RUN)/unseen
 	$(BIN)/python -m jaxseg predict --workdir=$(RUN) --input=$(RUN)/unseen/imagesTr \
 	  --output=$(RUN)/predictions --overlay
 	$(BIN)/python -m jaxseg evaluate $(RUN)/predictions $(RUN)/unseen/labelsTr \

@@ -68,14 +68,14 @@ def test_a_mistake_is_one_sentence_and_no_trace(arguments, message, tmp_path):
 def test_the_module_lists_its_verbs_and_refuses_others(tmp_path):
   listed = call("--help", program=("-m", "jaxseg"))
   assert listed.returncode == 0
-  for verb in ("plan", "train", "predict", "report", "evaluate", "describe", "export"):
+  for verb in ("plan", "train", "predict", "report", "evaluate", "describe", "convert"):
     assert verb in listed.stdout
   assert (
     "no verb 'pridict'; choices: plan, train" in call("pridict", program=("-m", "jaxseg")).stderr
   )
 
 
-def test_train_export_predict_evaluate_agree(tmp_path):
+def test_train_convert_predict_evaluate_agree(tmp_path):
   """The demo's four commands, at a toy size; evaluate gives the score that training reported."""
   import json
 
@@ -102,7 +102,7 @@ def test_train_export_predict_evaluate_agree(tmp_path):
   )
   unseen, out = tmp_path / "unseen", tmp_path / "out"
   for arguments in (
-    ["export", f"--config={config}", f"--output={unseen}"],
+    ["convert", f"--config={config}", f"--output={unseen}"],
     ["predict", f"--workdir={run}", f"--input={unseen / 'imagesTr'}", f"--output={out}"],
     ["evaluate", str(out), str(unseen / "labelsTr"), f"--json={tmp_path / 'scores.json'}"],
   ):

@@ -1,4 +1,4 @@
-"""export: what it writes of labels is what the reader of nnU-Net's raw format takes."""
+"""convert: what it writes of labels is what the reader of nnU-Net's raw format takes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source, nnunet_raw
 from jaxseg.data.geometry import plain_geometry
-from jaxseg.verbs.export import export
+from jaxseg.verbs.convert import convert
 
 NESTED = LabelSpec(
   ("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)), ignore=3, mirror_pairs=((0, 1),)
@@ -28,7 +28,7 @@ def test_the_labels_survive_the_folder(labels, tmp_path):
   stored = np.resize(values, (3, 4, 5))
   raw = RawCase(np.zeros((3, 4, 5, 2), np.float32), stored, None, plain_geometry((3, 4, 5)))
   source = Source("it", ("a",), ("t1", "t2"), labels, 3, lambda name: raw, "")
-  export(source, ("a",), tmp_path)
+  convert(source, ("a",), tmp_path)
   back = nnunet_raw(str(tmp_path))
   assert back.labels == labels
   assert back.channels == ("t1", "t2")

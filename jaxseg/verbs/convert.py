@@ -1,4 +1,4 @@
-"""export: the cases of a config's data set as a folder in nnU-Net's raw format."""
+"""convert: the cases of a config's data set as a folder in nnU-Net's raw format."""
 
 import argparse
 import pathlib
@@ -17,13 +17,13 @@ from jaxseg.verbs.configs import load_config
 PARTS = ("validation", "training", "all")
 
 
-def export(source: Source, cases, folder: pathlib.Path) -> None:
+def convert(source: Source, cases, folder: pathlib.Path) -> None:
   """Writes imagesTr/CASE_000C.nii.gz, labelsTr/CASE.nii.gz and dataset.json.
 
   Labels keep their stored values. 2D cases become NIfTI as well, which holds any type of number.
   """
   ending = ".nii.gz"
-  for name in tqdm.tqdm(cases, unit="case", desc="export", disable=not sys.stderr.isatty()):
+  for name in tqdm.tqdm(cases, unit="case", desc="convert", disable=not sys.stderr.isatty()):
     raw = source.read(name)
     for channel in range(raw.image.shape[-1]):
       image = raw.image[..., channel].astype(np.float32)
@@ -57,7 +57,7 @@ def _described(labels: LabelSpec) -> dict:
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(prog="jaxseg export", description=__doc__)
+  parser = argparse.ArgumentParser(prog="jaxseg convert", description=__doc__)
   parser.add_argument("--config", required=True, help="config file, FILE or FILE:ARG")
   parser.add_argument("--output", required=True, type=pathlib.Path, help="folder to write")
   parser.add_argument("--cases", choices=PARTS, default="validation", help="default: validation")
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
     training, validation = bind(data.SPLITS, options["split"], "data.split")(source.cases)
     parts = {"training": training, "validation": validation, "all": source.cases}
     cases = parts[wanted.cases]
-    export(source, cases, files.writable_folder(wanted.output, "--output"))
+    convert(source, cases, files.writable_folder(wanted.output, "--output"))
   except (ValueError, OSError) as error:
-    sys.exit(f"export: {error}")
+    sys.exit(f"convert: {error}")
   print(f"{len(cases)} case(s) written to {wanted.output}")

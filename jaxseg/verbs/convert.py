@@ -1,6 +1,7 @@
 """convert: the cases of a config's data set as a folder in nnU-Net's raw format."""
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
@@ -20,24 +21,51 @@ PARTS = ("validation", "training", "all")
 def convert(source: Source, cases, folder: pathlib.Path) -> None:
   """Writes imagesTr/CASE_000C.nii.gz, labelsTr/CASE.nii.gz and dataset.json.
 
-  Labels keep their stored values. 2D cases become NIfTI as well, which holds any type of number.
+  Labels keep their stored values; voxels of weight 0 (a field of view) become the ignore label, by
+  default one above the highest value, as nnU-Net wants it. 2D cases become NIfTI as well.
   """
-  ending = ".nii.gz"
+  ending, labels = ".nii.gz", source.labels
+  ignore = max(_values(labels)) + 1 if labels.ignore is None else labels.ignore
   for name in tqdm.tqdm(cases, unit="case", desc="convert", disable=not sys.stderr.isatty()):
     raw = source.read(name)
     for channel in range(raw.image.shape[-1]):
-      image = raw.image[..., channel].astype(np.float32)
+      image = _number(raw.image[..., channel])
       write_image(folder / "imagesTr" / f"{name}_{channel:04d}{ending}", image, raw.geometry)
-    write_label(folder / "labelsTr" / f"{name}{ending}", raw.label, raw.geometry)
+    label = raw.label
+    if raw.weight is not None and (raw.weight != 1).any():
+      _tell_shares(raw.weight, name)
+      # wider than the stored type, which may not hold one value more
+      label = np.where(raw.weight == 0, ignore, label.astype(np.int64))
+      labels = dataclasses.replace(labels, ignore=ignore)
+    write_label(folder / "labelsTr" / f"{name}{ending}", label, raw.geometry)
   files.write_json(
     folder / "dataset.json",
     {
       "channel_names": {str(i): name for i, name in enumerate(source.channels)},
-      **_described(source.labels),
+      **_described(labels),
       "numTraining": len(cases),
       "file_ending": ending,
     },
   )
+
+
+def _number(image: np.ndarray) -> np.ndarray:
+  """Unsigned 8 and 16 bits stay: their largest value scales colours."""
+  return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32)
+
+
+def _values(labels: LabelSpec) -> set[int]:
+  return {*labels.stored_values, *(v for region in labels.regions or () for v in region)}
+
+
+def _tell_shares(weight: np.ndarray, name: str) -> None:
+  soft = weight[(weight != 0) & (weight != 1)]
+  if soft.size:
+    print(
+      f"convert: case '{name}' has {soft.size} voxel(s) of weights like {soft[0]:g}; nnU-Net's "
+      "format knows only ignored or not, so they count fully there.",
+      file=sys.stderr,
+    )
 
 
 def _described(labels: LabelSpec) -> dict:

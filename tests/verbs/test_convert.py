@@ -1,10 +1,14 @@
 """convert: what it writes of labels is what the reader of nnU-Net's raw format takes."""
 
+import json
+
+import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data import RawCase, Source, nnunet_raw
+from jaxseg.data import RawCase, Source, nnunet_raw, paired_folder
 from jaxseg.data.geometry import plain_geometry
 from jaxseg.verbs.convert import convert
 
@@ -33,3 +37,55 @@ def test_the_labels_survive_the_folder(labels, tmp_path):
   assert back.labels == labels
   assert back.channels == ("t1", "t2")
   np.testing.assert_array_equal(back.read("a").label, stored)
+
+
+def source_of(labels, weight, stored, image=None):
+  image = np.zeros((*stored.shape, 1), np.float32) if image is None else image
+  raw = RawCase(image, stored, weight, plain_geometry(stored.shape))
+  return Source("it", ("a",), ("red",), labels, stored.ndim, lambda name: raw, "")
+
+
+def test_a_field_of_view_becomes_the_ignore_label(tmp_path):
+  mask = np.zeros((6, 8), np.uint8)
+  mask[:, 4:], view = 255, np.full((6, 8), 255, np.uint8)
+  view[0] = 0
+  for part, array in (("images", mask), ("masks", mask), ("views", view)):
+    (tmp_path / part).mkdir()
+    Image.fromarray(array).save(tmp_path / part / "a.png")
+  folders = {name: str(tmp_path / name) for name in ("images", "masks")}
+  source = paired_folder(**folders, weights=str(tmp_path / "views"), values=(0, 255))
+  convert(source, ("a",), tmp_path / "out")
+  told = json.loads((tmp_path / "out/dataset.json").read_text())["labels"]
+  assert told == {"background": 0, "foreground": 255, "ignore": 256}
+  stored = np.asarray(nib.load(tmp_path / "out/labelsTr/a.nii.gz").dataobj).T
+  np.testing.assert_array_equal(stored, np.where(view == 0, 256, mask.astype(int)))
+  back = nnunet_raw(str(tmp_path / "out"))
+  _, weight = back.labels.encode(back.read("a").label)
+  np.testing.assert_array_equal(weight, view / 255)
+
+
+def test_ignored_voxels_get_the_number_of_labels_or_the_ignore_value_of_the_set(tmp_path):
+  stored = np.resize([0, 1, 2], (3, 4, 5))
+  weight = (stored != 1).astype(np.float32)
+  for ignore, value in ((None, 3), (7, 7)):
+    labels = LabelSpec(("background", "a", "b"), (0, 1, 2), ignore=ignore)
+    convert(source_of(labels, weight, stored), ("a",), tmp_path / str(ignore))
+    back = nnunet_raw(str(tmp_path / str(ignore)))
+    assert back.labels.ignore == value
+    np.testing.assert_array_equal(back.read("a").label, np.where(stored == 1, value, stored))
+
+
+def test_weights_that_cannot_be_written_are_told(tmp_path, capsys):
+  weight = np.ones((4, 5), np.float32)
+  weight[0, 0], weight[0, 1] = 0.5, 0
+  labels = LabelSpec(("background", "a"), (0, 1))
+  convert(source_of(labels, weight, np.zeros((4, 5), np.uint8)), ("a",), tmp_path)
+  assert "case 'a' has 1 voxel(s) of weights like 0.5" in capsys.readouterr().err
+  np.testing.assert_array_equal(nnunet_raw(str(tmp_path)).read("a").label, (weight == 0) * 2)
+
+
+def test_colours_keep_the_type_that_scales_them(tmp_path):
+  image = np.arange(20, dtype=np.uint16).reshape(4, 5, 1) * 3000
+  labels = LabelSpec(("background", "a"), (0, 1))
+  convert(source_of(labels, None, np.zeros((4, 5), np.uint8), image), ("a",), tmp_path)
+  assert nib.load(tmp_path / "imagesTr/a_0000.nii.gz").get_data_dtype() == np.uint16

@@ -26,7 +26,7 @@ from jaxseg.data.cropping import nonzero_mask
 from jaxseg.data.grids import Grid
 from jaxseg.data.locations import locate, pack
 from jaxseg.data.preparation import Preparation
-from jaxseg.data.source import RawCase, Source
+from jaxseg.data.source import RawCase, Source, content
 from jaxseg.data.workers import refuse_in_starting_worker, spread
 
 INDEX, NOTE, LOCATIONS = "jaxseg.json", "case.json", "locations.npy"
@@ -136,6 +136,7 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     "shape": grid.shape,
     "spacing": [float(s) for s in grid.spacing],
     "axcodes": raw.geometry.axcodes,
+    "content": content(raw),
     "fields": list(arrays),
     "locations": {k: len(voxels) for k, voxels in sorted(found.items())},
   }

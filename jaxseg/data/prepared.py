@@ -25,7 +25,11 @@ from jaxseg.data.source import Source
 from jaxseg.data.workers import LostWorker
 
 # part of every set's hash: raise it when the stored format changes
-_VERSION = "3"
+_VERSION = "4"
+
+
+def _unknown(i: int) -> None:
+  return None
 
 
 class Dataset(NamedTuple):
@@ -47,6 +51,7 @@ class Dataset(NamedTuple):
       the labels have an ignored value, class 0 is every voxel that has another one.
     shape: i -> (*space).
     folder: where the set lies.
+    content: i -> hash of the case as its source has it; None where the set does not know.
   """
 
   names: tuple[str, ...]
@@ -59,6 +64,7 @@ class Dataset(NamedTuple):
   locations: Callable[[int], dict[int, np.ndarray]]
   shape: Callable[[int], tuple[int, ...]]
   folder: pathlib.Path
+  content: Callable[[int], str | None] = _unknown
 
 
 def _foreground(source: Source, case: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +112,9 @@ class _Reader:
   def shape(self, i: int) -> tuple[int, ...]:
     return tuple(self.cases[int(i)]["shape"])
 
+  def content(self, i: int) -> str | None:
+    return self.cases[int(i)].get("content")
+
 
 def open_prepared(folder) -> Dataset:
   """The prepared set in a folder, without its source; raises FileNotFoundError if there is none."""
@@ -124,6 +133,7 @@ def open_prepared(folder) -> Dataset:
     locations=reader.locations,
     shape=reader.shape,
     folder=folder,
+    content=reader.content,
   )
 
 

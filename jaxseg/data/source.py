@@ -69,6 +69,20 @@ def fingerprint(files: Iterable[pathlib.Path], options: dict[str, Any]) -> str:
   return digest.hexdigest()[:16]
 
 
+def content(raw: RawCase) -> str:
+  """Hash of a case's voxels, label, weights and spacing, 16 hex digits.
+
+  It is the same wherever the files lie and whichever type they store, on every machine.
+  """
+  digest = hashlib.sha256()
+  stored = ((raw.image, np.float32), (raw.label, np.int32), (raw.weight, np.float32))
+  for array, kind in (*stored, (raw.geometry.spacing, np.float32)):
+    if array is not None:
+      digest.update(f"{np.shape(array)}".encode())
+      digest.update(np.ascontiguousarray(array, kind))
+  return digest.hexdigest()[:16]
+
+
 def existing_folder(path, what: str) -> pathlib.Path:
   """The folder as an absolute path; raises FileNotFoundError that says what was looked for."""
   folder = pathlib.Path(path).expanduser().resolve()

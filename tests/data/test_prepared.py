@@ -13,7 +13,7 @@ from jaxseg.data.geometry import Geometry, orient, plain_geometry
 from jaxseg.data.locations import locate, pack, unpack
 from jaxseg.data.nnunet_folder import nnunet_raw
 from jaxseg.data.prepared import open_prepared, prepare
-from jaxseg.data.source import RawCase, Source
+from jaxseg.data.source import RawCase, Source, content
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 5, 9))
 
@@ -223,3 +223,19 @@ def test_empty_case_has_no_locations(tmp_path):
     source_of({"x": raw._replace(label=np.zeros_like(raw.label))}), cache_dir=tmp_path
   )
   assert dataset.locations(0) == {}
+
+
+def test_a_cases_content_is_that_of_its_voxels_wherever_they_lie(tmp_path, cases):
+  first = prepare(source_of(cases), cache_dir=tmp_path / "a", workers=1)
+  again = prepare(source_of(cases, fingerprint="1"), cache_dir=tmp_path / "b", workers=1)
+  assert [first.content(i) for i in range(12)] == [again.content(i) for i in range(12)]
+  assert len({first.content(i) for i in range(12)}) == 12
+  raw = cases["case_0"]
+  wider = raw._replace(image=raw.image.astype(np.float64), label=raw.label.astype(np.int64))
+  assert content(wider) == content(raw) == first.content(0)
+  for other in (
+    raw._replace(geometry=plain_geometry(raw.label.shape, (3, 2, 2))),
+    raw._replace(label=raw.label[::-1]),
+    raw._replace(weight=np.ones(raw.label.shape)),
+  ):
+    assert content(other) != content(raw)

@@ -1,21 +1,18 @@
 """Images without labels, as a user hands them to `predict`."""
 
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxseg.data import hdf5
+from jaxseg.data.channel_files import by_case
 from jaxseg.data.geometry import Geometry, plain_geometry
-from jaxseg.data.images import ENDINGS, read_image, stem
+from jaxseg.data.images import ENDINGS, read_image
 from jaxseg.data.picture_folder import in_colours
 from jaxseg.data.plain import HDF5
-from jaxseg.data.source import RawCase, check_pair, natural
-
-# nnU-Net's names of a case's channels: case_0000.nii.gz, case_0001.nii.gz, ...
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
+from jaxseg.data.source import RawCase, check_pair
 
 
 def _is_image(path: pathlib.Path) -> bool:
@@ -38,10 +35,10 @@ def find_cases(path) -> dict[str, tuple[pathlib.Path, ...]]:
   if not path.exists():
     raise FileNotFoundError(f"{path}: no such file or folder; check --input.")
   if path.is_file():
-    return _grouped([path])
+    return by_case([path])
   images = [file for file in path.iterdir() if _is_image(file)]
   if images:
-    return _grouped(images)
+    return by_case(images)
   series = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
   folders = series or [path]
   found = {
@@ -52,19 +49,6 @@ def find_cases(path) -> dict[str, tuple[pathlib.Path, ...]]:
       f"{path}: holds no image; expected files ending in {', '.join(ENDINGS)}, or DICOM."
     )
   return found
-
-
-def _grouped(files: Sequence[pathlib.Path]) -> dict[str, tuple[pathlib.Path, ...]]:
-  stems = {stem(file) for file in files}
-  cases: dict[str, list[pathlib.Path]] = {}
-  for file in sorted(files, key=lambda f: natural(f.name)):
-    name = stem(file)
-    numbered = _CHANNEL.fullmatch(name)
-    # _1998 is a channel only beside _0000
-    if numbered and (numbered[2] == "0000" or f"{numbered[1]}_0000" in stems):
-      name = numbered[1]
-    cases.setdefault(name, []).append(file)
-  return {name: tuple(paths) for name, paths in cases.items()}
 
 
 def read_case(

@@ -1,8 +1,10 @@
 # make demo: installs, trains a small U-Net on phantoms, predicts, evaluates, shows where to look.
 # make test: installs, then runs the tests.      make lint: installs, then runs ruff.
+# Another Python has an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 RUN ?= runs/demo
 
 # the CUDA wheels that suit the driver, where there is one; CUDA 13 wheels need a driver for CUDA 13
@@ -15,12 +17,14 @@ else
   REQUIREMENTS := requirements-cuda.txt
 endif
 
-.PHONY: demo test lint install
+.PHONY: demo test test-part lint install
 
-install: .venv/installed
+install: $(VENV)/installed
 
-.venv/installed: requirements.txt $(REQUIREMENTS) requirements-dev.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(VENV)/installed: requirements.txt $(REQUIREMENTS) requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "jaxseg needs Python\
+	 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1): make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r $(REQUIREMENTS) -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -45,6 +49,12 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=20
 test: install
 	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(PYTEST) -m "not bits"
 	$(PYTEST) -m bits
+
+# every EVERY-th test of each file, for a look at another machine in minutes
+EVERY ?= 10
+test-part: install
+	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(PYTEST) -m "not bits" --every=$(EVERY)
+	$(PYTEST) -m bits --every=$(EVERY)
 
 lint: install
 	$(BIN)/ruff check .

@@ -26,6 +26,22 @@ DATA = pathlib.Path(
 )
 
 
+def pytest_addoption(parser):
+  parser.addoption("--every", type=int, default=1, help="run every Nth test of each file")
+
+
+@pytest.hookimpl(trylast=True)  # after -m has chosen
+def pytest_collection_modifyitems(config, items):
+  """`--every=N`: the first test of each file, and every Nth after it."""
+  step, seen, kept = config.getoption("every"), {}, []
+  for item in items:
+    number = seen[item.path] = seen.get(item.path, -1) + 1
+    if number % step == 0:
+      kept.append(item)
+  config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+  items[:] = kept
+
+
 @pytest.fixture
 def real_data():
   """The folder of real data sets; the test is skipped, in words, where it is absent."""

@@ -143,12 +143,21 @@ def read_json(
   """
   text = read_text(path, what=what, advice=advice)
   try:
-    value = json.loads(text)
-  except (json.JSONDecodeError, RecursionError) as error:
+    value = json.loads(text, object_pairs_hook=_once)
+  except (ValueError, RecursionError) as error:
     raise ValueError(
       f"{path}: is damaged or no JSON ({error}), expected {what}; {advice}."
     ) from error
   check_fields(value, path, advice=advice, fields=fields or {})
+  return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """An object whose fields each occur once; json would keep the last without a word."""
+  value = dict(pairs)
+  if len(value) < len(pairs):
+    names = [name for name, _ in pairs]
+    raise ValueError(f"'{next(n for n in names if names.count(n) > 1)}' occurs twice in an object")
   return value
 
 

@@ -2,13 +2,17 @@
 
 import functools
 import glob
-import json
+import os.path
 import pathlib
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.images import read_image, read_label, stem
+from jaxseg.data import dataset_json
+from jaxseg.data.images import ENDINGS, ending, read_image, read_label, stem
 from jaxseg.data.source import (
   RawCase,
   Source,
@@ -19,92 +23,10 @@ from jaxseg.data.source import (
   natural,
 )
 
+# case -> the files of its channels, and its label
+Files = dict[str, tuple[tuple[pathlib.Path, ...], pathlib.Path]]
 
-def _load_json(path: pathlib.Path) -> dict:
-  if not path.is_file():
-    raise FileNotFoundError(
-      f"{path}: not found; a data set in nnU-Net's or the Decathlon's format describes itself in "
-      "this file."
-    )
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f"{path}: is not valid JSON ({error}); correct the file.") from error
-
-
-def _channel_names(description: dict, where) -> tuple[str, ...]:
-  channels = description.get("channel_names", description.get("modality"))
-  if not isinstance(channels, dict) or not channels:
-    raise ValueError(
-      f'{where}: needs "channel_names" (or the Decathlon\'s "modality"), for example {{"0": "CT"}}.'
-    )
-  if not all(key.isdecimal() for key in channels):
-    raise ValueError(
-      f'{where}: the keys of "channel_names" (or "modality") are {", ".join(channels)}; expected '
-      'the channels\' numbers, as in {"0": "CT"}.'
-    )
-  return tuple(str(channels[key]) for key in sorted(channels, key=int))
-
-
-def _mirror_pairs(description: dict, names: tuple[str, ...], where) -> tuple:
-  """Our own optional key "mirror_pairs": names of labels that swap when left becomes right."""
-  pairs = description.get("mirror_pairs", [])
-  for pair in pairs:
-    if len(pair) != 2 or not set(pair) <= set(names):
-      raise ValueError(
-        f'{where}: "mirror_pairs" holds {pair}; expected two of the labels {", ".join(names)}.'
-      )
-  return tuple((names.index(left), names.index(right)) for left, right in pairs)
-
-
-def label_spec(description: dict, where) -> LabelSpec:
-  """The labels of a dataset.json: {name: value}, {name: [values]} or, as in the MSD, {value: name}.
-
-  A region's first value is the one that is written for it (nnU-Net's regions_class_order).
-  """
-  labels = description.get("labels")
-  if not isinstance(labels, dict) or not labels:
-    raise ValueError(f'{where}: needs "labels", for example {{"background": 0, "tumour": 1}}.')
-  if all(key.lstrip("-").isdigit() for key in labels):
-    labels = {name: int(value) for value, name in labels.items()}
-  labels = dict(labels)
-  ignore = labels.pop("ignore", None)
-  if not any(isinstance(value, list) for value in labels.values()):
-    try:
-      pairs = sorted((int(value), name) for name, value in labels.items())
-    except (TypeError, ValueError) as error:
-      raise ValueError(f'{where}: "labels" holds a value that is no number ({error}).') from error
-    pairs.sort(key=lambda pair: pair[1] != "background")
-    names, values = tuple(name for _, name in pairs), tuple(value for value, _ in pairs)
-    twice = [value for i, value in enumerate(values) if value in (*values[:i], ignore)]
-    if twice:
-      raise ValueError(
-        f'{where}: "labels" gives the value {twice[0]} to two names; give each its own, or unite '
-        "values in a region, as a list."
-      )
-    pairs = _mirror_pairs(description, names, where)
-    return LabelSpec(names, values, ignore=ignore, mirror_pairs=pairs)
-  labels.pop("background", None)
-  pairs = _mirror_pairs(description, tuple(labels), where)
-  regions = [tuple(np.atleast_1d(value).astype(int).tolist()) for value in labels.values()]
-  order = description.get("regions_class_order")
-  if order is None or len(order) != len(regions):
-    raise ValueError(
-      f'{where}: labels with regions need "regions_class_order", the value to write for each of '
-      f"the {len(regions)} regions ({', '.join(labels)})."
-    )
-  for name, region, value in zip(labels, regions, order, strict=True):
-    if value not in region:
-      raise ValueError(
-        f'{where}: "regions_class_order" writes {value} for the region "{name}", which unites only '
-        f"{list(region)}."
-      )
-  regions = tuple(
-    (int(value), *(v for v in region if v != value))
-    for region, value in zip(regions, order, strict=True)
-  )
-  stored = (0, *sorted({value for region in regions for value in region} - {0}))
-  return LabelSpec(tuple(labels), stored, regions, ignore, pairs)
+_NUMBERED = re.compile(r"(.+)_(\d{4})")
 
 
 def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -112,17 +34,63 @@ def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
   return sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
 
 
-def _from_list(root, entries, where) -> dict[str, tuple[tuple, pathlib.Path]]:
-  cases = {}
+def _located(root: pathlib.Path, name, where) -> pathlib.Path:
+  """A file that dataset.json names: absolute, or seen from its folder."""
+  if not isinstance(name, str) or not name:
+    raise ValueError(f"{where}: names {name!r} as a file, expected a path in quotes.")
+  path = root / os.path.expandvars(name)
+  # written on Windows
+  return root / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
+
+
+def _from_list(root: pathlib.Path, entries, where) -> Files:
+  """The Decathlon's key "training"; a file name that a set of the first nnU-Net lacks is a stem."""
+  if not isinstance(entries, list):
+    raise ValueError(
+      f'{where}: "training" must be a list of images and labels, got {entries!r:.80}.'
+    )
+  pairs = []
   for entry in entries:
     if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
       raise ValueError(f'{where}: each entry of "training" needs "image" and "label", got {entry}.')
-    image, label = root / entry["image"], root / entry["label"]
-    if not image.is_file() and (images := _numbered(image)):
-      cases[stem(label)] = images, label
-    else:
-      cases[stem(label)] = (image,), label
-  return cases
+    image, label = (_located(root, entry[part], where) for part in ("image", "label"))
+    pairs.append((image, label))
+  _check_listed_once(pairs, entries, where)
+  files: Files = {}
+  for name, (image, label) in zip(_names(root, pairs), pairs, strict=True):
+    files[name] = ((image,) if image.is_file() else _numbered(image) or (image,)), label
+  return files
+
+
+def _check_listed_once(pairs, entries, where) -> None:
+  first: dict[pathlib.Path, int] = {}
+  for i, (image, _) in enumerate(pairs):
+    before = first.setdefault(pathlib.Path(os.path.normpath(image)), i)
+    if before != i:
+      raise ValueError(
+        f'{where}: two entries of "training" have one image, {entries[before]} and {entries[i]}; '
+        "list each image once, or it may train and validate at once."
+      )
+
+
+def _names(root: pathlib.Path, pairs) -> list[str]:
+  """A name for each entry: the label's file name, the image's, or what differs of the path."""
+  for part in (1, 0):
+    names = [stem(pair[part]) for pair in pairs]
+    if len(set(names)) == len(names):
+      return names
+  paths = [os.path.relpath(image, root) for image, _ in pairs]
+  paths = [[*pathlib.PurePath(path).parts[:-1], stem(path)] for path in paths]
+  if len({len(parts) for parts in paths}) == 1:
+    differs = [len(set(column)) > 1 for column in zip(*paths, strict=True)]
+    paths = [
+      [part for part, of in zip(parts, differs, strict=True) if of and part != ".."]
+      for parts in paths
+    ]
+  names = ["_".join(part for part in parts if part not in ("..", "/")) for parts in paths]
+  twice = {name for name in names if names.count(name) > 1}
+  # a/b_c and a_b/c
+  return ["+".join(p) if n in twice else n for n, p in zip(names, paths, strict=True)]
 
 
 def _numbered(image: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -131,33 +99,66 @@ def _numbered(image: pathlib.Path) -> tuple[pathlib.Path, ...]:
   return tuple(sorted(image.parent.glob(f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{suffix}")))
 
 
-def _from_folders(root, description, where) -> dict[str, tuple[tuple, pathlib.Path]]:
+def _from_table(root: pathlib.Path, table, channels: int, where) -> Files:
+  """nnU-Net's key "dataset": case -> {"images": [...], "label": ...}, anywhere on the disk."""
+  if not isinstance(table, dict):
+    raise ValueError(f'{where}: "dataset" must be an object, {{case: {{"images": ..., "label"}}}}.')
+  files: Files = {}
+  for case, entry in table.items():
+    images = entry.get("images") if isinstance(entry, dict) else None
+    if not isinstance(images, list) or len(images) not in (1, channels) or "label" not in entry:
+      raise ValueError(
+        f'{where}: "dataset": case \'{case}\' needs "images", a list of {channels} file(s), '
+        f'one per channel, and "label", got {entry!r:.200}.'
+      )
+    label = _located(root, entry["label"], where)
+    files[case] = tuple(_located(root, image, where) for image in images), label
+  return files
+
+
+def _from_folders(root: pathlib.Path, description: Mapping, where) -> Files:
   images = existing_folder(root / "imagesTr", "the folder of training images")
   labels = existing_folder(root / "labelsTr", "the folder of training labels")
-  suffix = description.get("file_ending")
-  if not suffix:
-    raise ValueError(f'{where}: needs "file_ending", for example ".nii.gz".')
+  suffix = dataset_json.file_ending(description, where)
   found: dict[str, list[pathlib.Path]] = {}
-  for file in _listed(images):
-    name = file.name.removesuffix(suffix)
-    if file.name.endswith(suffix) and name[-5:-4] == "_" and name[-4:].isdigit():
-      found.setdefault(name[:-5], []).append(file)
-  masks = {f.name.removesuffix(suffix): f for f in _listed(labels) if f.name.endswith(suffix)}
+  strange = []
+  for file in _images(images):
+    numbered = _NUMBERED.fullmatch(stem(file))
+    if numbered and ending(file) == suffix:
+      found.setdefault(numbered[1], []).append(file)
+    else:
+      strange.append(file)
   if not found:
     raise ValueError(f"{images}: no image named like case_0000{suffix}; check the file_ending.")
+  masks: dict[str, pathlib.Path] = {}
+  for file in _images(labels):
+    if ending(file) != suffix or stem(file) in masks:
+      strange.append(file)
+    masks.setdefault(stem(file), file)
+  if strange:
+    raise ValueError(
+      f"{strange[0]}: belongs to no case (of {len(strange)} such file(s)); expected images named "
+      f"like case_0000{suffix} and labels like case{suffix}, one of each name: rename it, move it "
+      'away, or correct "file_ending" in dataset.json.'
+    )
   return {
     case: (tuple(found.get(case, ())), masks.get(case, labels / f"{case}{suffix}"))
     for case in found.keys() | masks.keys()
   }
 
 
-def _check_files(root, cases, channels: int, where) -> None:
+def _images(folder: pathlib.Path) -> list[pathlib.Path]:
+  return [file for file in _listed(folder) if file.name.lower().endswith(ENDINGS)]
+
+
+def _check_files(root, cases: Files, channels: int, where, *, numbered: bool) -> None:
   # where one case has a file per channel, all have; a lone file may hold all channels
   apart = any(len(images) > 1 for images, _ in cases.values())
   for case in sorted(cases, key=natural):
     images, label = cases[case]
-    if not images or not images[0].is_file():
-      missing = images[0] if images else root / "imagesTr" / f"{case}_0000"
+    absent = [image for image in images if not image.is_file()]
+    if absent or not images:
+      missing = absent[0] if absent else root / "imagesTr" / f"{case}_0000"
       raise ValueError(
         f"{where}: case '{case}' has a label but no image ({missing} is missing); add the image or "
         "remove the label."
@@ -167,22 +168,55 @@ def _check_files(root, cases, channels: int, where) -> None:
         f"{where}: case '{case}' has an image but no label ({label} is missing); add the label or "
         "move the image to imagesTs."
       )
-    expected = [f"{channel:04d}" for channel in range(channels)]
-    if apart and [stem(image)[-4:] for image in images] != expected:
+    expected = [f"{channel:04d}" for channel in range(channels if apart else 1)]
+    if numbered and [stem(image)[-4:] for image in images] != expected:
       raise ValueError(
         f"{where}: case '{case}' has the image files {', '.join(image.name for image in images)}; "
         f"expected one per channel, numbered {', '.join(expected)}: add what is missing, remove "
         "what is too many."
       )
-  listed = {label for _, label in cases.values()}
+
+
+def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
+  listed = {pathlib.Path(os.path.realpath(label)) for _, label in cases.values()}
   folder = root / "labelsTr"
-  extra = [f for f in _listed(folder) if f not in listed] if folder.is_dir() else []
+  extra = _listed(folder) if folder.is_dir() else []
+  extra = [f for f in extra if pathlib.Path(os.path.realpath(f)) not in listed]
   extra = [f for f in extra if any(f.name.endswith(label.suffix) for label in listed)]
   if extra:
     raise ValueError(
       f"{where}: the label {extra[0]} belongs to no case of the set; add its image, list it in "
       '"training", or remove it.'
     )
+
+
+def _check_number(description: Mapping, files: Files, where) -> None:
+  number = description.get("numTraining")
+  if number is not None and number != len(files):
+    warnings.warn(
+      f'{where}: "numTraining" is {number!r:.20}, but {len(files)} case(s) are there; if files are '
+      "missing, copy the set again.",
+      stacklevel=4,
+    )
+
+
+def _files(root: pathlib.Path, description: Mapping, channels: int, where) -> Files:
+  """Which files make which case, by the first key that says it."""
+  if description.get("dataset") is not None:
+    files, numbered = _from_table(root, description["dataset"], channels, where), False
+  elif description.get("training") is not None:
+    files = _from_list(root, description["training"], where)
+    # what is listed by name needs no number, unless a case has several files
+    numbered = any(len(images) > 1 for images, _ in files.values())
+  else:
+    files, numbered = _from_folders(root, description, where), True
+  if not files:
+    raise ValueError(f"{where}: lists no training case.")
+  _check_files(root, files, channels, where, numbered=numbered)
+  if description.get("dataset") is None:  # which may choose some of a folder
+    _check_left_over(root, files, where)
+  _check_number(description, files, where)
+  return files
 
 
 def _read_case(
@@ -205,6 +239,18 @@ def _read_case(
   return RawCase(image, label, None, geometries[0])
 
 
+def _selected(names: tuple[str, ...], channels: Sequence[str], where) -> tuple[int, ...]:
+  """The indices of the channels to use."""
+  unclear = [name for name in channels if names.count(name) != 1]
+  if unclear or not channels:
+    problem = "needs at least one channel"
+    if unclear:
+      several = f"{names.count(unclear[0])} channels" if unclear[0] in names else "no channel"
+      problem = f"has {several} '{unclear[0]}'"
+    raise ValueError(f"{where}: {problem}; its channels: {', '.join(names)}.")
+  return tuple(names.index(name) for name in channels)
+
+
 def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source:
   """A folder with dataset.json, imagesTr and labelsTr, of nnU-Net v2 or of the MSD.
 
@@ -222,32 +268,23 @@ def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source
   """
   root = existing_folder(path, "the data set's folder")
   where = root / "dataset.json"
-  description = _load_json(where)
-  names = _channel_names(description, where)
-  wanted = names if channels is None else tuple(channels)
-  unknown = [name for name in wanted if name not in names]
-  if unknown or not wanted:
-    problem = f"has no channel '{unknown[0]}'" if unknown else "needs at least one channel"
-    raise ValueError(f"{where}: {problem}; its channels: {', '.join(names)}.")
-  labels = label_spec(description, where)
-  if isinstance(description.get("training"), list):
-    files = _from_list(root, description["training"], where)
-  else:
-    files = _from_folders(root, description, where)
-  if not files:
-    raise ValueError(f"{where}: lists no training case.")
-  _check_files(root, files, len(names), where)
+  description = dataset_json.read(where)
+  names = dataset_json.channel_names(description, where)
+  selected = tuple(range(len(names))) if channels is None else _selected(names, channels, where)
+  labels = dataset_json.label_spec(description, where)
+  files = _files(root, description, len(names), where)
   cases = tuple(sorted(files, key=natural))
   rank = read_image(files[cases[0]][0][0])[1].rank
   read = functools.partial(
     _read_case,
     files=files,
     channels=names,
-    selected=tuple(names.index(name) for name in wanted),
+    selected=selected,
     labels=labels,
     rank=rank,
     check_affine=check_affine,
   )
   every = [where, *(f for images, label in files.values() for f in (*images, label))]
+  wanted = tuple(names[i] for i in selected)
   options = {"source": "nnunet_raw", "channels": wanted, "check_affine": check_affine}
   return Source(root.name, cases, wanted, labels, rank, read, fingerprint(every, options))

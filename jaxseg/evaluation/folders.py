@@ -5,9 +5,10 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from jaxseg import files
 from jaxseg.batch import LabelSpec
+from jaxseg.data import dataset_json
 from jaxseg.data.images import ENDINGS, stem
-from jaxseg.data.nnunet_folder import label_spec
 from jaxseg.data.source import existing_folder, natural
 from jaxseg.metrics import needs_probabilities
 
@@ -108,16 +109,16 @@ def read_labels(path: pathlib.Path) -> LabelSpec:
   """The labels of a dataset.json (nnU-Net's or the MSD's), or of a run folder's description."""
   if not path.is_file():
     raise FileNotFoundError(f"{path}: no such file; give a dataset.json with 'labels'.")
-  try:
-    description = json.loads(path.read_text(encoding="utf-8"))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f"{path}: is not valid JSON ({error}); correct the file.") from error
-  if not isinstance(description, dict):
-    raise ValueError(f"{path}: holds no JSON object; give a dataset.json with 'labels'.")
+  description = dataset_json.read(path)
   labels = description.get("labels", description)
   if isinstance(labels, dict) and "stored_values" in labels:
-    return LabelSpec.from_json(json.dumps(labels))
-  return label_spec(description, path)
+    fields = {"names": list, "stored_values": list}
+    files.check_fields(labels, f"{path}: 'labels'", advice="correct the file", fields=fields)
+    try:
+      return LabelSpec.from_json(json.dumps(labels))
+    except TypeError as error:
+      raise ValueError(f"{path}: 'labels' is no label specification ({error}).") from error
+  return dataset_json.label_spec({**description, "labels": labels}, path)
 
 
 def listing(names, limit: int = 5) -> str:

@@ -1,14 +1,13 @@
 """plan: a folder of labelled scans -> its fingerprint, nnU-Net's plans, and the five folds."""
 
 import argparse
-import json
 import pathlib
 import shutil
 import sys
 
 from jaxseg import data, files, planning
 from jaxseg.build import build
-from jaxseg.data import Source
+from jaxseg.data import Source, dataset_json
 from jaxseg.data.decathlon import task_name
 from jaxseg.data.splits import Split, kfold
 from jaxseg.experiment import complete
@@ -140,7 +139,7 @@ def main(arguments: list[str]) -> None:
     source = build(data.SOURCES, spec, "data.source")
     described = _description(spec)
     output = files.writable_folder(wanted.output or f"plans/{source.name}", "--output")
-    ending = described and json.loads(described.read_text(encoding="utf-8")).get("file_ending")
+    ending = described and dataset_json.read(described).get("file_ending")
     asked = {"gpu_memory": wanted.gpu_memory, "spacing": wanted.spacing}
     common = {"workers": wanted.workers, "file_ending": ending}
     # the default plans too, because the others share their data

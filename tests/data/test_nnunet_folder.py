@@ -129,7 +129,8 @@ def test_decathlon_format_with_channels_in_one_file(tmp_path):
 
 def test_two_dimensional_colour_pictures(tmp_path):
   root = tmp_path / "Dataset120_Roads"
-  describe(root, channel_names={"0": "R", "1": "G", "2": "B"}, file_ending=".png")
+  rgb = {"0": "R", "1": "G", "2": "B"}
+  describe(root, channel_names=rgb, file_ending=".png", numTraining=1)
   colour = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
   for name, array in (("imagesTr/a_0000.png", colour), ("labelsTr/a.png", label()[0])):
     (root / name).parent.mkdir()
@@ -151,7 +152,7 @@ def test_missing_dataset_json_is_named(tmp_path):
 
 def test_damaged_dataset_json_is_named(folder):
   (folder / "dataset.json").write_text("{")
-  with pytest.raises(ValueError, match=r"dataset\.json: is not valid JSON"):
+  with pytest.raises(ValueError, match=r"dataset\.json: is damaged or no JSON"):
     nnunet_raw(folder)
 
 

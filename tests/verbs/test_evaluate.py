@@ -138,9 +138,9 @@ def test_undeclared_label_values_are_refused_in_words(folders):
 def test_descriptions_that_hold_no_labels_are_refused_in_words(tmp_path):
   path = tmp_path / "dataset.json"
   for text, message in (
-    ("[1]", "holds no JSON object; give a dataset.json"),
+    ("[1]", "holds a list, expected an object"),
     ('{"labels": null}', 'needs "labels"'),
-    ("{", "is not valid JSON"),
+    ("{", "is damaged or no JSON"),
   ):
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"dataset.json: {message}"):

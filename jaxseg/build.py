@@ -8,8 +8,11 @@ signature, and a message lists the choices.
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def suggestion(word: str, choices) -> str:
@@ -28,14 +31,31 @@ def lookup(table: Mapping[str, Callable], name: str, where: str) -> Callable:
   return table[name]
 
 
-def options_of(function: Callable) -> dict[str, inspect.Parameter]:
-  """The options that a config may set: keyword parameters, or a Linen module's attributes."""
+def options_of(
+  function: Callable, *, given: Collection[str] | None = None
+) -> dict[str, inspect.Parameter]:
+  """The options that a config may set.
+
+  A class's are its attributes, Linen's `parent` and `name` aside. A function's are those after the
+  `*`: before it stands what the function is called with, such as logits, a sample, a network.
+
+  Args:
+    function: a constructor, a loss, a transform, ...
+    given: None for a function that is called later with its positional arguments. One that is
+      called at once gets these from the program; its further positional parameters are options.
+  """
   parameters = inspect.signature(function).parameters
-  return {
-    name: p
-    for name, p in parameters.items()
-    if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and name not in ("parent", "name")
-  }
+  inner = function
+  while isinstance(inner, functools.partial):
+    inner = inner.func
+  if inspect.isclass(inner):
+    kinds, reserved = (_POSITIONAL, _KEYWORD), ("parent", "name")
+  elif given is None:
+    kinds, reserved = (_KEYWORD,), ()
+  else:
+    positional = [name for name, p in parameters.items() if p.kind is _POSITIONAL]
+    kinds, reserved = (_POSITIONAL, _KEYWORD), set(given).intersection(positional)
+  return {name: p for name, p in parameters.items() if p.kind in kinds and name not in reserved}
 
 
 def check_options(name: str, options, known, where: str) -> None:
@@ -48,7 +68,8 @@ def check_options(name: str, options, known, where: str) -> None:
       )
 
 
-def _checked(table, spec, where: str, given: Mapping[str, Any]):
+def _checked(table, spec, where: str, given: Mapping[str, Any], *, at_once: bool):
+  """The named function, and its arguments so far: what is `given`, then the config's options."""
   if not isinstance(spec, Mapping) and not hasattr(spec, "to_dict"):
     raise ValueError(f"config.{where}: expected a dict with a 'name', got {spec!r}.")
   spec = plain(spec)
@@ -56,27 +77,32 @@ def _checked(table, spec, where: str, given: Mapping[str, Any]):
     raise ValueError(f"config.{where}: 'name' is missing; choices: {', '.join(sorted(table))}.")
   name = spec.pop("name")
   function = lookup(table, name, where)
-  known = options_of(function)
+  known = options_of(function, given=given if at_once else None)
   check_options(name, spec, known, where)
-  return function, {**{k: v for k, v in given.items() if k in known}, **spec}
+  takes = inspect.signature(function).parameters if at_once else known
+  return function, {**{k: v for k, v in given.items() if k in takes}, **spec}
 
 
 def build(table: Mapping[str, Callable], spec, where: str, **given) -> Any:
-  """Calls the named constructor. `given` are values that the program provides if it takes them."""
-  function, options = _checked(table, spec, where, given)
+  """Calls the named constructor. `given` are values that the program provides if it takes them.
+
+  A config's option goes before a given value, unless it is one of a function's positional
+  arguments, which are no options.
+  """
+  function, arguments = _checked(table, spec, where, given, at_once=True)
   missing = [
     name
-    for name, p in options_of(function).items()
-    if p.default is inspect.Parameter.empty and name not in options
+    for name, p in inspect.signature(function).parameters.items()
+    if p.default is p.empty and p.kind in (_POSITIONAL, _KEYWORD) and name not in arguments
   ]
   if missing:
     raise ValueError(f"config.{where}: '{spec['name']}' needs {', '.join(missing)}.")
-  return function(**options)
+  return function(**arguments)
 
 
 def bind(table: Mapping[str, Callable], spec, where: str, **given) -> Callable:
   """The named function with its options bound: for losses, metrics and augmentations."""
-  function, options = _checked(table, spec, where, given)
+  function, options = _checked(table, spec, where, given, at_once=False)
   return functools.partial(function, **options)
 
 

@@ -119,7 +119,7 @@ def optimiser(
   rate = build.bind(SCHEDULES, schedule or {"name": "constant"}, f"{where}.schedule")(
     learning_rate, updates
   )
-  known = build.options_of(factory)
+  known = build.options_of(factory, given=())
   build.check_options(name, options, known, where)
   parts = []
   if l2:

@@ -1,6 +1,9 @@
 """Losses: plain functions (logits, target: batch.Target, *, options) -> float32 scalar.
 
 logits (b, *space, k) of any float dtype; all sums are float32; voxels of weight 0 are ignored.
+`class_weights` of a loss that has one value per class (Dice, Tversky, ...) multiply these, and the
+mean divides by the number of classes, as MONAI's; those of a loss of voxels (cross entropy, focal)
+are in sum and divisor, as PyTorch's.
 A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_losses.py.
 """
 

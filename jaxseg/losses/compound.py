@@ -36,7 +36,7 @@ def combo(
     include_background: False leaves out class 0. With `sigmoid` every channel is a region of its
       own, and none is left out.
     batch: one Dice per class over the whole batch, instead of one per sample.
-    class_weights: k numbers for the means over classes; None means 1.
+    class_weights: k factors of the classes' terms, before their means; None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 
@@ -46,8 +46,8 @@ def combo(
   Source: Taghanaki et al. 2018, 1805.02798.
   """
   shared, predicted, true = voxels.overlap(logits, target, batch=batch, sigmoid=sigmoid)
-  missed = voxels.class_mean(
-    voxels.dissimilarity(2 * shared + smooth, predicted + true + smooth),
+  similarity = voxels.class_mean(
+    1 - voxels.dissimilarity(2 * shared + smooth, predicted + true + smooth),
     class_weights=class_weights,
     include_background=include_background,
     sigmoid=sigmoid,
@@ -62,7 +62,7 @@ def combo(
     include_background=include_background,
     sigmoid=sigmoid,
   )
-  return alpha * entropy - (1 - alpha) * (1 - missed)
+  return alpha * entropy - (1 - alpha) * similarity
 
 
 def exponential_log(

@@ -31,7 +31,7 @@ def boundary(
       (an absent class is 0 everywhere).
     include_background: False leaves out class 0. With `sigmoid` every channel is a region of its
       own, and none is left out.
-    class_weights: k numbers for the mean over classes; None means 1.
+    class_weights: k factors of the classes' losses, before their mean (MONAI's); None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes.
 
   Returns:
@@ -81,7 +81,7 @@ def hausdorff(
     unit: "mm" measures with the target's spacing where it has one, "voxel" never does.
     include_background: False leaves out class 0. With `sigmoid` every channel is a region of its
       own, and none is left out.
-    class_weights: k numbers for the mean over classes; None means 1.
+    class_weights: k factors of the classes' losses, before their mean (MONAI's); None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 

@@ -31,7 +31,7 @@ def cross_entropy(
     logits: (b, *space, k), any float dtype.
     target: labels (b, *space) int, or (b, *space, k) soft or region labels; optional weight.
     label_smoothing: share of the truth that is spread evenly, in [0, 1).
-    class_weights: k numbers; None means 1.
+    class_weights: k numbers, in sum and divisor, as PyTorch's; None means 1.
     positive_weight: with `sigmoid`, factor of the positive term: one number, or k of them.
     weight_map: a map of the target, (b, *space), that multiplies the voxels' weights: "border"
       is U-Net's (Ronneberger et al. 2015, 1505.04597).
@@ -113,7 +113,7 @@ def focal(
     gamma: 0 or more; how little well-predicted voxels count.
     alpha: k numbers that multiply the loss of each class (with `sigmoid`, of each channel); or
       one number, for the foreground, and 1 - alpha for class 0 (for the outside of a region).
-      Unlike `class_weights` it stays out of the divisor.
+      Unlike `class_weights` it stays out of the divisor, as MONAI's `weight` does.
     average: "voxels" divides by the voxels' weights, "channels" by k times these, as MONAI does
       with a softmax too. With `sigmoid` every channel of a voxel is a term of its own in either.
     class_weights: k numbers, weights in sum and divisor as in `cross_entropy`; None means 1.

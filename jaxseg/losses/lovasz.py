@@ -37,7 +37,7 @@ def lovasz_softmax(
       instead of |g - p|.
     include_background: False leaves out class 0. With `sigmoid` every channel is a region of its
       own, and none is left out.
-    class_weights: k numbers for the mean over classes; None means 1.
+    class_weights: k factors of the classes' losses, before their mean (MONAI's); None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 
@@ -59,7 +59,8 @@ def lovasz_softmax(
   weight = jnp.broadcast_to(weight, truth.shape)
   errors, truth, weight = (_flat(x, batch=batch) for x in (errors, truth, weight))
   losses = jaccard_extension(errors, weight * truth, weight * (1 - truth))
-  counted = jnp.broadcast_to(voxels.per_class(class_weights, losses, "class_weights"), losses.shape)
+  losses *= voxels.per_class(class_weights, losses, "class_weights")
+  counted = jnp.ones_like(losses)
   if classes == "present" and not sigmoid:
     counted = jnp.where((weight * truth).sum(1) > 0, counted, 0)
   losses, counted = (

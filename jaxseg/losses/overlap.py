@@ -44,7 +44,7 @@ def dice(
     batch: one Dice per class over the whole batch, instead of one per sample.
     squared: sum p^2 + sum g^2 in the denominator (V-Net, Milletari et al. 2016, 1606.04797).
     smooth_numerator, smooth_denominator: the two s.
-    class_weights: k numbers for the mean over classes; None means 1.
+    class_weights: k factors of the classes' losses, before their mean (MONAI's); None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 

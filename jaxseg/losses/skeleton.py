@@ -39,7 +39,7 @@ def cldice(
     include_background: True counts class 0 as well. With `sigmoid` every channel is a region of
       its own, and all count.
     batch: one value per class over the whole batch, instead of one per sample.
-    class_weights: k numbers for the mean over classes; None means 1.
+    class_weights: k factors of the classes' losses, before their mean (MONAI's); None means 1.
     sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
       class 1 of integer labels.
 

@@ -194,10 +194,10 @@ def class_mean(
   include_background: bool,
   sigmoid: bool,
 ) -> jax.Array:
-  """Losses (..., k) -> their mean, weighted by class and by `weight`, (..., 1)."""
-  weight = weight * per_class(class_weights, losses, "class_weights")
-  losses, weight = (
-    foreground(x, include_background=include_background, sigmoid=sigmoid)
-    for x in (losses * weight, weight)
-  )
-  return weighted_mean(losses, weight)
+  """Losses (..., k) -> the mean of class weight * loss over classes, and over `weight`, (..., 1).
+
+  Class weights multiply and don't divide, as MONAI's do: doubled weights are a doubled loss.
+  """
+  scaled = losses * weight * per_class(class_weights, losses, "class_weights")
+  scaled = foreground(scaled, include_background=include_background, sigmoid=sigmoid)
+  return weighted_mean(scaled, jnp.broadcast_to(weight, (*losses.shape[:-1], 1)))

@@ -30,8 +30,8 @@ def dice(p, g, smooth):
 def test_combo_under_a_softmax_takes_each_class_against_the_rest():
   entropy = -(0.7 * G * np.log(P) + 0.3 * (1 - G) * np.log(1 - P))
   scale = np.array([1, 2, 5])
-  mean = (W * scale * entropy).sum() / (W * scale).sum()
-  expected = 0.4 * mean - 0.6 * (dice(P, G, 1) @ scale / 8).mean()
+  mean = (W * scale * entropy).sum() / (3 * W.sum())
+  expected = 0.4 * mean - 0.6 * (dice(P, G, 1) @ scale / 3).mean()
   found = value(combo, alpha=0.4, beta=0.7, class_weights=(1, 2, 5))
   np.testing.assert_allclose(found, expected, rtol=1e-5)
   foreground = entropy[..., 1:]

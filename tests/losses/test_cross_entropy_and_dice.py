@@ -55,7 +55,7 @@ def test_dice_is_taken_per_sample_or_over_the_batch():
   np.testing.assert_allclose(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
   np.testing.assert_allclose(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
   weighted = dice(logits, Target(labels), batch=True, class_weights=(0, 1, 3))
-  np.testing.assert_allclose(weighted, (of_batch[1] + 3 * of_batch[2]) / 4, atol=1e-5)
+  np.testing.assert_allclose(weighted, (of_batch[1] + 3 * of_batch[2]) / 3, atol=1e-5)
 
 
 def test_dice_keeps_every_region_where_there_is_no_background():

@@ -57,6 +57,9 @@ GOLDEN = (
   Golden("dice", {"sigmoid": True, "smooth_numerator": 1, "smooth_denominator": 1}, "A", 0.168708),
   Golden("dice", {}, "B", 0.449552),
   Golden("dice", {"include_background": False}, "B", 0.387847),
+  # MONAI's DiceLoss(softmax=True, weight=(1, 2, 3)): the weights don't divide
+  Golden("dice", {"class_weights": (1, 2, 3)}, "B", 0.799241),
+  Golden("dice", {"class_weights": (2, 2, 2)}, "B", 2 * 0.449552),
   Golden("dice", {"squared": True}, "B", 0.305851),
   Golden("generalized_dice", {}, "B", 0.447430),
   Golden("generalized_dice", {"include_background": False}, "B", 0.338195),

@@ -71,7 +71,7 @@ def test_each_class_has_the_extension_of_its_jaccard_distance():
   np.testing.assert_allclose(value(logits, labels, weight), pooled.mean(), rtol=1e-5)
   np.testing.assert_allclose(
     value(logits, labels, weight, include_background=False, class_weights=(9, 1, 3)),
-    pooled[0] @ np.array([0, 1, 3]) / 4,
+    pooled[0] @ np.array([0, 1, 3]) / 2,
     rtol=1e-5,
   )
 

@@ -45,7 +45,7 @@ def test_jaccard_is_intersection_over_union_or_squared():
   logits, labels, weight = inputs()
   tp, fp, fn = counts(logits, labels, weight, (1, 2))
   found = value(jaccard, (logits, labels, weight), class_weights=(0, 1, 3))
-  expected = (1 - tp / (tp + fp + fn)) @ np.array([0, 1, 3]) / 4
+  expected = (1 - tp / (tp + fp + fn)) @ np.array([0, 1, 3]) / 3
   np.testing.assert_allclose(found, expected.mean(), atol=1e-5)
   p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   squares = (weight[..., None] * (p**2 + np.eye(3)[labels])).sum((1, 2))

@@ -67,21 +67,37 @@ def learner(net: nn.Module, tx: optax.GradientTransformation | None, key, *input
   return Learner(params, stats, () if tx is None else tx.init(params))
 
 
-def forward(net: nn.Module, params, stats, *inputs, key=None, update_stats: bool = False):
+def forward(
+  net: nn.Module,
+  params,
+  stats,
+  *inputs,
+  key=None,
+  update_stats: bool = False,
+  train: bool | None = None,
+):
   """Applies a network: (outputs, new stats).
 
-  A `key` turns dropout and other noise on; `update_stats` normalises with the batch's own
-  statistics and updates the running ones. Frozen BatchNorm (key, no update) and Monte Carlo
-  dropout are settings of the two, not code paths of their own: layers ask Linen
-  (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`), so that `train` means one thing
-  only, whether the outputs that only training uses are computed.
+  Three settings that don't depend on each other; frozen BatchNorm and Monte Carlo dropout are
+  values of them, not code paths of their own. Layers ask Linen for the first two
+  (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`).
+
+  Args:
+    net: a network.
+    params, stats: a learner's.
+    inputs: the network's.
+    key: turns dropout and other noise on.
+    update_stats: normalises with the batch's own statistics and updates the running ones.
+    train: computes the outputs that only training uses (deep supervision) and counts the step that
+      schedules go by; None is `update_stats`.
   """
+  train = update_stats if train is None else train
   outputs, updated = net.apply(
     {"params": params, **stats},
     *inputs,
-    train=update_stats,
+    train=train,
     rngs=None if key is None else {"dropout": key},
-    mutable=list(stats) if update_stats else (),
+    mutable=[name for name in stats if update_stats or (train and name == "counts")],
   )
   return outputs, {**stats, **updated}
 

@@ -1,6 +1,7 @@
 """The contract: what a method is, and that the loop needs no change for a new one."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import tiny
 from flax import linen as nn
 
 from jaxseg import checkpoint, loop, sharding
-from jaxseg.batch import target
+from jaxseg.batch import Target, target
 from jaxseg.losses import LOSSES
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods import averaged, supervised
@@ -194,3 +195,60 @@ def test_frozen_statistics_and_dropout_are_settings_of_forward():
     np.array_equal(a, b)
     for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(own.stats), strict=True)
   )
+
+
+def test_noise_statistics_and_training_outputs_are_three_settings():
+  net = NETWORKS["unet"](
+    classes=3,
+    widths=(4, 6, 8),
+    depth=1,
+    deep_supervision=1,
+    dropout=0.5,
+    drop_block=2,
+    drop_block_ramp=9,
+  )
+  x = batch_of()["image"]
+  own = jax.jit(lambda key: learner(net, None, key, x))(jax.random.key(0))
+
+  @functools.partial(jax.jit, static_argnames=("update_stats", "train"))
+  def run(**options):
+    return forward(net, own.params, own.stats, x, **options)
+
+  for key, update_stats, train in itertools.product(
+    (None, jax.random.key(1)), (False, True), (None, False, True)
+  ):
+    out, stats = run(key=key, update_stats=update_stats, train=train)
+    trains = update_stats if train is None else train
+    assert ("aux" in out) == trains
+    moved = {
+      name: not all(map(np.array_equal, *map(jax.tree.leaves, (stats[name], own.stats[name]))))
+      for name in stats
+    }
+    noisy = key is not None
+    assert moved == {"batch_stats": update_stats, "counts": noisy and (trains or update_stats)}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_statistics_leave_deep_supervision_on(frozen):
+  net = NETWORKS["unet"](classes=3, widths=(4, 6, 8), depth=1, deep_supervision=1)
+  batch, key = batch_of(), jax.random.key(1)
+  scheme = supervised.supervised(
+    net, dice_and_ce, optax.sgd(0.05), head_weights=(0.25, 0.75), freeze_statistics=frozen
+  )
+  state = jax.jit(scheme.init)(jax.random.key(0), batch)
+  after, metrics = jax.jit(scheme.train_step)(state, batch, key)
+  own = state.learners["network"]
+  out, _ = net.apply(
+    {"params": own.params, **own.stats},
+    batch["image"],
+    train=True,
+    mutable=[] if frozen else ["batch_stats"],
+  )
+  coarse = batch["label"][:, 1::2, 1::2]
+  parts = [
+    dice_and_ce(out["logits"], Target(batch["label"])),
+    dice_and_ce(out["aux"][0], Target(coarse)),
+  ]
+  np.testing.assert_allclose(metrics["loss"], 0.25 * parts[0] + 0.75 * parts[1], rtol=1e-5)
+  same = jax.tree.map(np.array_equal, after.learners["network"].stats, own.stats)
+  assert all(jax.tree.leaves(same)) is frozen

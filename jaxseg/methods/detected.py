@@ -24,6 +24,7 @@ def detected(
   heat_weight: float = 1.0,
   box_weight: float = 1.0,
   head_decay: float = 0.5,
+  freeze_statistics: bool = False,
 ) -> Method:
   """Minimises `loss` of the pasted logits + heat map loss + smooth L1 of the boxes.
 
@@ -36,7 +37,7 @@ def detected(
       number: several objects of one class share a box.
     train_on: the segmenter sees the "truth"'s boxes, or those "predicted".
     heat_weight, box_weight: of the detector's two losses.
-    head_decay: see `supervised`.
+    head_decay, freeze_statistics: see `supervised`.
   """
   if not isinstance(network, DetectThenSegment):
     raise ValueError(
@@ -60,7 +61,14 @@ def detected(
 
     def objective(params):
       outputs, stats = forward(
-        network, params, current.stats, batch["image"], *given, key=key, update_stats=True
+        network,
+        params,
+        current.stats,
+        batch["image"],
+        *given,
+        key=key,
+        update_stats=not freeze_statistics,
+        train=True,
       )
       parts = {
         "segmentation_loss": heads([outputs["logits"], *outputs.get("aux", ())], target),

@@ -20,6 +20,7 @@ def supervised(
   drop_last_head: bool = False,
   head_weights: Sequence[float] | None = None,
   auxiliary: float | Schedule = 1.0,
+  freeze_statistics: bool = False,
 ) -> Method:
   """Minimises `loss` between a network's logits and the labels.
 
@@ -32,6 +33,8 @@ def supervised(
     drop_last_head: gives the coarsest head no weight, as nnU-Net does.
     head_weights: fixed weights instead, the finest head's first.
     auxiliary: factor of all heads but the finest, or a schedule of it.
+    freeze_statistics: normalises with the running statistics and leaves them as they are, for
+      training that starts from another run's weights.
   """
   heads = deep_supervision(
     loss,
@@ -51,7 +54,13 @@ def supervised(
 
     def objective(params):
       outputs, stats = forward(
-        network, params, current.stats, batch["image"], key=key, update_stats=True
+        network,
+        params,
+        current.stats,
+        batch["image"],
+        key=key,
+        update_stats=not freeze_statistics,
+        train=True,
       )
       logits = [outputs["logits"], *outputs.get("aux", ())]
       # valid convolutions give less than the image's grid

@@ -26,7 +26,7 @@ def expected_calibration_error(
 
   Args:
     probabilities: (*space, classes).
-    label: (*space) int classes, or (*space, classes) regions.
+    label: (*space) int classes, or (*space, classes) regions of 0 and 1.
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
     bins: number of bins.
@@ -76,7 +76,7 @@ def auc(probabilities: Array, label: Array, weight: Array | None, classes: int) 
 
   Args:
     probabilities: (*space, classes).
-    label: (*space) int classes, or (*space, classes) regions.
+    label: (*space) int classes, or (*space, classes) regions of 0 and 1.
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
   """
@@ -108,7 +108,7 @@ def average_precision(
 
   Args:
     probabilities: (*space, classes).
-    label: (*space) int classes, or (*space, classes) regions.
+    label: (*space) int classes, or (*space, classes) regions of 0 and 1.
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
   """

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import holds_regions
+from jaxseg.metrics.inputs import check_binary, holds_regions
 from jaxseg.metrics.probabilities import check_probabilities, inside
 
 # those of the challenge, but 1, at which nothing is a segment
@@ -63,7 +63,7 @@ def v_rand(
   of integer classes, the background.
 
   Args:
-    prediction, label: (*space) int classes, or (*space, classes) regions.
+    prediction, label: (*space) int classes, or (*space, classes) regions, the label's of 0 and 1.
     weight: (*space), 0 = ignored: not in the label's foreground.
     classes: number of classes, background included, or of regions.
     probabilities: (*space, classes); None scores the one prediction, without thresholds.
@@ -139,6 +139,7 @@ def _best(
     )
   if regions:
     # one of the two may be integers: 0 and 1, no classes
+    check_binary(where, "label", label, "the true segments need")
     prediction, label = prediction > 0.5, label > 0.5
   if probabilities is not None:
     probabilities, *_ = check_probabilities(where, probabilities, label, weight, classes)

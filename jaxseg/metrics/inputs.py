@@ -41,6 +41,18 @@ def check_classes(where: str, what: str, values: np.ndarray, classes: int) -> No
     )
 
 
+def check_binary(where: str, what: str, values: np.ndarray, need: str) -> None:
+  """Raises ValueError where regions hold other values than 0 and 1; `need` says why they must."""
+  if values.dtype == bool:
+    return
+  odd = values[(values != 0) & (values != 1)]
+  if odd.size:
+    raise ValueError(
+      f"{where}: the {what}'s regions hold the value {odd[0]}; {need} masks of 0 and 1: threshold "
+      "it first."
+    )
+
+
 def check_spacing(where: str, spacing, rank: int) -> np.ndarray:
   """(rank,) float64 millimetres; raises ValueError for another length or values of no size."""
   spacing = np.asarray(spacing, np.float64)

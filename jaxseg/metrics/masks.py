@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_classes, holds_regions
+from jaxseg.metrics.inputs import check_binary, check_classes, holds_regions
 
 
 class Masks(NamedTuple):
@@ -54,7 +54,7 @@ def class_masks(
   space = prediction.shape[:-1] if regions else prediction.shape
   for what, values in (("prediction", prediction), ("label", label)):
     if regions:
-      _check_binary(what, values)
+      check_binary("class_masks", what, values, "surfaces, boundaries and centrelines need")
     else:
       check_classes("class_masks", what, values, classes)
   ignored = None if weight is None or (weight > 0).all() else weight <= 0
@@ -84,17 +84,6 @@ def class_masks(
       unknown = np.pad(ignored[box], 1)
     found.append(Masks(*(np.pad(x, 1) for x in both), unknown, space, box))
   return found
-
-
-def _check_binary(what: str, values: np.ndarray) -> None:
-  if values.dtype == bool:
-    return
-  odd = values[(values != 0) & (values != 1)]
-  if odd.size:
-    raise ValueError(
-      f"class_masks: the {what}'s regions hold the value {odd[0]}; surfaces, boundaries and "
-      "centrelines need masks of 0 and 1: threshold it first."
-    )
 
 
 def _union(boxes, beside, space: tuple[int, ...]) -> tuple[slice, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_classes
+from jaxseg.metrics.inputs import check_binary, check_classes
 
 
 class Pairs(NamedTuple):
@@ -35,7 +35,7 @@ def check_probabilities(
 
   Args:
     probabilities: (*space, classes), softmax over classes or a sigmoid per region.
-    label: (*space) int classes, or (*space, classes) regions, more than 1/2 meaning inside.
+    label: (*space) int classes, or (*space, classes) regions, bool or all 0 and 1.
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
   """
@@ -66,7 +66,9 @@ def check_probabilities(
         f"{where}: the probabilities lie between {low} and {high}; expected 0 to 1, from a softmax "
         "or a sigmoid, not logits."
       )
-  if not regions:
+  if regions:
+    check_binary(where, "label", label, "the probability that a voxel is inside is held against")
+  else:
     check_classes(where, "label", label, classes)
   return probabilities, label, weight
 

@@ -3,7 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.metrics import METRICS, auc, average_precision, expected_calibration_error, score
+from jaxseg.metrics import (
+  METRICS,
+  auc,
+  average_precision,
+  expected_calibration_error,
+  score,
+  v_rand,
+)
 
 PROBABILISTIC = (expected_calibration_error, auc, average_precision)
 
@@ -130,6 +137,20 @@ def test_device_arrays_and_score_are_served():
   assert auc(softmax, jnp.asarray(label), None, 3) == pytest.approx(expected, abs=1e-2)
   with pytest.raises(ValueError, match="metric 'auc' needs probabilities"):
     score(chosen, prediction, label, classes=3)
+
+
+def test_regions_that_are_not_binary_are_refused():
+  probabilities, _ = random_case(2)
+  soft = np.where(probabilities > 0.4, 0.7, 0.2).astype(np.float32)
+  several = np.random.default_rng(0).integers(0, 3, probabilities.shape).astype(np.float32)
+  for metric in (*PROBABILISTIC, v_rand):
+    inputs = (probabilities,) if metric in PROBABILISTIC else (probabilities > 0.5,)
+    words = rf"{metric.__name__}: the label's regions hold the value .*; .* masks of 0 and 1"
+    for label in (soft, several, several * np.nan):
+      with pytest.raises(ValueError, match=words):
+        metric(*inputs, label, None, 3)
+    for label in (soft > 0.5, (soft > 0.5).astype(np.float32)):
+      metric(*inputs, label, None, 3)
 
 
 def test_bad_input_is_refused_in_words():

@@ -1,5 +1,7 @@
 """Hybrid dilated convolution: the rule's golden cases, and a block that refuses to grid."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,9 @@ from jaxseg.networks.blocks.hdc import HDC, check_hdc
     ((1, 2, 5, 9), (1, 2, 5, 9), 35, 35, True),
     ((1,), (1,), 3, 3, True),
     ((2,), (2,), 5, 3, False),
+    # cycles of the paper one after the other: M_2 = 5 exceeds the kernel, yet nothing is missed
+    ((1, 2, 5, 1, 2, 5), (3, 5, 9, 1, 2, 5), 33, 33, True),
+    ((1, 2, 3, 1, 2, 3), (1, 2, 5, 1, 2, 3), 25, 25, True),
   ],
 )
 def test_the_rule_and_what_is_seen(rates, distances, field, reached, ok):
@@ -32,6 +37,14 @@ def test_the_rule_and_what_is_seen(rates, distances, field, reached, ok):
     kernel[[0, rate, 2 * rate]] = 1
     taps = np.convolve(taps, kernel)
   assert (len(taps), np.count_nonzero(taps)) == (field, reached)
+
+
+def test_a_problem_is_told_where_voxels_are_missed_and_only_there():
+  for rates in itertools.product(range(1, 7), repeat=3):
+    seen = check_hdc(rates)
+    assert (seen.problem == "") == (seen.reached == seen.receptive_field) == seen.ok
+    if seen.problem:
+      assert f"({seen.reached} of {seen.receptive_field})" in seen.problem
 
 
 def test_a_larger_kernel_bridges_larger_distances():

@@ -4,14 +4,14 @@ Training takes what the first stage's folds wrote of their validation cases, so 
 a network that has seen the case; prediction runs the first stage, all its folds together.
 """
 
+import functools
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from jaxseg import files
 from jaxseg.batch import LabelSpec
+from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.grids import Grid
 from jaxseg.data.images import read_label
 from jaxseg.data.prepared import Dataset
@@ -19,6 +19,8 @@ from jaxseg.data.source import RawCase, check_pair, fingerprint
 from jaxseg.inference.selection import validation_files
 from jaxseg.run_folder import FOLD
 
+# of the stored priors: raise it when they are stored otherwise
+_FORMAT = 2
 _TYPE = np.uint8  # as prepared sets store them: up to 256 classes
 
 
@@ -67,24 +69,6 @@ def on_grid(stored: np.ndarray, grid: Grid, labels: LabelSpec, where: str) -> np
   return np.stack([grid.label(region, (0, 1)) for region in regions], -1).astype(_TYPE)
 
 
-class _WithPrior(NamedTuple):
-  """A data set's `load` and `crop` with priors; a tuple of plain values, so that it pickles."""
-
-  dataset_load: Callable[[int], dict[str, np.ndarray]]
-  dataset_crop: Callable[..., dict[str, np.ndarray]]
-  folder: pathlib.Path
-  labels: LabelSpec
-
-  def load(self, i: int) -> dict[str, np.ndarray]:
-    classes = np.load(self.folder / f"{int(i):06d}.npy")
-    return {**self.dataset_load(i), "prior": one_hot(classes, self.labels)}
-
-  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
-    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
-    classes = np.load(self.folder / f"{int(i):06d}.npy", mmap_mode="r")[region]
-    return {**self.dataset_crop(i, start, size), "prior": one_hot(classes, self.labels)}
-
-
 def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Dataset:
   """The data set with a first stage's segmentations as the field `prior` of its samples.
 
@@ -107,17 +91,15 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
       "segmentation of the first stage; train all its folds on the same cases."
     )
   used = [written[name].resolve() for name in dataset.names]
-  folder = dataset.folder / "priors" / fingerprint(used, {})
+  folder = dataset.folder / "priors" / fingerprint(used, {"format": _FORMAT})
+  prior = Field(folder, functools.partial(one_hot, labels=dataset.labels))
   for i, name in enumerate(dataset.names):
-    file = folder / f"{i:06d}.npy"
-    if file.exists():
+    if prior.has(i):
       continue
     stored, found = read_label(written[name])
     raw = read(name)
     check_pair(raw.geometry, found, str(written[name]), what="first stage's segmentation")
     grid = dataset.preparation.grid(raw.geometry, raw.image)
     classes = on_grid(stored, grid, dataset.labels, str(written[name]))
-    with files.replacing(file) as temporary:
-      np.save(temporary, classes)
-  primed = _WithPrior(dataset.load, dataset.crop, folder, dataset.labels)
-  return dataset._replace(load=primed.load, crop=primed.crop)
+    prior.write(i, classes, grid.spacing)
+  return with_fields(dataset, {"prior": prior}, range(len(dataset.names)))

@@ -54,6 +54,12 @@ def flush(path) -> None:
   _sync(path)
 
 
+def rename(old, new) -> None:
+  """Renames a file or folder, and brings the new name to the disk; `flush` what it holds before."""
+  os.rename(old, new)
+  _sync(pathlib.Path(new).parent)
+
+
 def _sync(path) -> None:
   """One file's bytes, or the names in one folder, to the disk."""
   number = os.open(path, os.O_RDONLY)

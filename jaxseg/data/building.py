@@ -1,7 +1,7 @@
 """Making a prepared set: case by case, in several processes, going on where it stopped.
 
-A set grows in a folder of its own name, one folder per case, each renamed when it is whole; the set
-is renamed when all its cases are there.
+A set grows in a folder of its own name, one folder per case, each renamed when it is whole and on
+the disk; the set is renamed when all its cases are there.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import warnings
 from collections import Counter
@@ -21,7 +22,7 @@ import tqdm
 
 from jaxseg import files
 from jaxseg.batch import LabelSpec
-from jaxseg.data import blocks
+from jaxseg.data import blocks, integrity
 from jaxseg.data.cropping import nonzero_mask
 from jaxseg.data.grids import Grid
 from jaxseg.data.locations import locate, pack
@@ -123,7 +124,10 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
   number, case = item
   folder = case_folder(recipe.folder, number)
   if folder.is_dir():
-    return
+    if _is_whole(folder):
+      return
+    # the source has all that it held
+    shutil.rmtree(folder)
   raw = recipe.read(case)
   where = f"case '{case}'"
   if raw.label is None:
@@ -137,8 +141,8 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     "spacing": [float(s) for s in grid.spacing],
     "axcodes": raw.geometry.axcodes,
     "content": content(raw),
-    "fields": list(arrays),
-    "locations": {k: len(voxels) for k, voxels in sorted(found.items())},
+    "arrays": {},
+    "locations": {str(k): len(voxels) for k, voxels in sorted(found.items())},
   }
   part = recipe.folder / f".part-{number:06d}"
   part.mkdir()
@@ -146,13 +150,39 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     for field, array in arrays.items():
       voxel = array.itemsize * int(np.prod(array.shape[rank:]))
       block = blocks.block_shape(grid.shape, grid.spacing, bytes_per_voxel=voxel)
-      blocks.write(part / field, array, block)
+      note["arrays"][field] = blocks.write(part / field, array, block)._asdict()
     np.save(part / LOCATIONS, rows)
-    (part / NOTE).write_text(json.dumps(note), encoding="utf-8")
-    os.rename(part, folder)
+    note["locations_sum"] = integrity.file_sum(part / LOCATIONS)
+    (part / NOTE).write_text(json.dumps(integrity.sealed(note)), encoding="utf-8")
+    files.flush(part)
+    files.rename(part, folder)
   except BaseException:
     shutil.rmtree(part, ignore_errors=True)
     raise
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+  """Whether a case that an earlier process wrote is there, with all its files."""
+  try:
+    note = _note(folder)
+    for field, stored in note["arrays"].items():
+      blocks.check(folder / field, blocks.Stored.from_json(stored))
+    integrity.check_file(str(folder / LOCATIONS), tuple(note["locations_sum"]))
+  except (ValueError, FileNotFoundError):
+    return False
+  return True
+
+
+def _note(folder: pathlib.Path) -> dict:
+  return integrity.read_sealed(
+    folder / NOTE, what="the note of a prepared case", advice=again(folder.parent)
+  )
+
+
+def again(folder: pathlib.Path) -> str:
+  """What a user does about a damaged set, or about one that lies in it."""
+  remove = f"rm -r {shlex.quote(str(folder))}"
+  return f"remove it ({remove}) and give the command again: it is made anew"
 
 
 def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndarray], Grid]:
@@ -191,10 +221,7 @@ def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.
 
 
 def _finish(source: Source, recipe: Recipe) -> None:
-  notes = [
-    json.loads((case_folder(recipe.folder, i) / NOTE).read_text(encoding="utf-8"))
-    for i in range(len(source.cases))
-  ]
+  notes = [_note(case_folder(recipe.folder, i)) for i in range(len(source.cases))]
   axcodes = Counter(note.pop("axcodes") for note in notes)
   if recipe.preparation.orientation == "stored" and len(axcodes) > 1:
     listed = ", ".join(f"{count} x {codes}" for codes, count in axcodes.most_common())
@@ -210,4 +237,4 @@ def _finish(source: Source, recipe: Recipe) -> None:
     "preparation": recipe.preparation.to_json(),
     "cases": notes,
   }
-  files.write_text(recipe.folder / INDEX, json.dumps(index))
+  files.write_text(recipe.folder / INDEX, json.dumps(integrity.sealed(index)))

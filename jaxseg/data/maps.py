@@ -8,19 +8,18 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tqdm
 from scipy import ndimage
 
-from jaxseg import build, files
+from jaxseg import build
+from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.prepared import Dataset
 
 # part of every map's folder: raise it when a map's values change
-_VERSION = 2
+_VERSION = 3
 # objects farther away weigh less than 2e-8 of those that touch
 _REACH = 6.0
 
@@ -164,31 +163,6 @@ def _balanced(label: np.ndarray) -> np.ndarray:
   return (label.size / (len(counts) * counts))[index].reshape(label.shape)
 
 
-class _Mapped(NamedTuple):
-  """A data set's `load` and `crop` with maps; a tuple of plain values, so that it pickles."""
-
-  dataset_load: Callable[[int], dict[str, np.ndarray]]
-  dataset_crop: Callable[..., dict[str, np.ndarray]]
-  folders: dict[str, pathlib.Path]
-  cases: frozenset[int]
-
-  def load(self, i: int) -> dict[str, np.ndarray]:
-    sample = self.dataset_load(i)
-    if int(i) not in self.cases:
-      return sample
-    return {**sample, **{name: np.load(_file(f, i)) for name, f in self.folders.items()}}
-
-  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
-    sample = self.dataset_crop(i, start, size)
-    if int(i) not in self.cases:
-      return sample
-    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
-    for name, folder in self.folders.items():
-      # mapped: only what lies in the region is read
-      sample[name] = np.array(np.load(_file(folder, i), mmap_mode="r")[region])
-    return sample
-
-
 def with_maps(
   dataset: Dataset, maps: Mapping[str, Mapping], cases: Sequence[int] | None = None
 ) -> Dataset:
@@ -210,11 +184,10 @@ def with_maps(
     return dataset
   cases = tuple(range(len(dataset.names)) if cases is None else (int(i) for i in cases))
   bound = {name: bind_map(name, options) for name, options in maps.items()}
-  folders = {name: dataset.folder / "maps" / _key(name, f) for name, f in bound.items()}
+  home = dataset.folder / "maps"
+  stored = {name: Field(home / _key(name, function)) for name, function in bound.items()}
   missing = {
-    i: names
-    for i in cases
-    if (names := [name for name, folder in folders.items() if not _file(folder, i).exists()])
+    i: names for i in cases if (names := [n for n, field in stored.items() if not field.has(i)])
   }
 
   def make(i):
@@ -223,8 +196,7 @@ def with_maps(
     ignored = sample["weight"] <= 0 if "weight" in sample else None
     for name in missing[i]:
       values = bound[name](label, sample["spacing"], dataset.labels.channels, ignored)
-      with files.replacing(_file(folders[name], i)) as temporary:
-        np.save(temporary, values)
+      stored[name].write(i, values, sample["spacing"])
 
   if missing:
     # SciPy lets go of the interpreter while it measures distances
@@ -233,8 +205,7 @@ def with_maps(
       title = f"maps ({', '.join(maps)})"
       for _ in tqdm.tqdm(made, desc=title, total=len(missing), unit="case", mininterval=0.5):
         pass
-  mapped = _Mapped(dataset.load, dataset.crop, folders, frozenset(cases))
-  return dataset._replace(load=mapped.load, crop=mapped.crop)
+  return with_fields(dataset, stored, cases)
 
 
 def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:
@@ -263,7 +234,3 @@ def _key(name: str, function) -> str:
   }
   text = json.dumps([_VERSION, name, {**defaults, **function.keywords}], sort_keys=True)
   return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def _file(folder: pathlib.Path, case: int) -> pathlib.Path:
-  return folder / f"{int(case):06d}.npy"

@@ -4,6 +4,7 @@ There is one folder per source (its fingerprint) and preparation, so that a chan
 makes a new set. A set grows beside and is renamed: a half-written one is never read.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -11,13 +12,16 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxseg import files
 from jaxseg.batch import LabelSpec
-from jaxseg.data import blocks, building
+from jaxseg.data import blocks, building, integrity
+from jaxseg.data.blocks import Stored
+from jaxseg.data.integrity import Damaged
 from jaxseg.data.locations import unpack
 from jaxseg.data.normalise import fit, needs_statistics, schemes
 from jaxseg.data.preparation import Preparation
@@ -25,7 +29,7 @@ from jaxseg.data.source import Source
 from jaxseg.data.workers import LostWorker
 
 # part of every set's hash: raise it when the stored format changes
-_VERSION = "4"
+_VERSION = "5"
 
 
 def _unknown(i: int) -> None:
@@ -52,6 +56,8 @@ class Dataset(NamedTuple):
     shape: i -> (*space).
     folder: where the set lies.
     content: i -> hash of the case as its source has it; None where the set does not know.
+
+  `load`, `crop` and `locations` check what they read; they raise Damaged, in a sentence.
   """
 
   names: tuple[str, ...]
@@ -83,8 +89,12 @@ class _Reader:
 
   def __init__(self, folder: pathlib.Path):
     self.folder = folder
-    index = json.loads((folder / building.INDEX).read_text(encoding="utf-8"))
+    index = _index(folder)
     self.cases = index["cases"]
+    self.arrays = [
+      {field: Stored.from_json(stored) for field, stored in case["arrays"].items()}
+      for case in self.cases
+    ]
     self.labels = LabelSpec.from_json(index["labels"])
     self.preparation = Preparation.from_json(index["preparation"])
 
@@ -97,16 +107,20 @@ class _Reader:
   def _read(self, i: int, region: tuple[slice, ...]) -> dict[str, np.ndarray]:
     case, folder = self.cases[int(i)], building.case_folder(self.folder, int(i))
     sample = {}
-    for field in case["fields"]:
+    for field, stored in self.arrays[int(i)].items():
       name = "soft_label" if field == "label" and self.labels.regions else field
-      array = blocks.read(folder / field, region)
+      with self._damage_told(i, field):
+        array = blocks.read(folder / field, stored, region)
       sample[name] = array.astype(np.int32 if name == "label" else np.float32, copy=False)
     return {**sample, "spacing": np.array(case["spacing"], np.float32)}
 
   def locations(self, i: int) -> dict[int, np.ndarray]:
-    counts = {int(k): n for k, n in self.cases[int(i)]["locations"].items()}
-    # mapped, not read: a patch needs one voxel of one class
+    case = self.cases[int(i)]
+    counts = {int(k): n for k, n in case["locations"].items()}
     file = building.case_folder(self.folder, int(i)) / building.LOCATIONS
+    with self._damage_told(i, "locations"):
+      integrity.check_file(str(file), tuple(case["locations_sum"]))
+    # mapped, not read: a patch needs one voxel of one class
     return unpack(np.load(file, mmap_mode="r" if counts else None), counts)
 
   def shape(self, i: int) -> tuple[int, ...]:
@@ -115,12 +129,36 @@ class _Reader:
   def content(self, i: int) -> str | None:
     return self.cases[int(i)].get("content")
 
+  @contextlib.contextmanager
+  def _damage_told(self, i: int, field: str) -> Iterator[None]:
+    try:
+      yield
+    except Damaged as error:
+      name = self.cases[int(i)]["name"]
+      raise Damaged(
+        f"{self.folder}: the prepared set is damaged (case '{name}', {field}: {error}); "
+        f"{building.again(self.folder)}."
+      ) from error
+
+
+def _index(folder: pathlib.Path) -> dict:
+  advice = building.again(folder)
+  return integrity.read_sealed(
+    folder / building.INDEX, what="the index of a prepared data set", advice=advice
+  )
+
 
 def open_prepared(folder) -> Dataset:
-  """The prepared set in a folder, without its source; raises FileNotFoundError if there is none."""
+  """The prepared set in a folder, without its source.
+
+  Raises FileNotFoundError if there is none, ValueError (Damaged) if its index is not as written.
+  """
   folder = pathlib.Path(folder)
   if not (folder / building.INDEX).is_file():
-    raise FileNotFoundError(f"{folder}: holds no prepared data set ({building.INDEX} is missing).")
+    raise FileNotFoundError(
+      f"{folder}: holds no prepared data set ({building.INDEX} is missing); if it was one, remove "
+      "it and give the command again: it is made anew."
+    )
   reader = _Reader(folder)
   return Dataset(
     names=tuple(case["name"] for case in reader.cases),
@@ -230,4 +268,5 @@ def _build(source, preparation, fitted_on, home: pathlib.Path, key: str, workers
       # what is wrong lies in the files or the options: mended, they make another set
       shutil.rmtree(growing, ignore_errors=True)
       raise
-    os.rename(growing, folder)
+    # its cases and its index are on the disk
+    files.rename(growing, folder)

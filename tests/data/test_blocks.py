@@ -21,12 +21,12 @@ def stored(folder):
 def test_arrays_and_their_parts_come_back(tmp_path, dtype, shape):
   array = (100 * np.random.default_rng(0).random(shape)).astype(dtype)
   rank = 2 if len(shape) == 2 else 3
-  blocks.write(tmp_path / "a", array, (8, 5, 6)[:rank])
-  found = blocks.read(tmp_path / "a")
+  written = blocks.write(tmp_path / "a", array, (8, 5, 6)[:rank])
+  found = blocks.read(tmp_path / "a", written)
   assert found.dtype == dtype
   np.testing.assert_array_equal(found, array)
   region = (slice(3, 17), slice(4, 11), slice(0, 17))[:rank]
-  np.testing.assert_array_equal(blocks.read(tmp_path / "a", region), array[region])
+  np.testing.assert_array_equal(blocks.read(tmp_path / "a", written, region), array[region])
 
 
 def test_bytes_follow_from_the_array(tmp_path):
@@ -39,7 +39,7 @@ def test_bytes_follow_from_the_array(tmp_path):
 def test_part_of_a_damaged_file_can_be_read_where_it_is_whole(tmp_path):
   # proof that only the touched blocks are read: the rest of the file is noise
   array = np.random.default_rng(0).standard_normal((32, 32, 32)).astype(np.float32)
-  blocks.write(tmp_path / "a", array, (16, 16, 16))
+  written = blocks.write(tmp_path / "a", array, (16, 16, 16))
   (file,) = [f for f in (tmp_path / "a").rglob("0") if f.is_file()]
   data = bytearray(file.read_bytes())
   middle = len(data) // 2
@@ -49,7 +49,7 @@ def test_part_of_a_damaged_file_can_be_read_where_it_is_whole(tmp_path):
   for corner in np.ndindex(2, 2, 2):
     region = tuple(slice(16 * c, 16 * c + 16) for c in corner)
     try:
-      whole += bool((blocks.read(tmp_path / "a", region) == array[region]).all())
+      whole += bool((blocks.read(tmp_path / "a", written, region) == array[region]).all())
     except ValueError:
       continue
   assert whole == 7

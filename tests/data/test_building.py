@@ -110,7 +110,7 @@ def test_interrupted_preparation_goes_on_with_what_is_missing(tmp_path, monkeypa
     # 4 fields in each case
     if len(count) == 10:
       raise Stopped
-    write(folder, array, block)
+    return write(folder, array, block)
 
   with monkeypatch.context() as patch:
     patch.setattr(blocks, "write", stop_in_the_third_case)

@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from jaxseg import data
-from jaxseg.data import maps, sampling
+from jaxseg.data import blocks, maps, sampling
+from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.maps import border_weight, signed_distance, with_maps
 
 RNG = np.random.default_rng(0)
@@ -148,12 +149,13 @@ def test_maps_are_made_once_per_case_and_options(dataset, monkeypatch):
 
 
 def test_what_was_interrupted_is_never_read(dataset, monkeypatch):
-  def broken(file, values):
-    file.write_bytes(b"half")
+  def broken(folder, array, block):
+    folder.mkdir()
+    (folder / "half").write_bytes(b"half")
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patched:
-    patched.setattr(maps.np, "save", broken)
+    patched.setattr(blocks, "write", broken)
     with pytest.raises(KeyboardInterrupt):
       with_maps(dataset, {"border": {}}, (0, 1))
   assert not [path for path in (dataset.folder / "maps").rglob("*") if path.is_file()]
@@ -190,9 +192,17 @@ def test_ignored_voxels_are_no_objects(dataset):
   np.testing.assert_array_equal(found, seen)
 
 
+def _nothing(case):
+  return {}
+
+
 def test_a_loader_with_maps_can_be_sent_to_another_process(tmp_path):
-  load = maps._Mapped(np.abs, np.take, {}, frozenset({3})).load
-  assert pickle.loads(pickle.dumps(load))(-1) == 1
+  field = Field(tmp_path, np.sqrt)
+  field.write(3, np.full((2, 2), 9.0, np.float32), (1, 1))
+  one = tiny.dataset(4)._replace(load=_nothing, crop=_nothing)
+  copy = pickle.loads(pickle.dumps(with_fields(one, {"border": field}, (3,)).load))
+  assert copy(1) == {}
+  np.testing.assert_array_equal(copy(3)["border"], np.full((2, 2), 3.0))
 
 
 def test_both_caches_cut_the_same_maps_and_repeat_their_edges(dataset):

@@ -57,14 +57,14 @@ def channel_names(description: Mapping[str, Any], where) -> tuple[str, ...]:
 
 
 def whole(value, what: str) -> int:
-  """3, 3.0 or "3" as 3; raises ValueError otherwise."""
+  """3, 3.0 or "3" as 3; raises ValueError otherwise, and beyond the 32 bits of a label."""
   try:
     number = int(value) if isinstance(value, str) else value
   except ValueError:
     number = None
   real = isinstance(number, int | float) and not isinstance(number, bool)
-  if not real or number != number // 1:
-    raise ValueError(f"{what} is {value!r}, which is no number; expected a whole one.")
+  if not real or number != number // 1 or abs(number) >= 2**31:
+    raise ValueError(f"{what} is {value!r}; expected a whole number of at most 32 bits.")
   return int(number)
 
 

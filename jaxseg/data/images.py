@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from jaxseg import files
 from jaxseg.data import itk, nifti, pictures, plain
@@ -15,7 +16,10 @@ _ITK = (".nrrd", ".mha", ".mhd")
 _PICTURES = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp")
 _PLAIN = (".npy", ".npz", ".h5", ".hdf5")
 ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN)
-_DAMAGE = (OSError, EOFError, zlib.error, ImageFileError, ValueError, RuntimeError, KeyError)
+_DAMAGE = (OSError, EOFError, zlib.error, ValueError, RuntimeError, KeyError)
+_DAMAGE = (*_DAMAGE, ImageFileError, HeaderDataError, HeaderTypeError)
+# numbers that went through float32, as a scale in a header does
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
 def ending(path) -> str:
@@ -97,18 +101,27 @@ def _integers(array: np.ndarray, path) -> np.ndarray:
     return array
   if array.dtype == bool:
     return array.astype(np.uint8)
-  whole = np.isfinite(array) & (array == np.round(array))
+  if np.issubdtype(array.dtype, np.complexfloating):
+    raise ValueError(f"{path}: label values must be whole numbers, found complex ones.")
+  rounded = np.round(array)
+  with np.errstate(invalid="ignore"):  # infinite values
+    near = abs(array - rounded) <= _ROUNDING * np.maximum(abs(rounded), 1)
+  whole = np.isfinite(array) & near
   if not whole.all():
     raise ValueError(
       f"{path}: label values must be whole numbers, found {array[~whole][0]!s}; resample labels "
       "with nearest neighbour."
     )
-  return array.astype(np.int32)
+  if array.size and abs(rounded).max() >= 2.0**63:
+    raise ValueError(f"{path}: label value {rounded.flat[abs(rounded).argmax()]:g} is too large.")
+  rounded = rounded.astype(np.int64)
+  narrow = rounded.astype(np.int32)
+  return narrow if (narrow == rounded).all() else rounded
 
 
 def _smallest(array: np.ndarray) -> np.ndarray:
   low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-  for dtype in (np.uint8, np.uint16, np.int16, np.int32):
+  for dtype in (np.uint8, np.uint16, np.int16, np.int32, np.uint32):
     if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
       return array.astype(dtype)
   return array

@@ -51,6 +51,7 @@ def test_values_may_be_numbers_of_any_kind_that_are_whole(one):
     ({}, 'needs "labels"'),
     (None, 'needs "labels"'),
     ({"background": 0, "ball": 1.5}, 'the value of "ball" is 1.5'),
+    ({"background": 0, "ball": 2**31}, 'the value of "ball" is 2147483648'),
     ({"background": 0, "ball": True}, 'the value of "ball" is True'),
     ({"background": 0, "ball": None}, 'the value of "ball" is None'),
     ({"background": 0, "ball": {"value": 1}}, 'the value of "ball" is {'),

@@ -3,8 +3,9 @@
 The surface of a mask is the mask without its erosion by face neighbours (4 in 2D, 6 in 3D); what
 lies beyond the border of the image counts as outside. Ignored voxels have no surface and make
 none: next to them a mask goes on. Each surface voxel's distance is that to the nearest surface
-voxel of the other mask, between centres; voxels count alike, however anisotropic (surface elements
-weighted by their area, as in DeepMind's surface-distance, differ).
+voxel of the other mask, between centres; voxels count alike, however anisotropic. DeepMind's
+surface-distance differs: surface elements between the voxels, weighted by their area, which `nsd`
+takes when asked to.
 
 A class without surface in both segmentations scores `empty`, NaN; without surface in one of them
 `one_empty`, infinity for distances and 0 for shares. Benchmarks that punish a missed object by a
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from jaxseg.metrics.elements import surface_elements
 from jaxseg.metrics.inputs import check_spacing
 from jaxseg.metrics.masks import Masks, per_class
 
@@ -52,6 +54,11 @@ def surface_distances(
 def _distances(masks: Masks, spacing: Sequence[float]) -> SurfaceDistances:
   spacing = check_spacing("surface_distances", spacing, len(masks.space))
   prediction, label = (surface(mask, masks.ignored) for mask in (masks.prediction, masks.label))
+  return _between(prediction, label, spacing)
+
+
+def _between(prediction: np.ndarray, label: np.ndarray, spacing: np.ndarray) -> SurfaceDistances:
+  """Of each point of one set, True in an array, the distance to the nearest of the other."""
   points = [np.argwhere(s) * spacing for s in (prediction, label)]
   if not all(map(len, points)):
     return SurfaceDistances(*(np.full(len(p), np.inf) for p in points))
@@ -159,8 +166,11 @@ def masd(
 
 def nsd(
   surfaces: Sequence[SurfaceDistances | None],
+  masks: Sequence[Masks | None] | None = None,
+  spacing: Sequence[float] | None = None,
   *,
   tolerance: float | Sequence[float] = 1.0,
+  elements: str = "voxels",
   empty: float = math.nan,
   one_empty: float = 0.0,
 ) -> np.ndarray:
@@ -168,21 +178,49 @@ def nsd(
 
   Args:
     surfaces: from `surface_distances`.
-    tolerance: millimetres, included; a number, or one per class, background too.
+    masks, spacing: what they were made of; "areas" needs them.
+    tolerance: millimetres, included, 0 or more; a number, or one per class, background too.
+    elements: what the share is of. "voxels" counts surface voxels, as MONAI does. "areas" sums up
+      the areas of the surface's elements between the voxels, as DeepMind's surface-distance does,
+      the paper's own and what most papers report; distances are then between elements. A voxel
+      that is ignored has no elements at its corners.
     empty, one_empty: value where both surfaces, or one of them, are empty.
   """
+  if elements not in ("voxels", "areas"):
+    raise ValueError(f"nsd: elements is '{elements}'; expected one of voxels, areas.")
   limits = np.asarray(tolerance, np.float64)
-  if limits.shape not in ((), (len(surfaces),)) or not (limits > 0).all():
+  if limits.shape not in ((), (len(surfaces),)) or not (limits >= 0).all():
     raise ValueError(
-      f"nsd: tolerance is {limits.tolist()}; expected a positive number of millimetres, or "
+      f"nsd: tolerance is {limits.tolist()}; expected a number of millimetres, 0 or more, or "
       f"{len(surfaces)} of them, one per class."
     )
-  # distances in units of the tolerance
-  scaled = [
-    None if s is None else SurfaceDistances(*(d / limit for d in s))
-    for s, limit in zip(surfaces, np.broadcast_to(limits, len(surfaces)), strict=True)
-  ]
-  return _values(scaled, lambda p, t: within(np.concatenate([p, t]), 1.0).mean(), empty, one_empty)
+  if elements == "voxels":
+    sides = [s and [(d, np.ones(len(d))) for d in s] for s in surfaces]
+  elif masks is None or spacing is None:
+    raise ValueError("nsd: elements='areas' needs the masks and the spacing; they are not given.")
+  else:
+    sides = [m and _element_distances(m, spacing) for m in masks]
+
+  def share(item) -> float:
+    pair, limit = item
+    if not all(len(distances) for distances, _ in pair):
+      return one_empty if any(len(distances) for distances, _ in pair) else empty
+    distances, areas = (np.concatenate(x) for x in zip(*pair, strict=True))
+    return areas[within(distances, limit)].sum() / areas.sum()
+
+  limits = np.broadcast_to(limits, len(surfaces))
+  return per_class([s and (s, x) for s, x in zip(sides, limits, strict=True)], share)
+
+
+def _element_distances(masks: Masks, spacing: Sequence[float]):
+  """((distances, areas) of the prediction's surface elements, those of the label's)."""
+  spacing = check_spacing("nsd", spacing, len(masks.space))
+  (prediction, predicted_areas), (label, label_areas) = (
+    surface_elements(mask, masks.ignored, spacing) for mask in (masks.prediction, masks.label)
+  )
+  return tuple(
+    zip(_between(prediction, label, spacing), (predicted_areas, label_areas), strict=True)
+  )
 
 
 def within(distances: np.ndarray, limit: float) -> np.ndarray:

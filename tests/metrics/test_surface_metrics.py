@@ -187,6 +187,14 @@ def test_a_distance_of_exactly_the_tolerance_is_within_it():
     np.testing.assert_array_equal(nsd(surfaces, tolerance=0.299)[1], 0)
 
 
+def test_a_tolerance_of_nothing_counts_what_both_surfaces_share():
+  surfaces = surfaces_of(PREDICTION, LABEL, (1, 1))
+  # of 14 and 12 pixels the two surfaces share rows 2 and 5 of columns 3 to 5
+  np.testing.assert_allclose(nsd(surfaces, tolerance=0)[1], 12 / 26)
+  np.testing.assert_array_equal(nsd(surfaces_of(LABEL, LABEL, (1, 3)), tolerance=0)[1], 1)
+  np.testing.assert_allclose(nsd(surfaces, tolerance=(0, 1))[1], 22 / 26)
+
+
 def test_every_class_may_have_its_own_tolerance():
   p, t = (np.stack([x, x], -1).astype(bool) for x in (PREDICTION, LABEL))
   surfaces = surfaces_of(p, t, (1, 1))
@@ -208,8 +216,8 @@ def test_wrong_input_is_refused_in_words():
   with pytest.raises(ValueError, match="holds regions, and needs a last axis of 2"):
     class_masks(PREDICTION > 0, LABEL > 0, classes=2)
   surfaces = surfaces_of(PREDICTION, LABEL, (1, 1))
-  for tolerance in (0, -1, math.nan, (1, 2, 3)):
-    with pytest.raises(ValueError, match="expected a positive number of millimetres, or 2 of them"):
+  for tolerance in (-1, math.nan, (1, 2, 3)):
+    with pytest.raises(ValueError, match="expected a number of millimetres, 0 or more, or 2 of"):
       nsd(surfaces, tolerance=tolerance)
   with pytest.raises(ValueError, match="convention is 'median'; expected one of max, pooled"):
     hd95(surfaces, convention="median")

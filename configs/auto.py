@@ -75,7 +75,7 @@ def get_config(wanted=DATA):
   patch = told["data"]["patch"]
   masked = any(scheme.get("nonzero") for scheme in told["data"]["normalise"])
   config.augment = augment.nnunet(
-    len(patch), patch, masked=masked, cascade=told["previous"] is not None
+    len(patch), patch, masked=masked, cascade=told["previous"] is not None, mirror=told["mirror"]
   )
   predictor = "sliding_window" if told["data"]["slices"] is None else "slices"
   config.predictor = dict(name=predictor, overlap=0.5, batch=2)

@@ -1,22 +1,31 @@
 """nnU-Net's whole augmentation as the named sub-dicts of a config."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def nnunet(
-  rank: int, patch: Sequence[int], *, masked: bool = False, cascade: bool = False
+  rank: int,
+  patch: Sequence[int],
+  *,
+  masked: bool = False,
+  cascade: bool = False,
+  mirror: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
   """What nnU-Net augments a patch with; for `config.augment`.
 
   A volume whose longest side is more than three times its first is turned and scaled slice by
   slice ("dummy 2D"); a picture more than half again as long as wide turns by 15 degrees at most.
+  Where an axis isn't mirrored, or only with names that swap, pictures and slices turn by 30 degrees
+  at most: a half turn mirrors two axes.
 
   Args:
     rank: 2 or 3.
     patch: what the network is fed.
     masked: whether images were normalised inside their nonzero mask, outside of which they are
       set to 0 again.
+    mirror: options of `augment.mirror`, as a plan has them (`planning.settings`); all axes if it is
+      None.
     cascade: whether the network is given a `prior`, whose mistakes are imitated.
 
   Returns:
@@ -33,6 +42,10 @@ def nnunet(
     rotation = 15.0 if max(patch) / min(patch) > 1.5 else 180.0
   else:
     rotation = 180.0 if flat else 30.0
+  mirror = dict(mirror or {})
+  turned = range(rank)[-2:]
+  if mirror.get("swap_axis") in turned or not set(turned) <= set(mirror.get("axes", turned)):
+    rotation = min(rotation, 30.0)
   names = ("noise", "blur", "brightness", "contrast", "low_resolution", "gamma_inverted", "gamma")
   out = {
     "spatial": {
@@ -41,7 +54,7 @@ def nnunet(
       "label": "majority",
     },
     **{name: {} for name in names},
-    "mirror": {},
+    "mirror": mirror,
   }
   if flat:
     out["low_resolution"] = {"axes": (1, 2)}

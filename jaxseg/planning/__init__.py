@@ -2,6 +2,7 @@
 
 from jaxseg.planning.configuring import settings
 from jaxseg.planning.fingerprinting import Fingerprint, fingerprint
+from jaxseg.planning.mirroring import Axis, Mirroring
 from jaxseg.planning.nnunet_files import (
   read_fingerprint,
   read_splits,
@@ -16,9 +17,11 @@ from jaxseg.planning.table import as_text
 
 __all__ = [
   "PRESETS",
+  "Axis",
   "Configuration",
   "Description",
   "Fingerprint",
+  "Mirroring",
   "Plan",
   "Resampling",
   "as_text",

@@ -15,8 +15,9 @@ def settings(plan: Plan, configuration: str) -> dict:
 
   Returns:
     "network": the spec of the network; "data": spacing, transpose, crop_nonzero, resampling,
-    normalise, patch, batch, foreground and slices, for config.data; "batch_dice": for the Dice
-    loss; "previous": the configuration whose output is a further input, or None.
+    normalise, patch, batch, foreground and slices, for config.data; "mirror": options of that
+    augmentation, {} for all axes; "batch_dice": for the Dice loss; "previous": the configuration
+    whose output is a further input, or None.
 
   A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
   pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have,
@@ -49,9 +50,24 @@ def settings(plan: Plan, configuration: str) -> dict:
       "foreground": foreground(chosen.batch),
       "slices": None if pictures or chosen.rank == 3 else 0,
     },
+    "mirror": mirror(plan, chosen.rank),
     "batch_dice": chosen.batch_dice,
     "previous": chosen.previous_stage,
   }
+
+
+def mirror(plan: Plan, rank: int) -> dict:
+  """Options of `augment.mirror`, its axes those of a patch; {} where the plan doesn't tell any."""
+  if plan.mirroring is None:
+    return {}
+  axes = plan.mirroring.axes
+  if len(axes) == 3:
+    axes = [axes[axis] for axis in plan.transpose[-rank:]]
+  out = {"axes": tuple(i for i, axis in enumerate(axes) if axis.mirrored)}
+  for i, axis in enumerate(axes):
+    if axis.swap:
+      out |= {"swap": axis.swap, "swap_axis": i}
+  return out
 
 
 def network(configuration: Configuration) -> dict:

@@ -13,6 +13,8 @@ from jaxseg.data.cropping import nonzero_box
 from jaxseg.data.source import RawCase, Source, check_spacing
 from jaxseg.data.workers import spread
 from jaxseg.planning import intensities
+from jaxseg.planning.mirroring import Mirroring, mirroring
+from jaxseg.planning.places import Place, places
 
 # nnU-Net's, over all cases
 _DRAWS = 100_000_000
@@ -29,6 +31,7 @@ class Fingerprint(NamedTuple):
     relative_size: median over cases of the share of voxels that is left after cropping.
     intensities: per channel, statistics of the foreground (see `intensities.statistics`).
     classes: voxels of each class over all cases; None where a file of nnU-Net doesn't tell.
+    mirroring: which axes may be mirrored; None where a file doesn't tell.
   """
 
   shapes: tuple[tuple[int, ...], ...]
@@ -36,6 +39,7 @@ class Fingerprint(NamedTuple):
   relative_size: float
   intensities: tuple[dict[str, float], ...]
   classes: dict[str, int] | None = None
+  mirroring: Mirroring | None = None
 
 
 class _Case(NamedTuple):
@@ -44,6 +48,8 @@ class _Case(NamedTuple):
   relative_size: float
   samples: tuple[intensities.Sample, ...]
   classes: tuple[int, ...]
+  places: tuple[Place | None, ...]
+  axcodes: str
 
 
 def fingerprint(
@@ -90,6 +96,9 @@ def fingerprint(
     relative_size=float(np.median([case.relative_size for case in found])),
     intensities=tuple(channels),
     classes=dict(zip(source.labels.names, counts, strict=True)),
+    mirroring=mirroring(
+      [case.places for case in found], [case.axcodes for case in found], source.labels
+    ),
   )
 
 
@@ -113,6 +122,8 @@ def _measure(
     label.size / raw.label.size,
     intensities.draw(foreground, draws, seed),
     _counts(raw.label, labels),
+    places(raw.image, raw.label, labels),
+    raw.geometry.axcodes,
   )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxseg import files
 from jaxseg.data.splits import Split
+from jaxseg.planning import mirroring_file
 from jaxseg.planning.fingerprinting import Fingerprint
 
 STATISTICS = ("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std")
-# of ours; nnU-Net looks its own fields up by name and doesn't see it
-_CLASSES = "class_voxels"
+# of ours; nnU-Net looks its own fields up by name and doesn't see them
+_CLASSES, _MIRRORING = "class_voxels", "mirroring"
 
 
 def load(path, kind: type, what: str):
@@ -63,6 +64,8 @@ def write_fingerprint(path, fingerprint: Fingerprint) -> None:
   }
   if fingerprint.classes is not None:
     out[_CLASSES] = fingerprint.classes
+  if fingerprint.mirroring is not None:
+    out[_MIRRORING] = mirroring_file.as_json(fingerprint.mirroring)
   files.write_text(path, json.dumps(out, indent=4, sort_keys=True))
 
 
@@ -75,8 +78,11 @@ def read_fingerprint(path) -> Fingerprint:
     "shapes_after_crop",
     "spacings",
   )
-  check_fields(loaded, fields, str(path), optional=(_CLASSES,))
-  return parsed(_fingerprint, loaded, str(path))
+  check_fields(loaded, fields, str(path), optional=(_CLASSES, _MIRRORING))
+  measured = loaded.get(_MIRRORING)
+  return parsed(_fingerprint, loaded, str(path))._replace(
+    mirroring=measured and mirroring_file.from_json(measured, f"{path}: {_MIRRORING}")
+  )
 
 
 def _fingerprint(loaded: Mapping) -> Fingerprint:

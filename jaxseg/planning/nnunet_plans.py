@@ -5,11 +5,13 @@ They are those of nnU-Net 2.4 and later, in which a configuration describes its 
 """
 
 import json
+import pathlib
 from collections.abc import Mapping
 
 from jaxseg import files
 from jaxseg.data.resizing import ORDERS
 from jaxseg.planning.architecture import from_architecture, to_architecture
+from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered
 from jaxseg.planning.plans import Configuration, Plan, Resampling
 from jaxseg.planning.values import among, expect, order, positive, several, whole
@@ -45,7 +47,10 @@ _PLAN = (
 
 
 def write_plan(path, plan: Plan) -> None:
-  """Writes nnUNetPlans.json, or a preset's plans: the same fields and types."""
+  """Writes nnUNetPlans.json, or a preset's plans: the same fields and types.
+
+  What nnU-Net doesn't plan, the axes that may be mirrored, goes into a file beside.
+  """
   backward = sorted(range(3), key=plan.transpose.__getitem__)
   values = (
     plan.dataset,
@@ -61,10 +66,12 @@ def write_plan(path, plan: Plan) -> None:
     numbered(plan.intensities),
   )
   files.write_text(path, json.dumps(dict(zip(_PLAN, values, strict=True)), indent=4))
+  if plan.mirroring is not None:
+    write_mirroring(pathlib.Path(path).parent, plan.mirroring)
 
 
 def read_plan(path) -> Plan:
-  """Reads nnU-Net's plans.
+  """Reads nnU-Net's plans, and the axes that may be mirrored where a file beside tells them.
 
   Raises:
     FileNotFoundError: no such file.
@@ -97,6 +104,7 @@ def read_plan(path) -> Plan:
     transpose=tuple(loaded["transpose_forward"]),
     configurations=configurations,
     intensities=intensities,
+    mirroring=read_mirroring(pathlib.Path(path).expanduser().parent),
   )
 
 

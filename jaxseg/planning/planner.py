@@ -88,6 +88,7 @@ def plan(
     transpose=tuple(order),
     configurations=made,
     intensities=fingerprint.intensities,
+    mirroring=fingerprint.mirroring,
     reasons=planner.reasons,
   )
 

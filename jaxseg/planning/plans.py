@@ -4,6 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from jaxseg.data.source import Source
+from jaxseg.planning.mirroring import Mirroring
 
 
 class Description(NamedTuple):
@@ -117,6 +118,7 @@ class Plan:
     transpose: the order of the axes: transposed axis i is stored axis transpose[i].
     configurations: by name.
     intensities: per channel, the fingerprint's statistics of the foreground.
+    mirroring: which axes may be mirrored; None where that was not measured, as nnU-Net doesn't.
     reasons: configuration ("" for the plan) -> field -> why; empty where a file was read.
   """
 
@@ -129,6 +131,7 @@ class Plan:
   transpose: tuple[int, ...]
   configurations: dict[str, Configuration]
   intensities: tuple[dict[str, float], ...]
+  mirroring: Mirroring | None = None
   reasons: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, compare=False)
 
   def configuration(self, name: str) -> Configuration:

@@ -3,6 +3,7 @@
 import itertools
 import textwrap
 
+from jaxseg.planning.mirroring import Mirroring
 from jaxseg.planning.plans import Configuration, Plan
 from jaxseg.planning.presets import OURS
 
@@ -23,6 +24,7 @@ def as_text(plan: Plan) -> str:
         (f"foreground, channel {i}", _intensities(statistics), "")
         for i, statistics in enumerate(plan.intensities)
       ),
+      *_mirroring(plan.mirroring),
     ]
   )
   for name, configuration in plan.configurations.items():
@@ -33,6 +35,21 @@ def as_text(plan: Plan) -> str:
       continue
     lines += _rows(_values(configuration, plan.reasons.get(name, {})))
   return "\n".join(lines)
+
+
+def _mirroring(mirroring: Mirroring | None) -> list[tuple[str, str, str]]:
+  if mirroring is None:
+    return [("mirrored axes", "all", "as nnU-Net does: where classes lie was not measured")]
+  stored = ", ".join(f"{count} x {code}" for code, count in mirroring.orientations.items())
+  turned = ""
+  if len(mirroring.orientations) > 1:
+    turned = f"turned to {next(iter(mirroring.orientations))}; nnU-Net leaves them as they are"
+  rows = [("orientation", stored or "the files don't tell", turned)]
+  for letter, axis in zip("zyx"[-len(mirroring.axes) :], mirroring.axes, strict=True):
+    pairs = ", ".join(f"{mirroring.names[a]} <-> {mirroring.names[b]}" for a, b in axis.swap)
+    value = f"mirrored, {pairs}" if pairs else "mirrored" if axis.mirrored else "left alone"
+    rows.append((f"mirroring along {letter}", value, axis.why))
+  return rows
 
 
 def _values(c: Configuration, why: dict[str, str]) -> list[tuple[str, str, str]]:

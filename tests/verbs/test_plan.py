@@ -56,6 +56,7 @@ def test_a_decathlon_folder_is_planned_beside_the_default(decathlon, tmp_path, c
   assert made == {
     "dataset.json",
     "dataset_fingerprint.json",
+    "mirroring.json",
     "nnUNetPlans.json",
     "nnUNetResEncUNetMPlans.json",
     "splits_final.json",

@@ -5,7 +5,6 @@ It knows `Method` and `State`. A schedule or an every-k-steps lives inside the m
 
 import contextlib
 import math
-import pathlib
 import signal
 import time
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
 from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
+from jaxseg.keeper import Keeper
 from jaxseg.method import State
 from jaxseg.run_folder import record
 from jaxseg.validation import absent_classes, validate
@@ -119,38 +119,6 @@ class Interrupt:
     return bool(multihost_utils.process_allgather(np.array(self.asked)).any())
 
 
-class Keeper:
-  """The checkpoints of a run: latest and best."""
-
-  def __init__(self, workdir: pathlib.Path):
-    self.latest = checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
-    self.best = checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1)
-    self.score = -math.inf
-
-  def resume(self, abstract: State, replicated) -> State | None:
-    found = checkpoint.restore(self.latest, abstract, replicated)
-    if found is None:
-      return None
-    state, note = found
-    self.score = note.get("best", -math.inf)
-    # the last step is saved before it is scored
-    if int(state.step) in self.best.steps:
-      with contextlib.suppress(checkpoint.Damaged):
-        self.score = self.best.note(int(state.step))["best"]
-    return state
-
-  def keep(self, state: State, score: float | None = None) -> None:
-    """Saves the latest state, and the best one if `score` (NaN counts as none) is a new best."""
-    if score is not None and score > self.score:
-      self.score = score
-      self.best.save(state, {"best": score})
-    self.latest.save(state, {"best": self.score})
-
-  def close(self) -> None:
-    self.latest.close()
-    self.best.close()
-
-
 def initialised(state: State, folders: dict[str, str], replicated) -> State:
   """Replaces the weights of the learners that start from other runs."""
   learners = dict(state.learners)
@@ -200,9 +168,10 @@ def train(run: Experiment, workdir) -> dict | None:
   step = compile_step(run, feeder.element(0, range(how.batch)), store)
   seed = np.uint32(run.config["seed"])
   keeper = Keeper(workdir)
-  state = keeper.resume(jax.eval_shape(step.init, seed), step.replicated)
-  if state is None:
-    state = initialised(step.init(seed), run.config["initialise"], step.replicated)
+  found = keeper.resume(jax.eval_shape(step.init, seed), step.replicated)
+  if found is None:
+    found = initialised(step.init(seed), run.config["initialise"], step.replicated), []
+  state, pending = found
   first = int(state.step)
   store = sharding.place(store, step.replicated)
   writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
@@ -215,7 +184,7 @@ def train(run: Experiment, workdir) -> dict | None:
       if first < steps:
         _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
       elements = feeder.elements(first, steps, sharding.local_slots(how.batch))
-      state = _steps(run, step, state, store, seed, elements, keeper, writer, interrupt)
+      state = _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt)
       outcome = None
       if state is not None:
         outcome = _held_out(run, step, state, workdir, writer, interrupt)
@@ -227,7 +196,6 @@ def train(run: Experiment, workdir) -> dict | None:
     keeper.keep(state, outcome.watched.mean)
     return _report(outcome.own, state, keeper, writer, workdir)
   finally:
-    keeper.close()
     if writer:
       writer.close()
 
@@ -237,15 +205,15 @@ def _say(writer: Writer | None, text: str) -> None:
     writer.say(text)
 
 
-def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
-  """Steps until the end or a signal.
+def _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt):
+  """Steps until the end or a signal; `pending` are the metrics since the log's last row.
 
   Returns:
     The final state, saved but not scored; or None, everything saved, after a signal.
   """
   config = run.config
   every, evaluate = config["log_every"], config["evaluate"]["every"]
-  pending, waited, mark, begun = [], 0.0, time.perf_counter(), False
+  waited, mark, begun = 0.0, time.perf_counter(), False
   first, last = int(state.step), config["steps"]
   for number in range(first + 1, last + 1):
     before = time.perf_counter()
@@ -285,10 +253,11 @@ def _steps(run, step, state, store, seed, elements, keeper, writer, interrupt):
     stop = interrupt.asked if jax.process_count() == 1 else number % every == 0
     stop = stop and interrupt.everywhere()
     if score is not None or number % config["checkpoint_every"] == 0 or leave or stop:
+      pending = jax.device_get(pending)
       if pending:
-        _check(_mean(jax.device_get(pending)), number, keeper)
+        _check(_mean(pending), number, keeper)
       pause = time.perf_counter()
-      keeper.keep(state, score)
+      keeper.keep(state, score, pending)
       mark += time.perf_counter() - pause
     if stop and not leave:
       return None

@@ -4,7 +4,10 @@ Networks and losses never mention a mesh: state is replicated, a batch is split 
 XLA inserts the rest.
 """
 
+import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,6 +28,38 @@ def start_processes() -> None:
     )
   elif os.environ.get("JAXSEG_DISTRIBUTED") == "1":
     jax.distributed.initialize()
+
+
+def on_first(work: Callable[[], Any]) -> Any:
+  """Does what one process alone must do, on the first; all return its value, or raise its error.
+
+  Args:
+    work: () -> plain data for JSON.
+  """
+  if jax.process_count() == 1:
+    return work()
+  value = error = None
+  if jax.process_index() == 0:
+    try:
+      value = work()
+    except Exception as caught:  # whatever it is: the others wait to be told
+      error = caught
+  told = {"value": value, "error": None if error is None else str(error)}
+  told = json.loads(_broadcast(json.dumps(told).encode()))
+  if error is not None:
+    raise error
+  if told["error"] is not None:
+    raise ValueError(told["error"])
+  return told["value"]
+
+
+def _broadcast(message: bytes) -> bytes:
+  """The first process's bytes, on every process."""
+  from jax.experimental import multihost_utils
+
+  length = int(multihost_utils.broadcast_one_to_all(np.int32(len(message))))
+  own = np.frombuffer(message.ljust(length, b" ")[:length], np.uint8)
+  return bytes(multihost_utils.broadcast_one_to_all(own))
 
 
 def mesh(devices=None) -> jax.sharding.Mesh:

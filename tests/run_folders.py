@@ -22,5 +22,4 @@ def write(folder, *, seed=0, rank=2, prior=0, **changes):
   state = run.method.init(jax.random.key(seed), batch)
   keeper = checkpoint.Checkpoints(folder, checkpoint.LATEST)
   keeper.save(state, {})
-  keeper.close()
   return folder

@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def weights(workdir, kind=checkpoint.LATEST):
-  checkpoints = checkpoint.Checkpoints(workdir, kind, create=False)
+  checkpoints = checkpoint.Checkpoints(workdir, kind)
   return {k: np.asarray(v) for k, v in checkpoints.arrays(checkpoints.steps[0]).items()}
 
 
@@ -54,14 +54,14 @@ def test_a_run_leaves_config_curves_panels_checkpoints_and_report(whole):
   assert logged == [2, 4, 6]
   assert [row["step"] for row in rows(workdir) if "validation/dice" in row] == [3, 6]
   assert list((workdir / "tensorboard").iterdir())
-  assert checkpoint.Checkpoints(workdir, create=False).steps[0] == 6
+  assert checkpoint.Checkpoints(workdir).steps[0] == 6
 
 
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path):
   run = tiny.experiment()
   # stops as a signal would, after the third step
   stop_after(run, 3, tmp_path)
-  assert checkpoint.Checkpoints(tmp_path, create=False).steps[0] == 3
+  assert checkpoint.Checkpoints(tmp_path).steps[0] == 3
   loop.train(tiny.experiment(), tmp_path)
   assert_same_bits(weights(whole[0]), weights(tmp_path))
   scores = {r["step"]: r for r in rows(whole[0]) if "validation/dice" in r}
@@ -101,7 +101,7 @@ loop.train(tiny.experiment(), {str(tmp_path)!r})
 """
   ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
   assert ended.returncode == -9, ended.stderr
-  assert checkpoint.Checkpoints(tmp_path, create=False).steps[0] == 4
+  assert checkpoint.Checkpoints(tmp_path).steps[0] == 4
   loop.train(tiny.experiment(), tmp_path)
   assert_same_bits(weights(whole[0]), weights(tmp_path))
 
@@ -113,7 +113,7 @@ def test_device_and_host_cache_give_the_same_bits(whole, tmp_path):
 
 def test_damaged_latest_checkpoint_falls_back_to_the_one_before(whole, tmp_path, caplog):
   stop_after(tiny.experiment(), 5, tmp_path)
-  steps = checkpoint.Checkpoints(tmp_path, create=False).steps
+  steps = checkpoint.Checkpoints(tmp_path).steps
   assert steps == [5, 4]
   data = [p for p in (tmp_path / "checkpoints" / "5").rglob("*") if p.is_file()]
   for file in data:

@@ -145,7 +145,7 @@ def test_a_second_method_trains_resumes_and_predicts_under_the_same_loop(tmp_pat
   loop.train(tiny.experiment(scheme=scheme, steps=4), parts)
   tables = []
   for folder in (whole, parts):
-    kept = checkpoint.Checkpoints(folder, create=False)
+    kept = checkpoint.Checkpoints(folder)
     tables.append(kept.arrays(kept.steps[0]))
   assert any(name.startswith("learners/critic/opt_state") for name in tables[0])
   assert tables[0].keys() == tables[1].keys()

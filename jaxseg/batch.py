@@ -165,7 +165,33 @@ class LabelSpec:
 
   @classmethod
   def from_json(cls, text: str) -> "LabelSpec":
-    def freeze(value):
-      return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+    """The inverse of `to_json`; raises ValueError, without the file, where it can't be that."""
+    told = json.loads(text)
+    if not isinstance(told, dict) or not {"names", "stored_values"} <= set(told):
+      raise ValueError("expected an object with 'names' and 'stored_values'")
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := [name for name in told if name not in known]:
+      raise ValueError(f"'{unknown[0]}' is no field of it")
+    spec = cls(**{name: _frozen(value) for name, value in told.items()})
+    named = spec.stored_values if spec.regions is None else spec.regions
+    for name, good in (
+      ("names", _all(spec.names, str) and len(spec.names) > 0),
+      ("stored_values", _all(spec.stored_values, int)),
+      ("regions", spec.regions is None or _all(spec.regions, tuple)),
+      ("regions", spec.regions is None or all(_all(of, int) for of in spec.regions)),
+      ("names", isinstance(named, tuple) and len(spec.names) == len(named)),
+      ("ignore", spec.ignore is None or _all((spec.ignore,), int)),
+      ("mirror_pairs", _all(spec.mirror_pairs, tuple)),
+    ):
+      if not good:
+        raise ValueError(f"its '{name}' are {told.get(name)!r}, which do not fit")
+    return spec
 
-    return cls(**{name: freeze(value) for name, value in json.loads(text).items()})
+
+def _frozen(value):
+  return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def _all(values, kind: type) -> bool:
+  """Whether it is a tuple of that kind alone."""
+  return isinstance(values, tuple) and all(type(value) is kind for value in values)

@@ -8,7 +8,14 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+_KINDS = {
+  dict: "an object",
+  list: "a list",
+  tuple: "a list",
+  str: "a text",
+  bool: "true or false",
+  type(None): "null",
+}
 
 
 class DiskFull(OSError):
@@ -167,26 +174,30 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return value
 
 
-def check_fields(value, where, *, advice: str, fields: Mapping) -> None:
-  """Raises ValueError unless a value of JSON is an object with these fields, of these types."""
+def check_fields(value, where, *, advice: str, fields: Mapping, prefix: str = "") -> None:
+  """Raises ValueError unless a value of JSON is an object with these fields, of these types.
+
+  `prefix` goes before the names in messages, "data." of fields inside of `data`.
+  """
   if not isinstance(value, dict):
     raise ValueError(f"{where}: holds {_kind(value)}, expected an object; {advice}.")
   for name, kinds in fields.items():
     if name not in value:
-      raise ValueError(f"{where}: lacks '{name}'; {advice}.")
+      raise ValueError(f"{where}: lacks '{prefix}{name}'; {advice}.")
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     # in Python a truth value is a number, in JSON it is not
     wrong = isinstance(value[name], bool) and bool not in kinds
     if wrong or not isinstance(value[name], kinds):
       expected = " or ".join(dict.fromkeys(_KINDS.get(kind, "a number") for kind in kinds))
-      raise ValueError(f"{where}: '{name}' is {_kind(value[name])}, expected {expected}; {advice}.")
+      kind = _kind(value[name])
+      raise ValueError(f"{where}: '{prefix}{name}' is {kind}, expected {expected}; {advice}.")
 
 
 def _kind(value) -> str:
   for kind, word in _KINDS.items():
     if isinstance(value, kind):
       return word
-  return "null" if value is None else "a number"
+  return "a number"
 
 
 def writable_folder(path, what: str) -> pathlib.Path:

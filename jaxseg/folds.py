@@ -75,7 +75,7 @@ def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> 
     )
   folds = chosen(given, count(**plain(config)["data"]["split"]))
   for fold in folds:
-    check_same(folder(workdir, fold), plain(config))
+    check_same(folder(workdir, fold), plain(of_fold(config, fold)))
   reports = {}
   for fold in folds:
     wanted = config.evaluate.probabilities

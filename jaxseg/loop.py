@@ -158,7 +158,7 @@ def train(run: Experiment, workdir) -> dict | None:
   """
   workdir = files.writable_folder(workdir, "--workdir")
   main = jax.process_index() == 0
-  record(workdir, run, write=main)
+  notes = record(workdir, run, write=main)
   steps, how = run.config["steps"], run.sampling
   cache = run.config["data"]["cache"]
   store = sampling.device_store(run.dataset, run.training) if cache == "device" else {}
@@ -177,7 +177,7 @@ def train(run: Experiment, workdir) -> dict | None:
   writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
   try:
     with Interrupt() as interrupt:
-      for sentence in absent_classes(run):
+      for sentence in (*notes, *absent_classes(run)):
         _say(writer, sentence)
       if first:
         _say(writer, f"Resuming {workdir} at step {first} of {steps}.")

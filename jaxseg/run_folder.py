@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import operator
 import pathlib
 import platform
@@ -10,15 +11,17 @@ from typing import NamedTuple
 
 import jax
 
-from jaxseg import defaults, files, methods, networks, optimisers
+from jaxseg import defaults, files, same_run, sealed
 from jaxseg.batch import LabelSpec
-from jaxseg.build import options_of, plain
+from jaxseg.build import plain
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.source import natural
 from jaxseg.data.splits import count
 
 FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
+CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
 PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_ADVICE = "copy the run folder again, from where it is whole"
 
 
 class Described(NamedTuple):
@@ -62,23 +65,39 @@ def _revision() -> str | None:
     return None
 
 
-def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
-  """Writes config.json, dataset.json and versions.json.
+def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
+  """Writes config.json, dataset.json and versions.json, or checks that they are this run's.
 
-  A folder that holds a run already must hold one of the same network, method, labels and training
-  cases: else what it has learned from would count as held out.
+  Of a folder that holds a run already, config.json changes in what may differ on resume alone, and
+  dataset.json not at all: else what it has learned from would count as held out.
 
-  Raises ValueError that says what was changed.
+  Returns sentences to show. Raises ValueError that says what was changed, or which file is damaged.
   """
-  config, dataset = plain(run.config), run.dataset
-  check_same(workdir, config)
-  _check_same_data(workdir, dataset.labels, [dataset.names[i] for i in run.training])
-  if not write:
-    return
-  files.write_json(workdir / "config.json", config)
-  files.write_json(workdir / "versions.json", versions())
-  files.write_json(
-    workdir / "dataset.json",
+  workdir, told = pathlib.Path(workdir), []
+  config, dataset = json_like(run.config), _of_data(run)
+  stored = check_same(workdir, config)
+  if (workdir / DATASET).exists():
+    _check_same_data(workdir, dataset)
+  else:
+    if stored is not None and _has_checkpoints(workdir):
+      told.append(
+        f"Warning: {workdir / DATASET}: not found, it is written anew from the config; whether the "
+        "data are those that the run was started with cannot be checked."
+      )
+    if write:
+      sealed.write(workdir / DATASET, dataset)
+  if write:
+    now = config if stored is None else same_run.updated(stored, config)
+    if now != stored:
+      sealed.write(workdir / CONFIG, now)
+    sealed.write(workdir / VERSIONS, versions())
+  return told
+
+
+def _of_data(run) -> dict:
+  """What dataset.json holds."""
+  dataset, cases = run.dataset, (*run.training, *run.validation)
+  return json_like(
     {
       "labels": json.loads(dataset.labels.to_json()),
       "channels": dataset.channels,
@@ -86,71 +105,96 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> None:
       "preparation": json.loads(dataset.preparation.to_json()),
       "training": [dataset.names[i] for i in run.training],
       "validation": [dataset.names[i] for i in run.validation],
-    },
+      "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    }
   )
 
 
-def check_same(workdir: pathlib.Path, config: dict) -> None:
-  """Raises ValueError that says what was changed, if the folder holds another config's run."""
-  path = workdir / "config.json"
-  if not path.exists():
-    return
-  stored = plain(json.loads(path.read_text(encoding="utf-8")))
-  before, now = explicit(stored), explicit(json_like(config))
-  for part in ("network", "method", "optimiser", "average"):
-    if before[part] != now[part]:
+def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
+  """The config of the run in a folder, None without one.
+
+  Raises ValueError that says what was changed, if it is another config's run.
+  """
+  workdir = pathlib.Path(workdir)
+  if not (workdir / CONFIG).exists():
+    if _has_checkpoints(workdir):
       raise ValueError(
-        f"{workdir}: this run was started with {part} {stored.get(part)}, the config now says "
-        f"{config[part]}; a run resumes with what it was started with. Choose a new --workdir."
+        f"{workdir / CONFIG}: not found, though there are checkpoints, so that nothing tells of "
+        "what; put it back, or choose another --workdir."
       )
+    return None
+  stored = read_config(workdir)
+  found = same_run.differences(stored, json_like(config), same_run.RESUME)
+  if found:
+    raise ValueError(f"{_another(workdir)} {same_run.sentence(found)}. {_ways_out(workdir)}")
+  return stored
 
 
-def _check_same_data(workdir: pathlib.Path, labels: LabelSpec, training: list[str]) -> None:
-  path = workdir / "dataset.json"
-  if not path.exists():
-    return
-  before = json.loads(path.read_text(encoding="utf-8"))
-  learned = LabelSpec.from_json(json.dumps(before["labels"]))
-  meaning = operator.attrgetter("names", "stored_values", "regions")
+def _another(workdir) -> str:
+  return f"{workdir}: holds a run that was started otherwise, and goes on only as it was started:"
+
+
+def _ways_out(workdir) -> str:
+  return (
+    "Choose another --workdir, for a run of its own; with "
+    f"--config.initialise.network={workdir} it starts from the weights of this one."
+  )
+
+
+def _has_checkpoints(workdir: pathlib.Path) -> bool:
+  return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+
+
+def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
+  kinds = {"labels": dict, "training": list, "validation": list, "preparation": dict}
+  before = plain(read_dataset(workdir, kinds, only=False))
+  learned, labels = (_labels(told["labels"], workdir / DATASET) for told in (before, now))
+  meaning = operator.attrgetter("names", "stored_values", "regions", "ignore")
+  content = before.get("content") or {}
+  others = [name for name in now["training"] if _differ(content, now["content"], name)]
+  others += [name for name in now["validation"] if _differ(content, now["content"], name)]
   if meaning(learned) != meaning(labels):
-    what = "other labels"
-  elif before["training"] != training:
-    what = "other training cases (config.data.split, or the data themselves)"
+    what = f"with the labels {meaning(learned)}, now they are {meaning(labels)}"
+  elif before["training"] != now["training"]:
+    what = "with other training cases (config.data.split, or the data themselves)"
+  elif before["validation"] != now["validation"]:
+    what = "with other validation cases (config.data.split, or the data themselves)"
+  elif others:
+    what = f"when case '{others[0]}'" + (f" and {len(others) - 1} more" if others[1:] else "")
+    what += " had other voxels, labels or spacing (config.data.source, or the files themselves)"
+  elif field := _differing(before["preparation"], now["preparation"]):
+    what = f"with other numbers of the preparation ('{field}')"
   else:
     return
-  raise ValueError(
-    f"{workdir}: this run was started with {what}; a run resumes with what it was started with. "
-    "Choose a new --workdir."
-  )
+  raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
 
 
-def completed(config: dict) -> dict:
-  """A stored config with today's defaults for the fields that did not exist when it was stored."""
-  known = plain(defaults.config())
-  parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate")}
-  return {**known, **config, **parts}
+def _differ(before: dict, now: dict, name: str) -> bool:
+  """Whether both know a case's content, and it is not one."""
+  return None not in (before.get(name), now[name]) and before[name] != now[name]
 
 
-def explicit(config: dict) -> dict:
-  """The config, `completed`, its components with every option: to compare what two configs mean.
+def _differing(before: dict, now: dict) -> str | None:
+  """The first field of two preparations that differs by more than another machine's rounding."""
+  a, b = same_run.flat(_by_position(before)), same_run.flat(_by_position(now))
+  for name in dict.fromkeys([*a, *b]):
+    x, y = a.get(name), b.get(name)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y))
+    if not (math.isclose(x, y, rel_tol=1e-5) if numbers else x == y):
+      # a field that is younger than the run
+      if name not in a and name.split(".")[0] not in before:
+        continue
+      return name
+  return None
 
-  An option that is left out counts as the constructor's default.
-  """
-  config = completed(config)
-  constructors = {
-    "network": networks.NETWORKS.get(config["network"].get("name")),
-    "method": methods.METHODS.get(config["method"].get("name")),
-    "optimiser": optimisers.optimiser,
-  }
-  known = {part: options_of(made) if made else {} for part, made in constructors.items()}
-  return config | {
-    part: {
-      "name": "",  # first, as what differs is told in this order
-      **{name: plain(option.default) for name, option in options.items()},
-      **config[part],
-    }
-    for part, options in known.items()
-  }
+
+def _by_position(value):
+  """Sequences as objects, so that `flat` reaches their elements."""
+  if isinstance(value, dict):
+    return {name: _by_position(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return {str(i): _by_position(item) for i, item in enumerate(value)}
+  return value
 
 
 def run_folders(path) -> tuple[pathlib.Path, ...]:
@@ -159,15 +203,15 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
   Raises FileNotFoundError if it is neither, ValueError if a fold is missing.
   """
   path = pathlib.Path(path)
-  if (path / "config.json").is_file():
+  if (path / CONFIG).is_file():
     return (path,)
   folds = folds_in(path)
   if not folds:
     raise FileNotFoundError(
-      f"{path / 'config.json'}: not found; give the folder of a run (train.py's --workdir), or of "
+      f"{path / CONFIG}: not found; give the folder of a run (train.py's --workdir), or of "
       "several folds."
     )
-  split = _read(folds[0] / "config.json", ("data",))["data"]["split"]
+  split = read_config(folds[0])["data"]["split"]
   # a gap in the numbers is seen without their number
   number = number_of_folds(split) or len(folds)
   wanted = [f"{FOLD}{i}" for i in range(number)]
@@ -182,51 +226,85 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
 
 def folds_in(path) -> tuple[pathlib.Path, ...]:
   """The run folders `fold_0`, `fold_1`, ... of a folder, in order; `fold_0_old` is none."""
-  found = (file.parent for file in pathlib.Path(path).glob(f"{FOLD}*/config.json"))
+  found = (file.parent for file in pathlib.Path(path).glob(f"{FOLD}*/{CONFIG}"))
   folds = (folder for folder in found if folder.name.removeprefix(FOLD).isdigit())
   return tuple(sorted(folds, key=lambda folder: natural(folder.name)))
 
 
 def number_of_folds(split: dict) -> int | None:
   """Of a stored config.data.split; None where only a file tells, which may lie elsewhere."""
-  return count(**split) if split["name"] in ("kfold", "blocks") else None
+  return count(**split) if split.get("name") in ("kfold", "blocks") else None
 
 
 def json_like(value):
   """The value as it comes back from JSON."""
-  return plain(json.loads(json.dumps(value)))
+  return plain(json.loads(json.dumps(value, default=str)))
 
 
 def describe(workdir) -> Described:
-  """Reads a run folder; raises FileNotFoundError if it is none."""
+  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged."""
   workdir = pathlib.Path(workdir)
-  for name in ("config.json", "dataset.json"):
-    if not (workdir / name).is_file():
-      raise FileNotFoundError(
-        f"{workdir / name}: not found; give the folder of a run (train.py's --workdir)."
-      )
-  config = completed(plain(_read(workdir / "config.json", ("data", "network", "method"))))
-  told = _read(workdir / "dataset.json", ("labels", "channels", "rank", "preparation"))
-  return Described(
-    config,
-    LabelSpec.from_json(json.dumps(told["labels"])),
-    tuple(told["channels"]),
-    told["rank"],
-    Preparation.from_json(json.dumps(told["preparation"])),
+  kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
+  config, told, where = read_config(workdir), read_dataset(workdir, kinds), workdir / DATASET
+  _check_whole(workdir / CONFIG)
+  labels = _labels(told["labels"], where)
+  try:
+    preparation = Preparation.from_json(json.dumps(told["preparation"]))
+    if (list(preparation.channels), preparation.rank) != (list(told["channels"]), told["rank"]):
+      raise ValueError("its channels and rank are not those of the data set")
+  except ValueError as error:
+    raise ValueError(f"{where}: 'preparation': {error}; {_ADVICE}.") from error
+  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation)
+
+
+def read_config(workdir) -> dict:
+  """The config in a run folder, `completed`; raises ValueError where it was damaged or edited."""
+  path = pathlib.Path(workdir) / CONFIG
+  told = plain(sealed.read(path, what="the config of a run", advice=_ADVICE))
+  _check_kinds(told, plain(defaults.config()), path)
+  return same_run.completed(told)
+
+
+def _check_whole(path: pathlib.Path) -> None:
+  """Raises ValueError where a model would be built of a default that training did not have."""
+  parts = dict.fromkeys(("data", "network", "method"), dict)
+  told = files.read_json(path, what="the config of a run", advice=_ADVICE, fields=parts)
+  fields = {"source": dict, "patch": list}
+  files.check_fields(told["data"], path, advice=_ADVICE, fields=fields, prefix="data.")
+
+
+def read_dataset(workdir, kinds: dict, *, only: bool = True) -> dict:
+  """dataset.json of a run folder; with `only` other fields than `kinds` may be damaged.
+
+  Raises ValueError where it was damaged or edited.
+  """
+  path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
+  return sealed.read(path, what=what, advice=_ADVICE, fields=kinds, only=only)
+
+
+def read_versions(workdir) -> dict:
+  """versions.json of a run folder; raises FileNotFoundError or ValueError."""
+  return sealed.read(
+    pathlib.Path(workdir) / VERSIONS,
+    what="the versions that a run was made with",
+    advice="give the train command again, it writes the file anew",
+    fields={"packages": dict, "python": str, "devices": list, "git": (str, type(None))},
   )
 
 
-def _read(path: pathlib.Path, fields: tuple[str, ...]) -> dict:
-  """What training wrote; raises ValueError for a file that was cut off or is another one."""
+def _labels(told: dict, where) -> LabelSpec:
   try:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    missing = [field for field in fields if field not in told]
-    problem = f"it has no '{missing[0]}'" if missing else None
+    return LabelSpec.from_json(json.dumps(told))
   except ValueError as error:
-    problem = error
-  if problem:
-    raise ValueError(
-      f"{path}: is not what training writes ({problem}); it is damaged or another program's: copy "
-      "the run folder again."
-    )
-  return told
+    raise ValueError(f"{where}: 'labels': {error}; {_ADVICE}.") from error
+
+
+def _check_kinds(told: dict, known: dict, path: pathlib.Path, prefix: str = "") -> None:
+  """Raises ValueError where a field of a config is of another kind than its default."""
+  for name, default in known.items():
+    if name not in told or default is None or name == "normalise":
+      continue
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+    files.check_fields(told, path, advice=_ADVICE, fields={name: kinds}, prefix=prefix)
+    if name in ("data", "evaluate"):
+      _check_kinds(told[name], default, path, f"{name}.")

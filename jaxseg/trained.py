@@ -1,6 +1,5 @@
 """Run folders, or the folds of a cross-validation -> configurations that segment cases."""
 
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,15 +7,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxseg import cascade, checkpoint, inference, run_folder
+from jaxseg import cascade, checkpoint, inference, run_folder, same_run
 from jaxseg.experiment import method, mirroring, network, window
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.method import Learner, State
 from jaxseg.run_folder import FOLD, run_folders
-
-# what may differ between the runs of a configuration: who trains, and where data are kept
-_FREE = ("split", "folder", "cache", "source", "batch", "foreground", "maps", "workers")
-_ALIKE = ("network", "method", "average", "predictor")
 
 
 class Model(NamedTuple):
@@ -56,15 +51,20 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     )
   first, config = told[0], told[0].config
   patch = tuple(config["data"]["patch"])
-  net = network(config, first.labels.channels)
-  scheme = method(config, net, regions=first.labels.regions is not None)
+  scheme, predict = _built(first, patch, pathlib.Path(folders[0]))
   states = [_state(folder, kind) for folder in folders]
-  compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
-  # fold by fold, so that one set of activations is on the device at a time
-  added = jax.jit(lambda total, more: total + more, donate_argnums=0)
   preparations = tuple(dict.fromkeys(one.preparation.to_json() for one in told))
   own = [preparations.index(one.preparation.to_json()) for one in told]
   channels = len(first.channels)
+  prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
+  prior, more = _first_stage(
+    config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror
+  )
+  for folder, state in zip(folders, states, strict=True):
+    _check_fit(scheme, state, patch, channels, more, folder)
+  compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
+  # fold by fold, so that one set of activations is on the device at a time
+  added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
   def apply(batch):
     total = None
@@ -74,21 +74,64 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
       total = logits if total is None else added(total, logits)
     return {"logits": total if len(states) == 1 else total / len(states)}
 
-  predict = window(config, net, patch, config["data"]["slices"])
-  flips = mirroring(config, first.labels, patch) if mirror else {}
+  flips = _flips(folders, told, patch) if mirror else {}
 
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
 
-  prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
-  prior = _first_stage(config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror)
   return Model(first, Configuration(prepared, first.labels, logits, prior), logits)
 
 
-def _first_stage(config, preparation, folder, **options) -> Callable | None:
-  """(raw, where) -> the prior that a cascade's second stage wants; None for others."""
+def _built(told: run_folder.Described, patch, folder: pathlib.Path):
+  """The method and the predictor of a run folder's config."""
+  config = told.config
+  try:
+    net = network(config, told.labels.channels)
+    scheme = method(config, net, regions=told.labels.regions is not None)
+    return scheme, window(config, net, patch, config["data"]["slices"])
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f"{folder / run_folder.CONFIG}: its model cannot be built ({error}); the file was damaged or "
+      "edited, or written by another version: copy the run folder again."
+    ) from error
+
+
+def _check_fit(scheme, state: State, patch, channels: int, more: int, folder) -> None:
+  """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
+  batch = {"image": np.zeros((1, *patch, channels), np.float32)}
+  if more:
+    batch["prior"] = np.zeros((1, *patch, more), np.float32)
+  expected = jax.eval_shape(lambda: scheme.init(jax.random.key(0), batch)).learners
+  expected = {name: {"params": of.params, "stats": of.stats} for name, of in expected.items()}
+  learners = {name: {"params": of.params, "stats": of.stats} for name, of in state.learners.items()}
+  wanted, held = checkpoint.flatten(expected), checkpoint.flatten(learners)
+  for name in sorted({**wanted, **held}):
+    shapes = [np.shape(of[name]) if name in of else None for of in (wanted, held)]
+    if shapes[0] != shapes[1]:
+      a, b = ("nothing" if shape is None else f"an array {shape}" for shape in shapes)
+      raise ValueError(
+        f"{folder}: the weights of its checkpoint don't fit the network of its "
+        f"{run_folder.CONFIG}: for '{name}' that has {a}, the checkpoint {b}; one of them was "
+        "changed or comes from another run: copy the run folder again."
+      )
+
+
+def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
+  """The predictor's options for mirror images, of runs that were all trained with the same."""
+  flips = [mirroring(one.config, one.labels, patch) for one in told]
+  for folder, other in zip(folders, flips, strict=True):
+    if other != flips[0]:
+      raise ValueError(
+        f"{folder}: was trained with mirror images along the axes {other['mirror_axes']}, "
+        f"{folders[0]} along {flips[0]['mirror_axes']}; predict without --mirror."
+      )
+  return flips[0]
+
+
+def _first_stage(config, preparation, folder, **options) -> tuple[Callable | None, int]:
+  """((raw, where) -> the prior that a cascade's second stage wants, its channels); None, 0."""
   if not config["data"].get("prior"):
-    return None
+    return None, 0
   first = load(run_folders(cascade.run_beside(config["data"]["prior"], folder)), **options)
   labels = first.described.labels
 
@@ -97,7 +140,7 @@ def _first_stage(config, preparation, folder, **options) -> Callable | None:
     grid = preparation.grid(raw.geometry, raw.image)
     return cascade.one_hot(cascade.on_grid(found, grid, labels, where), labels)
 
-  return prior
+  return prior, labels.channels
 
 
 def _state(folder, kind: str) -> State:
@@ -129,16 +172,18 @@ def _meaning(labels) -> tuple:
 
 
 def by_configuration(folders: Sequence[pathlib.Path]) -> list[list[pathlib.Path]]:
-  """Run folders, the folds of one configuration (network, method, grid, predictor) together.
+  """Run folders, those together whose logits can be averaged (see `same_run.MAY_DIFFER`).
 
   They lie in one folder: what find-best takes for two, though only the losses differ, stays two.
   """
-  groups: dict[str, list[pathlib.Path]] = {}
+  groups: list[tuple[pathlib.Path, dict, list[pathlib.Path]]] = []
   for folder in map(pathlib.Path, folders):
-    home = folder.parent if folder.name.startswith(FOLD) else folder
-    config = run_folder.describe(folder).config
-    data = {name: value for name, value in config["data"].items() if name not in _FREE}
-    alike = [str(home.resolve()), data, *(config[part] for part in _ALIKE)]
-    key = json.dumps(alike, sort_keys=True)
-    groups.setdefault(key, []).append(folder)
-  return list(groups.values())
+    home = (folder.parent if folder.name.startswith(FOLD) else folder).resolve()
+    config = run_folder.read_config(folder)
+    for other, first, members in groups:
+      if other == home and not same_run.differences(first, config, same_run.MEMBERS):
+        members.append(folder)
+        break
+    else:
+      groups.append((home, config, [folder]))
+  return [members for _, _, members in groups]

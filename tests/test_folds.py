@@ -99,7 +99,9 @@ def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):
 def test_folds_of_another_config_are_refused_before_any_training(tmp_path):
   (tmp_path / "fold_2").mkdir()
   (tmp_path / "fold_2" / "config.json").write_text(json.dumps({"network": {"name": "vnet"}}))
-  with pytest.raises(ValueError, match=r"fold_2: this run was started with network .*vnet"):
+  with pytest.raises(
+    ValueError, match=r"fold_2: holds a run .*config.network.name was 'vnet', is 'unet'"
+  ):
     folds.train_folds(config(), tmp_path, "all", lambda *a: pytest.fail("trained"), print)
 
 

@@ -17,7 +17,9 @@ def begun(tmp_path):
 
 
 def rewrite(path, change):
+  """A file as earlier versions left it, without digests."""
   told = json.loads(path.read_text())
+  told.pop("digests", None)
   change(told)
   path.write_text(json.dumps(told))
 
@@ -35,7 +37,8 @@ def test_a_run_from_before_a_field_existed_goes_on_with_its_default(begun):
   assert told["data"]["prior"] == {}
   assert told["data"]["patch"] == (16, 16)
   run_folder.record(folder, run)
-  assert json.loads((folder / "config.json").read_text())["optimiser"]["accumulate"] == 1
+  # it is not rewritten: nothing was changed
+  assert "accumulate" not in json.loads((folder / "config.json").read_text())["optimiser"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("accumulate", 2), ("l2", 0.1)])
@@ -43,7 +46,7 @@ def test_another_value_than_the_default_of_a_missing_field_is_refused(tmp_path, 
   run = tiny.experiment(**{f"optimiser.{field}": value})
   run_folder.record(tmp_path, run)
   rewrite(tmp_path / "config.json", lambda config: config["optimiser"].pop(field))
-  with pytest.raises(ValueError, match="this run was started with optimiser"):
+  with pytest.raises(ValueError, match=f"config.optimiser.{field} was .*, is {value}"):
     run_folder.record(tmp_path, run)
 
 
@@ -52,19 +55,19 @@ def test_a_network_option_written_out_as_its_default_is_no_change(begun):
   config = run.config
   spelt = {**config, "network": {**config["network"], "kernels": 3}}
   run_folder.check_same(folder, spelt)
-  with pytest.raises(ValueError, match="started with network"):
+  with pytest.raises(ValueError, match=r"config.network.kernels was 3, is 5"):
     run_folder.check_same(folder, {**config, "network": {**config["network"], "kernels": 5}})
 
 
 def test_a_fold_is_not_resumed_with_cases_it_has_not_held_out(begun):
   folder, run = begun
   moved = run._replace(training=(0, 1, 4, 5), validation=(2, 3))
-  with pytest.raises(ValueError, match=r"started with other training cases .*new --workdir"):
+  with pytest.raises(ValueError, match=r"with other training cases .*another --workdir"):
     run_folder.record(folder, moved)
 
 
 def test_labels_of_another_meaning_are_refused(begun):
   folder, run = begun
   renamed = LabelSpec(("background", "bright", "dim"), (0, 5, 9))
-  with pytest.raises(ValueError, match="started with other labels"):
+  with pytest.raises(ValueError, match=r"it began with the labels .*'dim', 'bright'.*now they are"):
     run_folder.record(folder, run._replace(dataset=run.dataset._replace(labels=renamed)))

@@ -112,6 +112,8 @@ def test_runs_on_other_labels_or_channels_are_told(folds, tmp_path, field, value
   other.mkdir()
   (other / "config.json").write_bytes((folds / "b" / "config.json").read_bytes())
   told = json.loads((folds / "b" / "dataset.json").read_text())
+  del told["digests"]
+  told["preparation"]["channels"] = ["other"] if field == "channels" else ["brightness"]
   (told if field == "channels" else told["labels"])[field] = value
   (other / "dataset.json").write_text(json.dumps(told))
   with pytest.raises(ValueError, match=message):

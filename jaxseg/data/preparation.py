@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxseg import build
+from jaxseg import build, files
 from jaxseg.data.cropping import nonzero_box, nonzero_mask
 from jaxseg.data.geometry import Geometry, check_orientation, oriented
 from jaxseg.data.grids import Grid, turned
 from jaxseg.data.normalise import NORMALISATIONS
 from jaxseg.data.resizing import ORDERS, coarse_axis, lone_axis, resized_shape
 from jaxseg.data.source import RawCase, check_image, check_spacing
+
+# the options of config.data.resampling that are left out
+RESAMPLING = {"order": 3, "label_order": 1, "order_z": 0, "separate_z": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Preparation:
     target = np.array(
       [s if t is None else t for s, t in zip(spacing, wanted, strict=True)], np.float64
     )
-    there = self._apart(spacing, target)
+    there, options = self._apart(spacing, target), RESAMPLING | self.resampling
     return Grid(
       geometry,
       self.orientation,
@@ -80,9 +83,9 @@ class Preparation:
       box,
       resized_shape(size, spacing, target) if self.spacing else size,
       target.astype(np.float32),
-      self._orders("order", 3, there),
-      self._orders("label_order", 1, there),
-      self._orders(None, 1, self._apart(target, spacing)),
+      self._orders(options["order"], there),
+      self._orders(options["label_order"], there),
+      self._orders(1, self._apart(target, spacing)),
     )
 
   def _apart(self, spacing, target) -> int | None:
@@ -91,10 +94,10 @@ class Preparation:
       return coarse_axis(spacing, target)
     return lone_axis(spacing) if separate and self.rank == 3 else None
 
-  def _orders(self, option: str | None, default: int, apart: int | None) -> tuple[int, ...]:
-    orders = [self.resampling.get(option, default)] * self.rank
+  def _orders(self, order: int, apart: int | None) -> tuple[int, ...]:
+    orders = [order] * self.rank
     if apart is not None:
-      orders[apart] = self.resampling.get("order_z", 0)
+      orders[apart] = (RESAMPLING | self.resampling)["order_z"]
     return tuple(orders)
 
   def apply(self, raw: RawCase, where: str = "the image") -> np.ndarray:
@@ -137,11 +140,22 @@ class Preparation:
 
   @classmethod
   def from_json(cls, text: str) -> "Preparation":
+    """The inverse of `to_json`; raises ValueError, without the file, where it can't be that."""
     fields = json.loads(text)
-    for name in ("channels", "normalisation", "spacing", "transpose"):
-      if name in fields:
-        fields[name] = tuple(fields[name])
-    return cls(**fields)
+    kinds = {"channels": list, "rank": int, "normalisation": list}
+    files.check_fields(fields, "the preparation", advice="it is damaged", fields=kinds)
+    try:
+      for name in ("channels", "normalisation", "spacing", "transpose"):
+        if name in fields:
+          fields[name] = tuple(fields[name])
+      made = cls(**fields)
+      if len(made.normalisation) != len(made.channels):
+        raise ValueError("it needs one scheme of normalisation for each channel")
+      for scheme in made.normalisation:
+        build.bind(NORMALISATIONS, scheme, "data.normalise")
+    except (TypeError, AttributeError) as error:
+      raise ValueError(f"a field of it is wrong ({error})") from error
+    return made
 
 
 def check_target(spacing: Sequence[float | None], rank: int) -> None:

@@ -4,22 +4,16 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
-from jaxseg.build import plain
+from jaxseg import same_run
 from jaxseg.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
-from jaxseg.run_folder import FOLD, completed, explicit, folds_in, number_of_folds
-
-# what may differ between folds: who trains where, and how often it is told
-_FREE = (
-  "log_every",
-  "checkpoint_every",
-  "evaluate.every",
-  "evaluate.cases",
-  "evaluate.probabilities",
-  "data.folder",
-  "data.cache",
-  "data.workers",
-  "data.split.fold",
+from jaxseg.run_folder import (
+  FOLD,
+  folds_in,
+  number_of_folds,
+  read_config,
+  read_dataset,
+  read_versions,
 )
 
 
@@ -105,7 +99,7 @@ def gather(path) -> Gathered:
 
 
 def _complete(folder: pathlib.Path) -> bool:
-  return (folder / FOLDER / SCORES).is_file() and _whole(read_scores(folder), _config(folder))
+  return (folder / FOLDER / SCORES).is_file() and _whole(read_scores(folder), read_config(folder))
 
 
 def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
@@ -114,7 +108,7 @@ def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
 
 
 def _fold(folder: pathlib.Path) -> Fold:
-  scores, config = read_scores(folder), _config(folder)
+  scores, config = read_scores(folder), read_config(folder)
   if not _whole(scores, config):
     raise ValueError(
       f"{folder / FOLDER}: holds {len(scores['cases'])} cases of step {scores['step']}, training "
@@ -124,22 +118,12 @@ def _fold(folder: pathlib.Path) -> Fold:
     name=folder.resolve().name,
     folder=folder,
     config=config,
-    dataset=_json(folder / "dataset.json"),
-    versions=_json(folder / "versions.json"),
+    dataset=read_dataset(folder, {"channels": list, "rank": int, "training": list}),
+    versions=read_versions(folder),
     labels=scores["labels"],
     cases={name: case["own"] for name, case in scores["cases"].items()},
     curves=_curves(folder / "metrics.jsonl"),
   )
-
-
-def _config(folder: pathlib.Path) -> dict[str, Any]:
-  return completed(plain(_json(folder / "config.json")))
-
-
-def _json(path: pathlib.Path) -> dict[str, Any]:
-  if not path.is_file():
-    raise FileNotFoundError(f"{path}: not found; the run folder is not whole, copy it again.")
-  return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _curves(path: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
@@ -155,25 +139,14 @@ def _curves(path: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
   return curves
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Nested fields -> "data.split.fold": value."""
-  fields = {}
-  for name, value in config.items():
-    if isinstance(value, dict) and value:
-      fields |= flat(value, f"{prefix}{name}.")
-    else:
-      fields[f"{prefix}{name}"] = value
-  return fields
-
-
 def _check_alike(first: Fold, other: Fold) -> None:
-  a, b = flat(explicit(first.config)), flat(explicit(other.config))
-  for field in dict.fromkeys([*a, *b]):
-    if field not in _FREE and a.get(field) != b.get(field):
-      raise ValueError(
-        f"{other.folder}: config.{field} is {b.get(field)!r}, but {a.get(field)!r} in {first.name};"
-        " folds of different configs cannot be reported together: train them with one config."
-      )
+  found = same_run.differences(first.config, other.config, same_run.FOLDS)
+  if found:
+    told = same_run.sentence(found, f"was {{}} in {first.name}, is {{}}")
+    raise ValueError(
+      f"{other.folder}: {told}; folds of different configs cannot be reported together: train "
+      "them with one config."
+    )
   if first.labels != other.labels:
     raise ValueError(
       f"{other.folder}: its classes are {', '.join(other.labels)}, those of {first.name} "

@@ -14,8 +14,9 @@ import numpy as np
 from jaxseg.evaluation.summary import MEAN
 from jaxseg.inference.pictures import COLOURS
 from jaxseg.report import plots, tables
-from jaxseg.report.gather import Fold, Gathered, flat
+from jaxseg.report.gather import Fold, Gathered
 from jaxseg.report.style import SCRIPT, STYLE
+from jaxseg.same_run import flat
 
 # classes shown with pictures; of more, those with the lowest Dice
 _CLASSES = 24

@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxseg import xla_flags
+from jaxseg.build import plain
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment: a Python file with get_config(); FILE:ARG passes ARG to it."
@@ -24,7 +25,7 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
-  from jaxseg import folds, loop, sharding
+  from jaxseg import folds, loop, run_folder, sharding
   from jaxseg.experiment import experiment
 
   sharding.start_processes()
@@ -34,6 +35,8 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
 
   if fold is None:
     folds.check_alone(workdir)
+    # told before data are prepared
+    run_folder.check_same(workdir, plain(config))
     return train(config, workdir)
   return folds.train_folds(config, workdir, fold, train, _say)
 

@@ -154,7 +154,7 @@ def test_folds_differ_by_a_default_that_only_one_of_them_names_and_are_alike(fol
   assert report.report(folds)["missing"] == []
   config["optimiser"]["accumulate"] = 2
   path.write_text(json.dumps(config))
-  assert "config.optimiser.accumulate is 2, but 1 in fold_0" in refused(folds)
+  assert "config.optimiser.accumulate was 1 in fold_0, is 2" in refused(folds)
 
 
 def test_without_pictures_and_with_half_a_line_of_curves_the_numbers_are_told(folds):
@@ -198,7 +198,8 @@ def test_scores_that_are_no_scores_are_one_sentence(folds):
 
 def test_folds_of_different_configs_are_refused_by_the_field(folds):
   scored_runs.write(folds / "fold_2", {"z": (1, 1)}, fold=2, network={"name": "vnet"})
-  assert "fold_2: config.network.name is 'vnet', but 'unet' in fold_0" in refused(folds)
+  told = refused(folds)
+  assert "fold_2: config.network.name was 'unet' in fold_0, is 'vnet'; folds of" in told
 
 
 def test_a_case_held_out_twice_is_refused(folds):

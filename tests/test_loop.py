@@ -139,7 +139,7 @@ def test_flipped_bits_in_a_checkpoint_are_noticed(whole, tmp_path, caplog):
 def test_resume_with_a_changed_network_is_refused_in_words(whole):
   workdir, _ = whole
   changed = tiny.experiment(**{"network.widths": (4, 12)})
-  with pytest.raises(ValueError, match=r"was started with network .*Choose a new --workdir"):
+  with pytest.raises(ValueError, match=r"config.network.widths was \(4, 8\), is \(4, 12\)\. "):
     loop.train(changed, workdir)
 
 

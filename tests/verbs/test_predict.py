@@ -172,6 +172,7 @@ def test_a_choice_among_the_training_sets_channels_is_told(run, tmp_path, capsys
   chosen = tmp_path / "chosen"
   shutil.copytree(run, chosen)
   config = json.loads((chosen / "config.json").read_text())
+  del config["digests"]
   config["data"]["source"] = {"name": "nnunet_raw", "path": "gone", "channels": ["T2", "T1"]}
   (chosen / "config.json").write_text(json.dumps(config))
   main(chosen, image(tmp_path / "x.nii.gz", shape=(9, 8, 10)), tmp_path / "out")
@@ -184,5 +185,6 @@ def test_a_damaged_run_folder_is_told(run, tmp_path, name, text):
   damaged = tmp_path / "damaged"
   shutil.copytree(run, damaged)
   (damaged / name).write_text(text)
-  with pytest.raises(SystemExit, match=f"{name}: is not what training writes"):
+  words = {"{": "is damaged or no JSON", "{}": "lacks '", "[]": "holds a list, expected an object"}
+  with pytest.raises(SystemExit, match=f"{name}: {words[text]}"):
     main(damaged, image(tmp_path / "x.nii.gz"), tmp_path / "out")

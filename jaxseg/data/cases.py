@@ -1,4 +1,4 @@
-"""Images without labels, as a user hands them to `predict`."""
+"""Reads a case without labels, as a user hands it to `predict`."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -6,67 +6,41 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.data import hdf5
-from jaxseg.data.channel_files import by_case
+from jaxseg.data import dicom, hdf5
 from jaxseg.data.geometry import Geometry, plain_geometry
-from jaxseg.data.images import ENDINGS, read_image
+from jaxseg.data.images import read_image
 from jaxseg.data.picture_folder import in_colours
 from jaxseg.data.plain import HDF5
+from jaxseg.data.search import CaseFiles
 from jaxseg.data.source import RawCase, check_pair
 
 
-def _is_image(path: pathlib.Path) -> bool:
-  name = path.name.lower()
-  return path.is_file() and not name.startswith(".") and name.endswith(ENDINGS)
-
-
-def find_cases(path) -> dict[str, tuple[pathlib.Path, ...]]:
-  """Case name -> the files of its channels, in natural order.
-
-  Args:
-    path: an image file; a folder of images; the folder of a DICOM series, or a folder of such
-      folders. Channels in files of their own are told by nnU-Net's endings _0000, _0001, ...
-
-  Raises:
-    FileNotFoundError: the path is missing.
-    ValueError: there is no image.
-  """
-  path = pathlib.Path(path)
-  if not path.exists():
-    raise FileNotFoundError(f"{path}: no such file or folder; check --input.")
-  if path.is_file():
-    return by_case([path])
-  images = [file for file in path.iterdir() if _is_image(file)]
-  if images:
-    return by_case(images)
-  series = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
-  folders = series or [path]
-  found = {
-    folder.name: (folder,) for folder in folders if any(f.is_file() for f in folder.iterdir())
-  }
-  if not found:
-    raise ValueError(
-      f"{path}: holds no image; expected files ending in {', '.join(ENDINGS)}, or DICOM."
-    )
-  return found
-
-
 def read_case(
-  paths: Sequence[pathlib.Path], *, rank: int | None = None, source: Mapping[str, Any] | None = None
+  case: CaseFiles, *, rank: int | None = None, source: Mapping[str, Any] | None = None
 ) -> RawCase:
-  """Reads the channels of a case as one image; raises ValueError if their grids differ.
+  """Reads the channels of a case as one image.
 
   Args:
-    paths: one file with all channels, or one file per channel.
+    case: its files, as `find_cases` gives them.
     rank: number of spatial axes, for formats that don't tell it.
     source: config.data.source of the set that the image is to be read like: what it told of files
       that don't tell it themselves (millimetres, axes in HDF5) and did to colours holds here, too.
+
+  Raises ValueError where the case has a problem, a file is damaged or the channels' grids differ.
   """
-  images, grids = zip(*(_read(path, rank, source or {}) for path in paths), strict=True)
-  for path, grid in zip(paths[1:], grids[1:], strict=True):
+  if case.problem:
+    raise ValueError(case.problem)
+  told = source or {}
+  if case.series is not None:
+    image, grid = dicom.read_series(case.series, rank=rank)
+    images, grids = (image,), (_spaced(grid, told.get("spacing")),)
+  else:
+    images, grids = zip(*(_read(path, rank, told) for path in case.files), strict=True)
+  for path, grid in zip(case.files[1:], grids[1:], strict=False):
     check_pair(grids[0], grid, str(path), what="other channel")
-  image, told = np.concatenate(images, -1), source or {}
-  if len(paths) == 1 and grids[0].kind == "picture" and told.get("name") == "paired_folder":
+  image = np.concatenate(images, -1) if len(images) > 1 else images[0]
+  flat = grids[0].kind == "picture" or (grids[0].kind == "dicom" and grids[0].rank == 2)
+  if len(images) == 1 and flat and told.get("name") == "paired_folder":
     image = in_colours(image, len(told.get("channels", ("grey",))))
   return RawCase(image, None, None, grids[0])
 

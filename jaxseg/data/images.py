@@ -8,14 +8,14 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from jaxseg import files
-from jaxseg.data import itk, nifti, pictures, plain
+from jaxseg.data import dicom, itk, nifti, pictures, plain
 from jaxseg.data.geometry import Geometry
 
 _NIFTI = (".nii.gz", ".nii")
 _ITK = (".nrrd", ".mha", ".mhd")
 _PICTURES = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp")
 _PLAIN = (".npy", ".npz", ".h5", ".hdf5")
-ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN)
+ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN, *dicom.ENDINGS)
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, RuntimeError, KeyError)
 _DAMAGE = (*_DAMAGE, ImageFileError, HeaderDataError, HeaderTypeError)
 # numbers that went through float32, as a scale in a header does
@@ -43,10 +43,12 @@ def stem(path) -> str:
 def _read(path, *, integer: bool, rank: int | None, key: str | None):
   path = pathlib.Path(path)
   if path.is_dir():
-    return itk.read_series(path)
+    return dicom.read_folder(path, rank=rank)
   kind = ending(path)
   if not path.is_file():
     raise FileNotFoundError(f"{path}: no such file; check the path.")
+  if kind in dicom.ENDINGS:
+    return dicom.read_file(path, rank=rank)
   try:
     if kind in _NIFTI:
       return nifti.read(path, integer=integer)
@@ -135,6 +137,8 @@ def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
       f"{path}: the array's grid {array.shape[: geometry.rank]} differs from the geometry's "
       f"{geometry.shape} (z, y, x); restore it to the input's grid first."
     )
+  if kind in dicom.ENDINGS:
+    raise ValueError(f"{path}: DICOM is read, not written; write .nii.gz.")
   if kind == ".mhd":
     raise ValueError(f"{path}: .mhd needs a second file for its voxels; write .mha instead.")
   with files.replacing(path) as temporary:

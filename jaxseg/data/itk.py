@@ -1,4 +1,4 @@
-"""NRRD, MetaImage and DICOM series through SimpleITK (whose world is LPS, ours RAS)."""
+"""NRRD and MetaImage through SimpleITK (whose world is LPS, ours RAS)."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from jaxseg.data.geometry import Geometry
 
 
-def _geometry(image: sitk.Image, kind: str) -> Geometry:
+def _geometry(image: sitk.Image) -> Geometry:
   rank = min(image.GetDimension(), 3)
   size = image.GetDimension()
   direction = np.reshape(image.GetDirection(), (size, size))[:rank, :rank]
@@ -18,7 +18,7 @@ def _geometry(image: sitk.Image, kind: str) -> Geometry:
   affine[:2] *= -1  # LPS -> RAS
   if rank == 2:
     affine[2] = (0, 0, 1, 0)
-  return Geometry(affine, image.GetSize()[rank - 1 :: -1], kind)
+  return Geometry(affine, image.GetSize()[rank - 1 :: -1], "itk")
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, Geometry]:
@@ -31,25 +31,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, Geometry]:
     voxels = np.moveaxis(voxels, 0, -1)
   elif image.GetNumberOfComponentsPerPixel() == 1:
     voxels = voxels[..., None]
-  return voxels, _geometry(image, "itk")
-
-
-def read_series(folder: pathlib.Path, series: str | None = None) -> tuple[np.ndarray, Geometry]:
-  """(z, y, x, 1) in rescaled units (HU for CT) and its geometry, of a folder of DICOM slices."""
-  reader = sitk.ImageSeriesReader()
-  found = reader.GetGDCMSeriesIDs(str(folder))
-  if not found:
-    raise ValueError(f"{folder}: no DICOM series found in this folder; give a folder of slices.")
-  if series is None and len(found) > 1:
-    raise ValueError(
-      f"{folder}: holds {len(found)} DICOM series ({', '.join(found[:4])}), expected one; move "
-      "each to a folder of its own."
-    )
-  if series is not None and series not in found:
-    raise ValueError(f"{folder}: no DICOM series {series}; found: {', '.join(found)}.")
-  reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series or found[0]))
-  image = reader.Execute()
-  return sitk.GetArrayFromImage(image)[..., None], _geometry(image, "dicom")
+  return voxels, _geometry(image)
 
 
 def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:

@@ -4,13 +4,14 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tqdm
 
 from jaxseg import checkpoint, files, run_folder
 from jaxseg.data import RawCase
-from jaxseg.data.cases import find_cases, read_case
+from jaxseg.data.cases import read_case
+from jaxseg.data.search import LEGEND, CaseFiles, find_cases
 from jaxseg.data.source import check_spacing
 from jaxseg.folds import finished
 from jaxseg.inference import postprocessing
@@ -20,10 +21,10 @@ from jaxseg.run_folder import FOLD, run_folders
 from jaxseg.trained import Model, by_configuration, check_alike, load
 
 
-def read(paths: tuple[pathlib.Path, ...], told: run_folder.Described) -> RawCase:
+def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
   """Reads the channels of a case and checks them against what the network was trained on."""
-  raw = read_case(paths, rank=told.rank, source=told.config["data"]["source"])
-  where = paths[0]
+  raw = read_case(case, rank=told.rank, source=told.config["data"]["source"])
+  where = case.files[0]
   rank, channels = raw.image.ndim - 1, raw.image.shape[-1]
   if rank != told.rank:
     raise ValueError(
@@ -72,19 +73,17 @@ def steps_for(paths: Sequence) -> pathlib.Path | None:
   return file if file.is_file() else None
 
 
-def check_output(folder: pathlib.Path, cases: dict[str, tuple[pathlib.Path, ...]]) -> None:
+def check_output(folder: pathlib.Path, cases: Mapping[str, CaseFiles]) -> None:
   """Raises ValueError if the folder is one that the images lie in.
 
   A scan and its segmentation may have one name, and segmentations would be images the next time.
   """
-  for name, paths in cases.items():
-    for path in paths:
-      home = path if path.is_dir() else path.parent
-      if home.resolve() == folder.resolve():
-        raise ValueError(
-          f"--output {folder}: holds images of --input (case '{name}'), that could be overwritten; "
-          "choose a folder of its own for the segmentations."
-        )
+  for name, case in cases.items():
+    if any(home.resolve() == folder.resolve() for home in {file.parent for file in case.files}):
+      raise ValueError(
+        f"--output {folder}: holds images of --input (case '{name}'), that could be overwritten; "
+        "choose a folder of its own for the segmentations."
+      )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,7 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     metavar="RUN",
     help="run folders of train.py, or folders that hold fold_0, fold_1, ...",
   )
-  add("--input", required=True, type=pathlib.Path, help="an image, a folder, or a DICOM series")
+  add(
+    "--input",
+    required=True,
+    type=pathlib.Path,
+    help="an image or a folder; folders in it count, too",
+  )
   add("--output", required=True, type=pathlib.Path, help="folder for the segmentations")
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
   add("--mirror", action="store_true", help="average over mirror images: slower, often better")
@@ -127,6 +131,17 @@ def main(arguments: list[str]) -> None:
     sys.exit(f"predict: {error}")
 
 
+def _words(error: Exception, name: str, case: CaseFiles) -> str:
+  """One sentence about a case that was not segmented."""
+  where = f"{case.files[0]} (case '{name}')"
+  if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    return f"{where}: does not fit into memory; close other programs, or use a larger machine."
+  if isinstance(error, ValueError | OSError):
+    return str(error) if str(case.files[0].parent) in str(error) else f"{where}: {error}"
+  first = (str(error).strip().splitlines() or ["no reason given"])[0]
+  return f"{where}: failed with {type(error).__name__}: {first[:300]}"
+
+
 def _run(wanted) -> None:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
   models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror)
@@ -147,32 +162,38 @@ def _run(wanted) -> None:
   labels = told.labels
   file = None if wanted.no_postprocessing else wanted.postprocessing or steps_for(wanted.workdir)
   steps = () if file is None else postprocessing.read(file)
-  cases = find_cases(wanted.input)
+  cases, notes = find_cases(
+    wanted.input, channels=told.channels, rank=told.rank, output=wanted.output
+  )
+  for note in notes:
+    print(f"predict: note: {note}.", file=sys.stderr)
   check_output(wanted.output, cases)
   files.writable_folder(wanted.output, "--output")
   # a region is told by the values that it unites
   legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
-  files.write_json(wanted.output / "labels.json", legend)
+  files.write_json(wanted.output / LEGEND, legend)
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
   failures = []
-  for name, paths in bar:
+  for name, case in bar:
 
     def progress(done, total, name=name):
       bar.set_postfix_str(f"{name}: window {done} of {total}")
 
     try:
-      raw = read(paths, told)
+      raw = read(case, told)
       found = segment(
         [model.configuration for model in models],
         raw,
-        str(paths[0]),
+        str(case.files[0]),
         probabilities=wanted.probabilities,
         progress=progress,
       )
       found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
       write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
-    except (ValueError, OSError) as error:  # the others are segmented all the same
-      failures.append(f"predict: {error}")
+    except files.DiskFull:  # the others would find no room either
+      raise
+    except Exception as error:  # whatever it is, the others are segmented all the same
+      failures.append(f"predict: {_words(error, name, case)}")
   applied = f" with {file}" if steps else ""
   if written := len(cases) - len(failures):
     print(f"{written} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")

@@ -1,14 +1,15 @@
-"""Images handed to predict: files, folders, channels, DICOM series."""
+"""A case that is handed to predict, read as its training set was."""
 
 import h5py
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from dicom_files import dataset, save
 
 from jaxseg.data import SOURCES, write_image
-from jaxseg.data.cases import find_cases, read_case
+from jaxseg.data.cases import read_case
 from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.search import CaseFiles, find_cases
 
 GRID = plain_geometry((4, 5, 6), (3.0, 1.0, 2.0))
 
@@ -20,43 +21,11 @@ def write(path, value=0.0):
 def test_channels_in_files_of_their_own_are_one_case(tmp_path):
   for name in ("b_0000", "b_0001", "a_0000", "a_0001"):
     write(tmp_path / f"{name}.nii.gz", float(name[-1]))
-  cases = find_cases(tmp_path)
+  cases = find_cases(tmp_path).cases
   assert list(cases) == ["a", "b"]
   raw = read_case(cases["b"])
   assert raw.image.shape == (4, 5, 6, 2)
   np.testing.assert_array_equal(raw.image[0, 0, 0], [0, 1])
-  np.testing.assert_allclose(raw.geometry.spacing, [3, 1, 2])
-
-
-def test_a_year_in_a_name_is_no_channel(tmp_path):
-  write(tmp_path / "scan_1998.nii.gz")
-  write(tmp_path / "scan_1999.nii.gz")
-  assert list(find_cases(tmp_path)) == ["scan_1998", "scan_1999"]
-
-
-def test_a_dicom_series_is_read_in_space(tmp_path):
-  volume = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
-  for z in range(4):
-    image = sitk.GetImageFromArray(volume[z][None])
-    image.SetSpacing((2.0, 1.0, 3.0))
-    for tag, value in {
-      "0008|0060": "CT",
-      "0020|000e": "1.2.3.4",
-      "0020|000d": "1.2.3",
-      "0020|0032": f"0\\0\\{3 * z}",
-      "0020|0037": "1\\0\\0\\0\\1\\0",
-      "0020|0013": str(z),
-    }.items():
-      image.SetMetaData(tag, value)
-    image.SetOrigin((0.0, 0.0, 3.0 * z))
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.SetFileName(str(tmp_path / f"slice{9 - z}.dcm"))
-    writer.Execute(image)
-  cases = find_cases(tmp_path)
-  assert list(cases.values()) == [(tmp_path,)]
-  raw = read_case(cases[tmp_path.name])
-  np.testing.assert_array_equal(raw.image[..., 0], volume)
   np.testing.assert_allclose(raw.geometry.spacing, [3, 1, 2])
 
 
@@ -65,7 +34,18 @@ def test_channels_on_different_grids_are_refused(tmp_path):
   other = np.zeros((4, 5, 7), np.float32)
   write_image(tmp_path / "a_0001.nii.gz", other, plain_geometry(other.shape))
   with pytest.raises(ValueError, match=r"a_0001.nii.gz: the image has shape .* the other channel"):
-    read_case(find_cases(tmp_path)["a"])
+    read_case(find_cases(tmp_path).cases["a"])
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_dicom_pictures_are_read_as_their_training_set_was(tmp_path, colour):
+  picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3)[: 2 + colour]).astype(np.uint8)
+  (case,) = find_cases(save(tmp_path / "x.dcm", dataset(picture, sort="DX")), rank=2).cases.values()
+  source = {"name": "paired_folder", "channels": ("red", "green", "blue"), "spacing": (0.5, 0.25)}
+  raw = read_case(case, rank=2, source=source)
+  expected = picture if colour else np.repeat(picture[..., None], 3, -1)
+  np.testing.assert_array_equal(raw.image, expected)
+  np.testing.assert_array_equal(raw.geometry.spacing, (0.5, 0.25))
 
 
 @pytest.mark.parametrize("channels", [("grey",), ("red", "green", "blue")])
@@ -84,10 +64,10 @@ def test_pictures_are_read_as_their_training_set_was(tmp_path, channels, shape):
     "spacing": (0.5, 0.25),
   }
   seen = SOURCES["paired_folder"](**options).read("a")
-  raw = read_case((file,), rank=2, source={"name": "paired_folder", **options})
+  raw = read_case(CaseFiles((file,)), rank=2, source={"name": "paired_folder", **options})
   np.testing.assert_array_equal(raw.image, seen.image)
   np.testing.assert_array_equal(raw.geometry.spacing, (0.5, 0.25))
-  np.testing.assert_array_equal(read_case((file,), rank=2).geometry.spacing, (1, 1))
+  np.testing.assert_array_equal(read_case(CaseFiles((file,)), rank=2).geometry.spacing, (1, 1))
 
 
 def test_hdf5_is_turned_as_its_training_set_was(tmp_path):
@@ -96,16 +76,16 @@ def test_hdf5_is_turned_as_its_training_set_was(tmp_path):
     file["label"] = np.zeros((3, 4, 5), np.uint8)
   options = {"image": "mri", "axes": "xyz", "spacing": (3.0, 2.0, 1.0)}
   seen = SOURCES["h5"](str(tmp_path), names=("none", "one"), **options).read("a")
-  raw = read_case((tmp_path / "a.h5",), rank=3, source={"name": "h5", **options})
+  raw = read_case(CaseFiles((tmp_path / "a.h5",)), rank=3, source={"name": "h5", **options})
   assert raw.image.shape == (5, 4, 3, 1)
   np.testing.assert_array_equal(raw.image, seen.image)
   np.testing.assert_array_equal(raw.geometry.affine, seen.geometry.affine)
   with pytest.raises(ValueError, match=r"a.h5: its image .* doesn't have the axes 'yx'"):
-    read_case((tmp_path / "a.h5",), source={"name": "h5", "image": "mri", "axes": "yx"})
+    read_case(CaseFiles((tmp_path / "a.h5",)), source={"name": "h5", "image": "mri", "axes": "yx"})
 
 
 def test_files_that_tell_their_spacing_keep_it(tmp_path):
   write(tmp_path / "a.nii.gz")
   source = {"name": "h5", "spacing": (7.0, 7.0, 7.0)}
-  raw = read_case((tmp_path / "a.nii.gz",), rank=3, source=source)
+  raw = read_case(CaseFiles((tmp_path / "a.nii.gz",)), rank=3, source=source)
   np.testing.assert_allclose(raw.geometry.spacing, [3, 1, 2])

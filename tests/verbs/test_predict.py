@@ -140,7 +140,7 @@ def test_pictures_have_the_millimetres_of_the_training_set(tmp_path, monkeypatch
   grids = []
   monkeypatch.setattr(predict, "segment", lambda models, raw, *a, **o: grids.append(raw) or 1 / 0)
   imageio.imwrite(tmp_path / "x.png", np.zeros((20, 30, 3), np.uint8))
-  with pytest.raises(ZeroDivisionError):
+  with pytest.raises(SystemExit, match=r"x.png \(case 'x'\): failed with ZeroDivisionError"):
     main(folder, tmp_path / "x.png", tmp_path / "out")
   np.testing.assert_array_equal(grids[0].geometry.spacing, (0.5, 0.25))
   assert grids[0].image.shape == (20, 30, 1)

@@ -153,7 +153,7 @@ def test_voxels_without_a_size_are_refused(run, tmp_path, size):
   # nibabel writes no such affine
   body = np.zeros((9, 9, 9), np.float32).tobytes()
   (tmp_path / "x.nii").write_bytes(header.binaryblock + bytes(4) + body)
-  with pytest.raises(SystemExit, match=r"x.nii: the spacing is .* expected positive numbers"):
+  with pytest.raises(SystemExit, match=r"x.nii: .* a spacing of"):
     main(run, tmp_path / "x.nii", tmp_path / "out")
 
 

@@ -4,6 +4,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from published_options import (
+  ABDOMEN_MR,
+  ATTENTION_UNET_AGN,
+  ATTENTION_UNET_MONAI,
+  GCR,
+  HIPPOCAMPUS,
+  KITENET,
+  PSPNET_SMP,
+  TINY_RESNET,
+  VNET_PORT,
+  kiunet3d,
+)
+
 
 class Count(NamedTuple):
   """A published number of trainable parameters, and what it holds for.
@@ -38,74 +51,6 @@ class Row(NamedTuple):
   sizes: tuple[tuple[int, ...], ...] = ((13, 10), (13, 10, 7))
   silent: tuple[str, ...] = ()
 
-
-# pytorch-3dunet's UNet3D, by the options of ours: group norm, then convolution, then ReLU ("gcr")
-GCR = {
-  "padding": "same",
-  "up": "nearest",
-  "norm": "group",
-  "norm_first": True,
-  "conv_bias": False,
-}
-# the PyTorch ports' V-Net: convolutions per stage of the authors' Caffe model, batch norm, ELU,
-# activated before the residual sum too
-VNET_PORT = {
-  "depth": (1, 1, 2, 3, 2),
-  "decoder_depth": (1, 1, 2, 2),
-  "norm": "batch",
-  "activation": "elu",
-  "activate_branch": True,
-  "output_kernel": 5,
-}
-
-# the public code's Ki-Net has no norm and no 1x1 convolution
-KITENET = dict(norm="none", head=False, skip=False)
-
-
-def kiunet3d(channels, n):
-  """Options of the public code's 3D KiU-Net of width n."""
-  return dict(
-    widths=(n, 2 * n, 4 * n),
-    ki_widths=(n, 2 * n, 2 * n),
-    decoder_widths=(channels, 2 * n, 2 * n),
-    norm="none",
-    conv_bias=False,
-    head_bias=False,
-    published_extras=n,
-  )
-
-
-# nnU-Net's plans: widths of MSD hippocampus, an anisotropic 3D plan
-HIPPOCAMPUS = (32, 64, 128, 256)
-ABDOMEN_MR = {
-  "kernels": ((1, 3, 3), (1, 3, 3), 3, 3, 3, 3),
-  "strides": ((1, 2, 2), (1, 2, 2), 2, 2, 2),
-}
-
-# a narrow ResNet: features at strides 2 and 4
-TINY_RESNET = {"name": "resnet18", "blocks": (1,), "width": 4}
-# segmentation_models.pytorch's PSPNet pools the second stage; the others are counted
-PSPNET_SMP = {
-  "encoder": "resnet34",
-  "output_stride": 32,
-  "level": 2,
-  "norm_of_one": "none",
-  "join_kernel": 1,
-  "head_kernel": 3,
-  "aux": False,
-}
-
-# MONAI's AttentionUnet: its decoder has the norm and activation that are MONAI's defaults
-ATTENTION_UNET_MONAI = {
-  "widths": (16, 32, 64, 128),
-  "down": "stride",
-  "up": "transpose",
-  "up_kernels": 3,
-  "up_norm": True,
-  "decoder_depth": 1,
-  "encoder_block": "plain",
-  "block": {"name": "plain", "norm": "instance", "affine": False, "activation": "prelu_shared"},
-}
 
 ROWS = {
   # other public U-Nets by its options: test_unet.py
@@ -270,6 +215,9 @@ ROWS = {
     (
       Count(34_878_573, classes=1, channels=3),
       Count(1_466_566, classes=2, rank=3, options=ATTENTION_UNET_MONAI),
+      # AGN's unet_3D, 2,466,052; the gating signal, 256 * 128 + 128 + 2 * 128; and its gates of
+      # 32, 64 and 128 channels: 8 c^2 + 129 c + c + 1 + c^2 + 3 c each
+      Count(2_722_535, classes=4, rank=3, options=ATTENTION_UNET_AGN),
     ),
     # biases of convolutions before batch norm
     silent=("*/conv/bias", "*/psi/bias"),

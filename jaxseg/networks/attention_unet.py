@@ -22,6 +22,10 @@ class AttentionUNet(UNet):
   options, `skip=dict(name="attention_gate", inter=8, psi_bias=3.0)`, and each skip may have its
   own: `skip=("concat", "grid_gate", "grid_gate", "grid_gate")` leaves the first ungated, as the
   paper does. The paper's own network with deep supervision is `attention_unet_dsv`.
+  `unet_grid_attention_3D` of ozan-oktay/Attention-Gated-Networks, whose gates all get one signal
+  from the centre, is that skip with `dict(name="grid_gate", sub_sample=2)`, `gating="centre"`,
+  `widths=(16, 32, 64, 128, 256)`, `kernels=((1, 3, 3),) * 5`, `strides=((1, 2, 2),) * 4`,
+  `up="transpose"`, `up_kernels=((1, 4, 4),) * 4`: 2,722,535 parameters for 1 channel and 4 classes.
 
   MONAI's `AttentionUnet(3, 1, 2, (16, 32, 64, 128), (2, 2, 2))`, 1,466,566 parameters, is
   `widths=(16, 32, 64, 128)`, `down="stride"`, `up="transpose"`, `up_kernels=3`, `up_norm=True`,

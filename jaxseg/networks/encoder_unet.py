@@ -40,7 +40,8 @@ class EncoderUNet(nn.Module):
     widths: channels of the decoder's stages, coarsest first: one less than the encoder's features,
       one more to reach the image's resolution if these start at stride 2.
     bottleneck: follows the encoder, a name of `parts.BOTTLENECKS`.
-    attention: a name of `parts.ATTENTIONS`; follows every concatenation and every decoder stage.
+    attention: a name of `parts.ATTENTIONS`, or one for each decoder stage as `widths`, None for
+      none; follows the stage's concatenation and the stage.
     head_kernel: of the last convolution.
     norm, norm_groups, activation: of the decoder; the encoder has its own.
     dtype: compute dtype, "float32" or "bfloat16".
@@ -56,7 +57,7 @@ class EncoderUNet(nn.Module):
   encoder: str | Mapping[str, Any] = "resnet34"
   widths: Sequence[int] = (256, 128, 64, 32, 16)
   bottleneck: str | Mapping[str, Any] = "none"
-  attention: str | Mapping[str, Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
   head_kernel: int = 3
   norm: str = "batch"
   norm_groups: int = 8
@@ -67,9 +68,10 @@ class EncoderUNet(nn.Module):
   _who = "encoder_unet"
 
   def __post_init__(self):
-    widths = per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")
+    widths = self._of_stages("widths")
     try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=widths[0])
-    try_part(ATTENTIONS, self.attention, "attention", features=widths[0])
+    for width, attention in zip(widths, self._of_stages("attention"), strict=True):
+      try_part(ATTENTIONS, attention, "attention", features=width)
     super().__post_init__()
 
   def _strides(self):
@@ -108,13 +110,18 @@ class EncoderUNet(nn.Module):
 
   def _width(self, i):
     """Channels of the decoder at level i, 1 being the image's resolution."""
-    return per_stage(self.widths, len(self._strides()) - 1, f"{self._who}: widths")[-i]
+    return self._of_stages("widths")[-i]
+
+  def _of_stages(self, option):
+    """An option's value for each stage of the decoder, coarsest first."""
+    return per_stage(getattr(self, option), len(self._strides()) - 1, f"{self._who}: {option}")
 
   def _stage(self, i, width, name):
     """The step of a decoder to level i from the next coarser one."""
     make = nn.remat(DecoderStage) if self.remat else DecoderStage
     fine, coarse = self._strides()[i - 1 : i + 1]
-    return make(width, coarse // fine, attention=self.attention, name=name, **self._common())
+    attention = self._of_stages("attention")[-i]
+    return make(width, coarse // fine, attention=attention, name=name, **self._common())
 
   def _common(self):
     norm = {"norm": self.norm, "norm_groups": self.norm_groups}
@@ -129,7 +136,7 @@ class DecoderStage(nn.Module):
 
   features: int
   stride: int
-  attention: str | Mapping[str, Any]
+  attention: str | Mapping[str, Any] | None
   norm: str
   norm_groups: int
   activation: str

@@ -13,9 +13,10 @@ An option that names a part is a name ("se") or a dict with the name and the par
   stage's width), `norm`, `norm_groups`, `activation`, `dtype`. One that needs features of some size
   tells it as `smallest`, voxels of every axis or of each.
 - SKIPS: join encoder and decoder; called with the encoder's features (b, *space, c), the decoder's
-  up-sampled ones (b, *space, c') and, from before up-sampling, (b, *coarse, c''); return the joint
-  features (b, *space, c''') and an attention map (b, *space, k) or None. Take `features` (the
-  stage's width), `norm`, `norm_groups`, `activation`, `dtype`.
+  up-sampled ones (b, *space, c') and, from before up-sampling or from the centre, (b, *coarse, c'');
+  return the joint features (b, *space, c''') and an attention map (b, *space, k) or None. Take
+  `features` (the stage's width), `norm`, `norm_groups`, `activation`, `dtype`. One that looks at
+  the coarse features says so as `takes_gating`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -114,7 +115,7 @@ SKIPS = {
 
 
 def part(
-  table: Mapping[str, Callable], spec: str | Mapping[str, Any], option: str, **given
+  table: Mapping[str, Callable], spec: str | Mapping[str, Any] | None, option: str, **given
 ) -> Callable[..., nn.Module]:
   """The constructor that `spec` names, its options bound; call it with `name=`.
 
@@ -126,7 +127,7 @@ def part(
 
 
 def try_part(
-  table: Mapping[str, Callable], spec: str | Mapping[str, Any], option: str, **given
+  table: Mapping[str, Callable], spec: str | Mapping[str, Any] | None, option: str, **given
 ) -> None:
   """Makes the part and drops it: what it refuses then is told before data are read.
 

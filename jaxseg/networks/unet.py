@@ -28,7 +28,7 @@ from jaxseg.networks.blocks import (
   per_axis,
   per_stage,
 )
-from jaxseg.networks.blocks.options import total_per_axis
+from jaxseg.networks.blocks.options import named, total_per_axis
 from jaxseg.networks.parts import (
   ATTENTIONS,
   BLOCKS,
@@ -71,11 +71,15 @@ class UNet(nn.Module):
     block: what a stage is made of, a name of `parts.BLOCKS` or a dict with its options.
     encoder_block: what the encoder's stages are made of, None for the same.
     conv: the convolution of a stage, a name of `blocks.CONVS` ("plain", "separable", ...).
-    attention: follows every stage, a name of `parts.ATTENTIONS`.
+    attention: follows every stage, a name of `parts.ATTENTIONS` or one for each stage, finest
+      first, None for none: `(None, None, "se", dict(name="se", reduction=8))`.
     attention_at: "encoder", "decoder" or "both".
     skip: how encoder and decoder are joined, a name of `parts.SKIPS` or one for each skip, finest
       first, as `("concat", "attention_gate")`; attention maps, if it makes any, are given as
       "attention1" (finest), ..., each on its skip's grid.
+    gating: what skips that gate by coarse features (`grid_gate`) get: "decoder", those one stage
+      below; "centre", one signal for all, a 1x1 convolution, norm and activation of the bottleneck
+      with the width of the stage above.
     bottleneck: follows the coarsest stage, a name of `parts.BOTTLENECKS`.
     up: "linear" or "nearest" (interpolation, convolution, norm, activation), "transpose"
       (transposed convolution), "unpool" (convolution, norm, activation, max-unpooling with the
@@ -113,9 +117,10 @@ class UNet(nn.Module):
   block: str | Mapping[str, Any] = "plain"
   encoder_block: str | Mapping[str, Any] | None = None
   conv: str | Mapping[str, Any] = "plain"
-  attention: str | Mapping[str, Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
   attention_at: str = "both"
   skip: str | Mapping[str, Any] | Sequence[Any] = "concat"
+  gating: str = "decoder"
   bottleneck: str | Mapping[str, Any] = "none"
   up: str = "linear"
   up_kernels: int | Sequence[Any] | None = None
@@ -147,14 +152,21 @@ class UNet(nn.Module):
       per_stage(getattr(self, option), number, f"unet: {option}")
     choice(self.up, ("linear", "nearest", "transpose", "unpool"), "unet: up")
     choice(self.attention_at, ("encoder", "decoder", "both"), "unet: attention_at")
+    choice(self.gating, ("decoder", "centre"), "unet: gating")
     for option, number in self._blocks_of().items():
       self._try_blocks(option, number)
     skips = per_stage(self.skip, stages - 1, "unet: skip")
-    for width in self.widths:
-      try_part(ATTENTIONS, self.attention, "attention", features=width)
+    for width, attention in zip(self.widths, self._attentions(), strict=True):
+      try_part(ATTENTIONS, attention, "attention", features=width)
     for width, skip in zip(self.widths[:-1], skips, strict=True):
       try_part(SKIPS, skip, "skip", features=width)
     try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=self.widths[-1])
+    takes_gating = [getattr(SKIPS[named(skip)["name"]], "takes_gating", False) for skip in skips]
+    if self.gating != "decoder" and not any(takes_gating):
+      raise ValueError(
+        f"unet: gating='{self.gating}' is for skips that gate by coarse features, but skip="
+        f"{self.skip!r}; choose skip='grid_gate', or leave one of them out."
+      )
     part(CONVS, self.conv, "conv")
     choice(self.down, ("pool", "stride"), "unet: down")
     choice(self.norm, NORMS, "unet: norm")
@@ -203,6 +215,9 @@ class UNet(nn.Module):
     one_less = dict.fromkeys(("decoder_depth", "strides", "skip", "up_kernels"), stages - 1)
     return {**dict.fromkeys(("depth", "kernels", "dropout"), stages), **one_less}
 
+  def _attentions(self):
+    return per_stage(self.attention, len(self.widths), "unet: attention")
+
   def _strides(self, rank: int) -> list[tuple[int, ...]]:
     strides = per_stage(self.strides, len(self.widths) - 1, "unet: strides")
     return [per_axis(s, rank, "unet: strides of a stage") for s in strides]
@@ -244,11 +259,13 @@ class UNet(nn.Module):
     need_size(bottleneck, self.bottleneck, space, self.total_stride(rank), "unet")
     x = bottleneck(x)
     outputs = {"bottleneck": x}
+    gating = self._gating(x, rank)
 
     aux, joins = [], per_stage(self.skip, stages - 1, "unet: skip")
     for i in reversed(range(stages - 1)):
       up = self._up(i, rank, strides[i], positions[i] if positions else None)(x)
-      x, attended = self._part(SKIPS, joins[i], "skip", f"skip{i + 1}", i)(skips[i], up, x)
+      coarse = x if gating is None else gating
+      x, attended = self._part(SKIPS, joins[i], "skip", f"skip{i + 1}", i)(skips[i], up, coarse)
       size = [-(-n // math.prod(s[axis] for s in strides[:i])) for axis, n in enumerate(space)]
       if attended is not None:
         outputs[f"attention{i + 1}"] = crop_to(attended, size)
@@ -280,7 +297,15 @@ class UNet(nn.Module):
   def _attention(self, side, i):
     if self.attention_at not in (side, "both"):
       return lambda x: x
-    return self._part(ATTENTIONS, self.attention, "attention", f"{side}_attention{i + 1}", i)
+    spec, name = self._attentions()[i], f"{side}_attention{i + 1}"
+    return self._part(ATTENTIONS, spec, "attention", name, i)
+
+  def _gating(self, x, rank):
+    """The gating signal that the bottleneck gives to all skips, None if each has its own."""
+    if self.gating == "decoder":
+      return None
+    options = self._layer_options(len(self.widths) - 2, rank, "encoder")
+    return ConvNormAct(self.widths[-2], **{**options, "kernel": 1}, name="gating")(x)
 
   def _stage(self, i, side, depth, number, rank, stride=1):
     stages = len(self.widths)

@@ -56,7 +56,8 @@ class UNetPP(nn.Module):
       the nodes that it needs.
     head: the head of "fast", the deepest if None.
     block, depth, conv, attention: what a node is made of: a name of `parts.BLOCKS`, its
-      convolutions, a name of `blocks.CONVS`, what follows it, a name of `parts.ATTENTIONS`.
+      convolutions, a name of `blocks.CONVS`, what follows it, a name of `parts.ATTENTIONS` or one
+      for each row, finest first, None for none.
     kernels, strides, dropout: as `UNet`'s, per row.
     up: "linear", "nearest" or "transpose" (transposed convolution to the finer row's width).
     align_corners: of "linear"; True as in the public code that the counts are of.
@@ -75,7 +76,7 @@ class UNetPP(nn.Module):
   block: str | Mapping[str, Any] = "plain"
   depth: int | Sequence[int] = 2
   conv: str | Mapping[str, Any] = "plain"
-  attention: str | Mapping[str, Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
   kernels: int | Sequence[Any] = 3
   strides: int | Sequence[Any] = 2
   up: str = "linear"
@@ -109,11 +110,11 @@ class UNetPP(nn.Module):
       )
     choice(self.mode, ("accurate", "fast"), "unetpp: mode")
     choice(self.up, ("linear", "nearest", "transpose"), "unetpp: up")
-    for width, kernel in zip(
-      self.widths, per_stage(self.kernels, rows, "unetpp: kernels"), strict=True
-    ):
+    kernels = per_stage(self.kernels, rows, "unetpp: kernels")
+    attentions = per_stage(self.attention, rows, "unetpp: attention")
+    for width, kernel, attention in zip(self.widths, kernels, attentions, strict=True):
       try_part(BLOCKS, self.block, "block", features=width, kernel=kernel)
-      try_part(ATTENTIONS, self.attention, "attention", features=width)
+      try_part(ATTENTIONS, attention, "attention", features=width)
     part(CONVS, self.conv, "conv")
     choice(self.norm, NORMS, "unetpp: norm")
     choice(self.activation, ACTIVATIONS, "unetpp: activation")
@@ -187,7 +188,8 @@ class UNetPP(nn.Module):
     )
     make = nn.remat(block.func) if self.remat else block.func
     node = make(**block.keywords, name=f"x{i}_{j}")
-    attention = part(ATTENTIONS, self.attention, "attention", **self._common())
+    spec = per_stage(self.attention, rows, "unetpp: attention")[i]
+    attention = part(ATTENTIONS, spec, "attention", **self._common())
     return nn.Sequential([node, attention(name=f"attention{i}_{j}")])
 
   def _common(self):

@@ -1,14 +1,17 @@
 """Attention U-Nets: topology of the published ones, maps on each skip's grid."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import waves
 from abstract import count, shapes
-from network_rows import ATTENTION_UNET_MONAI
+from published_options import ATTENTION_UNET_AGN, ATTENTION_UNET_MONAI
 
 from jaxseg.networks import AttentionUNet, AttentionUNetDSV
+from jaxseg.networks.blocks.attention_gate import GridAttention
 
 
 def test_attention_unet_equals_the_public_one_gate_by_gate():
@@ -46,6 +49,42 @@ def test_first_skip_can_be_left_ungated():
   assert {"attention2", "attention3"} <= out.keys()
   assert "attention1" not in out
   assert "skip1" not in variables["params"]
+
+
+def test_one_gating_signal_from_the_centre_serves_all_gates():
+  out, variables = shapes(AttentionUNet(4, **ATTENTION_UNET_AGN), 1, 4, 16, 32, 1)
+  params = variables["params"]
+  # by AGN's layers: theta 8 c^2, phi 128 c + c, psi c + 1, W c^2 + c and its batch norm 2 c
+  for i, c in ((2, 32), (3, 64), (4, 128)):
+    assert count(params[f"skip{i}"]) == 9 * c**2 + 133 * c + 1
+    assert out[f"attention{i}"].shape == (1, 4, 16 // 2 ** (i - 1), 32 // 2 ** (i - 1), 1)
+  assert count(params["gating"]) == 256 * 128 + 128 + 2 * 128
+  # the same network with a gating signal of its own for each gate has none of the centre
+  own = {**ATTENTION_UNET_AGN, "gating": "decoder"}
+  assert "gating" not in shapes(AttentionUNet(4, **own), 1, 4, 16, 32, 1)[1]["params"]
+
+
+def test_the_centres_gating_reaches_every_gate_as_it_is():
+  skip = ("concat", "grid_gate", "grid_gate")
+  net = AttentionUNet(3, widths=(4, 4, 6, 8), depth=1, skip=skip, gating="centre")
+  x = waves.inputs(1, 16, 24, 1)
+  variables = waves.variables(net, *x.shape)
+  run = functools.partial(
+    net.apply, variables, x, capture_intermediates=True, mutable=["intermediates"]
+  )
+  out, state = jax.jit(run)()
+  seen = {k: v["__call__"][0] for k, v in state["intermediates"].items() if "__call__" in v}
+  for i, encoder in ((2, "encoder2"), (3, "encoder3")):
+    own = {name: tree.get(f"skip{i}", {}).get("gate1", {}) for name, tree in variables.items()}
+    alpha = GridAttention().apply(own, seen[encoder], seen["gating"])[1]
+    np.testing.assert_allclose(out[f"attention{i}"], alpha, rtol=1e-5)
+
+
+def test_a_gating_signal_that_no_skip_takes_is_refused():
+  with pytest.raises(ValueError, match="gating='centre' is for skips that gate by coarse features"):
+    AttentionUNet(gating="centre")
+  with pytest.raises(ValueError, match="gating='center' is unknown; choices: decoder, centre"):
+    AttentionUNet(skip="grid_gate", gating="center")
 
 
 def test_dsv_network_gates_all_skips_but_the_first():

@@ -3,10 +3,11 @@
 import inspect
 import re
 
+import jax
 import pytest
 from abstract import traced
 
-from jaxseg.build import options_of
+from jaxseg.build import build, options_of
 from jaxseg.networks import NETWORKS, EncoderUNet, UNet
 from jaxseg.networks.blocks import CONVS
 from jaxseg.networks.parts import ATTENTIONS, BLOCKS, BOTTLENECKS, SKIPS, part, try_part
@@ -78,6 +79,44 @@ def test_rates_are_judged_by_the_kernels_of_the_network():
   with pytest.raises(ValueError, match="hdc: rates"):
     UNet(**TINY, block=block)
   assert UNet(**TINY, block=block, kernels=5).kernels == 5
+
+
+def test_attention_may_differ_by_stage():
+  attention = (None, "se", dict(name="cbam", reduction=2))
+  net = UNet(widths=(4, 6, 8), depth=1, decoder_depth=1, attention=attention)
+  params = traced(net, 1, 8, 8, 1)[0]
+  found = {name: set(tree) for name, tree in params.items() if "attention" in name}
+  same = traced(net.clone(attention="se"), 1, 8, 8, 1)[0]
+  other = traced(net.clone(attention=attention[2]), 1, 8, 8, 1)[0]
+  assert found == {
+    "encoder_attention2": set(same["encoder_attention2"]),
+    "decoder_attention2": set(same["decoder_attention2"]),
+    "encoder_attention3": set(other["encoder_attention3"]),
+  }
+  nowhere = traced(net.clone(attention=(None, "none", None)), 1, 8, 8, 1)[0]
+  assert nowhere.keys() == traced(net.clone(attention="none"), 1, 8, 8, 1)[0].keys()
+  assert not any("attention" in name for name in nowhere)
+  config = build(NETWORKS, dict(name="unet", widths=[4, 6, 8], attention=[None, "se", None]), "n")
+  assert config.attention == (None, "se", None)
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "place"),
+  [
+    ("unetpp", dict(widths=(4, 6, 8)), "attention2_0"),
+    ("encoder_unet", NARROW, "decoder1/attention2"),
+    ("encoder_unetpp", NARROW, "decoder1/attention2"),
+  ],
+)
+def test_so_it_does_in_the_other_networks_that_take_it(name, options, place):
+  net = NETWORKS[name](**options)
+  stages = 3
+  params = traced(net.clone(attention=(None,) * (stages - 1) + ("se",)), 1, 16, 16, 1)[0]
+  leaves = jax.tree.leaves_with_path(params)
+  paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  assert {path[: len(place)] for path in paths if "attention" in path} == {place}
+  with pytest.raises(ValueError, match=r"attention=\('se', 'se'\) has 2 entries but"):
+    net.clone(attention=("se", "se"))
 
 
 @pytest.mark.parametrize("name", ["encoder_unet", "resenc_unet", "cenet"])

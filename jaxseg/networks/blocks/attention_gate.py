@@ -135,7 +135,7 @@ class GridAttention(nn.Module):
 
 
 class GridAttentionGate(nn.Module):
-  """A skip of `unet` through `GridAttention`: the gating signal is the decoder before up-sampling.
+  """A skip of `unet` through `GridAttention`: the gating signal is what comes as `coarse`.
 
   Shapes: (b, *space, c), (b, *space, c'), (b, *coarse, c'') -> [gated, up] (b, *space, c + c') and
   the maps (b, *space, gates).
@@ -159,6 +159,8 @@ class GridAttentionGate(nn.Module):
   norm_groups: int = 8
   activation: str = "relu"
   dtype: Any = None
+
+  takes_gating = True
 
   def __post_init__(self):
     choice(self.normalise, NORMALISATIONS, "grid gate: normalise")

@@ -34,8 +34,9 @@ def total_per_axis(strides: Iterable[Sequence[int]]) -> tuple[int, ...]:
   return tuple(math.prod(axis) for axis in zip(*strides, strict=True))
 
 
-def named(spec: str | Mapping[str, Any]) -> Mapping[str, Any]:
-  """A part's options with its name, of an option that is a name or such a dict."""
+def named(spec: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+  """A part's options with its name, of an option that is a name, such a dict, or None for none."""
+  spec = "none" if spec is None else spec
   return {"name": spec} if isinstance(spec, str) else spec
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import runpy
+import sys
 
 import imageio.v3 as imageio
 import jax
@@ -167,6 +168,8 @@ def _cost(label, row, rank):
 def _counts(root):
   """The counts of the contract table, tests/network_rows.py."""
   lines = []
+  # the table imports its neighbour
+  sys.path.insert(0, str(root / "tests"))
   for name, row in runpy.run_path(str(root / "tests" / "network_rows.py"))["ROWS"].items():
     for count in row.counts:
       options = ", ".join(f"{key}={value!r}" for key, value in count.options.items())

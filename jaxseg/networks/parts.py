@@ -13,7 +13,7 @@ An option that names a part is a name ("se") or a dict with the name and the par
   stage's width), `norm`, `norm_groups`, `activation`, `dtype`. One that needs features of some size
   tells it as `smallest`, voxels of every axis or of each.
 - SKIPS: join encoder and decoder; called with the encoder's features (b, *space, c), the decoder's
-  up-sampled ones (b, *space, c') and, from before up-sampling or from the centre, (b, *coarse, c'');
+  up-sampled ones (b, *space, c') and, from before up-sampling or the centre's, (b, *coarse, c'');
   return the joint features (b, *space, c''') and an attention map (b, *space, k) or None. Take
   `features` (the stage's width), `norm`, `norm_groups`, `activation`, `dtype`. One that looks at
   the coarse features says so as `takes_gating`.

@@ -67,29 +67,14 @@ def learner(net: nn.Module, tx: optax.GradientTransformation | None, key, *input
   return Learner(params, stats, () if tx is None else tx.init(params))
 
 
-def forward(
-  net: nn.Module,
-  params,
-  stats,
-  *inputs,
-  key=None,
-  update_stats: bool = False,
-  train: bool | None = None,
-):
-  """Applies a network: (outputs, new stats).
+def forward(net: nn.Module, params, stats, *inputs, key=None, update_stats=False, train=None):
+  """Applies a network: (outputs, new stats), with three settings that don't depend on each other.
 
-  Three settings that don't depend on each other; frozen BatchNorm and Monte Carlo dropout are
-  values of them, not code paths of their own. Layers ask Linen for the first two
-  (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`).
-
-  Args:
-    net: a network.
-    params, stats: a learner's.
-    inputs: the network's.
-    key: turns dropout and other noise on.
-    update_stats: normalises with the batch's own statistics and updates the running ones.
-    train: computes the outputs that only training uses (deep supervision) and counts the step that
-      schedules go by; None is `update_stats`.
+  A `key` turns dropout and other noise on. `update_stats` normalises with the batch's own
+  statistics and updates the running ones. `train` (None is `update_stats`) computes the outputs
+  that only training uses and counts the step that schedules go by. Frozen BatchNorm and Monte
+  Carlo dropout are values of the three, not code paths of their own: layers ask Linen for the
+  first two (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`).
   """
   train = update_stats if train is None else train
   outputs, updated = net.apply(

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import warnings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
@@ -19,7 +18,6 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-warnings.filterwarnings("error", category=DeprecationWarning, module="jaxseg")
 
 DATA = pathlib.Path(
   os.environ.get("JAXSEG_DATA", pathlib.Path(__file__).resolve().parents[2] / "shared" / "data")

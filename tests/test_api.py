@@ -5,6 +5,8 @@ import inspect
 import pathlib
 import subprocess
 import sys
+import types
+import warnings
 
 import pytest
 
@@ -85,3 +87,24 @@ def test_an_exported_name_exists_and_is_documented(package):
   for name in package.__all__:
     found = getattr(package, name)
     assert not callable(found) or documented(found), name
+
+
+@pytest.mark.parametrize("kind", [DeprecationWarning, PendingDeprecationWarning, FutureWarning])
+def test_what_is_deprecated_fails_a_test_where_ours_calls_it(kind):
+  for module in ("jaxseg", "jaxseg.metrics.overlap", __name__):
+    with pytest.raises(kind, match="gone in the next version"):
+      warnings.warn_explicit("gone in the next version", kind, "file.py", 1, module=module)
+  with pytest.warns(kind):
+    warnings.warn_explicit("gone in the next version", kind, "file.py", 1, module="a_library.part")
+
+
+def test_a_deprecated_call_of_a_librarys_function_counts_as_ours(monkeypatch):
+  # as libraries warn: with the caller's place
+  def old():
+    warnings.warn("old", DeprecationWarning, stacklevel=2)
+
+  monkeypatch.setitem(sys.modules, "a_library", types.SimpleNamespace(old=old))
+  ours = types.ModuleType("jaxseg.probe")
+  exec("import a_library\ndef call(): a_library.old()", ours.__dict__)
+  with pytest.raises(DeprecationWarning, match="old"):
+    ours.call()

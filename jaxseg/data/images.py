@@ -8,12 +8,13 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from jaxseg import files
-from jaxseg.data import dicom, itk, nifti, pictures, plain
+from jaxseg.data import dicom, itk, nifti, picture_spacing, pictures, plain
 from jaxseg.data.geometry import Geometry
+from jaxseg.data.unsuitable import Unsuitable
 
 _NIFTI = (".nii.gz", ".nii")
 _ITK = (".nrrd", ".mha", ".mhd")
-_PICTURES = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp")
+_PICTURES = picture_spacing.ENDINGS
 _PLAIN = (".npy", ".npz", ".h5", ".hdf5")
 ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN, *dicom.ENDINGS)
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, RuntimeError, KeyError)
@@ -59,6 +60,8 @@ def _read(path, *, integer: bool, rank: int | None, key: str | None):
     return plain.read(path, integer=integer, rank=rank, key=key)
   except PermissionError as error:
     raise PermissionError(f"{path}: not readable by this user; change its permissions.") from error
+  except Unsuitable as error:
+    raise ValueError(f"{path}: {error}.") from error
   except _DAMAGE as error:
     reason = " ".join(str(error).split())[:200]
     raise ValueError(

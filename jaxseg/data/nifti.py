@@ -1,12 +1,16 @@
 """NIfTI through nibabel, which keeps sheared affines (SimpleITK refuses them)."""
 
+import logging
 import pathlib
 
 import nibabel as nib
 import numpy as np
 
 from jaxseg.data.geometry import Geometry
+from jaxseg.data.unsuitable import Unsuitable, opaque
 
+# what it mends in a header is checked here
+logging.getLogger("nibabel.global").setLevel(logging.ERROR)
 # codes of xyzt_units; a header that names no unit means millimetres
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 # what a tool that scales labels to a wider type leaves between them
@@ -28,7 +32,7 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   if len(shape) == 5 and shape[3] == 1:  # NIfTI puts the components of a vector on axis 4
     shape = shape[:3] + shape[4:]
   if len(shape) not in (2, 3, 4):
-    raise ValueError(f"its shape {image.shape} is neither 2D, 3D nor 3D with channels")
+    raise Unsuitable(f"its shape {image.shape} is neither 2D, 3D nor 3D with channels")
   voxels = _voxels(image, integer).reshape(*shape[:3], -1)
   rank = min(len(shape), 3)
   voxels = voxels.transpose(*reversed(range(rank)), rank)
@@ -50,10 +54,11 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
   if kind.names:
     colours = np.asanyarray(image.dataobj)
     if image.ndim > 3 and np.prod(image.shape[3:]) > 1:
-      raise ValueError(f"its shape {image.shape} is that of several volumes of colours")
-    return opaque(np.stack([colours[name] for name in kind.names], -1))
+      raise Unsuitable(f"its shape {image.shape} is that of several volumes of colours")
+    colours = np.stack([colours[name] for name in kind.names], -1)
+    return opaque(colours) if "A" in kind.names else colours
   if np.issubdtype(kind, np.complexfloating):
-    raise ValueError(
+    raise Unsuitable(
       "its voxels are complex numbers, which have no brightness of their own: save the magnitude "
       "(or the real and imaginary parts, as two channels)"
     )
@@ -71,16 +76,6 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
   return image.get_fdata(dtype=np.float32)
 
 
-def opaque(colours: np.ndarray) -> np.ndarray:
-  """(..., 3 or 4) without transparency; raises ValueError where that differs between voxels."""
-  if colours.shape[-1] == 4 and colours[..., 3].min() != colours[..., 3].max():
-    raise ValueError(
-      "its transparency (alpha) differs between voxels, so that colours alone don't tell what is "
-      "seen: save it without transparency"
-    )
-  return colours[..., :3]
-
-
 def _check_sizes(path: pathlib.Path, image: nib.Nifti1Image, rank: int) -> None:
   """Raises ValueError for voxels of no size, which nibabel takes for 1 mm."""
   with nib.openers.Opener(path) as file:
@@ -91,7 +86,7 @@ def _check_sizes(path: pathlib.Path, image: nib.Nifti1Image, rank: int) -> None:
     sizes = np.linalg.norm(image.affine[:3, :rank], axis=0)
   if not (np.isfinite(image.affine).all() and np.isfinite(sizes).all() and (sizes != 0).all()):
     listed = ", ".join(f"{size:g}" for size in sizes[::-1])
-    raise ValueError(f"its header gives a spacing of ({listed}) mm in array order: correct that")
+    raise Unsuitable(f"its header gives a spacing of ({listed}) in array order; correct that")
 
 
 def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:

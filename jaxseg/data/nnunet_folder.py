@@ -20,6 +20,7 @@ from jaxseg.data.source import (
   check_pair,
   existing_folder,
   fingerprint,
+  label_file,
   natural,
 )
 
@@ -233,7 +234,7 @@ def _read_case(
   check_image(image, where, channels=len(channels), rank=rank)
   label, label_geometry = read_label(label_path)
   check_pair(geometries[0], label_geometry, str(label_path), affine=check_affine)
-  labels.encode(label, str(label_path))
+  labels.encode(label, label_file(label_path))
   if selected != tuple(range(len(channels))):
     image = image[..., list(selected)]
   return RawCase(image, label, None, geometries[0])

@@ -10,6 +10,8 @@ from jaxseg import build
 _BUDGET = 100_000_000
 _SEED = 1234
 _TINY = 1e-8
+# pictures of these types use the whole range
+_UNSIGNED = (np.uint8, np.uint16)
 
 
 def zscore(
@@ -54,8 +56,21 @@ def minmax(channel: np.ndarray) -> np.ndarray:
   return ((channel - low) / max(high - low, _TINY)).astype(np.float32)
 
 
-def rgb(channel: np.ndarray, *, maximum: float = 255.0) -> np.ndarray:
-  """Divides by the largest value that the type of picture can hold."""
+def rgb(channel: np.ndarray, *, maximum: float | None = None) -> np.ndarray:
+  """Divides by the largest value that the type of picture can hold: 255 or 65535.
+
+  Other types than unsigned ones of 8 and 16 bits hold 0 to 255, as nnU-Net has it, unless
+  `maximum` says otherwise. Raises ValueError where values lie beyond, or 0 to 1 is likelier.
+  """
+  if maximum is None:
+    maximum = float(np.iinfo(channel.dtype).max) if channel.dtype in _UNSIGNED else 255.0
+    low, high = (float(channel.min()), float(channel.max())) if channel.size else (0.0, 0.0)
+    if low < 0 or high > maximum or (channel.dtype not in _UNSIGNED and 0 < high <= 1):
+      raise ValueError(
+        f"config.data.normalise: 'rgb' divides {channel.dtype} by {maximum:g}, but the image's "
+        f"values lie between {low:g} and {high:g}; set the largest possible value, as in "
+        'dict(name="rgb", maximum=1.0), or choose another scheme.'
+      )
   return (channel / np.float64(maximum)).astype(np.float32)
 
 

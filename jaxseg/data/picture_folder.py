@@ -18,6 +18,7 @@ from jaxseg.data.source import (
   check_pair,
   existing_folder,
   fingerprint,
+  label_file,
   natural,
 )
 
@@ -104,7 +105,10 @@ def _check_left_over(folder: pathlib.Path, pattern: str, used: set[pathlib.Path]
 
 
 def _spaced(geometry: Geometry, spacing) -> Geometry:
-  return geometry if spacing is None else plain_geometry(geometry.shape, spacing, geometry.kind)
+  """What the user says of files that store no position."""
+  if spacing is None or geometry.kind not in ("picture", "plain"):
+    return geometry
+  return plain_geometry(geometry.shape, spacing, geometry.kind)
 
 
 def _read_case(
@@ -117,16 +121,18 @@ def _read_case(
   image = in_colours(image, len(channels))
   check_image(image, str(image_path), channels=len(channels), rank=rank)
   label, label_geometry = read_label(mask_path)
+  geometry, label_geometry = _spaced(geometry, spacing), _spaced(label_geometry, spacing)
   check_pair(geometry, label_geometry, str(mask_path), what="mask", affine=check_affine)
   if threshold is not None:
     label = np.where(label > threshold, labels.stored_values[1], labels.stored_values[0])
-  labels.encode(label, str(mask_path))
+  labels.encode(label, label_file(mask_path))
   weight = None
   if weight_path is not None:
     weight, weight_geometry = read_label(weight_path)
+    weight_geometry = _spaced(weight_geometry, spacing)
     check_pair(geometry, weight_geometry, str(weight_path), what="weight", affine=check_affine)
     weight = (weight > 0).astype(np.float32)
-  return RawCase(image, label, weight, _spaced(geometry, spacing))
+  return RawCase(image, label, weight, geometry)
 
 
 def paired_folder(

@@ -1,77 +1,92 @@
-"""PNG, JPG, GIF, BMP and TIF; a TIF of several pages is a volume, its pages are z."""
+"""PNG, JPG, GIF and BMP through Pillow, TIF through tifffile; pages of a TIF are z."""
 
-import json
+import dataclasses
 import pathlib
 
 import numpy as np
+import SimpleITK as sitk
 import tifffile
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps
 
+from jaxseg.data import picture_spacing, tiffs
 from jaxseg.data.geometry import Geometry, plain_geometry
+from jaxseg.data.unsuitable import Unsuitable, opaque
 
-TIFF = (".tif", ".tiff")
+_ORIENTATION = 274  # of EXIF
+# where the header of a PNG says bits per sample, and what is grey, colours, transparency
+_BITS, _SAMPLES = 24, 25
 
 
 def _array(page: Image.Image, integer: bool) -> np.ndarray:
+  """(y, x) or (y, x, 3); a label's palette is for the eye, its indices are the classes."""
+  if page.mode == "PA":
+    opaque(np.asarray(page.convert("RGBA")))
+    page = page.convert("P")
   if page.mode == "P":
-    palette = np.reshape(page.getpalette("RGB"), (-1, 3))
-    grey = bool((palette == palette[:, :1]).all())
-    # the colours of a label's palette are for the eye, its indices are the classes
-    if grey or not integer:
-      page = page.convert("L" if grey else "RGB")
-  elif page.mode not in ("1", "L", "RGB", "I", "F") and not page.mode.startswith("I;16"):
-    page = page.convert("L" if page.mode == "LA" else "RGB")
-  array = np.asarray(page)
-  return array.astype(np.uint8) if array.dtype == bool else array
+    colours = np.reshape(page.getpalette("RGB"), (-1, 3))
+    grey = bool((colours == colours[:, :1]).all())
+    # a GIF has no grey but that of a palette
+    if integer and not (grey and page.format == "GIF"):
+      return np.asarray(page)
+    _check_transparency(page)
+    return np.asarray(page.convert("L" if grey else "RGB"))
+  if page.mode == "1":
+    return np.asarray(page).astype(np.uint8) * (1 if integer else 255)
+  if page.mode in ("I", "F") or page.mode.startswith("I;16"):
+    return np.asarray(page)
+  _check_transparency(page)
+  return np.asarray(page.convert("L" if page.mode in ("L", "LA", "La") else "RGB"))
 
 
-def _read_tiff(path: pathlib.Path) -> np.ndarray:
-  with tifffile.TiffFile(path) as file:
-    series = file.series[0]
-    array, axes = series.asarray(), series.axes
-  if axes.endswith("S") and array.shape[-1] in (3, 4):
-    return array[..., :3]
-  if axes.startswith("S") and array.ndim == 3:
-    return np.moveaxis(array, 0, -1)[..., :3]
-  if "C" in axes and array.ndim > 2:
-    return np.moveaxis(array, axes.index("C"), -1)
-  return array[..., None]
+def _check_transparency(page: Image.Image) -> None:
+  if page.mode in ("LA", "La", "RGBA", "RGBa") or "transparency" in page.info:
+    opaque(np.asarray(page.convert("RGBA")))
 
 
-def _read_pages(path: pathlib.Path, integer: bool) -> np.ndarray:
+def _read_wide(path: pathlib.Path, turn: int) -> np.ndarray | None:
+  """The colours of a PNG of 16 bits, which Pillow would cut to 8; None for any other picture."""
+  with path.open("rb") as file:
+    head = file.read(_SAMPLES + 1)
+  if head[1:4] != b"PNG" or head[_BITS] != 16 or head[_SAMPLES] == 0:
+    return None
+  if head[_SAMPLES] == 4:
+    raise Unsuitable("its grey of 16 bits has transparency; save it without transparency")
+  array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+  return tiffs.turned(opaque(array) if array.shape[-1] == 4 else array, turn)
+
+
+def _read_picture(path: pathlib.Path, integer: bool) -> np.ndarray:
   with Image.open(path) as file:
-    if path.suffix.lower() in TIFF:
-      pages = [_array(page.copy(), integer) for page in ImageSequence.Iterator(file)]
-    else:
-      pages = [_array(file, integer)]
-  array = np.stack(pages) if len(pages) > 1 else pages[0]
-  grey = array.ndim == (3 if len(pages) > 1 else 2)
-  return array[..., None] if grey else array
+    file.load()  # so that what is cut off is told first
+    # further frames of MPO are other views of a photograph
+    frames = getattr(file, "n_frames", 1) if file.format != "MPO" else 1
+    if frames > 1:
+      raise Unsuitable(f"it holds {frames} frames, expected one; save each as a file of its own")
+    wide = _read_wide(path, file.getexif().get(_ORIENTATION, 1))
+    if wide is not None:
+      return wide
+    kind, page = file.format, ImageOps.exif_transpose(file)
+    page.format = kind
+    array = _array(page, integer)
+  return array[..., None] if array.ndim == 2 else array
 
 
 def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   """(y, x, channels), or (z, y, x, channels) for a TIF of several pages, and its geometry.
 
-  The spacing is 1 mm, or that of a JSON file beside the picture ({"spacing": [...]} in array
-  order, as nnU-Net has it for TIF volumes).
+  Pictures are turned as they are shown (the tag Orientation). The spacing is that of a JSON file
+  beside the picture ({"spacing": [...]} in array order, as nnU-Net has it for TIF volumes), else
+  what ImageJ or OME wrote into a TIF, else 1 mm; the geometry's header says which.
   """
-  if path.suffix.lower() in TIFF:
-    try:
-      array = _read_tiff(path)
-    except ValueError as error:  # LZW and JPEG compression, which Pillow knows
-      if "imagecodecs" not in str(error):
-        raise
-      array = _read_pages(path, integer)
-  else:
-    array = _read_pages(path, integer)
-  if array.ndim not in (3, 4):
-    raise ValueError(f"its shape {array.shape} is neither 2D nor 3D")
-  beside = path.with_suffix(".json")
   spacing = None
-  if beside.is_file():
-    spacing = json.loads(beside.read_text(encoding="utf-8")).get("spacing")
-    spacing = spacing[-(array.ndim - 1) :] if spacing else None
-  return array, plain_geometry(array.shape[:-1], spacing, "picture")
+  if path.suffix.lower() in tiffs.ENDINGS:
+    array, spacing = tiffs.read(path, integer=integer)
+  else:
+    array = _read_picture(path, integer)
+  beside = picture_spacing.beside(path, array.ndim - 1)
+  geometry = plain_geometry(array.shape[:-1], beside or spacing, "picture")
+  source = "a JSON file" if beside else "its tags" if spacing else None
+  return np.ascontiguousarray(array), dataclasses.replace(geometry, header=source)
 
 
 def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:
@@ -84,7 +99,7 @@ def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:
     raise ValueError(
       f"{path}: pictures hold unsigned 8 or 16 bit integers, got {array.dtype}; write NIfTI."
     )
-  if path.suffix.lower() in TIFF:
+  if path.suffix.lower() in tiffs.ENDINGS:
     colour = array.ndim > geometry.rank
     tifffile.imwrite(path, array, photometric="rgb" if colour else "minisblack")
     return

@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.batch import LabelSpec
+from jaxseg.data import picture_spacing
 from jaxseg.data.geometry import Geometry, displacement
 
+# kinds of files that tell where they lie
+_POSITIONED = ("nifti", "itk", "dicom")
 # labels are often written by other tools that round the affine; a tenth of a voxel is harmless
 _TOLERANCE = 0.1
+_SAME_SPACING = 0.01
 
 
 class RawCase(NamedTuple):
@@ -63,7 +67,10 @@ def natural(name: str) -> tuple:
 def fingerprint(files: Iterable[pathlib.Path], options: dict[str, Any]) -> str:
   """Hash of a listing (path, size, modification time) and of the options, 16 hex digits."""
   digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
-  for file in sorted(set(files)):
+  every = set(files)
+  # their spacing is part of them
+  every |= {beside for file in every for beside in picture_spacing.companions(file)}
+  for file in sorted(every):
     status = file.stat()
     digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
   return digest.hexdigest()[:16]
@@ -81,6 +88,13 @@ def content(raw: RawCase) -> str:
       digest.update(f"{np.shape(array)}".encode())
       digest.update(np.ascontiguousarray(array, kind))
   return digest.hexdigest()[:16]
+
+
+def label_file(path: pathlib.Path) -> str:
+  """A label's file for the message about its values; says so where the format changes them."""
+  if path.suffix.lower() not in (".jpg", ".jpeg"):
+    return str(path)
+  return f"{path} (JPG changes values: write masks as PNG, or set a threshold between two classes)"
 
 
 def existing_folder(path, what: str) -> pathlib.Path:
@@ -133,9 +147,9 @@ def check_pair(
       f"{where}: the image has shape {image.shape} but the {what} {label.shape} (z, y, x); they "
       "must lie on the same grid."
     )
-  # pictures and plain arrays carry no position to compare
-  positioned = {"nifti", "itk", "dicom"}
-  if affine and image.kind in positioned and label.kind in positioned:
+  if not affine:
+    return
+  if image.kind in _POSITIONED and label.kind in _POSITIONED:
     moved = displacement(image, label)
     if not moved <= _TOLERANCE:
       raise ValueError(
@@ -143,3 +157,15 @@ def check_pair(
         f"write the {what} with the image's header, or set check_affine=False if only the header "
         "is wrong."
       )
+  # pictures and plain arrays carry no position to compare, some a spacing
+  elif tells_spacing(label) and not np.allclose(image.spacing, label.spacing, rtol=_SAME_SPACING):
+    ours, theirs = (", ".join(f"{s:g}" for s in of.spacing) for of in (image, label))
+    raise ValueError(
+      f"{where}: the image has a spacing of ({ours}) mm in array order, the {what} of ({theirs}); "
+      "correct the one that is wrong (a picture's is told by a JSON file beside it or by its tags)."
+    )
+
+
+def tells_spacing(geometry: Geometry) -> bool:
+  """Whether a file says how large its voxels are; else they count as 1 mm."""
+  return geometry.kind in _POSITIONED or geometry.header is not None

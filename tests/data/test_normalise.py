@@ -55,6 +55,25 @@ def test_rgb_and_minmax_reach_one():
   np.testing.assert_allclose(normalise.minmax(np.array([2, 3, 6], np.uint8)), [0, 0.25, 1])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_rgb_divides_by_the_largest_value_of_the_pictures_type(kind):
+  top = np.iinfo(kind).max
+  values = np.array([0, top // 5, top], kind)
+  np.testing.assert_allclose(normalise.rgb(values), [0, 0.2, 1])
+  dark = np.array([0, 1, 2], kind)
+  np.testing.assert_allclose(normalise.rgb(dark), dark / top)
+
+
+def test_rgb_of_other_types_is_0_to_255_or_refused():
+  np.testing.assert_allclose(normalise.rgb(np.array([0, 51, 255], np.float32)), [0, 0.2, 1])
+  np.testing.assert_allclose(normalise.rgb(np.array([0, 51], np.int16)), [0, 0.2])
+  np.testing.assert_array_equal(normalise.rgb(np.zeros(3, np.float32)), 0)
+  for values in ([0, 256], [-1, 3], [0, 0.5, 1]):
+    with pytest.raises(ValueError, match="'rgb' divides float32 by 255"):
+      normalise.rgb(np.array(values, np.float32))
+    assert normalise.rgb(np.array(values, np.float32), maximum=2.0)[-1] == values[-1] / 2
+
+
 def test_auto_follows_the_channels_name():
   found = normalise.schemes("auto", ("CT", "MRI", "red", "noNorm", "rescale_to_0_1"))
   assert [s["name"] for s in found] == ["ct", "zscore", "rgb", "none", "minmax"]

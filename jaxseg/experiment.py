@@ -209,9 +209,14 @@ def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
   return scheme
 
 
-def facts(config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
-  """Options of augmentations that the data tell; the config's own go before."""
-  sideways = _sideways(config["data"], len(patch))
+def facts(
+  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
+) -> dict[str, Any]:
+  """Options of augmentations that the data tell; the config's own go before.
+
+  `code` is the orientation of what is augmented; "" where it isn't known.
+  """
+  sideways = _sideways(config["data"], len(patch), code)
   swap = {"swap": (), "swap_axis": -1}  # a plane without left and right
   if sideways is not None:
     swap = {"swap": labels.mirror_pairs, "swap_axis": sideways}
@@ -219,27 +224,32 @@ def facts(config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...]) -> 
   return {"patch": patch, **swap, "background": labels.regions is None}
 
 
-def _sideways(options: dict[str, Any], rank: int) -> int | None:
-  """The axis of a patch along which x runs once cases are transposed, or sliced."""
-  x = rank - 1 if options["slices"] is None else rank
-  axes = list(options["transpose"] or range(x + 1))
+def _sideways(options: dict[str, Any], rank: int, code: str) -> int | None:
+  """The axis of a patch from left to right once cases are transposed, or sliced; x if unknown."""
+  last = rank - 1 if options["slices"] is None else rank
+  axes = list(options["transpose"] or range(last + 1))
+  x = next((i for i, letter in enumerate(code[::-1]) if letter in "LR"), last)
   if options["slices"] is not None:
     axes.pop(options["slices"])
   return axes.index(x) if x in axes else None
 
 
-def mirroring(config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...]) -> dict[str, Any]:
+def mirroring(
+  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
+) -> dict[str, Any]:
   """The predictor's options for the mirror images that training drew from, all if it drew none."""
   mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
-  options = {**facts(config, labels, patch), **(mirrors[0] if mirrors else {})}
+  options = {**facts(config, labels, patch, code), **(mirrors[0] if mirrors else {})}
   axes = options.get("axes")
   axes = range(len(patch)) if axes is None else sorted({axis % len(patch) for axis in axes})
   return {"mirror_axes": tuple(axes), "swap": options["swap"], "swap_axis": options["swap_axis"]}
 
 
-def augmentation(config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None):
+def augmentation(
+  config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None, *, code: str = ""
+):
   """((key, sample) -> sample, the size to cut out of a case for it)."""
-  given = facts(config, labels, patch)
+  given = facts(config, labels, patch, code)
   chain = {
     key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
     for key, spec in config["augment"].items()
@@ -298,7 +308,9 @@ def experiment(config) -> Experiment:
   spacing = prepared.load(training[0])["spacing"]
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])
-  chain, crop = augmentation(config, patch, prepared.labels, spacing)
+  chain, crop = augmentation(
+    config, patch, prepared.labels, spacing, code=prepared.preparation.code
+  )
   regions = prepared.labels.regions is not None
   net = network(config, prepared.labels.channels)
   how = sampling(

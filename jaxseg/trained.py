@@ -1,5 +1,6 @@
 """Run folders, or the folds of a cross-validation -> configurations that segment cases."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -42,13 +43,14 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     ValueError: the runs differ in labels or channels.
   """
   folders = [workdir] if isinstance(workdir, str | pathlib.Path) else list(workdir)
-  told = [run_folder.describe(folder) for folder in folders]
-  check_alike(dict(zip(map(str, folders), told, strict=True)))
+  described = {str(folder): run_folder.describe(folder) for folder in folders}
+  check_alike(described)
   if len(by_configuration(folders)) > 1:
     raise ValueError(
       f"{', '.join(map(str, folders))}: differ in network, method or data options, or are no folds "
       "of one folder; average the probabilities of several configurations instead (segment)."
     )
+  told = _facing_alike(described)
   first, config = told[0], told[0].config
   patch = tuple(config["data"]["patch"])
   scheme, predict = _built(first, patch, pathlib.Path(folders[0]))
@@ -118,7 +120,7 @@ def _check_fit(scheme, state: State, patch, channels: int, more: int, folder) ->
 
 def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
   """The predictor's options for mirror images, of runs that were all trained with the same."""
-  flips = [mirroring(one.config, one.labels, patch) for one in told]
+  flips = [mirroring(one.config, one.labels, patch, one.preparation.code) for one in told]
   for folder, other in zip(folders, flips, strict=True):
     if other != flips[0]:
       raise ValueError(
@@ -141,6 +143,27 @@ def _first_stage(config, preparation, folder, **options) -> tuple[Callable | Non
     return cascade.one_hot(cascade.on_grid(found, grid, labels, where), labels)
 
   return prior, labels.channels
+
+
+def _facing_alike(told: dict[str, run_folder.Described]) -> list[run_folder.Described]:
+  """The runs, by folder, with the orientations that all have seen: one image is given to all.
+
+  Raises ValueError if there is none.
+  """
+  known = {name: one.preparation.seen for name, one in told.items() if one.preparation.seen}
+  common = tuple(
+    code for code in next(iter(known.values()), ()) if all(code in seen for seen in known.values())
+  )
+  if known and not common:
+    seen = "; ".join(f"{name}: {', '.join(codes)}" for name, codes in known.items())
+    raise ValueError(
+      f"the runs were trained on scans of different orientations ({seen}), so that no scan suits "
+      "all; predict with each alone, or train them with config.data.orientation='RAS'."
+    )
+  return [
+    one._replace(preparation=dataclasses.replace(one.preparation, seen=common))
+    for one in told.values()
+  ]
 
 
 def _state(folder, kind: str) -> State:

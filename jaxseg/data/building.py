@@ -12,8 +12,6 @@ import os
 import pathlib
 import shlex
 import shutil
-import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -222,14 +220,6 @@ def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.
 
 def _finish(source: Source, recipe: Recipe) -> None:
   notes = [_note(case_folder(recipe.folder, i)) for i in range(len(source.cases))]
-  axcodes = Counter(note.pop("axcodes") for note in notes)
-  if recipe.preparation.orientation == "stored" and len(axcodes) > 1:
-    listed = ", ".join(f"{count} x {codes}" for codes, count in axcodes.most_common())
-    warnings.warn(
-      f"the cases of '{source.name}' differ in orientation ({listed}); set orientation='RAS' to "
-      "turn them all the same way.",
-      stacklevel=4,
-    )
   index = {
     "source": source.name,
     "fingerprint": source.fingerprint,

@@ -10,8 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-ORIENTATIONS = ("stored", "RAS")
-_RAS = np.array([[0, 1], [1, 1], [2, 1]])
+# letters of orientations -> axis of the world
+_AXIS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+# of the sum of three cosines: about a degree where two orientations are as near
+_TIE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,12 +25,14 @@ class Geometry:
     shape: grid size in array order, (z, y, x) or (y, x).
     kind: the kind of file it was read from: "nifti", "itk", "picture", "dicom" or "plain".
     header: the reader's own header (nibabel's for NIfTI), kept for writing; None if there is none.
+    directed: whether the file tells which way the axes run.
   """
 
   affine: np.ndarray
   shape: tuple[int, ...]
   kind: str = "plain"
   header: Any = None
+  directed: bool = True
 
   @property
   def rank(self) -> int:
@@ -42,12 +46,18 @@ class Geometry:
 
   @property
   def axcodes(self) -> str:
-    """Direction of growing index per (x, y, z) axis, for example "LPS"; "" in 2D."""
-    return "".join(nib.aff2axcodes(self.affine)) if self.rank == 3 else ""
+    """Direction of growing index per (x, y, z) axis, for example "LPS"; "" where it isn't told."""
+    lengths = self.spacing
+    if self.rank != 3 or not (self.directed and np.isfinite(lengths).all() and lengths.all()):
+      return ""
+    return "".join(code or "" for code in nib.aff2axcodes(self.affine))
 
 
 def plain_geometry(shape, spacing=None, kind: str = "plain") -> Geometry:
-  """An axis-aligned grid at the origin; spacing in array order, 1 mm where it is not given."""
+  """An axis-aligned grid at the origin, of which no direction is known.
+
+  The spacing is in array order, 1 mm where it is not given.
+  """
   shape = tuple(int(n) for n in shape)
   spacing = (1.0,) * len(shape) if spacing is None else tuple(float(s) for s in spacing)
   if len(spacing) != len(shape) or min(spacing) <= 0:
@@ -57,48 +67,81 @@ def plain_geometry(shape, spacing=None, kind: str = "plain") -> Geometry:
     )
   affine = np.eye(4)
   affine[range(len(shape)), range(len(shape))] = spacing[::-1]
-  return Geometry(affine, shape, kind)
+  return Geometry(affine, shape, kind, directed=False)
 
 
 def check_orientation(orientation: str) -> None:
-  """Raises ValueError that lists the choices."""
-  if orientation not in ORIENTATIONS:
-    raise ValueError(f"orientation '{orientation}' is unknown; choices: {', '.join(ORIENTATIONS)}.")
+  """Raises ValueError that says what an orientation is."""
+  text = isinstance(orientation, str)
+  if orientation != "stored" and not (
+    text and sorted(_AXIS.get(letter, 9) for letter in orientation) == [0, 1, 2]
+  ):
+    raise ValueError(
+      f"orientation '{orientation}' is unknown; choices: stored, RAS, or other three letters that "
+      "say where x, y and z grow to: R or L, A or P, S or I (LPS is ITK's own)."
+    )
+
+
+def lies(geometry: Geometry, orientation: str) -> bool:
+  """Whether an image need not be turned to an orientation: it has it, or none that is told.
+
+  Of a grid that is turned by 45 degrees two orientations are as right: within a degree, both hold.
+  """
+  check_orientation(orientation)
+  if orientation in ("stored", geometry.axcodes) or not geometry.axcodes:
+    return True
+  columns = geometry.affine[:3, :3]
+  cosines = columns / np.linalg.norm(columns, axis=0)
+  return _nearness(cosines, orientation) > _nearness(cosines, geometry.axcodes) - _TIE
+
+
+def _nearness(cosines: np.ndarray, orientation: str) -> float:
+  """The sum of the cosines between the axes of a grid and those of an orientation."""
+  signs = (1 if letter in "RAS" else -1 for letter in orientation)
+  return sum(
+    s * cosines[_AXIS[a], i] for i, (s, a) in enumerate(zip(signs, orientation, strict=True))
+  )
 
 
 def _turned(array: np.ndarray, turn: np.ndarray) -> np.ndarray:
   """Applies a nibabel orientation to an array (z, y, x[, channels])."""
   flipped = np.moveaxis(array, (0, 1, 2), (2, 1, 0))
-  return np.moveaxis(nib.apply_orientation(flipped, turn), (0, 1, 2), (2, 1, 0))
+  back = np.moveaxis(nib.apply_orientation(flipped, turn), (0, 1, 2), (2, 1, 0))
+  # sums run in the order of memory: a turned scan gives to the bit what one stored like this does
+  return np.ascontiguousarray(back)
+
+
+def _turn(geometry: Geometry, orientation: str) -> np.ndarray:
+  wanted = nib.orientations.axcodes2ornt(orientation)
+  return nib.orientations.ornt_transform(nib.io_orientation(geometry.affine), wanted)
 
 
 def orient(array: np.ndarray, geometry: Geometry, orientation: str) -> np.ndarray:
   """(*space[, channels]) as stored -> the same voxels flipped and permuted to `orientation`.
 
   "RAS" means that the x axis grows to the right, y to the front, z upwards, as nearly as flips
-  and permutations allow. Images of rank 2 have no orientation and come back as they are.
+  and permutations allow. Images without an orientation come back as they are: those of rank 2, and
+  those whose files don't tell theirs.
   """
-  check_orientation(orientation)
-  if orientation == "stored" or geometry.rank != 3:
+  if lies(geometry, orientation):
     return array
-  return _turned(array, nib.io_orientation(geometry.affine))
+  return _turned(array, _turn(geometry, orientation))
 
 
 def restore(array: np.ndarray, geometry: Geometry, orientation: str) -> np.ndarray:
   """The exact inverse of `orient`; `geometry` is that of the stored image."""
-  check_orientation(orientation)
-  if orientation == "stored" or geometry.rank != 3:
+  if lies(geometry, orientation):
     return array
+  wanted = nib.orientations.axcodes2ornt(orientation)
   stored = nib.io_orientation(geometry.affine)
-  return _turned(array, nib.orientations.ornt_transform(_RAS, stored))
+  return _turned(array, nib.orientations.ornt_transform(wanted, stored))
 
 
 def oriented(geometry: Geometry, orientation: str) -> Geometry:
   """The geometry of the array that `orient` returns."""
-  check_orientation(orientation)
-  if orientation == "stored" or geometry.rank != 3:
+  if lies(geometry, orientation):
     return geometry
-  turn = nib.io_orientation(geometry.affine)
+  turn = _turn(geometry, orientation)
   size = geometry.shape[::-1]
   affine = geometry.affine @ nib.orientations.inv_ornt_aff(turn, size)
   target = [0, 0, 0]

@@ -14,7 +14,7 @@ class Grid(NamedTuple):
 
   Attributes:
     geometry: of the image as stored.
-    orientation: "stored" or "RAS".
+    orientation: what it is turned to, "stored" for its own.
     transpose: order of the axes after that.
     whole: (rank,) size of the turned image.
     box: (rank,) slices of what is kept of it.

@@ -22,8 +22,9 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
 
   A label (`integer`) keeps the stored integer type, an image becomes float32 unless it holds
   unsigned 8 or 16 bits. Colours (RGB24, RGBA32) are channels. The affine is nibabel's choice: the
-  sform if its code is set, else the qform, else the sizes alone. Raises ValueError for complex
-  numbers, voxels of no size, and axes that are neither spatial nor the channels'.
+  sform if its code is set, else the qform, else the sizes alone, and no direction is told. Raises
+  ValueError for complex numbers, voxels of no size, and axes that are neither spatial nor the
+  channels'.
   """
   image = nib.load(path)
   shape = image.shape
@@ -39,7 +40,9 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   _check_sizes(path, image, rank)
   affine = np.asarray(image.affine, np.float64)
   affine[:3] *= _millimetres(image.header)
-  geometry = Geometry(affine, voxels.shape[:rank], "nifti", image.header)
+  codes = (image.header[code] for code in ("sform_code", "qform_code"))
+  directed = any(code > 0 for code in codes)
+  geometry = Geometry(affine, voxels.shape[:rank], "nifti", image.header, directed)
   return np.ascontiguousarray(voxels), geometry
 
 

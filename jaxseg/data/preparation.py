@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxseg import build, files
 from jaxseg.data.cropping import nonzero_box, nonzero_mask
-from jaxseg.data.geometry import Geometry, check_orientation, oriented
+from jaxseg.data.geometry import Geometry, check_orientation, lies, oriented
 from jaxseg.data.grids import Grid, turned
 from jaxseg.data.normalise import NORMALISATIONS
 from jaxseg.data.resizing import ORDERS, coarse_axis, lone_axis, resized_shape
@@ -28,11 +28,13 @@ class Preparation:
     channels: names of the image channels.
     rank: number of spatial axes.
     normalisation: per channel {"name": ..., **options}, every number filled in.
-    orientation: "stored" or "RAS".
+    orientation: "stored", or what all cases are turned to, "RAS" or three other such letters.
     spacing: millimetres per axis in the transposed order, None for an axis that stays as it is; ()
       for no resampling.
     transpose: the order of the axes, () for that of the orientation.
     crop_nonzero: whether the box of voxels that are nonzero in any channel is cut out.
+    seen: with "stored", the orientations that the training cases are stored in, the most common
+      one first: what is stored in none of them is turned to the first. () where they aren't known.
     resampling: options of the resampling: `order` of images (3), `label_order` (1), `order_z` (0)
       of both along an axis apart, and `separate_z`: whether the coarsest axis is such (None: if
       voxels are more than 3 times longer that way).
@@ -46,12 +48,41 @@ class Preparation:
   transpose: tuple[int, ...] = ()
   crop_nonzero: bool = False
   resampling: dict = dataclasses.field(default_factory=dict)
+  seen: tuple[str, ...] = ()
 
   def __post_init__(self):
-    check_orientation(self.orientation)
+    for orientation in (self.orientation, *self.seen):
+      check_orientation(orientation)
     check_target(self.spacing, self.rank)
     check_transpose(self.transpose, self.rank)
     check_resampling(self.resampling)
+
+  @property
+  def code(self) -> str:
+    """The orientation of what a network sees; "" if the training cases' files don't tell it."""
+    return next(iter(self.seen), "") if self.orientation == "stored" else self.orientation
+
+  def facing(self, geometry: Geometry) -> str:
+    """The orientation that a case is turned to, "stored" for its own."""
+    if self.orientation != "stored":
+      return self.orientation
+    if any(lies(geometry, code) for code in self.seen):
+      return "stored"
+    return self.code or "stored"
+
+  def remark(self, geometry: Geometry) -> str:
+    """What a user should know of a case's orientation, as the end of a sentence; "" if nothing."""
+    if self.rank != 3 or not self.code:
+      return ""
+    listed = ", ".join(self.seen) or self.code
+    if not geometry.axcodes:
+      return f"without an orientation in the file, taken for {self.code} as the training scans"
+    if self.orientation != "stored" or self.facing(geometry) == "stored":
+      return ""
+    return (
+      f"stored as {geometry.axcodes}, the training scans as {listed}: turned to {self.code} for "
+      "the network, and its segmentation back"
+    )
 
   def grid(self, geometry: Geometry, image: np.ndarray | None = None) -> Grid:
     """The way of one case: what becomes of its voxels, and how scores come back.
@@ -61,14 +92,15 @@ class Preparation:
       image: (*space, channels) as stored; needed only with `crop_nonzero`.
     """
     transpose = self.transpose or tuple(range(self.rank))
-    upright = oriented(geometry, self.orientation)
+    orientation = self.facing(geometry)
+    upright = oriented(geometry, orientation)
     whole = tuple(upright.shape[axis] for axis in transpose)
     spacing = upright.spacing[list(transpose)]
     box = tuple(slice(0, size) for size in whole)
     if self.crop_nonzero:
       if image is None:
         raise ValueError("the grid of a cropped case follows from its image; give it.")
-      box = nonzero_box(turned(image, geometry, self.orientation, transpose))
+      box = nonzero_box(turned(image, geometry, orientation, transpose))
     size = tuple(s.stop - s.start for s in box)
     wanted = self.spacing or (None,) * self.rank
     target = np.array(
@@ -77,7 +109,7 @@ class Preparation:
     there, options = self._apart(spacing, target), RESAMPLING | self.resampling
     return Grid(
       geometry,
-      self.orientation,
+      orientation,
       transpose,
       whole,
       box,
@@ -145,7 +177,7 @@ class Preparation:
     kinds = {"channels": list, "rank": int, "normalisation": list}
     files.check_fields(fields, "the preparation", advice="it is damaged", fields=kinds)
     try:
-      for name in ("channels", "normalisation", "spacing", "transpose"):
+      for name in ("channels", "normalisation", "spacing", "transpose", "seen"):
         if name in fields:
           fields[name] = tuple(fields[name])
       made = cls(**fields)

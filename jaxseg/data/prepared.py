@@ -12,7 +12,9 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +38,10 @@ def _unknown(i: int) -> None:
   return None
 
 
+def _untold(i: int) -> str:
+  return ""
+
+
 class Dataset(NamedTuple):
   """A prepared data set.
 
@@ -56,6 +62,7 @@ class Dataset(NamedTuple):
     shape: i -> (*space).
     folder: where the set lies.
     content: i -> hash of the case as its source has it; None where the set does not know.
+    axcodes: i -> the orientation that the case is stored in, "LPS"; "" where that isn't told.
 
   `load`, `crop` and `locations` check what they read; they raise Damaged, in a sentence.
   """
@@ -71,6 +78,7 @@ class Dataset(NamedTuple):
   shape: Callable[[int], tuple[int, ...]]
   folder: pathlib.Path
   content: Callable[[int], str | None] = _unknown
+  axcodes: Callable[[int], str] = _untold
 
 
 def _foreground(source: Source, case: str) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +137,9 @@ class _Reader:
   def content(self, i: int) -> str | None:
     return self.cases[int(i)].get("content")
 
+  def axcodes(self, i: int) -> str:
+    return self.cases[int(i)]["axcodes"]
+
   @contextlib.contextmanager
   def _damage_told(self, i: int, field: str) -> Iterator[None]:
     try:
@@ -172,6 +183,7 @@ def open_prepared(folder) -> Dataset:
     shape=reader.shape,
     folder=folder,
     content=reader.content,
+    axcodes=reader.axcodes,
   )
 
 
@@ -196,11 +208,12 @@ def prepare(
   Args:
     source: the cases.
     normalise: a scheme or one per channel, see `jaxseg.data.normalise.schemes`.
-    orientation: "stored", or "RAS" to turn every volume the same way.
+    orientation: "RAS", or three other such letters, to turn every volume that way. With "stored",
+      what is stored otherwise than all training cases is turned to the most common of theirs.
     spacing, transpose, crop_nonzero, resampling: see `Preparation`.
     cache_dir: where prepared sets lie; one folder per source, fingerprint and options.
-    train_cases: the cases that `ct` takes its numbers from; all by default. Without `ct` they
-      don't matter, and all folds share one prepared set.
+    train_cases: the cases that `ct` takes its numbers from, and whose orientations count; all by
+      default. Without `ct`, and where all are stored alike, all folds share one prepared set.
     workers: processes; None is one per core where there is more work than a few seconds.
 
   Returns:
@@ -225,6 +238,39 @@ def prepare(
   fitted_on = None
   if any(needs_statistics(scheme) for scheme in scheme_list):
     fitted_on = sorted(source.cases if train_cases is None else train_cases)
+  dataset = _opened(source, preparation, fitted_on, cache_dir, workers)
+  if orientation != "stored" or source.rank != 3:
+    return dataset
+  stored = dict(zip(dataset.names, map(dataset.axcodes, range(len(dataset.names))), strict=True))
+  chosen = stored if train_cases is None else train_cases
+  seen = tuple(code for code, _ in Counter(stored[case] for case in chosen).most_common() if code)
+  _warn_of_orientations(source.name, stored, chosen)
+  if seen and not {code for code in stored.values() if code} <= set(seen):
+    # the other cases are turned to these, in a set of their own
+    preparation = dataclasses.replace(preparation, seen=seen)
+    return _opened(source, preparation, fitted_on, cache_dir, workers)
+  return dataset._replace(preparation=dataclasses.replace(dataset.preparation, seen=seen))
+
+
+def _warn_of_orientations(name: str, stored: Mapping[str, str], training: Iterable[str]) -> None:
+  """Says which cases are stored otherwise than others."""
+  training = set(training)
+  counts = Counter(stored[case] for case in stored if case in training and stored[case])
+  listed = ", ".join(f"{count} x {code}" for code, count in counts.most_common())
+  if len(counts) > 1:
+    warnings.warn(
+      f"the training cases of '{name}' differ in orientation ({listed}), and a network would take "
+      "left for right; set config.data.orientation='RAS' to turn them all the same way.",
+      stacklevel=3,
+    )
+  others = Counter(code for code in stored.values() if code and code not in counts)
+  if counts and others:
+    other = ", ".join(f"{count} x {code}" for code, count in others.most_common())
+    print(f"'{name}': stored as {other}, the training cases as {listed}: turned to theirs")
+
+
+def _opened(source, preparation, fitted_on, cache_dir, workers) -> Dataset:
+  """The prepared set of these options, made where there is none."""
   options = [_VERSION, source.fingerprint, source.labels.to_json(), source.cases]
   options += [preparation.to_json(), fitted_on]
   key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]

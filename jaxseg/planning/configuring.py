@@ -14,10 +14,10 @@ def settings(plan: Plan, configuration: str) -> dict:
     configuration: a name of `plan.configurations`.
 
   Returns:
-    "network": the spec of the network; "data": spacing, transpose, crop_nonzero, resampling,
-    normalise, patch, batch, foreground and slices, for config.data; "mirror": options of that
-    augmentation, {} for all axes; "batch_dice": for the Dice loss; "previous": the configuration
-    whose output is a further input, or None.
+    "network": the spec of the network; "data": orientation, spacing, transpose, crop_nonzero,
+    resampling, normalise, patch, batch, foreground and slices, for config.data; "mirror": options
+    of that augmentation, {} for all axes; "batch_dice": for the Dice loss; "previous": the
+    configuration whose output is a further input, or None.
 
   A 2D configuration of volumes has `slices=0` and keeps the spacing across slices (None). Of
   pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have,
@@ -35,6 +35,7 @@ def settings(plan: Plan, configuration: str) -> dict:
   return {
     "network": network(chosen),
     "data": {
+      "orientation": _orientation(plan),
       "spacing": spacing,
       "transpose": () if pictures else plan.transpose,
       "crop_nonzero": True,
@@ -54,6 +55,12 @@ def settings(plan: Plan, configuration: str) -> dict:
     "batch_dice": chosen.batch_dice,
     "previous": chosen.previous_stage,
   }
+
+
+def _orientation(plan: Plan) -> str:
+  """What all cases are turned to where they are stored in several orientations."""
+  several = plan.mirroring is not None and len(plan.mirroring.orientations) > 1
+  return next(iter(plan.mirroring.orientations)) if several else "stored"
 
 
 def mirror(plan: Plan, rank: int) -> dict:

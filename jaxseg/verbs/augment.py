@@ -107,7 +107,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
   patch, slices = tuple(options["patch"]), options["slices"]
   spacing = prepared.load(training[0])["spacing"]
   spacing = spacing if slices is None else np.delete(spacing, slices)
-  labels = prepared.labels
+  labels, code = prepared.labels, prepared.preparation.code
   _, crop = augmentation({**config, "augment": specs}, patch, labels, spacing)
   how = sampling.sampling(
     prepared.rank,
@@ -138,7 +138,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
     start, shown = samples[0], label
     if name.startswith("prior"):
       start, shown = with_prior(start, labels), "prior"
-    act = certain(augment.AUGMENTATIONS, key, spec, **facts(config, labels, patch))
+    act = certain(augment.AUGMENTATIONS, key, spec, **facts(config, labels, patch, code))
     act = jax.jit(augment.chain([act], patch))
     rows.append(row(key, [whole(lone, start), *(act(k, start) for k in keys)], shown, first))
   return stack(rows)

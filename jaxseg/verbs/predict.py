@@ -20,6 +20,9 @@ from jaxseg.inference.writing import write
 from jaxseg.run_folder import FOLD, run_folders
 from jaxseg.trained import Model, by_configuration, check_alike, load
 
+# names of cases in one note
+_LISTED = 4
+
 
 def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
   """Reads the channels of a case and checks them against what the network was trained on."""
@@ -173,7 +176,7 @@ def _run(wanted) -> None:
   legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
   files.write_json(wanted.output / LEGEND, legend)
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
-  failures = []
+  failures, remarks = [], {}
   for name, case in bar:
 
     def progress(done, total, name=name):
@@ -181,6 +184,9 @@ def _run(wanted) -> None:
 
     try:
       raw = read(case, told)
+      for model in models:
+        remark = model.described.preparation.remark(raw.geometry)
+        remarks.setdefault(remark, {})[name] = None
       found = segment(
         [model.configuration for model in models],
         raw,
@@ -194,6 +200,10 @@ def _run(wanted) -> None:
       raise
     except Exception as error:  # whatever it is, the others are segmented all the same
       failures.append(f"predict: {_words(error, name, case)}")
+  for remark, names in remarks.items():
+    if remark:
+      listed = ", ".join(list(names)[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+      print(f"predict: note: {len(names)} case(s) ({listed}) {remark}.", file=sys.stderr)
   applied = f" with {file}" if steps else ""
   if written := len(cases) - len(failures):
     print(f"{written} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")

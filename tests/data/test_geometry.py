@@ -87,8 +87,9 @@ def test_displacement_is_measured_in_voxels():
 
 
 def test_unknown_orientation_lists_the_choices():
-  with pytest.raises(ValueError, match="'LPS' is unknown; choices: stored, RAS"):
-    orient(np.zeros((2, 2, 2)), plain_geometry((2, 2, 2)), "LPS")
+  for wrong in ("lps", "LR", "LRS", "upright", "", None):
+    with pytest.raises(ValueError, match=f"'{wrong}' is unknown; choices: stored, RAS, or"):
+      orient(np.zeros((2, 2, 2)), plain_geometry((2, 2, 2)), wrong)
 
 
 def test_spacing_of_the_wrong_length_is_refused():

@@ -238,6 +238,14 @@ def test_a_plan_gives_the_axes_of_its_own_patches(tmp_path):
   }
 
 
+def test_cases_of_several_orientations_are_turned_to_the_most_common():
+  plan = described(draw=front_and_back, affine=lambda i: (RAS, LPS)[i in (2, 5, 6)])
+  assert planning.settings(plan, "3d_fullres")["data"]["orientation"] == "RAS"
+  assert "5 x RAS, 3 x LPS" in planning.as_text(plan)
+  alike = described(draw=front_and_back, affine=lambda i: LPS)
+  assert planning.settings(alike, "3d_fullres")["data"]["orientation"] == "stored"
+
+
 def test_plans_without_the_file_mirror_all_axes(tmp_path):
   plan = described(draw=front_and_back)
   assert planning.settings(plan, "3d_fullres")["mirror"] == {"axes": (0, 2)}

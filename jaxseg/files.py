@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import pathlib
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -215,3 +217,38 @@ def writable_folder(path, what: str) -> pathlib.Path:
       f"{what} {path}: cannot be written ({error.strerror}); choose a folder that you may write to."
     ) from error
   return path
+
+
+def copy_aside(path) -> pathlib.Path:
+  """Copies a damaged file to a name that is free, before it is mended."""
+  path, number = pathlib.Path(path), 1
+  while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    number += 1
+  with replacing(kept) as temporary:
+    shutil.copyfile(path, temporary)
+  return kept
+
+
+def remove_leftovers(folder) -> None:
+  """Removes what `replacing` left behind in a folder, and in those in it, when it was killed.
+
+  Only this process's number and those of no living process count: another verb may be writing.
+  """
+  for place, _, names in os.walk(folder):
+    for name in names:
+      number = re.match(r"\.([0-9]+)\..", name)
+      # after a restart in a container the dead had this process's number
+      if number and (int(number[1]) == os.getpid() or not alive(int(number[1]))):
+        with contextlib.suppress(FileNotFoundError):
+          os.remove(os.path.join(place, name))
+
+
+def alive(pid: int) -> bool:
+  """Whether a process of this machine has the number."""
+  try:
+    os.kill(pid, 0)
+  except (ProcessLookupError, OverflowError):
+    return False
+  except PermissionError:
+    return True
+  return True

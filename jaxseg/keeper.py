@@ -19,6 +19,11 @@ class Keeper:
     self.best = checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1)
     self.score = -math.inf
 
+  def tidy(self) -> None:
+    """Removes what killed processes left half written or half removed."""
+    self.latest.tidy()
+    self.best.tidy()
+
   def resume(self, abstract: State, replicated) -> tuple[State, list[dict]] | None:
     """The state where the run stands, and the metrics of its steps since the last row.
 

@@ -5,6 +5,7 @@ It knows `Method` and `State`. A schedule or an every-k-steps lives inside the m
 
 import contextlib
 import math
+import pathlib
 import signal
 import time
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import checkpoint, files, held_out, sharding
+from jaxseg import checkpoint, files, held_out, lock, sharding
 from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
 from jaxseg.experiment import Experiment
@@ -154,9 +155,17 @@ def train(run: Experiment, workdir) -> dict | None:
 
   Raises:
     Diverged: the loss is NaN or infinite; the last good checkpoint stays.
-    ValueError: the run folder belongs to another network, or cannot be written.
+    ValueError: the run folder belongs to another network, cannot be written, or another process
+      trains there.
+    DiskFull: there is no room.
   """
   workdir = files.writable_folder(workdir, "--workdir")
+  with lock.held(workdir):
+    return _train(run, workdir)
+
+
+def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
+  """`train`, by the one run that may write to the folder."""
   main = jax.process_index() == 0
   notes = record(workdir, run, write=main)
   steps, how = run.config["steps"], run.sampling
@@ -168,6 +177,9 @@ def train(run: Experiment, workdir) -> dict | None:
   step = compile_step(run, feeder.element(0, range(how.batch)), store)
   seed = np.uint32(run.config["seed"])
   keeper = Keeper(workdir)
+  if main:
+    files.remove_leftovers(workdir)
+    keeper.tidy()
   found = keeper.resume(jax.eval_shape(step.init, seed), step.replicated)
   if found is None:
     found = initialised(step.init(seed), run.config["initialise"], step.replicated), []
@@ -191,7 +203,7 @@ def train(run: Experiment, workdir) -> dict | None:
     if outcome is None:
       _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
       return None
-    if outcome.fresh and writer:
+    if writer:
       writer.scalars(steps, outcome.watched.scalars())
     keeper.keep(state, outcome.watched.mean)
     return _report(outcome.own, state, keeper, writer, workdir)
@@ -257,6 +269,8 @@ def _steps(run, step, state, store, seed, elements, pending, keeper, writer, int
       if pending:
         _check(_mean(pending), number, keeper)
       pause = time.perf_counter()
+      if writer:
+        writer.flush()
       keeper.keep(state, score, pending)
       mark += time.perf_counter() - pause
     if stop and not leave:

@@ -1,9 +1,14 @@
 """Metrics of a run -> progress bar, JSONL, TensorBoard, picture panels."""
 
+import contextlib
 import json
+import logging
+import os
 import pathlib
+import platform
 import sys
 import time
+from collections.abc import Iterator
 
 import imageio.v3 as imageio
 import numpy as np
@@ -24,16 +29,14 @@ class Writer:
   """
 
   def __init__(self, workdir, *, first_step: int, last_step: int, images: int):
-    self._workdir = pathlib.Path(workdir)
+    # TensorBoard's writer takes the beginning of a relative path, as in s3:, for a protocol
+    self._workdir = pathlib.Path(workdir).absolute()
     self._jsonl = self._workdir / "metrics.jsonl"
-    self._keep_until(first_step)
-    self._file = self._jsonl.open("a", encoding="utf-8")
-    # slow to import: it brings PyTorch along where that is installed
-    from tensorboardX import SummaryWriter
-
-    self._tensorboard = SummaryWriter(
-      str(self._workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None
-    )
+    self._last_rows = self._keep_until(first_step)
+    with files.full_disk_told(self._jsonl):
+      # unbuffered: what is told to have been written is, and nothing is left to fail at the end
+      self._file = self._jsonl.open("ab", buffering=0)
+    self._events = _Events(self._workdir / "tensorboard", purge=first_step + 1 if first_step else 0)
     self._images, self._first, self._last = images, first_step, last_step
     self._shown = {}
     # without a terminal a bar is noise: whole lines, now and then, read better in a log
@@ -48,18 +51,16 @@ class Writer:
     )
     self._line_due = 0.0
 
-  def _keep_until(self, step: int) -> None:
-    if not self._jsonl.exists():
-      return
-    kept = []
-    for line in self._jsonl.read_text(encoding="utf-8").splitlines():
-      try:
-        row = json.loads(line)
-      except json.JSONDecodeError:  # half a line, from a kill in mid-write
-        continue
-      if row["step"] <= step:
-        kept.append(line + "\n")
-    files.write_text(self._jsonl, "".join(kept))
+  def _keep_until(self, step: int) -> set[str]:
+    """Drops the rows of later steps, and damaged ones; returns those of the step itself."""
+    rows, problems = read_rows(self._jsonl)
+    if problems:
+      kept = files.copy_aside(self._jsonl)
+      logging.warning(
+        "%s: %s; left out, the file as it was is %s.", self._jsonl, "; ".join(problems), kept.name
+      )
+    files.write_text(self._jsonl, "".join(_line(row) for row in rows if row["step"] <= step))
+    return {_line(row) for row in rows if row["step"] == step}
 
   def say(self, text: str) -> None:
     """A line to the user, above the bar."""
@@ -74,11 +75,16 @@ class Writer:
   def scalars(self, step: int, values: dict[str, float], *, speed: float | None = None) -> None:
     """Records scalars, and shows the important ones."""
     values = {name: float(value) for name, value in values.items()}
-    row = {"step": step, **{k: (v if np.isfinite(v) else str(v)) for k, v in values.items()}}
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
-    for name, value in values.items():
-      self._tensorboard.add_scalar(name, value, step)
+    line = _line(
+      {"step": step, **{k: (v if np.isfinite(v) else str(v)) for k, v in values.items()}}
+    )
+    # of a run that was killed at its end, after it had written the row
+    if line not in self._last_rows:
+      data = line.encode()
+      with files.full_disk_told(self._jsonl):
+        if self._file.write(data) < len(data):
+          raise files.DiskFull(self._jsonl)
+      self._events.scalars(step, values)
     self._show(step, values, speed)
 
   def _show(self, step, values, speed) -> None:
@@ -99,11 +105,91 @@ class Writer:
   def picture(self, name: str, picture: np.ndarray) -> pathlib.Path:
     """Writes panels/<name>.png, an (h, w, 3) uint8 array."""
     path = self._workdir / "panels" / f"{name}.png"
+    # as bytes: imageio takes some names of folders, as x.zip, for archives
+    encoded = imageio.imwrite("<bytes>", picture, extension=".png")
     with files.replacing(path) as temporary:
-      imageio.imwrite(temporary, picture)
+      temporary.write_bytes(encoded)
     return path
+
+  def flush(self) -> None:
+    """Brings the rows to the disk: a checkpoint must not outlive the rows of its steps."""
+    with files.full_disk_told(self._jsonl):
+      os.fsync(self._file.fileno())
 
   def close(self) -> None:
     self._bar.close()
     self._file.close()
-    self._tensorboard.close()
+    self._events.close()
+
+
+def _line(row: dict) -> str:
+  return json.dumps(row) + "\n"
+
+
+def read_rows(path) -> tuple[list[dict], list[str]]:
+  """The rows of a metrics.jsonl, and a word about each line that is none: none without the file.
+
+  Half a line at the end, of a run that still writes or was killed, is passed over.
+  """
+  try:
+    lines = pathlib.Path(path).read_bytes().split(b"\n")
+  except FileNotFoundError:
+    return [], []
+  rows, problems = [], []
+  for number, line in enumerate(lines, start=1):
+    try:
+      row = json.loads(line.decode())
+      sound = isinstance(row, dict) and type(row.get("step")) is int
+      sound = sound and all(type(value) in (int, float, str) for value in row.values())
+    except (ValueError, RecursionError):
+      sound = False
+    if sound:
+      rows.append(row)
+    elif line and number < len(lines):
+      problems.append(f"line {number} is no row of metrics")
+  return rows, problems
+
+
+class _Events:
+  """TensorBoard's event file, written in this thread: an error of the disk reaches the loop."""
+
+  def __init__(self, folder: pathlib.Path, *, purge: int):
+    # slow to import: it brings PyTorch along where that is installed
+    from tensorboardX import record_writer, summary
+    from tensorboardX.proto import event_pb2
+
+    self._scalar, self._event = summary.scalar, event_pb2.Event
+    name = f"events.out.tfevents.{time.time_ns()}.{platform.node()}.{os.getpid()}"
+    self._path, self._due, self._failed = folder / name, 0.0, False
+    with self._told():
+      folder.mkdir(parents=True, exist_ok=True)
+      self._records = record_writer.RecordWriter(str(self._path))
+      self._add(file_version="brain.Event:2")
+      if purge:
+        # what a killed run wrote from this step on is not shown
+        self._add(step=purge, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+
+  def scalars(self, step: int, values: dict[str, float]) -> None:
+    with self._told():
+      for name, value in values.items():
+        self._add(step=step, summary=self._scalar(name, value))
+      if time.monotonic() >= self._due:
+        self._records.flush()
+        self._due = time.monotonic() + 30.0
+
+  def _add(self, **what) -> None:
+    self._records.write(self._event(wall_time=time.time(), **what).SerializeToString())
+
+  @contextlib.contextmanager
+  def _told(self) -> Iterator[None]:
+    try:
+      with files.full_disk_told(self._path):
+        yield
+    except OSError:
+      self._failed = True
+      raise
+
+  def close(self) -> None:
+    # what could not be written cannot be when the file is closed
+    with contextlib.suppress(OSError) if self._failed else self._told():
+      self._records.close()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxseg import checkpoint, loop
+from jaxseg import checkpoint, lock, loop
 from jaxseg.method import Learner, State
 
 pytestmark = pytest.mark.bits
@@ -67,6 +67,51 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path):
   scores = {r["step"]: r for r in rows(whole[0]) if "validation/dice" in r}
   again = {r["step"]: r for r in rows(tmp_path) if "validation/dice" in r}
   assert scores == again
+
+
+WALL_CLOCK = {"images_per_second", "data_wait"}
+
+
+def without_clock(workdir):
+  return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in rows(workdir)]
+
+
+def test_the_log_of_a_run_stopped_twice_is_that_of_an_uninterrupted_one(tmp_path):
+  """At steps that are no multiples of log_every, one of them a multiple of nothing."""
+  changes = {"steps": 7, "log_every": 4, "checkpoint_every": 3, "evaluate.every": 6}
+  loop.train(tiny.experiment(**changes), tmp_path / "whole")
+  for steps in (1, 2, 3):  # at step 1, then 3, then 6
+    stop_after(tiny.experiment(**changes), steps, tmp_path / "parts")
+  loop.train(tiny.experiment(**changes), tmp_path / "parts")
+  assert without_clock(tmp_path / "parts") == without_clock(tmp_path / "whole")
+  assert [row["step"] for row in rows(tmp_path / "parts")] == [4, 6, 7, 7]
+
+
+def test_two_trainings_at_once_in_one_folder_are_refused_before_anything_is_written(tmp_path):
+  with lock.held(tmp_path), pytest.raises(ValueError, match="is training there; wait for its end"):
+    loop.train(tiny.experiment(), tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed_at_the_next_start(whole, tmp_path):
+  stop_after(tiny.experiment(), 5, tmp_path)
+  dead = subprocess.Popen(["true"])
+  dead.wait()
+  left = [
+    f"panels/.{dead.pid}.final.png",
+    f"validation/views/.{dead.pid}.case_4.npz",
+    "checkpoints/.saving-6/state/data",
+    "best/.removing-2/note.json",
+    "checkpoints/6.orbax-checkpoint-tmp/state/data",
+  ]
+  living = f"panels/.{os.getppid()}.report.png"
+  for name in [*left, living]:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("")
+  loop.train(tiny.experiment(), tmp_path)
+  assert not [name for name in left if (tmp_path / name).exists()]
+  assert (tmp_path / living).exists(), "another verb may be writing"
+  assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["5", "6"]
 
 
 def stop_after(run, steps, workdir):

@@ -1,0 +1,141 @@
+"""One writer per run folder: a lock that the system frees when its owner dies."""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from jaxseg import files, sharding
+
+FILE = ".training.lock"
+# seconds between two signs of life, and without one until an owner elsewhere counts as dead
+_BEAT, _SILENCE = 10.0, 60.0
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class Held(ValueError):
+  """Another process writes to the folder; its text is one sentence."""
+
+
+class Lock:
+  """The lock of a run folder, held from its making until `release`; raises Held."""
+
+  def __init__(self, folder):
+    self._folder = pathlib.Path(folder)
+    self._path = self._folder / FILE
+    self._number, locked = self._open()
+    try:
+      owner = self._owner(self._number)
+      if owner and owner["host"] != platform.node():
+        self._wait_for_silence(owner)
+      elif owner and not locked and files.alive(owner["pid"]):
+        raise self._held(owner)
+      self._write()
+    except BaseException:
+      os.close(self._number)
+      raise
+    self._released = threading.Event()
+    self._pulse = threading.Thread(target=self._beat, name="jaxseg-lock", daemon=True)
+    self._pulse.start()
+
+  def _open(self) -> tuple[int, bool]:
+    """The lock file, and whether the file system could lock it."""
+    while True:
+      number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+      try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError as error:
+        if error.errno in _NO_LOCKS:
+          return number, False
+        owner = self._owner(number)
+        os.close(number)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+          raise
+        raise self._held(owner) from None
+      # the owner before may have removed the file since it was opened
+      with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(number), os.stat(self._path)):
+          return number, True
+      os.close(number)
+
+  def _owner(self, number: int) -> dict[str, Any]:
+    """What the file says of its owner; nothing where one has only just begun."""
+    with contextlib.suppress(ValueError):
+      told = json.loads(os.pread(number, 4096, 0))
+      if isinstance(told, dict) and {"host", "pid", "since"} <= told.keys():
+        return told
+    return {}
+
+  def _wait_for_silence(self, owner: dict[str, Any]) -> None:
+    """Raises Held if an owner elsewhere lives: some file systems lock for one machine only."""
+    mark = os.fstat(self._number).st_mtime
+    if self._silence() < _SILENCE:
+      logging.warning(
+        "%s: waiting up to %.0f s for a sign of life of process %s on %s, which trained there.",
+        self._folder,
+        _SILENCE,
+        owner["pid"],
+        owner["host"],
+      )
+    while self._silence() < _SILENCE:
+      if os.fstat(self._number).st_mtime != mark:
+        raise self._held(owner)
+      time.sleep(1.0)
+
+  def _silence(self) -> float:
+    """Seconds since the last sign of life, by the clock of the file system."""
+    probe = self._folder / f".{os.getpid()}.clock"
+    probe.touch()
+    try:
+      return probe.stat().st_mtime - os.fstat(self._number).st_mtime
+    finally:
+      probe.unlink()
+
+  def _held(self, owner: dict[str, Any]) -> Held:
+    who = "another process"
+    if owner:
+      who = f"process {owner['pid']} on {owner['host']}, since {owner['since']},"
+    return Held(
+      f"{self._folder}: {who} is training there; wait for its end, or choose another --workdir. "
+      f"If it is dead, remove {self._path}."
+    )
+
+  def _write(self) -> None:
+    since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+    told = {"host": platform.node(), "pid": os.getpid(), "since": since}
+    with files.full_disk_told(self._path):
+      os.ftruncate(self._number, 0)
+      os.pwrite(self._number, json.dumps(told).encode(), 0)
+
+  def _beat(self) -> None:
+    while not self._released.wait(_BEAT):
+      with contextlib.suppress(OSError):
+        os.utime(self._number)
+
+  def release(self) -> None:
+    self._released.set()
+    self._pulse.join()
+    # before it is freed: who waits for it then looks whether the file is still there
+    self._path.unlink(missing_ok=True)
+    os.close(self._number)
+
+
+@contextlib.contextmanager
+def held(folder) -> Iterator[None]:
+  """Holds the lock of a run folder during a block, for all processes of a run; raises Held."""
+  locks: list[Lock] = []
+  sharding.on_first(lambda: locks.append(Lock(folder)))
+  try:
+    yield
+  finally:
+    for lock in locks:
+      lock.release()

@@ -11,13 +11,28 @@ import tqdm
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.images import read_label
-from jaxseg.data.source import check_pair
+from jaxseg.data.source import check_pair, label_file, tells_spacing
 from jaxseg.data.workers import spread
 from jaxseg.metrics import score
 
 _OBJECTS = ("background", "object")
 
 Scores = dict[str, dict[str, float]]
+
+
+class Scored(NamedTuple):
+  """What is found of one case.
+
+  Attributes:
+    scores: metric -> label -> value, background left out.
+    predicted, reference: the values that occur in each file, without 0.
+    measured: whether prediction or reference tells its spacing; else distances count voxels.
+  """
+
+  scores: Scores
+  predicted: frozenset[int]
+  reference: frozenset[int]
+  measured: bool
 
 
 class Task(NamedTuple):
@@ -41,12 +56,17 @@ class Task(NamedTuple):
   instances: bool = False
 
 
-def score_case(task: Task) -> Scores:
-  """Metric -> label -> value, background left out; raises ValueError that names the files."""
+def score_case(task: Task) -> Scored:
+  """The scores of a case, in the reference's millimetres; ValueError names the files."""
   predicted, geometry = read_label(task.prediction)
   truth, truth_geometry = read_label(task.reference)
   where = f"{task.prediction} against {task.reference}"
-  check_pair(truth_geometry, geometry, where, what="prediction", affine=task.check_affine)
+  # arrays and pictures tell no position
+  told = tells_spacing(truth_geometry)
+  check = task.check_affine and told
+  check_pair(truth_geometry, geometry, where, what="prediction", affine=check)
+  spacing = truth_geometry.spacing if told else geometry.spacing
+  values = [frozenset(np.unique(array).tolist()) - {0} for array in (predicted, truth)]
   instances = None
   labels = task.labels or _present(predicted, truth)
   if task.instances:
@@ -54,26 +74,42 @@ def score_case(task: Task) -> Scores:
     ignore = task.labels.ignore if task.labels else None
     labels = LabelSpec(_OBJECTS, (0, 1), ignore=-1)
     predicted, truth = predicted != 0, np.where(truth == ignore, -1, truth != 0)
-  truth, weight = labels.encode(truth, str(task.reference))
-  predicted, _ = labels.encode(predicted, str(task.prediction))
+  truth, weight = labels.encode(truth, label_file(task.reference))
+  predicted, _ = labels.encode(predicted, label_file(task.prediction))
   try:
-    values = score(
+    found = score(
       task.metrics,
       predicted,
       truth,
       weight,
       classes=labels.channels,
-      spacing=geometry.spacing,
+      spacing=spacing,
       probabilities=None if task.probabilities is None else _probabilities(task.probabilities),
       instances=instances,
     )
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error
   first = 0 if labels.regions else 1
-  return {
-    metric: dict(zip(labels.names[first:], map(float, scores[first:]), strict=True))
-    for metric, scores in values.items()
+  scores = {
+    metric: dict(zip(labels.names[first:], map(float, of[first:]), strict=True))
+    for metric, of in found.items()
   }
+  return Scored(scores, *values, told or tells_spacing(geometry))
+
+
+def strange_values(scored: Sequence[Scored], where: str) -> list[int]:
+  """Values that are predicted but occur in no reference, for folders that nothing describes.
+
+  Raises ValueError where predictions and references have no value in common.
+  """
+  predicted, reference = (set().union(*(values[side] for values in scored)) for side in (1, 2))
+  if predicted and reference and not predicted & reference:
+    ours, theirs = (", ".join(map(str, sorted(of)[:8])) for of in (predicted, reference))
+    raise ValueError(
+      f"{where}: predictions and references share no label value but 0: the predictions hold "
+      f"{ours}, the references {theirs}; write both with the same values."
+    )
+  return sorted(predicted - reference) if reference else []
 
 
 def _present(*arrays: np.ndarray) -> LabelSpec:
@@ -94,14 +130,14 @@ def _probabilities(path: pathlib.Path) -> np.ndarray:
     ) from error
 
 
-def score_cases(tasks: Sequence[Task], *, workers: int | None = 1) -> list[Scores]:
+def score_cases(tasks: Sequence[Task], *, workers: int | None = 1) -> list[Scored]:
   """The scores of all cases, in order, with a progress bar where a person watches.
 
   `workers` is as for `data.workers.spread`; it raises ValueError as that does.
   """
   with tqdm.tqdm(total=len(tasks), unit="case", disable=not sys.stderr.isatty()) as bar:
     results = []
-    for scores in spread(score_case, tasks, workers=workers, what="evaluate"):
-      results.append(scores)
+    for scored in spread(score_case, tasks, workers=workers, what="evaluate"):
+      results.append(scored)
       bar.update()
   return results

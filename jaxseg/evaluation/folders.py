@@ -12,8 +12,8 @@ from jaxseg.data.images import ENDINGS, stem
 from jaxseg.data.source import existing_folder, natural
 from jaxseg.metrics import needs_probabilities
 
-# probabilities are saved under these endings, beside the segmentation of the same name
-_ARRAYS = (".npy", ".npz", ".h5", ".hdf5")
+# nnU-Net saves probabilities so, beside the segmentation of the same name
+_ARRAYS = ".npz"
 # what `predict` writes beside the segmentation, under its name
 _PROBABILITIES = "_probabilities"
 _COMPANIONS = ("_overlay", _PROBABILITIES)

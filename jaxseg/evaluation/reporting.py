@@ -158,7 +158,11 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
   ]
   lengths = [name for name in ("hausdorff", "hd95", "assd", "masd") if name in report["foreground"]]
   if lengths:
-    notes.append(f"In millimetres (in voxels where files have no spacing): {', '.join(lengths)}.")
+    bare = report["unmeasured"]
+    unit = "In voxels, as no file tells a spacing" if bare else "In millimetres"
+    if 0 < len(bare) < len(report["cases"]):
+      unit = f"In millimetres (in voxels where no file tells a spacing: {listing(bare)})"
+    notes.append(f"{unit}: {', '.join(lengths)}.")
   if "nsd" in report["foreground"] and "tolerance" not in report["options"].get("nsd", {}):
     notes.append("nsd has a tolerance of 1 mm; --tolerance sets another.")
   for metric, counts in report["infinite"].items():
@@ -175,10 +179,11 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
   for name, what in (
     ("missing", "reference(s) have no prediction and are not scored"),
     ("unmatched", "prediction(s) have no reference"),
+    ("strange", "predicted value(s) occur in no reference and no dataset.json explains them"),
     ("left_out", "metric(s) of 'all' need probabilities, which are not there"),
   ):
     if report[name]:
-      notes.append(f"{len(report[name])} {what}: {listing(report[name], 20)}.")
+      notes.append(f"{len(report[name])} {what}: {listing(map(str, report[name]), 20)}.")
   return notes
 
 

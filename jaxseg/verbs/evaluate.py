@@ -17,7 +17,7 @@ from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import suggestion
 from jaxseg.data.source import natural
-from jaxseg.evaluation.cases import Scores, Task, score_cases
+from jaxseg.evaluation.cases import Scores, Task, score_cases, strange_values
 from jaxseg.evaluation.folders import declared_labels, matched, probability_files, read_labels
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
@@ -62,8 +62,9 @@ def evaluate(
     "cases": case -> metric -> label -> value; "mean", "std", "median", "interval", "counts",
     "infinite": metric -> label -> over cases; "foreground": metric -> mean over labels; "missing":
     references without prediction; "unmatched": predictions without reference; "left_out": metrics
-    of "all" without probabilities; "options": as given; "against": the same of the second folder on
-    the cases that both hold, "first": of the first one on these, and "compared".
+    of "all" without probabilities; "strange": predicted values of no reference, where nothing
+    describes the labels; "unmeasured": cases of which no file tells a spacing; "options": as given;
+    "against": the same of the second folder on the cases that both hold, "first": of the first one on these, and "compared".
     NaN where a metric is undefined; infinite values are in no mean, and counted.
 
   Raises:
@@ -93,11 +94,17 @@ def evaluate(
     for of, files_of in zip(found, beside, strict=True)
     for name, pair in of.pairs.items()
   ]
-  scores = iter(score_cases(tasks, workers=workers))
-  scored = [{name: next(scores) for name in of.pairs} for of in found]
+  results = iter(score_cases(tasks, workers=workers))
+  cases = [{name: next(results) for name in of.pairs} for of in found]
+  strange = []
+  if labels is None and not instances:
+    strange = [strange_values([*of.values()], str(f)) for of, f in zip(cases, folders, strict=True)]
+  scored = [{name: case.scores for name, case in of.items()} for of in cases]
   names = _label_names(scored, chosen, None if instances else labels)
   report = _report(prediction_folder, scored[0], chosen, names)
   report |= {"missing": found[0].missing, "unmatched": found[0].unmatched, "left_out": left_out}
+  report["strange"] = sorted(set().union(*strange))
+  report["unmeasured"] = [name for name, case in cases[0].items() if not case.measured]
   report["options"] = {name: dict(given) for name, given in (options or {}).items()}
   if against is not None:
     report["against"] = _against(against, scored, chosen, names)

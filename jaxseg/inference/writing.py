@@ -28,7 +28,8 @@ def write(
   picture, shares = folder / f"{name}_overlay.png", folder / f"{name}_probabilities.npz"
   for beside in (picture, shares):
     beside.unlink(missing_ok=True)
-  ending = ".png" if raw.geometry.kind == "picture" and raw.geometry.rank == 2 else ".nii.gz"
+  flat = raw.geometry.kind == "picture" and raw.geometry.rank == 2
+  ending = ".png" if flat and _fits_pictures(labels) else ".nii.gz"
   data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
   if overlay:
     # a region is written as the first of its values
@@ -41,3 +42,8 @@ def write(
     with files.replacing(shares) as temporary:
       np.savez_compressed(temporary, probabilities=found.probabilities)
   return folder / f"{name}{ending}"
+
+
+def _fits_pictures(labels: LabelSpec) -> bool:
+  """Whether a picture's 16 bits hold every value that may be written."""
+  return min(labels.stored_values) >= 0 and max(labels.stored_values) < 2**16

@@ -64,7 +64,8 @@ def evaluate(
     references without prediction; "unmatched": predictions without reference; "left_out": metrics
     of "all" without probabilities; "strange": predicted values of no reference, where nothing
     describes the labels; "unmeasured": cases of which no file tells a spacing; "options": as given;
-    "against": the same of the second folder on the cases that both hold, "first": of the first one on these, and "compared".
+    "against": the same of the second folder on the cases that both hold, "first": of the first one
+    on these, and "compared".
     NaN where a metric is undefined; infinite values are in no mean, and counted.
 
   Raises:

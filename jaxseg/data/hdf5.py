@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.images import integers
 from jaxseg.data.picture_folder import named_labels
 from jaxseg.data.plain import HDF5
 from jaxseg.data.source import (
@@ -65,10 +66,7 @@ def _read_case(
       f"{path}: image {image.shape} and label {label.shape} don't have the axes '{axes}' (the "
       "label without c); set the option axes."
     )
-  if not np.issubdtype(label.dtype, np.integer):
-    if not (label == np.round(label)).all():
-      raise ValueError(f"{path}: label values must be whole numbers, their type is {label.dtype}.")
-    label = label.astype(np.int32)
+  label = integers(label, path)
   image = _turn(image, axes)
   image = image if "c" in axes else image[..., None]
   label = _turn(label, axes.replace("c", ""))
@@ -121,7 +119,13 @@ def h5(
   found = [f for f in folder.glob(pattern) if f.is_file() and f.suffix.lower() in HDF5]
   if not found:
     raise ValueError(f"{folder}: no HDF5 file matches '{pattern}'; expected one file per case.")
-  files = {file.stem: file for file in found}
+  files: dict[str, pathlib.Path] = {}
+  for file in sorted(found):
+    if files.setdefault(file.stem, file) != file:
+      raise ValueError(
+        f"{files[file.stem]} and {file}: are both case '{file.stem}'; rename one, or narrow the "
+        "option pattern."
+      )
   cases = tuple(sorted(files, key=natural))
   labels = named_labels(names, values, ignore)
   channels = tuple(channels)

@@ -98,10 +98,11 @@ def read_label(path, *, key: str | None = None) -> tuple[np.ndarray, Geometry]:
       f"{path}: a label needs one channel, this file has {array.shape[-1]} that differ; write the "
       "classes as numbers, not as colours."
     )
-  return _integers(array[..., 0], path), geometry
+  return integers(array[..., 0], path), geometry
 
 
-def _integers(array: np.ndarray, path) -> np.ndarray:
+def integers(array: np.ndarray, path) -> np.ndarray:
+  """A label's values as whole numbers, up to float32's rounding; else ValueError names the path."""
   if np.issubdtype(array.dtype, np.integer):
     return array
   if array.dtype == bool:
@@ -161,7 +162,7 @@ def write_label(path, array: np.ndarray, geometry: Geometry) -> None:
   The file appears whole under its name or not at all. Raises ValueError for an unknown ending or
   a grid that differs, or a folder that cannot be written.
   """
-  _write(path, _smallest(_integers(np.asarray(array), path)), geometry, True)
+  _write(path, _smallest(integers(np.asarray(array), path)), geometry, True)
 
 
 def write_image(path, array: np.ndarray, geometry: Geometry) -> None:

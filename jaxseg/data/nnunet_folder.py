@@ -4,7 +4,6 @@ import functools
 import glob
 import os.path
 import pathlib
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data import dataset_json
+from jaxseg.data.channel_files import by_case, check_files, split_channel
 from jaxseg.data.images import ENDINGS, ending, read_image, read_label, stem
 from jaxseg.data.source import (
   RawCase,
@@ -26,8 +26,6 @@ from jaxseg.data.source import (
 
 # case -> the files of its channels, and its label
 Files = dict[str, tuple[tuple[pathlib.Path, ...], pathlib.Path]]
-
-_NUMBERED = re.compile(r"(.+)_(\d{4})")
 
 
 def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -121,14 +119,9 @@ def _from_folders(root: pathlib.Path, description: Mapping, where) -> Files:
   images = existing_folder(root / "imagesTr", "the folder of training images")
   labels = existing_folder(root / "labelsTr", "the folder of training labels")
   suffix = dataset_json.file_ending(description, where)
-  found: dict[str, list[pathlib.Path]] = {}
-  strange = []
-  for file in _images(images):
-    numbered = _NUMBERED.fullmatch(stem(file))
-    if numbered and ending(file) == suffix:
-      found.setdefault(numbered[1], []).append(file)
-    else:
-      strange.append(file)
+  every = _images(images)
+  strange = [f for f in every if ending(f) != suffix or split_channel(stem(f))[1] is None]
+  found = by_case((file for file in every if file not in strange), numbered=True)
   if not found:
     raise ValueError(f"{images}: no image named like case_0000{suffix}; check the file_ending.")
   masks: dict[str, pathlib.Path] = {}
@@ -143,7 +136,7 @@ def _from_folders(root: pathlib.Path, description: Mapping, where) -> Files:
       'away, or correct "file_ending" in dataset.json.'
     )
   return {
-    case: (tuple(found.get(case, ())), masks.get(case, labels / f"{case}{suffix}"))
+    case: (found.get(case, ()), masks.get(case, labels / f"{case}{suffix}"))
     for case in found.keys() | masks.keys()
   }
 
@@ -152,7 +145,7 @@ def _images(folder: pathlib.Path) -> list[pathlib.Path]:
   return [file for file in _listed(folder) if file.name.lower().endswith(ENDINGS)]
 
 
-def _check_files(root, cases: Files, channels: int, where, *, numbered: bool) -> None:
+def _check_files(root, cases: Files, channels: Sequence[str], where, *, numbered: bool) -> None:
   # where one case has a file per channel, all have; a lone file may hold all channels
   apart = any(len(images) > 1 for images, _ in cases.values())
   for case in sorted(cases, key=natural):
@@ -169,13 +162,8 @@ def _check_files(root, cases: Files, channels: int, where, *, numbered: bool) ->
         f"{where}: case '{case}' has an image but no label ({label} is missing); add the label or "
         "move the image to imagesTs."
       )
-    expected = [f"{channel:04d}" for channel in range(channels if apart else 1)]
-    if numbered and [stem(image)[-4:] for image in images] != expected:
-      raise ValueError(
-        f"{where}: case '{case}' has the image files {', '.join(image.name for image in images)}; "
-        f"expected one per channel, numbered {', '.join(expected)}: add what is missing, remove "
-        "what is too many."
-      )
+    if numbered:
+      check_files(case, images, channels, where, lone=not apart)
 
 
 def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
@@ -201,10 +189,10 @@ def _check_number(description: Mapping, files: Files, where) -> None:
     )
 
 
-def _files(root: pathlib.Path, description: Mapping, channels: int, where) -> Files:
+def _files(root: pathlib.Path, description: Mapping, channels: Sequence[str], where) -> Files:
   """Which files make which case, by the first key that says it."""
   if description.get("dataset") is not None:
-    files, numbered = _from_table(root, description["dataset"], channels, where), False
+    files, numbered = _from_table(root, description["dataset"], len(channels), where), False
   elif description.get("training") is not None:
     files = _from_list(root, description["training"], where)
     # what is listed by name needs no number, unless a case has several files
@@ -273,7 +261,7 @@ def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source
   names = dataset_json.channel_names(description, where)
   selected = tuple(range(len(names))) if channels is None else _selected(names, channels, where)
   labels = dataset_json.label_spec(description, where)
-  files = _files(root, description, len(names), where)
+  files = _files(root, description, names, where)
   cases = tuple(sorted(files, key=natural))
   rank = read_image(files[cases[0]][0][0])[1].rank
   read = functools.partial(

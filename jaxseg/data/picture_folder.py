@@ -69,7 +69,7 @@ def _images(folder: pathlib.Path, pattern: str, case: str | None) -> dict[str, p
     name = _case_name(file, case)
     if name in found:
       raise ValueError(
-        f"{file}: is the second image of case '{name}' beside {found[name].name}; narrow "
+        f"{file}: is the second image of case '{name}' beside {found[name]}; narrow "
         "image_pattern, or set case to a regular expression that tells them apart."
       )
     found[name] = file
@@ -85,13 +85,30 @@ def _beside(folder: pathlib.Path, pattern: str, case: str, image: pathlib.Path, 
   name = pattern.replace("{case}", glob.escape(case))
   found = [f for f in sorted(folder.glob(name)) if f.is_file() and f != image]
   found = [f for f in found if f.name.lower().endswith(ENDINGS)]
+  whole = pattern.removesuffix(".*").replace("{case}", case)
+  if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
+    # a.* is not a.b.png
+    found = [f for f in found if stem(f) == pathlib.PurePath(whole).name]
   if len(found) != 1:
-    problem = "no" if not found else f"{len(found)} files for the"
+    problem = "no"
+    if found:
+      problem = f"{len(found)} files ({', '.join(f.name for f in found[:4])}) for the"
     raise ValueError(
       f"{image}: case '{case}' has {problem} {what} ({folder / name}); add it, or correct the "
       f"pattern '{pattern}'."
     )
   return found[0]
+
+
+def _check_apart(files, what: str = "mask") -> None:
+  """Raises ValueError where two cases have one mask."""
+  owner: dict[pathlib.Path, pathlib.Path] = {}
+  for image, mask, _ in files.values():
+    if owner.setdefault(mask, image) != image:
+      raise ValueError(
+        f"{mask}: is the {what} of both {owner[mask]} and {image}; correct mask_pattern, in which "
+        "{case} stands for the case's name."
+      )
 
 
 def _check_left_over(folder: pathlib.Path, pattern: str, used: set[pathlib.Path], what: str):
@@ -131,6 +148,8 @@ def _read_case(
     weight, weight_geometry = read_label(weight_path)
     weight_geometry = _spaced(weight_geometry, spacing)
     check_pair(geometry, weight_geometry, str(weight_path), what="weight", affine=check_affine)
+    if weight_path.suffix.lower() in (".jpg", ".jpeg") and len(np.unique(weight)) > 2:
+      raise ValueError(f"{label_file(weight_path)}: a field of view needs two values.")
     weight = (weight > 0).astype(np.float32)
   return RawCase(image, label, weight, geometry)
 
@@ -192,8 +211,9 @@ def paired_folder(
     mask = _beside(mask_folder, mask_pattern, name, file, "mask")
     weight = weight_folder and _beside(weight_folder, weight_pattern, name, file, "field of view")
     files[name] = (file, mask, weight)
-  if mask_folder != image_folder:
-    _check_left_over(mask_folder, mask_pattern, {mask for _, mask, _ in files.values()}, "mask")
+  _check_apart(files)
+  used = {file for images_of in files.values() for file in images_of if file is not None}
+  _check_left_over(mask_folder, mask_pattern, used, "mask")
   cases = tuple(sorted(files, key=natural))
   channels = tuple(channels)
   options = {

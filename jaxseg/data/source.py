@@ -119,7 +119,12 @@ def check_image(image: np.ndarray, where: str, *, channels: int, rank: int) -> N
     )
   if 0 in image.shape:
     raise ValueError(f"{where}: the image is empty, its shape is {image.shape[:-1]}.")
-  if np.issubdtype(image.dtype, np.inexact):
+  if image.dtype.kind not in "biuf":
+    raise ValueError(
+      f"{where}: the image's numbers are of the type {image.dtype}, expected real ones; of complex "
+      "ones save the magnitude, or the real and imaginary parts as two channels."
+    )
+  if image.dtype.kind == "f":
     bad = int(image.size - np.count_nonzero(np.isfinite(image)))
     if bad:
       raise ValueError(

@@ -58,6 +58,37 @@ def test_missing_folder_and_empty_folder_are_named(tmp_path):
     h5(tmp_path, names=NAMES)
 
 
+def test_two_files_of_one_case_are_named(folder):
+  (folder / "site").mkdir()
+  (folder / "p2.h5").rename(folder / "site/p2.h5")
+  assert h5(folder, names=NAMES, pattern="**/*.h5").cases == ("p2", "p10")
+  (folder / "site/p10.h5").write_bytes((folder / "p10.h5").read_bytes())
+  with pytest.raises(ValueError, match=r"/p10\.h5 and .*site/p10\.h5: are both case 'p10'"):
+    h5(folder, names=NAMES, pattern="**/*.h5")
+
+
+@pytest.mark.parametrize(
+  ("value", "taken"), [(1.0000001, True), (0.98, False), (np.nan, False), (True, True)]
+)
+def test_labels_are_whole_up_to_rounding(folder, value, taken):
+  kind = bool if value is True else np.float64
+  with h5py.File(folder / "p2.h5", "w") as file:
+    file["image"], file["label"] = np.ones((3, 4, 5)), np.full((3, 4, 5), value, kind)
+  source = h5(folder, names=NAMES)
+  if taken:
+    np.testing.assert_array_equal(source.read("p2").label, 1)
+  else:
+    with pytest.raises(ValueError, match=r"p2\.h5: label values must be whole numbers"):
+      source.read("p2")
+
+
+def test_complex_images_are_refused(folder):
+  with h5py.File(folder / "p2.h5", "w") as file:
+    file["image"], file["label"] = np.ones((3, 4, 5)) * 1j, np.zeros((3, 4, 5), np.uint8)
+  with pytest.raises(ValueError, match=r"p2\.h5: the image's numbers are of the type complex128"):
+    h5(folder, names=NAMES).read("p2")
+
+
 def test_real_acdc_reads(real_data):
   names = ("background", "right ventricle", "myocardium", "left ventricle")
   source = h5(real_data / "acdc", names=names, spacing=(10, 1.5, 1.5))

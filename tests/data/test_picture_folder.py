@@ -88,8 +88,60 @@ def test_mask_without_image_is_named(folder):
 
 def test_two_images_of_one_case_are_told(folder):
   save(folder / "images/2.tif", np.zeros((5, 6), np.uint8))
-  with pytest.raises(ValueError, match=r"2\.tif: is the second image of case '2' beside 2\.png"):
+  with pytest.raises(ValueError, match=r"2\.tif: is the second image of case '2' beside .*/2\.png"):
     pair(folder)
+
+
+def test_a_case_with_dots_is_not_the_one_before_the_dot(folder):
+  for case, value in (("2.b", 0), ("2.b.c", 255)):
+    save(folder / f"images/{case}.png", np.zeros((5, 6), np.uint8))
+    save(folder / f"masks/{case}.png", np.full((5, 6), value, np.uint8))
+  source = pair(folder)
+  assert set(source.cases) == {"1", "2", "2.b", "2.b.c", "10"}
+  assert (source.read("2.b").label.max(), source.read("2.b.c").label.max()) == (0, 255)
+  (folder / "masks/2.png").unlink()
+  with pytest.raises(ValueError, match=r"case '2' has no mask"):
+    pair(folder)
+
+
+def test_two_masks_of_one_case_are_told(folder):
+  save(folder / "masks/2.tif", np.zeros((5, 6), np.uint8))
+  with pytest.raises(ValueError, match=r"case '2' has 2 files \(2\.png, 2\.tif\) for the mask"):
+    pair(folder)
+
+
+def test_one_mask_of_two_images_is_told(folder):
+  with pytest.raises(ValueError, match=r"1\.png: is the mask of both .*/1\.png and .*/10\.png"):
+    pair(folder, mask_pattern="1.png")
+
+
+def test_a_mask_without_image_is_told_in_a_folder_of_both(folder):
+  for i in (1, 2, 10):
+    save(folder / f"images/{i}_seg.png", np.zeros((5, 6), np.uint8))
+  options = {"image_pattern": "*[0-9].png", "mask_pattern": "{case}_seg.png"}
+  assert len(paired_folder(folder / "images", folder / "images", **options).cases) == 3
+  (folder / "images/2.png").unlink()
+  with pytest.raises(ValueError, match=r"2_seg\.png: this mask belongs to no image"):
+    paired_folder(folder / "images", folder / "images", **options)
+
+
+def test_a_field_of_view_that_jpg_has_blurred_is_told(folder):
+  view = np.zeros((40, 40), np.uint8)
+  view[9:31, 7:30] = 255
+  for i in (1, 2, 10):
+    for part in ("images", "masks"):
+      save(folder / f"{part}/{i}.png", view)
+    (folder / "fov").mkdir(exist_ok=True)
+    Image.fromarray(view).save(folder / f"fov/{i}.jpg", quality=60)
+  with pytest.raises(ValueError, match=r"1\.jpg \(JPG changes values.*needs two values"):
+    pair(folder, weights=folder / "fov").read("1")
+
+
+def test_the_spacing_of_the_config_is_for_files_that_store_none(folder):
+  geometry = pair(folder, spacing=(0.5, 0.25)).read("1").geometry
+  np.testing.assert_array_equal(geometry.spacing, (0.5, 0.25))
+  with pytest.raises(ValueError, match="expected 2 positive numbers"):
+    pair(folder, spacing=(3, 0.5, 0.25)).read("1")
 
 
 def test_name_that_does_not_match_is_told(folder):

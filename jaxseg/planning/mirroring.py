@@ -22,7 +22,7 @@ _APART = 0.5
 # probability of the distances, if the classes had no order
 _CHANCE = 0.01
 # classes of other volumes or lengths are told apart by these, wherever they lie
-_VOLUMES, _LENGTHS = 4.0, 2.5
+_VOLUMES, _LENGTHS = 2.0, 2.0
 _WORDS = {
   "R": "to the right",
   "L": "to the left",
@@ -86,7 +86,7 @@ def mirroring(
 ) -> Mirroring:
   """Decides from where the classes lie in each case.
 
-  Two classes (or regions) of about the same volume and lengths keep their order along an axis if
+  Two classes (or regions) whose volumes and lengths differ by a factor of two at most keep their order along an axis if
   the distance of their centres has one sign in 95 % of five or more cases that show both, is half
   their mean length or more, and varies too little for chance (t-test, 1 %): the axis is left alone,
   because its mirror image shows one where the other belongs. The exception are twins, left and
@@ -261,7 +261,8 @@ def _axis(axis: int, pairs: Mapping, twins, names, letter: str, *, swaps: bool) 
 
 
 def _order(kept, axis: int, names, letter: str) -> str:
-  (a, b), pair = max(kept, key=lambda one: abs(one[1].apart[:, axis].mean()))
+  # told is the pair that is confused the most easily
+  (a, b), pair = min(kept, key=lambda one: np.linalg.norm(one[1].apart.mean(0)) + one[1].contrast)
   apart = pair.apart[:, axis]
   if apart.mean() < 0:
     a, b, apart = b, a, -apart

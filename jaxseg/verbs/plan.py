@@ -128,8 +128,9 @@ def made_plan(source: Source, folder: pathlib.Path, preset: str) -> planning.Pla
 
 
 def _description(spec: dict) -> pathlib.Path | None:
-  """The dataset.json of a folder."""
-  return pathlib.Path(spec["path"]).expanduser() / "dataset.json" if "path" in spec else None
+  """The dataset.json of a folder; None for folders of other kinds."""
+  path = pathlib.Path(spec.get("path", "")).expanduser() / "dataset.json"
+  return path if "path" in spec and path.is_file() else None
 
 
 def main(arguments: list[str]) -> None:

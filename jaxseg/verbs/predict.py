@@ -202,8 +202,8 @@ def _run(wanted) -> None:
       failures.append(f"predict: {_words(error, name, case)}")
   for remark, names in remarks.items():
     if remark:
-      listed = ", ".join(list(names)[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-      print(f"predict: note: {len(names)} case(s) ({listed}) {remark}.", file=sys.stderr)
+      more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+      print(f"predict: note: {', '.join(list(names)[:_LISTED])}{more}: {remark}.", file=sys.stderr)
   applied = f" with {file}" if steps else ""
   if written := len(cases) - len(failures):
     print(f"{written} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")

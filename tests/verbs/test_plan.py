@@ -3,6 +3,7 @@
 import functools
 import json
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -40,6 +41,25 @@ def decathlon(tmp_path):
   }
   (root / "dataset.json").write_text(json.dumps(description))
   return root
+
+
+def test_a_folder_of_hdf5_volumes_is_planned_by_its_config(tmp_path, capsys):
+  """It has no dataset.json, and need not."""
+  for case in range(6):
+    label = np.zeros((8, 16, 16), np.uint8)
+    label[2:6, 4:12, 4:8], label[2:6, 4:12, 8:12] = 1, 2
+    with h5py.File(tmp_path / f"{case}.h5", "w") as file:
+      file["image"] = np.random.default_rng(case).random(label.shape).astype(np.float32)
+      file["label"] = label
+  config = tmp_path / "config.py"
+  config.write_text(
+    "from jaxseg import defaults\n\n\ndef get_config():\n  config = defaults.config()\n"
+    f"  config.data.source = dict(name='h5', path='{tmp_path}', names=('background', 'a', 'b'))\n"
+    "  return config\n"
+  )
+  plan(config, "--output", tmp_path / "plans")
+  printed = capsys.readouterr().out
+  assert "b lies further along it than a in 6 of 6 cases" in " ".join(printed.split())
 
 
 def plan(*arguments):

@@ -86,13 +86,15 @@ def mirroring(
 ) -> Mirroring:
   """Decides from where the classes lie in each case.
 
-  Two classes (or regions) whose volumes and lengths differ by a factor of two at most keep their order along an axis if
-  the distance of their centres has one sign in 95 % of five or more cases that show both, is half
-  their mean length or more, and varies too little for chance (t-test, 1 %): the axis is left alone,
-  because its mirror image shows one where the other belongs. The exception are twins, left and
-  right, which are mirror images: their names swap. By name they are twins if nothing but the side
-  differs; without names if volumes, lengths and brightness agree. No class may lie around one of
-  them alone, as the myocardium does around the left ventricle.
+  Two classes (or regions) whose volumes and lengths differ by a factor of two at most keep their
+  order along an axis if the distance of their centres has one sign in 95 % of five or more cases
+  that show both, is half their mean length or more, and varies too little for chance (t-test, 1 %).
+  The axis is left alone then, because its mirror image shows one where the other belongs.
+
+  The exception are twins, left and right, which are mirror images of each other: their names swap.
+  By name they are twins if nothing but the side differs; where names say nothing, if volumes,
+  lengths and brightness agree. No class may lie around one of them alone, as the myocardium does
+  around the left ventricle.
 
   Args:
     cases: per case, the places of its classes as stored.

@@ -54,12 +54,12 @@ def test_a_folder_of_hdf5_volumes_is_planned_by_its_config(tmp_path, capsys):
   config = tmp_path / "config.py"
   config.write_text(
     "from jaxseg import defaults\n\n\ndef get_config():\n  config = defaults.config()\n"
-    f"  config.data.source = dict(name='h5', path='{tmp_path}', names=('background', 'a', 'b'))\n"
+    f"  config.data.source = dict(name='h5', path='{tmp_path}', names=('background', 'cap', 'stem'))\n"
     "  return config\n"
   )
   plan(config, "--output", tmp_path / "plans")
   printed = capsys.readouterr().out
-  assert "b lies further along it than a in 6 of 6 cases" in " ".join(printed.split())
+  assert "stem lies further along it than cap in 6 of 6 cases" in " ".join(printed.split())
 
 
 def plan(*arguments):

@@ -54,7 +54,7 @@ def test_a_folder_of_hdf5_volumes_is_planned_by_its_config(tmp_path, capsys):
   config = tmp_path / "config.py"
   config.write_text(
     "from jaxseg import defaults\n\n\ndef get_config():\n  config = defaults.config()\n"
-    f"  config.data.source = dict(name='h5', path='{tmp_path}', names=('background', 'cap', 'stem'))\n"
+    f"  config.data.source = dict(name='h5', path='{tmp_path}', names=('rest', 'cap', 'stem'))\n"
     "  return config\n"
   )
   plan(config, "--output", tmp_path / "plans")

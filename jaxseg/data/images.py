@@ -13,7 +13,7 @@ from jaxseg.data.geometry import Geometry
 from jaxseg.data.unsuitable import Unsuitable
 
 _NIFTI = (".nii.gz", ".nii")
-_ITK = (".nrrd", ".mha", ".mhd")
+_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _PICTURES = picture_spacing.ENDINGS
 _PLAIN = (".npy", ".npz", ".h5", ".hdf5")
 ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN, *dicom.ENDINGS)
@@ -143,8 +143,8 @@ def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
     )
   if kind in dicom.ENDINGS:
     raise ValueError(f"{path}: DICOM is read, not written; write .nii.gz.")
-  if kind == ".mhd":
-    raise ValueError(f"{path}: .mhd needs a second file for its voxels; write .mha instead.")
+  if kind in (".mhd", ".nhdr"):
+    raise ValueError(f"{path}: {kind} needs a second file for its voxels; write .nrrd instead.")
   with files.replacing(path) as temporary:
     if kind in _NIFTI:
       nifti.write(temporary, array, geometry)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import shapes, trained_shapes
+from closeness import assert_close
 from gradients import drawn, silent_parameters
 from network_rows import ROWS
 from part_rows import PARTS
@@ -81,7 +82,7 @@ def test_odd_cases_go_through_the_predictor(name, rank):
   corner = (slice(4),) * rank
   padded = np.pad(image, [*((m, m) for m in margin), (0, 0)])[tuple(slice(p) for p in patch)]
   alone = apply({"image": np.stack([padded, padded])})["logits"][0]
-  np.testing.assert_allclose(scores[corner], alone[corner], rtol=1e-5, atol=1e-5)
+  assert_close(scores[corner], alone[corner], atol=1e-5)
 
 
 def unexplained(silent, patterns):

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from closeness import assert_close
 from flax import linen as nn
 
 from jaxseg import checkpoint, loop, sharding
@@ -132,7 +133,7 @@ def test_one_and_two_devices_agree(method):
       state, _ = step(state, split, key)
     states.append(state.learners["network"].params)
   for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
-    np.testing.assert_allclose(a, b, atol=2e-6)
+    assert_close(a, b, atol=2e-6)
 
 
 def test_a_second_method_trains_resumes_and_predicts_under_the_same_loop(tmp_path):
@@ -164,7 +165,7 @@ def test_averages_follow_the_weights_as_the_formula_says():
     d = min(0.9, (1 + t) / (10 + t))
     mean = d * mean + (1 - d) * np.asarray(jax.tree.leaves(state.learners["network"].params)[0])
   got = jax.tree.leaves(state.learners["network_average"].params)[0]
-  np.testing.assert_allclose(got, mean, rtol=1e-5)
+  assert_close(got, mean)
   with pytest.raises(ValueError, match="decay must lie between 0 and 1"):
     averaged.averaged(scheme, decay=1.5)
 
@@ -249,6 +250,6 @@ def test_frozen_statistics_leave_deep_supervision_on(frozen):
     dice_and_ce(out["logits"], Target(batch["label"])),
     dice_and_ce(out["aux"][0], Target(coarse)),
   ]
-  np.testing.assert_allclose(metrics["loss"], 0.25 * parts[0] + 0.75 * parts[1], rtol=1e-5)
+  assert_close(metrics["loss"], 0.25 * parts[0] + 0.75 * parts[1])
   same = jax.tree.map(np.array_equal, after.learners["network"].stats, own.stats)
   assert all(jax.tree.leaves(same)) is frozen

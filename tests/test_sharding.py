@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from closeness import assert_close
 
 from jaxseg import checkpoint, loop, sharding
 
@@ -81,6 +82,6 @@ def test_two_processes_train_as_one(tmp_path, one_process, cache):
   assert [p.returncode for p in processes] == [0, 0], ended[0][1][-3000:] + ended[1][1][-3000:]
   two = checkpoint.load_learner(tmp_path).params
   for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
-    np.testing.assert_allclose(a, b, atol=2e-6)
+    assert_close(a, b, atol=2e-6)
   rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
   assert len([row for row in rows if '"loss"' in row]) == 2, "one process alone writes"

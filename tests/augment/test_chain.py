@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.augment import (
   AUGMENTATIONS,
@@ -151,7 +152,7 @@ def test_a_batch_is_its_samples_with_the_key_of_their_slot():
   for i in range(4):
     alone = one(jax.random.fold_in(KEY, i), jax.tree.map(lambda x, i=i: x[i], batch))
     for field, value in alone.items():
-      np.testing.assert_allclose(out[field][i], value, atol=1e-6, err_msg=field)
+      assert_close(out[field][i], value, atol=1e-6, err_msg=field)
       assert out[field].dtype == batch[field].dtype
 
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.augment import mirror, spatial
@@ -39,8 +40,8 @@ def test_mirrored_maps_are_the_maps_of_the_mirrored_label(shape, spacing):
   label = np.asarray(out["label"])
   assert (label != sample["label"]).any()
   expected = signed_distance(label, spacing, 3)
-  np.testing.assert_allclose(out["distance"], expected, atol=1e-5)
-  np.testing.assert_allclose(out["border"], border_weight(label, spacing, sigma=20.0), atol=1e-5)
+  assert_close(out["distance"], expected, atol=1e-5)
+  assert_close(out["border"], border_weight(label, spacing, sigma=20.0), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_scaling_alone_divides_lengths_by_the_sampling_step():
   plain = resample(
     {"distance": sample["distance"]}, affine_coordinates(step * np.eye(2), shape, shape)
   )
-  np.testing.assert_allclose(out["distance"], plain["distance"] / step, rtol=1e-5, atol=1e-5)
+  assert_close(out["distance"], plain["distance"] / step, atol=1e-5)
   # an independent resampling, with the nearest voxel's value beyond the border
   oracle = ndimage.affine_transform(
     sample["distance"][..., 1], step * np.eye(2), 29.5 * (1 - step), order=1, mode="nearest"

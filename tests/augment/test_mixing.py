@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg import defaults
 from jaxseg.augment import cutmix, mixture, mixup
@@ -38,9 +39,9 @@ def test_mixup_blends_image_and_label_by_the_same_share(size):
     share = ((np.asarray(out["image"][n]) - other[n]).ravel() @ difference) / (difference**2).sum()
     assert 0.5 <= share <= 1
     expected = share * batch["image"][n] + (1 - share) * other[n]
-    np.testing.assert_allclose(out["image"][n], expected, atol=1e-5)
+    assert_close(out["image"][n], expected, atol=1e-5)
     soft = share * onehot[n] + (1 - share) * partner[n]
-    np.testing.assert_allclose(out["soft_label"][n], soft, atol=1e-5)
+    assert_close(out["soft_label"][n], soft, atol=1e-5)
   assert "label" not in out
 
 
@@ -49,14 +50,14 @@ def test_an_ignored_voxel_gives_no_label_to_a_mixture():
   out = jax.jit(functools.partial(mixup, classes=3, p=1.0, alpha=1.0))(KEY, batch)
   mine, theirs = batch["weight"], np.roll(batch["weight"], -1, 0)
   soft, weight = np.asarray(out["soft_label"]), np.asarray(out["weight"])
-  np.testing.assert_allclose(soft.sum(-1), 1.0, atol=1e-5)
+  assert_close(soft.sum(-1), 1.0, atol=1e-5)
   np.testing.assert_array_equal(weight > 0, (mine + theirs) > 0)
-  np.testing.assert_allclose(weight[(mine > 0) & (theirs > 0)], 1.0, atol=1e-6)
+  assert_close(weight[(mine > 0) & (theirs > 0)], 1.0, atol=1e-6)
   only = (mine > 0) & (theirs == 0)
-  np.testing.assert_allclose(soft[only], np.eye(3)[batch["label"]][only], atol=1e-6)
+  assert_close(soft[only], np.eye(3)[batch["label"]][only], atol=1e-6)
   only = (mine == 0) & (theirs > 0)
   partner = np.eye(3)[np.roll(batch["label"], -1, 0)]
-  np.testing.assert_allclose(soft[only], partner[only], atol=1e-6)
+  assert_close(soft[only], partner[only], atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(16, 18), (8, 9, 10)])
@@ -105,7 +106,7 @@ def test_one_and_two_devices_mix_alike():
     )
     results.append(act(KEY, jax.device_put(batch, jax.NamedSharding(mesh, jax.P("batch")))))
   for field, x in results[0].items():
-    np.testing.assert_allclose(x, results[1][field], atol=1e-6)
+    assert_close(x, results[1][field], atol=1e-6)
 
 
 def test_a_config_names_mixtures_among_its_augmentations():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import special
 
 from jaxseg.batch import LabelSpec
@@ -97,7 +98,7 @@ def test_folds_with_other_normalisations_see_their_own_images():
   double = Preparation(("x",), 3, ({"name": "ct", "lower": -9, "upper": 9, "mean": 0, "std": 0.5},))
   case, _ = prepared_case(linear(*ONE, preparations=(PLAIN, double)), RAW, "it")
   assert isinstance(case, Case)
-  np.testing.assert_allclose(case.image, np.concatenate([IMAGE, IMAGE * 2], -1), rtol=1e-5)
+  assert_close(case.image, np.concatenate([IMAGE, IMAGE * 2], -1))
 
 
 def test_an_earlier_stages_scores_reach_the_network():
@@ -142,7 +143,7 @@ def test_outside_the_crop_is_background():
   found = segment([one, one], raw, probabilities=True)
   np.testing.assert_array_equal(found.labels, truth)
   outside = np.broadcast_to(np.array([1, 0, 0]), (6, 3, 7, 3))
-  np.testing.assert_allclose(found.probabilities[:, :3], outside, atol=1e-7)
+  assert_close(found.probabilities[:, :3], outside, atol=1e-7)
 
 
 def test_a_coarser_grid_comes_back_by_linear_interpolation():
@@ -153,6 +154,6 @@ def test_a_coarser_grid_comes_back_by_linear_interpolation():
   seen = []
   one = linear((0, 1, 0), (2.75, 0, 0), preparations=(coarse,), seen=seen)
   found = segment([one], raw).labels
-  np.testing.assert_allclose(seen[0]["image"][0, :, 0, 0, 0], [0.5, 2.5, 4.5, 6.5], atol=1e-5)
+  assert_close(seen[0]["image"][0, :, 0, 0, 0], [0.5, 2.5, 4.5, 6.5], atol=1e-5)
   np.testing.assert_array_equal(seen[0]["spacing"][0], [2, 1, 1])
   np.testing.assert_array_equal(found[:, 0, 0], np.where(np.arange(8) > 2.75, 5, 0))

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.inference import PREDICTORS, Case, slices, sliding_window
@@ -50,7 +51,7 @@ def test_gaussian_weights_are_nnunets(patch):
   ours = np.ones(())
   for n in patch:
     ours = ours[..., None] * window_weights(n, "gaussian")
-  np.testing.assert_allclose(ours, theirs / theirs.max(), rtol=1e-6)
+  assert_close(ours, theirs / theirs.max())
   assert ours.min() > 0
 
 
@@ -71,7 +72,7 @@ def test_a_linear_network_is_reproduced_for_any_size(space, patch, weighting):
   scores = sliding_window(linear, case, patch=patch, batch=3, weighting=weighting)
   assert scores.dtype == np.float32
   assert scores.shape == (*space, 3)
-  np.testing.assert_allclose(scores, expected(case), rtol=1e-5, atol=1e-5)
+  assert_close(scores, expected(case), atol=1e-5)
 
 
 def test_overlapping_windows_are_averaged_by_their_weights():
@@ -109,7 +110,7 @@ def test_patches_are_rounded_up_to_the_networks_stride():
 
   case = case_of(20, 21)
   scores = sliding_window(apply, case, patch=(10, 16), total_stride=(4, 8))
-  np.testing.assert_allclose(scores, expected(case), rtol=1e-5, atol=1e-5)
+  assert_close(scores, expected(case), atol=1e-5)
 
 
 def valid_sum(batch):
@@ -142,7 +143,7 @@ def test_mirrored_windows_are_averaged_after_flipping_back():
   for down in (1, -1):
     for right in (2, -2):
       total += ndimage.shift(x, (down, right), order=0)
-  np.testing.assert_allclose(scores, total / 4, rtol=1e-5, atol=1e-6)
+  assert_close(scores, total / 4, atol=1e-6)
 
 
 def test_left_and_right_classes_swap_when_mirrored():
@@ -155,9 +156,9 @@ def test_left_and_right_classes_swap_when_mirrored():
   plain = sliding_window(which_half, case_of(4, 6), patch=(4, 6))
   options = {"patch": (4, 6), "mirror_axes": (0, 1)}
   swapped = sliding_window(which_half, case_of(4, 6), swap=((1, 2),), **options)
-  np.testing.assert_allclose(swapped, plain, atol=1e-6)
+  assert_close(swapped, plain, atol=1e-6)
   mixed = sliding_window(which_half, case_of(4, 6), **options)
-  np.testing.assert_allclose(mixed[..., 1:], 0.5, atol=1e-6)
+  assert_close(mixed[..., 1:], 0.5, atol=1e-6)
 
 
 def test_a_prior_is_cut_with_the_image():
@@ -224,7 +225,7 @@ def test_slices_take_every_option_of_the_sliding_window():
   case = case_of(5, 20, 13)
   options = {"patch": (8, 10), "overlap": 0.25, "batch": 3, "weighting": "uniform", "classes": 3}
   scores = slices(linear, case, total_stride=4, mirror_axes=(0, 1), **options)
-  np.testing.assert_allclose(scores, expected(case), rtol=1e-5, atol=1e-5)
+  assert_close(scores, expected(case), atol=1e-5)
 
 
 def test_slices_of_a_picture_are_the_picture():
@@ -243,7 +244,7 @@ def test_slices_swap_left_and_right_in_the_plane():
   case = case_of(4, 3, 6)
   options = {"patch": (4, 6), "axis": 1}
   flips = {"mirror_axes": (0, 1), "swap": ((1, 2),)}
-  np.testing.assert_allclose(
+  assert_close(
     slices(which_half, case, **options, **flips), slices(which_half, case, **options), atol=1e-6
   )
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import combo, exponential_log, voxels
@@ -33,13 +34,12 @@ def test_combo_under_a_softmax_takes_each_class_against_the_rest():
   mean = (W * scale * entropy).sum() / (3 * W.sum())
   expected = 0.4 * mean - 0.6 * (dice(P, G, 1) @ scale / 3).mean()
   found = value(combo, alpha=0.4, beta=0.7, class_weights=(1, 2, 5))
-  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert_close(found, expected)
   foreground = entropy[..., 1:]
   mean = (W * foreground).sum() / (2 * W.sum())
-  np.testing.assert_allclose(
+  assert_close(
     value(combo, beta=0.7, include_background=False),
     0.5 * mean - 0.5 * dice(P, G, 1)[:, 1:].mean(),
-    rtol=1e-5,
   )
 
 
@@ -52,7 +52,7 @@ def test_exponential_log_of_regions_weighs_inside_and_outside():
   cross = (W * np.sqrt(rarity) * (-np.log(right)) ** 0.3).sum() / (3 * WEIGHT.sum())
   expected = 0.8 * ((-np.log(dice(p, regions, 1))) ** 0.3).mean() + 0.2 * cross
   found = value(exponential_log, regions, sigmoid=True)
-  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert_close(found, expected)
 
 
 def test_exponential_log_takes_the_training_sets_weights():
@@ -60,7 +60,7 @@ def test_exponential_log_takes_the_training_sets_weights():
   cross = (WEIGHT * np.array([1, 2, 5])[LABELS] * picked**0.5).sum() / WEIGHT.sum()
   options = {"gamma_cross": 0.5, "dice_weight": 0, "cross_weight": 1}
   found = value(exponential_log, class_weights=(1, 2, 5), **options)
-  np.testing.assert_allclose(found, cross, rtol=1e-5)
+  assert_close(found, cross)
   with pytest.raises(ValueError, match="smooth is 0; expected a positive number"):
     exponential_log(LOGITS, Target(LABELS), smooth=0)
 
@@ -78,4 +78,4 @@ def test_log_complements_keep_their_digits():
     logits.astype(np.float32)
   )
   # absolute where nearly nothing is taken away
-  np.testing.assert_allclose(found, expected.astype(float), rtol=1e-5, atol=1e-7)
+  assert_close(found, expected.astype(float), atol=1e-7)

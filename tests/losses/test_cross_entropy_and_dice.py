@@ -1,6 +1,7 @@
 """Cross entropy and Dice against numpy: what is averaged over what, soft labels and regions."""
 
 import numpy as np
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
@@ -19,7 +20,7 @@ def test_cross_entropy_of_soft_labels_is_the_sum_over_classes():
   soft = random.dirichlet(np.ones(3), (1, 2, 2)).astype(np.float32)
   logs = LOGITS - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
   value = LOSSES["cross_entropy"](LOGITS, Target(soft))
-  np.testing.assert_allclose(value, -(soft * logs).sum(-1).mean(), rtol=1e-6)
+  assert_close(value, -(soft * logs).sum(-1).mean())
 
 
 def test_cross_entropy_is_one_mean_over_the_batch_with_weights():
@@ -30,7 +31,7 @@ def test_cross_entropy_is_one_mean_over_the_batch_with_weights():
   logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   picked = -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
   value = LOSSES["cross_entropy"](logits, Target(labels, weight))
-  np.testing.assert_allclose(value, (weight * picked).sum() / weight.sum(), rtol=1e-5)
+  assert_close(value, (weight * picked).sum() / weight.sum())
 
 
 def test_cross_entropy_of_regions_is_the_mean_of_binary_ones():
@@ -39,10 +40,10 @@ def test_cross_entropy_of_regions_is_the_mean_of_binary_ones():
   p = 1 / (1 + np.exp(-LOGITS))
   binary = -np.where(regions == 1, np.log(p), np.log(1 - p))
   value = LOSSES["cross_entropy"](LOGITS, Target(regions), sigmoid=True)
-  np.testing.assert_allclose(value, binary.mean(), rtol=1e-6)
+  assert_close(value, binary.mean())
   weighted = LOSSES["cross_entropy"](LOGITS, Target(regions), sigmoid=True, class_weights=(1, 2, 5))
   per_region = binary.mean((0, 1, 2))
-  np.testing.assert_allclose(weighted, per_region @ np.array([1, 2, 5]) / 8, rtol=1e-6)
+  assert_close(weighted, per_region @ np.array([1, 2, 5]) / 8)
 
 
 def test_dice_is_taken_per_sample_or_over_the_batch():
@@ -52,10 +53,10 @@ def test_dice_is_taken_per_sample_or_over_the_batch():
   by_sample = 1 - 2 * (p * g).sum((1, 2)) / (p + g).sum((1, 2))
   of_batch = 1 - 2 * (p * g).sum((0, 1, 2)) / (p + g).sum((0, 1, 2))
   dice = LOSSES["dice"]
-  np.testing.assert_allclose(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
-  np.testing.assert_allclose(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
+  assert_close(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
+  assert_close(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
   weighted = dice(logits, Target(labels), batch=True, class_weights=(0, 1, 3))
-  np.testing.assert_allclose(weighted, (of_batch[1] + 3 * of_batch[2]) / 3, atol=1e-5)
+  assert_close(weighted, (of_batch[1] + 3 * of_batch[2]) / 3, atol=1e-5)
 
 
 def test_dice_keeps_every_region_where_there_is_no_background():

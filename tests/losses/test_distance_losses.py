@@ -6,6 +6,7 @@ import distances
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.batch import Target
@@ -34,14 +35,14 @@ def test_the_transform_equals_scipys_on_random_masks(shape, spacing):
       sources[0, 0] = True
       expected = ndimage.distance_transform_edt(~sources, sampling=spacing)
       found = transform(sources, np.array(spacing, np.float32))
-      np.testing.assert_allclose(found, expected, rtol=1e-6)
+      assert_close(found, expected)
 
 
 def test_the_transform_takes_any_rank_and_lone_sources():
   for shape in ((11,), (4, 3, 3, 2)):
     sources = np.zeros(shape, bool)
     sources[(-1,) * len(shape)] = True
-    np.testing.assert_allclose(transform(sources), distances.to_nearest(sources), rtol=1e-6)
+    assert_close(transform(sources), distances.to_nearest(sources))
 
 
 def test_without_sources_everything_is_infinitely_far_and_sources_are_at_0():
@@ -68,11 +69,9 @@ def test_the_boundary_loss_of_a_square_has_the_known_values():
   p = np.full((5, 5), 0.1)
   p[1:4, 1:4], p[0, 0] = 0.8, 0.6
   for scores, value in ((p, 0.066912), (label, -0.04), (np.ones((5, 5)), 0.666274)):
-    np.testing.assert_allclose(jax.jit(boundary)(logits_of(scores), target), value, atol=2e-6)
+    assert_close(jax.jit(boundary)(logits_of(scores), target), value, atol=2e-6)
   region = target._replace(labels=label[None, ..., None], maps={"distance": phi[..., 1:]})
-  np.testing.assert_allclose(
-    boundary(logits_of(p)[..., 1:], region, sigmoid=True), 0.066912, atol=2e-6
-  )
+  assert_close(boundary(logits_of(p)[..., 1:], region, sigmoid=True), 0.066912, atol=2e-6)
 
 
 def test_the_boundary_loss_averages_the_classes_by_their_weights():
@@ -88,7 +87,7 @@ def test_the_boundary_loss_averages_the_classes_by_their_weights():
     ({"class_weights": (9, 1, 3)}, (0, 1 / 2, 3 / 2)),
   ):
     expected = by_class @ np.array(shares)
-    np.testing.assert_allclose(boundary(logits, target, **options), expected, atol=1e-6)
+    assert_close(boundary(logits, target, **options), expected, atol=1e-6)
 
 
 def test_a_missing_or_misshapen_map_is_told():
@@ -133,11 +132,9 @@ def test_the_hausdorff_loss_equals_brute_force_in_millimetres(shape):
     ({"include_background": True, "alpha": 1.5}, expected(1.5, spacing, (0, 1, 2))),
     ({"unit": "voxel"}, expected(2, np.ones_like(spacing), (1, 2))),
   ):
-    np.testing.assert_allclose(hausdorff(logits, target, **options), value, rtol=1e-5)
+    assert_close(hausdorff(logits, target, **options), value)
   blind = target._replace(spacing=None)
-  np.testing.assert_allclose(
-    hausdorff(logits, blind), expected(2, np.ones_like(spacing), (1, 2)), rtol=1e-5
-  )
+  assert_close(hausdorff(logits, blind), expected(2, np.ones_like(spacing), (1, 2)))
 
 
 def test_an_error_far_from_the_border_costs_more_than_one_beside_it():
@@ -211,7 +208,7 @@ def test_a_weight_map_multiplies_the_weights_of_cross_entropy():
   each = -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
   for given, whole in ((None, border), (weight, weight * border)):
     value = cross_entropy(logits, Target(labels, given, {"border": border}), weight_map="border")
-    np.testing.assert_allclose(value, (whole * each).sum() / whole.sum(), rtol=1e-5)
+    assert_close(value, (whole * each).sum() / whole.sum())
 
 
 @pytest.mark.parametrize(
@@ -222,4 +219,4 @@ def test_a_weight_map_multiplies_the_weights_of_what_cross_entropy_is_a_case_of(
   labels = RNG.integers(0, 3, (2, 4, 5))
   target = Target(labels, None, {"border": RNG.random((2, 4, 5)).astype(np.float32)})
   expected = cross_entropy(logits, target, weight_map="border")
-  np.testing.assert_allclose(loss(logits, target, weight_map="border"), expected, rtol=1e-5)
+  assert_close(loss(logits, target, weight_map="border"), expected)

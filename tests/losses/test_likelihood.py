@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import cross_entropy, focal, topk_cross_entropy
@@ -29,13 +30,13 @@ def test_topk_takes_the_largest_weighted_losses(class_weights):
   hardest = np.argsort(losses)[::-1][:count]
   expected = losses[hardest].sum() / w[WEIGHT > 0][hardest].sum()
   found = value(topk_cross_entropy, share=0.3, class_weights=class_weights)
-  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert_close(found, expected)
 
 
 def test_topk_of_all_voxels_is_cross_entropy():
   for options in ({}, {"label_smoothing": 0.1}, {"sigmoid": True, "class_weights": (1, 2, 5)}):
     whole = value(cross_entropy, **options)
-    np.testing.assert_allclose(value(topk_cross_entropy, share=1.0, **options), whole, rtol=1e-6)
+    assert_close(value(topk_cross_entropy, share=1.0, **options), whole)
 
 
 def test_topk_gives_no_gradient_to_the_other_voxels():
@@ -49,11 +50,11 @@ def test_focal_scales_each_class_by_its_alpha():
   factor = np.array([0.2, 0.3, 0.5])[LABELS]
   losses = -factor * (1 - np.exp(PICKED)) ** 1.5 * PICKED
   expected = (WEIGHT * losses).sum() / WEIGHT.sum()
-  np.testing.assert_allclose(value(focal, gamma=1.5, alpha=(0.2, 0.3, 0.5)), expected, rtol=1e-5)
+  assert_close(value(focal, gamma=1.5, alpha=(0.2, 0.3, 0.5)), expected)
   # one number: the foreground's
   factor = np.where(LABELS > 0, 0.75, 0.25)
   expected = (-WEIGHT * factor * (1 - np.exp(PICKED)) ** 2 * PICKED).sum() / WEIGHT.sum()
-  np.testing.assert_allclose(value(focal, alpha=0.75), expected, rtol=1e-5)
+  assert_close(value(focal, alpha=0.75), expected)
 
 
 def test_focal_of_regions_is_the_mean_of_binary_ones():
@@ -63,7 +64,7 @@ def test_focal_of_regions_is_the_mean_of_binary_ones():
   losses = -((1 - right) ** 2) * np.log(right)
   w = WEIGHT[..., None] * np.array([1, 2, 5])
   found = value(focal, regions, sigmoid=True, class_weights=(1, 2, 5))
-  np.testing.assert_allclose(found, (w * losses).sum() / w.sum(), rtol=1e-5)
+  assert_close(found, (w * losses).sum() / w.sum())
 
 
 def test_unknown_options_are_refused():

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
@@ -242,14 +243,14 @@ def test_known_values(row):
   value = value_of(row, logits, Target(labels))
   assert value.dtype == jnp.float32
   assert value.shape == ()
-  np.testing.assert_allclose(value, row.value, atol=2e-6)
+  assert_close(value, row.value, atol=2e-6)
 
 
 @judges
 def test_a_perfect_prediction_has_the_least_loss(row):
   _, labels = random_inputs()
   best, _ = value_and_gradient(row, certain(labels, 3), Target(labels))
-  np.testing.assert_allclose(best, row.perfect, atol=1e-6)
+  assert_close(best, row.perfect, atol=1e-6)
 
 
 @battery
@@ -276,7 +277,7 @@ def test_empty_class_contributes_nothing_harmful(row):
   assert np.isfinite(value)
   assert np.isfinite(gradient).all()
   best, _ = value_and_gradient(row, certain(labels, 3), Target(labels))
-  np.testing.assert_allclose(best, best if row.perfect is None else row.perfect, atol=1e-6)
+  assert_close(best, best if row.perfect is None else row.perfect, atol=1e-6)
   # of probabilities whose squares are 0 in float32
   value, gradient = value_and_gradient(row, certain(labels, 3, size=30), Target(labels))
   assert np.isfinite(value)
@@ -292,7 +293,7 @@ def test_ignored_voxels_count_nothing(row):
   scrambled = np.where(weight > 0, labels, 2 - labels)
   noisy = np.where(weight[..., None] > 0, logits, 100 * logits)
   ignored, _ = value_and_gradient(row, noisy, Target(scrambled, weight))
-  np.testing.assert_allclose(ignored, cut, rtol=1e-5)
+  assert_close(ignored, cut)
 
 
 @battery
@@ -301,7 +302,7 @@ def test_nothing_but_ignored_voxels_is_finite(row):
   value, gradient = value_and_gradient(
     row, logits, Target(labels, np.zeros(labels.shape, np.float32))
   )
-  np.testing.assert_allclose(value, row.ignored, atol=1e-6)
+  assert_close(value, row.ignored, atol=1e-6)
   np.testing.assert_array_equal(gradient, 0)
 
 
@@ -320,7 +321,7 @@ def test_one_hot_soft_labels_equal_integer_labels(row):
   logits, labels = random_inputs()
   soft = np.eye(3, dtype=np.float32)[labels]
   hard, _ = value_and_gradient(row, logits, Target(labels))
-  np.testing.assert_allclose(value_of(row, logits, Target(soft)), hard, rtol=1e-6)
+  assert_close(value_of(row, logits, Target(soft)), hard)
 
 
 @pointwise
@@ -328,7 +329,7 @@ def test_volumes_are_treated_as_images_are(row):
   logits, labels = random_inputs()
   flat, _ = value_and_gradient(row, logits, Target(labels))
   volume = value_of(row, logits.reshape(2, 3, 2, 5, 3), Target(labels.reshape(2, 3, 2, 5)))
-  np.testing.assert_allclose(volume, flat, rtol=1e-6)
+  assert_close(volume, flat)
 
 
 @smooth

@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import lovasz_softmax
@@ -60,19 +61,14 @@ def test_each_class_has_the_extension_of_its_jaccard_distance():
   each = expected(errors, truth, weight)
   here = (weight[..., None] * truth).sum((1, 2)) > 0
   assert not here[1, 2]
-  np.testing.assert_allclose(
-    value(logits, labels, weight, classes="all", batch=False), each.mean(), rtol=1e-5
-  )
+  assert_close(value(logits, labels, weight, classes="all", batch=False), each.mean())
   by_sample = (each * here).sum(1) / here.sum(1)
-  np.testing.assert_allclose(
-    value(logits, labels, weight, batch=False), by_sample.mean(), rtol=1e-5
-  )
+  assert_close(value(logits, labels, weight, batch=False), by_sample.mean())
   pooled = expected(*(x.reshape(1, 6, *x.shape[2:]) for x in (errors, truth, weight)))
-  np.testing.assert_allclose(value(logits, labels, weight), pooled.mean(), rtol=1e-5)
-  np.testing.assert_allclose(
+  assert_close(value(logits, labels, weight), pooled.mean())
+  assert_close(
     value(logits, labels, weight, include_background=False, class_weights=(9, 1, 3)),
     pooled[0] @ np.array([0, 1, 3]) / 2,
-    rtol=1e-5,
   )
 
 
@@ -86,7 +82,7 @@ def test_regions_have_sigmoid_or_hinge_errors_and_all_count():
   ):
     each = expected(errors, truth, weight)
     found = value(logits, labels, weight, batch=False, sigmoid=True, hinge=hinge)
-    np.testing.assert_allclose(found, each.mean(), rtol=1e-5)
+    assert_close(found, each.mean())
 
 
 def test_hard_predictions_have_one_minus_the_jaccard_index():
@@ -96,7 +92,7 @@ def test_hard_predictions_have_one_minus_the_jaccard_index():
   size = np.broadcast_to(weight[..., None], (*weight.shape, 3))
   p, g = np.eye(3, dtype=bool)[predicted], np.eye(3, dtype=bool)[labels]
   jaccard = np.where(p & g, size, 0).sum((0, 1, 2)) / np.where(p | g, size, 0).sum((0, 1, 2))
-  np.testing.assert_allclose(value(logits, labels, weight), 1 - jaccard.mean(), rtol=1e-5)
+  assert_close(value(logits, labels, weight), 1 - jaccard.mean())
 
 
 def test_steps_of_many_voxels_keep_their_digits():
@@ -109,7 +105,7 @@ def test_steps_of_many_voxels_keep_their_digits():
   order = np.argsort(-errors, kind="stable")
   g = inside[order].astype(np.float64)
   distance = 1 - (g.sum() - np.cumsum(g)) / (g.sum() + np.cumsum(1 - g))
-  np.testing.assert_allclose(steps[order], np.diff(distance, prepend=0), rtol=1e-5)
+  assert_close(steps[order], np.diff(distance, prepend=0))
 
 
 def test_unknown_options_are_refused():

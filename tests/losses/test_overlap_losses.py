@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import focal_tversky, generalized_dice, jaccard, tversky
@@ -36,9 +37,9 @@ def test_tversky_weighs_false_positives_by_alpha_and_negatives_by_beta(batch, ax
   tp, fp, fn = counts(*arrays, axes)
   index = tp / (tp + 0.2 * fp + 0.9 * fn)
   options = {"alpha": 0.2, "beta": 0.9, "batch": batch}
-  np.testing.assert_allclose(value(tversky, arrays, **options), (1 - index).mean(), atol=1e-5)
+  assert_close(value(tversky, arrays, **options), (1 - index).mean(), atol=1e-5)
   found = value(focal_tversky, arrays, gamma=2, include_background=False, **options)
-  np.testing.assert_allclose(found, np.sqrt(1 - index[..., 1:]).mean(), atol=1e-5)
+  assert_close(found, np.sqrt(1 - index[..., 1:]).mean(), atol=1e-5)
 
 
 def test_jaccard_is_intersection_over_union_or_squared():
@@ -46,11 +47,11 @@ def test_jaccard_is_intersection_over_union_or_squared():
   tp, fp, fn = counts(logits, labels, weight, (1, 2))
   found = value(jaccard, (logits, labels, weight), class_weights=(0, 1, 3))
   expected = (1 - tp / (tp + fp + fn)) @ np.array([0, 1, 3]) / 3
-  np.testing.assert_allclose(found, expected.mean(), atol=1e-5)
+  assert_close(found, expected.mean(), atol=1e-5)
   p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   squares = (weight[..., None] * (p**2 + np.eye(3)[labels])).sum((1, 2))
   found = value(jaccard, (logits, labels, weight), squared=True)
-  np.testing.assert_allclose(found, (1 - tp / (squares - tp)).mean(), atol=1e-5)
+  assert_close(found, (1 - tp / (squares - tp)).mean(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_generalized_dice_weighs_classes_by_their_size(weighting, power, batch):
   w = 1 / np.where(size > 0, size, smallest) ** power
   ratio = 2 * (w * tp).sum(1) / (w * np.atleast_2d(2 * tp + fp + fn)).sum(1)
   found = value(generalized_dice, arrays, weighting=weighting, batch=batch)
-  np.testing.assert_allclose(found, (1 - ratio).mean(), atol=1e-5)
+  assert_close(found, (1 - ratio).mean(), atol=1e-5)
 
 
 def test_smoothing_does_not_drown_large_classes_in_generalized_dice():
@@ -77,14 +78,14 @@ def test_smoothing_does_not_drown_large_classes_in_generalized_dice():
   tp, fp, fn = counts(*arrays, (1, 2))
   w = 1 / (tp + fn) ** 2
   expected = 1 - 2 * (w * tp).sum() / (w * (2 * tp + fp + fn)).sum()
-  np.testing.assert_allclose(value(generalized_dice, arrays), expected, atol=1e-5)
+  assert_close(value(generalized_dice, arrays), expected, atol=1e-5)
 
 
 def test_generalized_dice_without_any_foreground_counts_false_positives():
   logits = np.zeros((1, 4, 4, 3), np.float32)
   arrays = (logits, np.zeros((1, 4, 4), int), np.ones((1, 4, 4), np.float32))
   found = value(generalized_dice, arrays, include_background=False)
-  np.testing.assert_allclose(found, 1, atol=1e-5)
+  assert_close(found, 1, atol=1e-5)
 
 
 def test_an_unknown_weighting_is_refused():

@@ -1,8 +1,8 @@
 """Weights that change during training, as a config names them."""
 
 import jax
-import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.losses import resolve_weights, weighted_sum
@@ -18,9 +18,7 @@ def of(spec, steps=100):
 
 def test_increase_grows_by_a_hundredth_in_each_hundredth_of_training():
   increase = of({"name": "linear", "start": 0.01, "end": 1.0}, steps=990)
-  np.testing.assert_allclose(
-    at(increase, 0, 10, 495, 990, 2000), [0.01, 0.02, 0.505, 1, 1], rtol=1e-5
-  )
+  assert_close(at(increase, 0, 10, 495, 990, 2000), [0.01, 0.02, 0.505, 1, 1])
 
 
 def test_rebalance_gives_one_loss_what_it_takes_from_the_other():
@@ -33,23 +31,23 @@ def test_rebalance_gives_one_loss_what_it_takes_from_the_other():
     steps=98,
   )
   assert weights["cross_entropy"] == 0.5
-  np.testing.assert_allclose(at(weights["boundary"], 0, 49, 98), [0.01, 0.5, 0.99], rtol=1e-5)
-  np.testing.assert_allclose(at(weights["dice"], 0, 49, 98), [0.99, 0.5, 0.01], atol=1e-6)
+  assert_close(at(weights["boundary"], 0, 49, 98), [0.01, 0.5, 0.99])
+  assert_close(at(weights["dice"], 0, 49, 98), [0.99, 0.5, 0.01], atol=1e-6)
   one, ten = (lambda logits, target, x=x: x for x in (1.0, 10.0))
   total = weighted_sum({"dice": (weights["dice"], one), "boundary": (weights["boundary"], ten)})
-  np.testing.assert_allclose(total(None, Target(None, step=49)), 0.5 + 5)
+  assert_close(total(None, Target(None, step=49)), 0.5 + 5)
   constant = resolve_weights({"a": {"name": "complement", "of": "b"}, "b": 0.3}, steps=9)["a"]
   assert constant(4) == 0.7
 
 
 def test_schedules_have_the_values_of_their_formulas():
-  np.testing.assert_allclose(at(of({"name": "constant", "value": 3.0}), 0, 99), [3, 3])
+  assert_close(at(of({"name": "constant", "value": 3.0}), 0, 99), [3, 3])
   late = of({"name": "linear", "start": 1.0, "end": 0.0, "begin": 0.5, "until": 0.75})
-  np.testing.assert_allclose(at(late, 0, 50, 60, 75, 100), [1, 1, 0.6, 0, 0], atol=1e-6)
+  assert_close(at(late, 0, 50, 60, 75, 100), [1, 1, 0.6, 0, 0], atol=1e-6)
   slow = of({"name": "cosine", "start": 1.0, "end": 3.0})
-  np.testing.assert_allclose(at(slow, 0, 25, 50, 100), [1, 2 - 0.5**0.5, 2, 3], rtol=1e-6)
+  assert_close(at(slow, 0, 25, 50, 100), [1, 2 - 0.5**0.5, 2, 3])
   steps = of({"name": "piecewise", "at": (0.2, 0.6), "values": (0.0, 1.0, 0.5)})
-  np.testing.assert_allclose(at(steps, 0, 19, 20, 59, 60, 100), [0, 0, 1, 1, 0.5, 0.5])
+  assert_close(at(steps, 0, 19, 20, 59, 60, 100), [0, 0, 1, 1, 0.5, 0.5])
 
 
 @pytest.mark.parametrize(

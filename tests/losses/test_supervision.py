@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.batch import Target
@@ -10,10 +11,8 @@ from jaxseg.losses.supervision import level_weights, nearest
 
 
 def test_weights_of_four_levels_are_nnunets():
-  np.testing.assert_allclose(
-    level_weights(4, drop_last=True), (0.571429, 0.285714, 0.142857, 0), atol=1e-6
-  )
-  np.testing.assert_allclose(level_weights(4), (0.533333, 0.266667, 0.133333, 0.066667), atol=1e-6)
+  assert_close(level_weights(4, drop_last=True), (0.571429, 0.285714, 0.142857, 0), atol=1e-6)
+  assert_close(level_weights(4), (0.533333, 0.266667, 0.133333, 0.066667), atol=1e-6)
   assert level_weights(1, drop_last=True) == (1.0,)
 
 
@@ -55,7 +54,7 @@ def test_deep_supervision_is_the_weighted_sum_over_resolutions():
     logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     picked = -np.take_along_axis(logs, labels[at][..., None], -1)[..., 0]
     expected += share * (picked * weight[at]).sum() / weight[at].sum()
-  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  assert_close(value, expected)
 
 
 def test_a_dropped_level_is_not_computed():
@@ -68,7 +67,7 @@ def test_a_dropped_level_is_not_computed():
   logits = [np.zeros((1, n, n, 2), np.float32) for n in (8, 4, 2)]
   value = deep_supervision(loss, drop_last=True)(logits, Target(np.zeros((1, 8, 8), int)))
   assert seen == [((8, 8), (8, 8)), ((4, 4), (4, 4))]
-  np.testing.assert_allclose(value, 1, rtol=1e-6)
+  assert_close(value, 1)
 
 
 def test_auxiliary_heads_fade_with_the_training_step():
@@ -84,7 +83,7 @@ def test_auxiliary_heads_fade_with_the_training_step():
 
   # 8 + (1 - step / 10) * (0.5 * 4 + 3 * 2)
   for step, expected in ((0, 16.0), (5, 12.0), (10, 8.0)):
-    np.testing.assert_allclose(value(step), expected, rtol=1e-6)
+    assert_close(value(step), expected)
 
 
 def test_fixed_weights_are_one_per_head():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from closeness import assert_close
 
 from jaxseg import sharding
 from jaxseg.losses import LOSSES
@@ -68,7 +69,7 @@ def test_a_heat_map_is_one_at_the_centres_cell_and_falls_off_as_a_gaussian():
   got, none = np.asarray(jax.jit(lambda b: heat_map(b, (6, 12), 4))(boxes))[..., 0]
   assert got[2, 6] == 1
   assert got.argmax() == 2 * 12 + 6
-  np.testing.assert_allclose(got[2, 7], np.exp(-1 / (2 * (8 * 0.09) ** 2)), rtol=1e-5)
+  assert_close(got[2, 7], np.exp(-1 / (2 * (8 * 0.09) ** 2)))
   np.testing.assert_allclose(got[3, 6], np.exp(-1 / (2 * (2 * 0.09) ** 2)), rtol=1e-4)
   np.testing.assert_array_equal(none, 0)
 
@@ -77,16 +78,14 @@ def test_the_heat_map_loss_is_the_papers():
   logits, truth = jnp.asarray([[0.0, 0.0, 2.0]]), jnp.asarray([[1.0, 0.5, 0.0]])
   p = 1 / (1 + np.exp(-2.0))
   expected = 0.25 * np.log(2) + 0.5**4 * 0.25 * np.log(2) - p**2 * np.log(1 - p)
-  np.testing.assert_allclose(heat_map_loss(logits, truth), expected, rtol=1e-5)
-  np.testing.assert_allclose(
-    heat_map_loss(logits, jnp.zeros((1, 3))), 0.5 * np.log(2) - p**2 * np.log(1 - p), rtol=1e-5
-  )
+  assert_close(heat_map_loss(logits, truth), expected)
+  assert_close(heat_map_loss(logits, jnp.zeros((1, 3))), 0.5 * np.log(2) - p**2 * np.log(1 - p))
 
 
 def test_the_box_loss_is_smooth_l1_over_what_is_there():
   said = jnp.asarray([[[0.5, 3.0], [9.0, 9.0]]])
   told = box_loss(said, jnp.zeros((1, 2, 2)), jnp.asarray([[True, False]]))
-  np.testing.assert_allclose(told, (0.125 + 2.5) / 2, rtol=1e-6)
+  assert_close(told, (0.125 + 2.5) / 2)
   assert box_loss(said, jnp.zeros((1, 2, 2)), jnp.zeros((1, 2), bool)) == 0
 
 
@@ -116,7 +115,7 @@ def test_a_perfect_detectors_boxes_are_the_true_ones(rank):
   np.testing.assert_array_equal(found[1], 0)
   np.testing.assert_array_equal(scores > 0.5, [[True, True, False], [False] * 3])
   np.testing.assert_array_equal(there, [[True, True], [False, False]])
-  np.testing.assert_allclose(said[0], told[0], atol=1e-5)
+  assert_close(said[0], told[0], atol=1e-5)
   assert np.isfinite(told).all()
 
 
@@ -137,7 +136,7 @@ def test_the_loss_falls_without_recompilation_and_the_detector_learns(options):
   assert step._cache_size() == 1
   parts = metrics["segmentation_loss"] + metrics["box_loss"]
   parts += options.get("heat_weight", 1) * metrics["heat_loss"]
-  np.testing.assert_allclose(metrics["loss"], parts, rtol=1e-5)
+  assert_close(metrics["loss"], parts)
   old, new = (s.learners["network"].params for s in (first, state))
   for path, leaf in jax.tree_util.tree_leaves_with_path(jax.tree.map(np.subtract, old, new)):
     assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
@@ -166,7 +165,7 @@ def test_one_and_two_devices_agree():
     state, _ = jax.jit(method.train_step)(state, split, key)
     results.append(state.learners["network"].params)
   for a, b in zip(*(jax.tree.leaves(r) for r in results), strict=True):
-    np.testing.assert_allclose(a, b, atol=2e-6)
+    assert_close(a, b, atol=2e-6)
 
 
 def test_without_a_detection_the_whole_image_is_segmented_and_with_a_box_only_that():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count, shapes
+from closeness import assert_close
 from published_options import ATTENTION_UNET_AGN, ATTENTION_UNET_MONAI
 
 from jaxseg.networks import AttentionUNet, AttentionUNetDSV
@@ -30,8 +31,8 @@ def test_logits_are_those_of_monai():
   net = AttentionUNet(2, **{**ATTENTION_UNET_MONAI, "widths": (4, 6, 8, 10)})
   x = waves.inputs(1, 16, 24, 1)
   logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
-  np.testing.assert_allclose(logits[0, 0, 0], [1.19005619, -0.38329359], atol=2e-5)
-  np.testing.assert_allclose(logits[0, -1, -1], [0.18541666, -0.74710191], atol=2e-5)
+  assert_close(logits[0, 0, 0], [1.19005619, -0.38329359], atol=2e-5)
+  assert_close(logits[0, -1, -1], [0.18541666, -0.74710191], atol=2e-5)
   np.testing.assert_allclose(np.sum(logits), 150.741845, rtol=1e-4)
 
 
@@ -77,7 +78,7 @@ def test_the_centres_gating_reaches_every_gate_as_it_is():
   for i, encoder in ((2, "encoder2"), (3, "encoder3")):
     own = {name: tree.get(f"skip{i}", {}).get("gate1", {}) for name, tree in variables.items()}
     alpha = GridAttention().apply(own, seen[encoder], seen["gating"])[1]
-    np.testing.assert_allclose(out[f"attention{i}"], alpha, rtol=1e-5)
+    assert_close(out[f"attention{i}"], alpha)
 
 
 def test_a_gating_signal_that_no_skip_takes_is_refused():

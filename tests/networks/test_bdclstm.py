@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import trained_shapes
+from closeness import assert_close
 from test_contracts import drawn
 
 from jaxseg.networks import BDCLSTM
@@ -41,7 +42,7 @@ def test_reversed_slices_and_exchanged_directions_reverse_the_output(rho):
   net, x = BDCLSTM(**SMALL, rho=rho), volume(*SPACE)
   values = variables(net, x)
   there, back = logits(net, values, x), logits(net, exchanged(values), x[:, ::-1])
-  np.testing.assert_allclose(back[:, ::-1], there, rtol=1e-5, atol=1e-6)
+  assert_close(back[:, ::-1], there, atol=1e-6)
   assert np.abs(logits(net, values, x[:, ::-1])[:, ::-1] - there).max() > 1e-3
 
 
@@ -58,7 +59,7 @@ def test_a_context_that_covers_the_volume_is_the_whole_volume():
   x = volume(*SPACE)
   values = variables(BDCLSTM(**SMALL), x)
   whole, context = logits(BDCLSTM(**SMALL), values, x), logits(BDCLSTM(**SMALL, rho=4), values, x)
-  np.testing.assert_allclose(context, whole, rtol=1e-5, atol=1e-5)
+  assert_close(context, whole, atol=1e-5)
 
 
 def test_one_direction_looks_backwards_only():

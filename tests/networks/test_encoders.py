@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count, traced
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.networks import CENet, DeepLabV3, EncoderUNet, EncoderUNetPP, PSPNet
@@ -138,8 +139,8 @@ def test_features_are_those_of_torchvisions_layers(net, shape, last, total):
   # computed by PyTorch 2.13 from torchvision's blocks
   x = waves.inputs(*shape)
   features = jax.jit(net.apply)(waves.variables(net, *shape), x)[-1]
-  np.testing.assert_allclose(features[0, -1, -1, :8], last, atol=2e-6)
-  np.testing.assert_allclose(np.sum(features), total, rtol=1e-5)
+  assert_close(features[0, -1, -1, :8], last, atol=2e-6)
+  assert_close(np.sum(features), total)
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
@@ -157,8 +158,8 @@ def test_a_dilated_resnet_has_the_same_features_denser(bottleneck):
 
   coarse, fine = both(variables)
   assert fine[4].shape[1:-1] == (9,)
-  np.testing.assert_allclose(fine[3][:, ::2], coarse[3], atol=1e-5)
-  np.testing.assert_allclose(fine[4][:, ::4], coarse[4], atol=1e-5)
+  assert_close(fine[3][:, ::2], coarse[3], atol=1e-5)
+  assert_close(fine[4][:, ::4], coarse[4], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_a_dilated_vgg_has_undilated_convolutions_on_every_second_voxel():
   layer = {"params": variables["params"]["conv5_1"]}
   convolution = ConvNormAct(16, norm="none", use_bias=True)
   expected = every(2, lambda part: convolution.apply(layer, part), pooled)
-  np.testing.assert_allclose(fine[4], expected, atol=1e-5)
+  assert_close(fine[4], expected, atol=1e-5)
   expected = ndimage.maximum_filter1d(fine[4], 3, axis=1, mode="nearest")
   np.testing.assert_array_equal(fine[5], expected)
 
@@ -217,7 +218,7 @@ def test_a_dilated_densenet_has_undilated_blocks_on_every_second_and_fourth_voxe
     y = every(step, lambda part, block=block, own=own: block.apply(own, part), y)
     y = (y - stats[norm]["mean"]) / np.sqrt(stats[norm]["var"] + 1e-5)
     expected = np.maximum(y * params[norm]["scale"] + params[norm]["bias"], 0)
-    np.testing.assert_allclose(fine[i], expected, atol=1e-5)
+    assert_close(fine[i], expected, atol=1e-5)
 
 
 def test_the_multi_grid_dilates_the_last_stage_alone():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count, traced
+from closeness import assert_close
 from flax import linen as nn
 
 from jaxseg.networks import DenseUNet3D, DenseUNet161, HDenseUNet
@@ -85,8 +86,8 @@ def test_2d_logits_are_those_of_the_same_network_in_pytorch():
   logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
   got = [logits[0, 0, 0], logits[0, 3, 5], logits[0, 15, 9]]
   want = [[0.469248, -0.001551], [0.669060, 0.335312], [0.600314, 0.259736]]
-  np.testing.assert_allclose(got, want, atol=2e-6)
-  np.testing.assert_allclose(np.sum(logits), 225.24646, rtol=1e-5)
+  assert_close(got, want, atol=2e-6)
+  assert_close(np.sum(logits), 225.24646)
 
 
 def test_3d_logits_are_those_of_the_same_network_in_pytorch():
@@ -96,8 +97,8 @@ def test_3d_logits_are_those_of_the_same_network_in_pytorch():
   logits = jax.jit(net.apply)(waves.variables(net, *x.shape), x)["logits"]
   got = [logits[0, 0, 0, 0], logits[0, 5, 3, 7], logits[0, 7, 15, 9]]
   want = [[-0.094256, -0.149365], [-0.272209, -0.157428], [-0.280431, -0.144389]]
-  np.testing.assert_allclose(got, want, atol=2e-6)
-  np.testing.assert_allclose(np.sum(logits), -1067.99146, rtol=1e-5)
+  assert_close(got, want, atol=2e-6)
+  assert_close(np.sum(logits), -1067.99146)
 
 
 def test_the_hybrid_is_2d_on_slices_then_3d_on_the_volume_and_the_scores_then_their_sum():

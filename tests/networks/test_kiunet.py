@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.method import forward
 from jaxseg.networks import KiUNet
@@ -70,7 +71,7 @@ def test_a_dense_layer_sees_all_earlier_new_features_and_their_sum_with_the_inpu
   block = DenseResidual(kernel=1, norm="none", use_bias=False)
   # 2 x 10, 2 x (10 + 20), 2 x (10 + 20 + 60), 2 x (10 + 20 + 60 + 180)
   out = block.apply({"params": params}, x)
-  np.testing.assert_allclose(out[0, 0], [1 + 20, 2 + 60, 3 + 180, 4 + 540])
+  assert_close(out[0, 0], [1 + 20, 2 + 60, 3 + 180, 4 + 540])
 
 
 def test_every_dense_layer_keeps_running_statistics_of_its_own():
@@ -117,8 +118,8 @@ def test_both_sides_of_a_crfb_are_from_before_the_exchange():
   kernel[1, 1] = 1
   conv = {"conv": {"kernel": kernel, "bias": np.zeros(1, np.float32)}}
   new_u, new_ki = block.apply({"params": {"ki_to_u": conv, "u_to_ki": conv}}, u, ki)
-  np.testing.assert_allclose(new_u, np.full(u.shape, 5))  # 3 + 2
-  np.testing.assert_allclose(new_ki, np.full(ki.shape, 5))  # 2 + 3, not 2 + 5
+  assert_close(new_u, np.full(u.shape, 5))  # 3 + 2
+  assert_close(new_ki, np.full(ki.shape, 5))  # 2 + 3, not 2 + 5
 
 
 def test_shrinking_takes_the_two_middle_voxels_and_averages_no_others():
@@ -131,7 +132,7 @@ def test_shrinking_takes_the_two_middle_voxels_and_averages_no_others():
   }
   ki = np.square(np.arange(16, dtype=np.float32)).reshape(1, 16, 1)
   u, _ = block.apply({"params": params}, np.zeros((1, 4, 1), np.float32), ki)
-  np.testing.assert_allclose(u[0, :, 0], [2.5, 30.5, 90.5, 182.5], rtol=1e-6)
+  assert_close(u[0, :, 0], [2.5, 30.5, 90.5, 182.5])
 
 
 def test_a_step_pools_before_norm_and_activation():

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import MedNeXt
@@ -70,7 +71,7 @@ def test_a_transposed_convolution_adds_the_kernel_at_every_second_voxel():
   layer = TransposedDepthwise(3, (2,))
   params = {"kernel": np.array([3.0, 5, 7]).reshape(3, 1, 1), "bias": np.array([0.5])}
   out = layer.apply({"params": params}, np.array([1, 2], np.float32).reshape(1, 2, 1))
-  np.testing.assert_allclose(out.reshape(-1), [5.5, 13.5, 10.5])
+  assert_close(out.reshape(-1), [5.5, 13.5, 10.5])
 
 
 def test_an_up_block_doubles_the_size_its_first_voxels_zero():
@@ -88,7 +89,7 @@ def test_a_block_whose_compression_is_zero_is_the_identity():
   params = jax.eval_shape(lambda x: block.init(jax.random.key(0), x), x)["params"]
   params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
   params["compress"] = jax.tree.map(np.zeros_like, params["compress"])
-  np.testing.assert_allclose(block.apply({"params": params}, x), x, atol=1e-6)
+  assert_close(block.apply({"params": params}, x), x, atol=1e-6)
 
 
 def test_upkern_interpolates_the_depthwise_kernels_only():
@@ -104,7 +105,7 @@ def test_upkern_interpolates_the_depthwise_kernels_only():
   weights = np.array([[1, 0, 0], [0.6, 0.4, 0], [0, 1, 0], [0, 0.4, 0.6], [0, 0, 1]])
   kernel = small["up1"]["depthwise"]["kernel"]
   expected = np.einsum("iz,jy,kx,zyxac->ijkac", weights, weights, weights, kernel)
-  np.testing.assert_allclose(grown["up1"]["depthwise"]["kernel"], expected, atol=1e-5)
+  assert_close(grown["up1"]["depthwise"]["kernel"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"remat": True, "dtype": "bfloat16"}])

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import count, shapes
+from closeness import assert_close
 
 from jaxseg.networks import NonLocalUNet
 
@@ -43,7 +44,7 @@ def test_chunks_do_not_change_the_logits():
     jax.jit(NonLocalUNet(features=4, depth=2, chunk=chunk).apply)(variables, x)["logits"]
     for chunk in (1024, 7)
   )
-  np.testing.assert_allclose(whole, parts, atol=1e-5)
+  assert_close(whole, parts, atol=1e-5)
 
 
 @pytest.mark.parametrize(

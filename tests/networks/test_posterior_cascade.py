@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.networks import NETWORKS, PosteriorCascade
 from jaxseg.networks.blocks.posterior import background_logits, entropy, foreground, posterior
@@ -70,7 +71,7 @@ def test_the_second_stage_sees_the_image_and_the_posterior(size):
     return first, second, net.apply(variables, x)
 
   first, second, out = run(variables, x)
-  np.testing.assert_allclose(out["stage1"], first, rtol=1e-5)
+  assert_close(out["stage1"], first)
   np.testing.assert_allclose(out["logits"], second, rtol=1e-4, atol=1e-5)
   assert "aux" not in out
 
@@ -111,13 +112,13 @@ def test_bad_options_are_told():
 
 def test_posteriors_of_classes_and_of_regions():
   logits = jnp.log(jnp.asarray([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]]))[None]
-  np.testing.assert_allclose(posterior(logits)[0, 0], [0.5, 0.25, 0.25], rtol=1e-6)
-  np.testing.assert_allclose(foreground(posterior(logits)), [[0.5, 2 / 3]], rtol=1e-5)
+  assert_close(posterior(logits)[0, 0], [0.5, 0.25, 0.25])
+  assert_close(foreground(posterior(logits)), [[0.5, 2 / 3]])
   bits = 1.5 * np.log(2) / np.log(3)
-  np.testing.assert_allclose(entropy(logits)[0, :, 0], [bits, 1], rtol=1e-5)
+  assert_close(entropy(logits)[0, :, 0], [bits, 1])
   regions = jnp.asarray([[[0.0, 50.0, -50.0], [0.0, 0.0, 0.0]]])
-  np.testing.assert_allclose(foreground(posterior(regions, "sigmoid"), "sigmoid"), [[1, 0.5]])
-  np.testing.assert_allclose(entropy(regions, "sigmoid")[0, :, 0], [1 / 3, 1], atol=1e-6)
+  assert_close(foreground(posterior(regions, "sigmoid"), "sigmoid"), [[1, 0.5]])
+  assert_close(entropy(regions, "sigmoid")[0, :, 0], [1 / 3, 1], atol=1e-6)
   np.testing.assert_array_equal(background_logits(regions[0]), [[0, -10, -10]] * 2)
   np.testing.assert_array_equal(background_logits(regions[0], "sigmoid"), [[-10] * 3] * 2)
   with pytest.raises(ValueError, match="over one class is constant"):

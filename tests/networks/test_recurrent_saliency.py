@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 from flax import linen as nn
 from flax.core import freeze
 
@@ -55,14 +56,14 @@ def test_a_round_sees_the_box_with_its_margin_and_leaves_background_outside():
     expected = np.broadcast_to(np.float32([0, -10]), (9, 8, 2)).copy()
     expected[2:6, 0:3, 1] = x[0, 2:6, 0:3, 0]
     expected[2:6, 0:3, 0] = 0
-    np.testing.assert_allclose(got[0], expected, rtol=1e-6)
+    assert_close(got[0], expected)
   # an empty mask: the whole image, of which the window holds the centre
-  np.testing.assert_allclose(got[1, 2:6, 2:5, 1], x[1, 2:6, 2:5, 0], rtol=1e-6)
+  assert_close(got[1, 2:6, 2:5, 1], x[1, 2:6, 2:5, 0])
   kept = np.ones((9, 8), bool)
   kept[2:6, 2:5] = False
   np.testing.assert_array_equal(got[1][kept], scores(mask)[1][kept])
   whole = apply(refinement((9, 8)), x, scores(mask))
-  np.testing.assert_allclose(whole[1, ..., 1], x[1, ..., 0], rtol=1e-6)
+  assert_close(whole[1, ..., 1], x[1, ..., 0])
 
 
 def test_the_box_may_be_that_of_the_largest_component_alone():
@@ -73,7 +74,7 @@ def test_the_box_may_be_that_of_the_largest_component_alone():
     got = apply(refinement((9, 8), largest_component=alone), x, scores(mask))[0]
     expected = np.broadcast_to(np.float32([0, -10]), (9, 8, 2)).copy()
     expected[box] = np.stack([np.zeros((9, 8)), x[0, ..., 0]], -1)[box]
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert_close(got, expected)
 
 
 def test_the_saliency_transformation_starts_as_a_pass_through_and_has_the_releases_kernels():
@@ -88,7 +89,7 @@ def test_the_saliency_transformation_starts_as_a_pass_through_and_has_the_releas
   mask = np.zeros((1, 6, 5), bool)
   mask[:, 2:4, 1:3] = True
   hard = apply(refinement((6, 5)), x, scores(mask))
-  np.testing.assert_allclose(apply(refinement((6, 5), mode="saliency"), x, scores(mask)), hard)
+  assert_close(apply(refinement((6, 5), mode="saliency"), x, scores(mask)), hard)
 
 
 def variables_of(net, x):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 from option_checks import assert_same_parameters_and_shapes
 
 from jaxseg.networks import SegResNet
@@ -18,7 +19,7 @@ def test_a_block_whose_last_convolution_is_zero_is_the_identity():
   params = jax.eval_shape(lambda x: block.init(jax.random.key(0), x), x)["params"]
   params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
   params["conv2"]["kernel"] *= 0
-  np.testing.assert_allclose(block.apply({"params": params}, x), x, atol=1e-6)
+  assert_close(block.apply({"params": params}, x), x, atol=1e-6)
 
 
 def test_transposed_convolutions_add_their_parameters():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 from flax import linen as nn
 
 from jaxseg import networks
@@ -63,7 +64,7 @@ def test_planes_meet_on_the_same_voxels(cropped, fusion):
   for name in ("plane_z", "plane_y", "plane_x"):
     np.testing.assert_array_equal(outputs[name], centre)
   # the learned fusion starts as the mean
-  np.testing.assert_allclose(outputs["logits"], centre, rtol=1e-5, atol=1e-6)
+  assert_close(outputs["logits"], centre, atol=1e-6)
 
 
 def test_planes_are_identical_up_to_their_axis():
@@ -92,14 +93,14 @@ def test_planes_are_identical_up_to_their_axis():
     turned["plane_y"], np.asarray(straight["plane_z"]).swapaxes(1, 2), rtol=1e-4, atol=1e-4
   )
   mean = sum(straight[name] for name in ("plane_z", "plane_y", "plane_x")) / 3
-  np.testing.assert_allclose(straight["logits"], mean, rtol=1e-5, atol=1e-5)
+  assert_close(straight["logits"], mean, atol=1e-5)
 
 
 def test_two_votes_outdo_one_loud_one():
   planes = [jnp.array(p) for p in ([0.1, 0.0], [0.1, 0.0], [0.0, 50.0])]
   votes = jax.jit(vote)(planes)
   mild = 1 / (1 + np.exp(-0.1))
-  np.testing.assert_allclose(votes, [2 + 2 * mild / 3, 1 + (2 * (1 - mild) + 1) / 3], rtol=1e-5)
+  assert_close(votes, [2 + 2 * mild / 3, 1 + (2 * (1 - mild) + 1) / 3])
 
 
 def test_a_tie_of_votes_goes_to_the_mean_probability():
@@ -113,7 +114,7 @@ def test_votes_are_trained_through_the_mean():
   planes = jnp.array([[2.0, 0], [0, 1.0], [0, 3.0]])
   weights = np.array([1.0, -2.0], np.float32)
   gradient = jax.jit(jax.grad(lambda p: jnp.sum(vote(list(p)) * weights)))(planes)
-  np.testing.assert_allclose(gradient, np.tile([1 / 3, -2 / 3], (3, 1)), rtol=1e-6)
+  assert_close(gradient, np.tile([1 / 3, -2 / 3], (3, 1)))
 
 
 def test_odd_sizes_and_no_auxiliary_heads():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.build import build
 from jaxseg.method import forward
@@ -168,9 +169,9 @@ def test_other_public_unets_have_their_published_counts(classes, options, publis
 def test_other_public_unets_have_the_values_of_pytorch(options, shape, first, last, total):
   net = UNet(2, **options)
   logits = jax.jit(net.apply)(waves.variables(net, *shape), waves.inputs(*shape))["logits"]
-  np.testing.assert_allclose(logits[0, 0, 0, 0], first, atol=5e-6)
-  np.testing.assert_allclose(logits[0, -1, -1, -1], last, atol=5e-6)
-  np.testing.assert_allclose(np.sum(logits), total, rtol=1e-5)
+  assert_close(logits[0, 0, 0, 0], first, atol=5e-6)
+  assert_close(logits[0, -1, -1, -1], last, atol=5e-6)
+  assert_close(np.sum(logits), total)
 
 
 OPTIONS = {
@@ -268,7 +269,7 @@ def test_remat_and_its_absence_share_parameters_and_outputs():
   x, params, stats = real(UNet(**SMALL), 1, 8, 8, 1)
   plain = infer(UNet(**SMALL), params, stats, x)
   rematted = infer(UNet(**SMALL, remat=True), params, stats, x)
-  np.testing.assert_allclose(plain["logits"], rematted["logits"], atol=1e-6)
+  assert_close(plain["logits"], rematted["logits"], atol=1e-6)
 
 
 def test_bfloat16_follows_float32_with_the_same_float32_parameters():

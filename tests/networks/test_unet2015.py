@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 
 from jaxseg.batch import Target
 from jaxseg.inference import Case, sliding_window
@@ -127,7 +128,7 @@ def test_the_predictor_puts_every_voxel_of_an_odd_case_back(space):
     total_stride=TINY.total_stride(2),
     padding="mirror",
   )
-  np.testing.assert_allclose(scores, image, rtol=1e-6)
+  assert_close(scores, image)
 
 
 def test_overlap_tiles_are_seamless():

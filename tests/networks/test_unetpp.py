@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.method import forward
 from jaxseg.networks import UNetPP
@@ -100,7 +101,7 @@ def test_accurate_averages_the_heads_and_fast_is_one_of_them():
   x, params, stats = real(net, 1, 8, 8, 1)
   accurate = infer(net, params, stats, x)
   heads = [accurate[f"logits{d}"] for d in (1, 2)]
-  np.testing.assert_allclose(accurate["logits"], np.mean(heads, 0), rtol=1e-5, atol=1e-6)
+  assert_close(accurate["logits"], np.mean(heads, 0), atol=1e-6)
   for head in (1, None):
     fast = infer(net.clone(mode="fast", head=head), params, stats, x)
     np.testing.assert_array_equal(fast["logits"], heads[(head or 2) - 1])
@@ -145,9 +146,9 @@ def test_nodes_follow_the_public_code_in_pytorch():
   for name, (total, squares, first, inner, last) in EXPECTED.items():
     logits = np.asarray(out[name], np.float64)
     np.testing.assert_allclose([logits.sum(), (logits**2).sum()], [total, squares], rtol=1e-4)
-    np.testing.assert_allclose(logits[0, 0, 0], first, atol=1e-5)
-    np.testing.assert_allclose(logits[0, 3, 5], inner, atol=1e-5)
-    np.testing.assert_allclose(logits[0, 7, 7], last, atol=1e-5)
+    assert_close(logits[0, 0, 0], first, atol=1e-5)
+    assert_close(logits[0, 3, 5], inner, atol=1e-5)
+    assert_close(logits[0, 7, 7], last, atol=1e-5)
 
 
 # x01 and x02 of the public code's topology, computed in PyTorch 2.13 in double precision: their

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 
 from jaxseg.networks import VNet
 from jaxseg.networks.describe import describe
@@ -71,7 +72,7 @@ def test_without_its_convolutions_a_stage_is_the_identity_up_to_its_prelu():
   x = np.random.default_rng(0).normal(size=(2, 4, 3, 6)).astype(np.float32)
   out, params = zeroed(ResidualStage(6, depth=2, kernel=3), x)
   np.testing.assert_array_equal(params["activation"]["slope"], np.full(6, 0.25))
-  np.testing.assert_allclose(out, np.where(x > 0, x, 0.25 * x), rtol=1e-6)
+  assert_close(out, np.where(x > 0, x, 0.25 * x))
 
 
 def test_an_image_is_tiled_along_the_channels_and_never_along_the_batch():
@@ -105,7 +106,7 @@ def test_a_stage_of_1x1_convolutions_is_this_arithmetic_of_every_voxel(activate_
   y = y + x  # one channel, seen by all three
   expected = np.where(y > 0, y, [0.5, 0.6, 0.7] * y)
   out = stage.apply({"params": jax.tree.map(np.float32, params)}, x)
-  np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+  assert_close(out, expected, atol=1e-6)
 
 
 def test_the_ports_activate_the_branches_of_all_stages_but_the_first():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import ACTIVATIONS, Activation
 
@@ -24,7 +25,7 @@ FORMULAS = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_follow_their_formulas(name):
   out, _ = Activation(name).init_with_output(jax.random.key(0), X)
-  np.testing.assert_allclose(out, [FORMULAS[name](x) for x in X], atol=1e-6)
+  assert_close(out, [FORMULAS[name](x) for x in X], atol=1e-6)
 
 
 def test_prelu_has_one_slope_per_channel():

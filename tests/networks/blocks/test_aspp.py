@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import waves
 from abstract import count, traced
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.aspp import ASPP
@@ -34,7 +35,7 @@ def test_branches_add_up_to_the_value_worked_by_hand():
   # all weights and biases 1: x + 1; neighbours two apart; the mean; their sum and 1
   point, rate, mean = np.array([2, 3, 4, 5]), np.array([5, 7, 5, 7]), 3.5
   got = block.apply(ones(block, *x.shape), x)
-  np.testing.assert_allclose(got.ravel(), point + rate + mean + 1, rtol=1e-6)
+  assert_close(got.ravel(), point + rate + mean + 1)
 
 
 def test_a_rate_as_large_as_the_image_leaves_the_kernels_centre():
@@ -43,7 +44,7 @@ def test_a_rate_as_large_as_the_image_leaves_the_kernels_centre():
   kernel = variables["params"]["rate1"]["conv"]["kernel"]
   kernel[[0, 2]] *= 100
   again = waves.variables(block, *x.shape)
-  np.testing.assert_allclose(block.apply(variables, x), block.apply(again, x), rtol=1e-6)
+  assert_close(block.apply(variables, x), block.apply(again, x))
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "group"])

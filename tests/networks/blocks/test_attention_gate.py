@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.attention_gate import (
@@ -46,16 +47,16 @@ def test_scalar_example_of_the_additive_gate():
   params = {"w_g": {"conv": conv(0.4, 0.0)}, "w_x": {"conv": conv(0.8, 0.1)}, "psi": conv(2.0, -1)}
   gate = AttentionGate(inter=1, norm="none")
   joint, alpha = gate.apply({"params": params}, scalar(1.5), scalar(-0.5), None)
-  np.testing.assert_allclose(alpha, scalar(0.768525), atol=1e-6)
-  np.testing.assert_allclose(joint.ravel(), (1.152787, -0.5), atol=1e-6)
+  assert_close(alpha, scalar(0.768525), atol=1e-6)
+  assert_close(joint.ravel(), (1.152787, -0.5), atol=1e-6)
 
 
 def test_scalar_example_of_the_grid_gate():
   params = {"theta": conv(0.8), "phi": conv(0.4, 0.1), "psi": conv(2.0, -1.0)}
   params["w"] = {"conv": conv(1.0, 0.0)}
   gated, alpha = GridAttention(norm="none").apply({"params": params}, scalar(1.5), scalar(-0.5))
-  np.testing.assert_allclose(alpha, scalar(0.768525), atol=1e-6)
-  np.testing.assert_allclose(gated, scalar(1.152787), atol=1e-6)
+  assert_close(alpha, scalar(0.768525), atol=1e-6)
+  assert_close(gated, scalar(1.152787), atol=1e-6)
 
 
 def test_grid_gate_works_on_the_grid_of_the_gating_signal():
@@ -88,9 +89,9 @@ def test_gate_opens_by_the_bias_of_psi(norm):
 def test_softmax_coefficients_have_mean_one():
   q = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 1)).astype(np.float32)
   alpha = coefficients(q, "softmax")
-  np.testing.assert_allclose(alpha.mean((1, 2, 3)), 1.0, rtol=1e-5)
-  np.testing.assert_allclose(coefficients(0 * q, "softmax"), 1.0, rtol=1e-6)
-  np.testing.assert_allclose(coefficients(q, "sigmoid"), 1 / (1 + np.exp(-q)), rtol=1e-5)
+  assert_close(alpha.mean((1, 2, 3)), 1.0)
+  assert_close(coefficients(0 * q, "softmax"), 1.0)
+  assert_close(coefficients(q, "sigmoid"), 1 / (1 + np.exp(-q)))
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])

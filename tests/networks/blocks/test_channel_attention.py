@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.cbam import CBAM
@@ -57,11 +58,11 @@ def example(**options):
 def test_worked_example_of_squeeze_and_excitation():
   # s = (2.5, 1), h = 1.25 - 0.25 + 0.1 = 1.1, e = (1.1, -1.9)
   x, y = example()
-  np.testing.assert_allclose(y, x * np.array([0.750260, 0.130108]), atol=2e-6)
+  assert_close(y, x * np.array([0.750260, 0.130108]), atol=2e-6)
   x, y = example(residual=True)
-  np.testing.assert_allclose(y, x * np.array([1.750260, 1.130108]), atol=6e-6)
+  assert_close(y, x * np.array([1.750260, 1.130108]), atol=6e-6)
   x, y = example(hard=True)
-  np.testing.assert_allclose(y, x * np.array([4.1 / 6, 1.1 / 6]), rtol=1e-5)
+  assert_close(y, x * np.array([4.1 / 6, 1.1 / 6]))
 
 
 def drawn(block, x, seed=0):

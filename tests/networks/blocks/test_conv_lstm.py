@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import BiConvLSTM, ConvLSTM, ConvLSTMSkip
 
@@ -51,14 +52,14 @@ def test_worked_scalar_run(reverse):
   if reverse:
     x = x[:, ::-1]
   out = run(ConvLSTM(1, reverse=reverse), SCALAR, x).ravel()
-  np.testing.assert_allclose(out[0] if reverse else out[-1], 0.137624, atol=1e-6)
+  assert_close(out[0] if reverse else out[-1], 0.137624, atol=1e-6)
 
 
 def test_worked_cell_state():
   # h = s(o) tanh(c) with the last o = 0.2 (-1) + 0.4 h_2 tells c; h_2 is the run of two steps
   before = run(ConvLSTM(1), SCALAR, np.float32([1, 2]).reshape(1, 2, 1, 1, 1))[0, 1].item()
   gate = 1 / (1 + np.exp(-(-0.2 + 0.4 * before)))
-  np.testing.assert_allclose(np.arctanh(0.137624 / gate), 0.294257, atol=1e-5)
+  assert_close(np.arctanh(0.137624 / gate), 0.294257, atol=1e-5)
 
 
 def test_both_directions_are_joined_step_by_step():
@@ -67,9 +68,9 @@ def test_both_directions_are_joined_step_by_step():
   params = draw(shapes(both, x.shape))
   forward = run(ConvLSTM(2), params["forward"], x)
   backward = run(ConvLSTM(2), params["backward"], x[:, ::-1])[:, ::-1]
-  np.testing.assert_allclose(run(both, params, x), forward + backward, atol=1e-6)
+  assert_close(run(both, params, x), forward + backward, atol=1e-6)
   joined = run(BiConvLSTM(2, fusion="concat"), params, x)
-  np.testing.assert_allclose(joined, np.concatenate([forward, backward], -1), atol=1e-6)
+  assert_close(joined, np.concatenate([forward, backward], -1), atol=1e-6)
 
 
 def test_absent_steps_leave_no_trace():
@@ -78,8 +79,8 @@ def test_absent_steps_leave_no_trace():
   net = BiConvLSTM(2)
   params = draw(shapes(net, x.shape))
   out = run(net, params, x, present)
-  np.testing.assert_allclose(out[:1], run(net, params, x[:1]), atol=1e-6)
-  np.testing.assert_allclose(out[1:, 1:4], run(net, params, x[1:, 1:4]), atol=1e-6)
+  assert_close(out[:1], run(net, params, x[:1]), atol=1e-6)
+  assert_close(out[1:, 1:4], run(net, params, x[1:, 1:4]), atol=1e-6)
 
 
 def test_the_program_does_not_grow_with_the_sequence():
@@ -111,7 +112,7 @@ def test_the_one_directional_skip_reads_the_decoder_first():
   joint, attended = run(net, params, skip, up)
   assert attended is None
   last = run(ConvLSTM(3), params["backward"], np.stack([up, skip], 1))[:, 1]
-  np.testing.assert_allclose(joint, last, atol=1e-6)
+  assert_close(joint, last, atol=1e-6)
 
 
 def test_the_bidirectional_skip_depends_on_both_directions():
@@ -122,7 +123,7 @@ def test_the_bidirectional_skip_depends_on_both_directions():
   backward = run(ConvLSTM(3), params["backward"], np.stack([up, skip], 1))[:, 1]
   weights = params["fusion"]["kernel"][0, 0]
   expected = np.concatenate([forward, backward], -1) @ weights + params["fusion"]["bias"][None]
-  np.testing.assert_allclose(run(net, params, skip, up)[0][0], np.tanh(expected)[0], atol=1e-5)
+  assert_close(run(net, params, skip, up)[0][0], np.tanh(expected)[0], atol=1e-5)
 
 
 def test_bad_options_are_refused_in_words():

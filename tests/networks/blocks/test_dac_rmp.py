@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count, traced
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.dac import DAC
@@ -46,7 +47,7 @@ def test_dac_adds_cascades_with_fields_of_view_of_3_7_9_and_19(shared):
   want = np.asarray(x[0, :, 0])
   for b in branches:
     want = want + np.pad(b, (25 - len(b)) // 2)
-  np.testing.assert_allclose(block.apply(unit(block, x), x).ravel(), want)
+  assert_close(block.apply(unit(block, x), x).ravel(), want)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -54,14 +55,14 @@ def test_rmp_puts_pooled_maps_before_the_input(shared):
   block, x = RMP(pools=(2, 3), shared=shared), jnp.arange(1.0, 7.0).reshape(1, 6, 1)
   out = block.apply(unit(block, x), x)[0]
   # maxima 2, 4, 6 and 3, 6, interpolated without aligned corners
-  np.testing.assert_allclose(out[:, 0], [2, 2.5, 3.5, 4.5, 5.5, 6], rtol=1e-6)
-  np.testing.assert_allclose(out[:, 1], [3, 3, 4, 5, 6, 6], rtol=1e-6)
+  assert_close(out[:, 0], [2, 2.5, 3.5, 4.5, 5.5, 6])
+  assert_close(out[:, 1], [3, 3, 4, 5, 6, 6])
   np.testing.assert_array_equal(out[:, 2], x[0, :, 0])
 
 
 def test_voxels_that_fill_no_window_are_dropped():
   block, x = RMP(pools=(3,)), jnp.asarray([1.0, 2.0, 3.0, 9.0]).reshape(1, 4, 1)
-  np.testing.assert_allclose(block.apply(unit(block, x), x)[0, :, 0], 3.0)
+  assert_close(block.apply(unit(block, x), x)[0, :, 0], 3.0)
 
 
 def test_bad_options_and_sizes_are_told_in_words():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.dense import DenseBlock, DenseStage, Scale
@@ -27,7 +28,7 @@ def test_every_layer_sees_the_input_and_all_new_features(keep_input, remat):
   x = jnp.asarray([2.0, -2.0]).reshape(1, 1, 2, 1)
   out = block.apply({"params": LAYERS}, x)
   want = np.array([[2.0, 6.0, 5.0], [-2.0, 0.0, 0.0]])
-  np.testing.assert_allclose(out[0, 0], want if keep_input else want[:, 1:])
+  assert_close(out[0, 0], want if keep_input else want[:, 1:])
 
 
 def test_as_a_stage_a_1x1_convolution_follows():
@@ -35,7 +36,7 @@ def test_as_a_stage_a_1x1_convolution_follows():
   params = {"dense": LAYERS, "transition": {"conv": column(1.0, -1.0, 1.5)}}
   # 2 - 6 + 1.5 x 5 = 3.5; -2 is cut off by the last activation
   out = stage.apply({"params": params}, jnp.asarray([2.0, -2.0]).reshape(1, 1, 2, 1))
-  np.testing.assert_allclose(out.ravel(), [3.5, 0.0])
+  assert_close(out.ravel(), [3.5, 0.0])
 
 
 def test_a_bottleneck_is_a_1x1_convolution_to_so_many_growths():
@@ -51,7 +52,7 @@ def test_a_bottleneck_is_a_1x1_convolution_to_so_many_growths():
 def test_a_scale_layer_multiplies_and_adds_per_channel():
   params = {"scale": jnp.asarray([2.0, 3.0]), "bias": jnp.asarray([0.0, 1.0])}
   out = Scale().apply({"params": params}, jnp.ones((1, 1, 1, 2)))
-  np.testing.assert_allclose(out.ravel(), [2.0, 4.0])
+  assert_close(out.ravel(), [2.0, 4.0])
 
 
 @pytest.mark.parametrize("down", ["pool", "stride"])

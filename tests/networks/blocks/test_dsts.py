@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import shapes
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks import Conv
@@ -38,7 +39,7 @@ def test_an_impulse_reaches_the_whole_3x3x3_window():
   out = jax.jit(DSTS(1).apply)({"params": jax.tree.map(np.float32, params)}, x)
   expected = np.ones((1, 5, 5, 5, 1))
   expected[0, 1:4, 1:4, 1:4] += 1 * 1 * 3 + 10 * 2 * 1
-  np.testing.assert_allclose(out, expected, rtol=1e-6)
+  assert_close(out, expected)
 
 
 @pytest.mark.parametrize(

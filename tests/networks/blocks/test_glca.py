@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import trained_shapes
+from closeness import assert_close
 from test_contracts import drawn
 
 from jaxseg.networks import UNet
@@ -26,12 +27,12 @@ ROLLOUT = [[0.515, 0.3075, 0.1775], [0.16875, 0.6125, 0.21875], [0.1775, 0.185, 
 
 
 def test_worked_rollout_has_the_later_layer_on_the_left():
-  np.testing.assert_allclose(rollout(LAYERS)[0], ROLLOUT, atol=1e-6)
+  assert_close(rollout(LAYERS)[0], ROLLOUT, atol=1e-6)
 
 
 def test_a_rollout_from_given_rows_is_their_product_with_the_full_one():
   start = np.float32([[[0.2, 0.3, 0.5], [0, 1, 0]]])
-  np.testing.assert_allclose(rollout(LAYERS, start)[0], start[0] @ ROLLOUT, atol=1e-6)
+  assert_close(rollout(LAYERS, start)[0], start[0] @ ROLLOUT, atol=1e-6)
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
@@ -40,16 +41,16 @@ def test_heads_are_fused_and_rows_sum_to_one(fusion):
   fused = {"mean": np.mean, "max": np.max, "min": np.min}[fusion](heads[0], axis=0)
   fused /= fused.sum(-1, keepdims=True)
   out = rollout([heads], fusion=fusion)[0]
-  np.testing.assert_allclose(out, (fused + np.eye(3)) / 2, atol=1e-6)
-  np.testing.assert_allclose(out.sum(-1), 1, atol=1e-6)
+  assert_close(out, (fused + np.eye(3)) / 2, atol=1e-6)
+  assert_close(out.sum(-1), 1, atol=1e-6)
 
 
 def test_worked_cross_attention():
   query, key = jnp.float32([[1, 0], [0, 2]]), jnp.float32([[1, 0], [0, 1], [1, 1]])
   value = jnp.float32([[1, 2], [3, 4], [5, 6]])
   out, weights = cross_attention(query, key, value)
-  np.testing.assert_allclose(out, [[3, 4], [3.67485, 4.67485]], atol=1e-5)
-  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+  assert_close(out, [[3, 4], [3.67485, 4.67485]], atol=1e-5)
+  assert_close(weights.sum(-1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_only_chosen_tokens_change_and_each_as_if_all_had_asked():
     others = np.setdiff1d(np.arange(6), chosen[sample])
     np.testing.assert_array_equal(some[sample, others], tokens[sample, others])
     here = chosen[sample]
-    np.testing.assert_allclose(some[sample, here], everyone[sample, here], atol=1e-5)
+    assert_close(some[sample, here], everyone[sample, here], atol=1e-5)
 
 
 def test_worked_pair_wise_attention_of_two_samples():
@@ -90,8 +91,8 @@ def test_worked_pair_wise_attention_of_two_samples():
   values = jnp.float32([[[[2]]], [[[5]]]])
   out, weights = cross_attention(tokens, with_neighbour(tokens), with_neighbour(values))
   share = np.e / (np.e + 1)
-  np.testing.assert_allclose(weights[:, 0, 0], [[0.5, 0.5], [share, 1 - share]], rtol=1e-6)
-  np.testing.assert_allclose(out[:, 0, 0, 0], [3.5, 5 * share + 2 * (1 - share)], rtol=1e-6)
+  assert_close(weights[:, 0, 0], [[0.5, 0.5], [share, 1 - share]])
+  assert_close(out[:, 0, 0, 0], [3.5, 5 * share + 2 * (1 - share)])
 
 
 def test_a_sample_is_paired_with_the_one_before_it():
@@ -141,7 +142,7 @@ def test_a_sample_alone_attends_as_without_pwca_and_the_rollout_sees_its_own_tok
   rngs = {"dropout": jax.random.key(0)}
   run = jax.jit(lambda x: (plain.apply(variables, x), mixed.apply(variables, x, rngs=rngs)))
   (clean, expected), (out, weights) = run(x)
-  np.testing.assert_allclose(weights, expected, atol=1e-6)
+  assert_close(weights, expected, atol=1e-6)
   # alone, the same keys twice: half the weights, twice the sum
   assert (np.abs(out - clean).max() < 1e-5) == (samples == 1)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks import NETWORKS
 from jaxseg.networks.blocks.graph import (
@@ -30,7 +31,7 @@ def test_the_path_graph_has_the_fact_sheets_values(graph, normalisation):
   given = PATH if graph == "edges" else dense(PATH, 3)
   net = GraphConv(1, normalisation, use_bias=False)
   got = net.apply({"params": {"weight": {"kernel": jnp.ones((1, 1))}}}, x, given)
-  np.testing.assert_allclose(got[0, :, 0], GOLDEN[normalisation], atol=1e-6)
+  assert_close(got[0, :, 0], GOLDEN[normalisation], atol=1e-6)
 
 
 @pytest.mark.parametrize("normalisation", GOLDEN)
@@ -49,7 +50,7 @@ def test_padding_changes_nothing(normalisation):
 
   for got in run(x):
     got = got[0, :, 0]
-    np.testing.assert_allclose(got[:3], GOLDEN[normalisation], atol=1e-6)
+    assert_close(got[:3], GOLDEN[normalisation], atol=1e-6)
     np.testing.assert_array_equal(got[3:], 0)
 
 
@@ -59,7 +60,7 @@ def test_dense_and_edges_agree_with_weights_and_per_sample_masks():
   adjacency = (adjacency + adjacency.T).astype(np.float32)
   receivers, senders = np.nonzero(adjacency)
   edges = Edges(senders, receivers, jnp.asarray(adjacency[receivers, senders]))
-  np.testing.assert_allclose(dense(edges, 6), adjacency)
+  assert_close(dense(edges, 6), adjacency)
   x = rng.normal(size=(2, 6, 3)).astype(np.float32)
   mask = jnp.asarray([[True] * 6, [True, True, False, True, True, False]])
 
@@ -72,12 +73,12 @@ def test_dense_and_edges_agree_with_weights_and_per_sample_masks():
     ]
 
   a, b, c, d = run(x)
-  np.testing.assert_allclose(a, b, atol=1e-5)
-  np.testing.assert_allclose(c, d, atol=1e-5)
+  assert_close(a, b, atol=1e-5)
+  assert_close(c, d, atol=1e-5)
   # numpy's own matrix product, for the sample without padding
   full = adjacency + np.eye(6)
   scale = np.diag(full.sum(1) ** -0.5)
-  np.testing.assert_allclose(a[0], scale @ full @ scale @ x[0], atol=1e-5)
+  assert_close(a[0], scale @ full @ scale @ x[0], atol=1e-5)
 
 
 def test_attention_is_a_softmax_over_the_neighbours_and_oneself():
@@ -87,13 +88,13 @@ def test_attention_is_a_softmax_over_the_neighbours_and_oneself():
   attend = jax.jit(net.apply)
   # equal scores: the mean over the neighbourhood
   got = attend({"params": params}, x, dense(PATH, 3))
-  np.testing.assert_allclose(got[0, :, 0], GOLDEN["mean"], atol=1e-6)
+  assert_close(got[0, :, 0], GOLDEN["mean"], atol=1e-6)
   params["attention"]["kernel"] = jnp.asarray([[0.0, 1.0]])
   weights = np.exp([1.0, 2.0])
   got = attend({"params": params}, x, dense(PATH, 3))
-  np.testing.assert_allclose(got[0, 0, 0], (weights * [1, 2]).sum() / weights.sum(), rtol=1e-5)
+  assert_close(got[0, 0, 0], (weights * [1, 2]).sum() / weights.sum())
   masked = attend({"params": params}, x, dense(PATH, 3), jnp.asarray([[True, True, False]]))
-  np.testing.assert_allclose(masked[0, 1, 0], got[0, 0, 0], rtol=1e-5)
+  assert_close(masked[0, 1, 0], got[0, 0, 0])
   with pytest.raises(ValueError, match="takes a dense adjacency"):
     net.apply({"params": params}, x, PATH)
   with pytest.raises(ValueError, match=r"unknown; choices: symmetric, mean, attention"):
@@ -117,7 +118,7 @@ def test_pooling_keeps_the_largest_projections_and_gates_them():
   (pooled, coarse, index, kept), direct, masked, back = jax.tree.map(np.asarray, run(x))
   np.testing.assert_array_equal(index, [[2, 0]])
   gate = 1 / (1 + np.exp([-10.0, -5.0]))
-  np.testing.assert_allclose(pooled[0], [[6 * gate[0], 8 * gate[0]], [3 * gate[1], 4 * gate[1]]])
+  assert_close(pooled[0], [[6 * gate[0], 8 * gate[0]], [3 * gate[1], 4 * gate[1]]])
   # 0 and 2 are two steps apart, by way of the dropped 1
   np.testing.assert_array_equal(coarse, [[[0, 1], [1, 0]]])
   np.testing.assert_array_equal(direct[1], 0)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.inception import KINDS, Inception, inception_plan
@@ -98,14 +99,14 @@ def test_an_identity_module_gives_1x1_3x3_5x5_and_pooled_inputs_side_by_side():
   out = np.asarray(block.apply(params, x))[0, 2, 3]
   centre = 2 * 6 + 3
   # a window's sum is its centre times its size here, its maximum lies one row and column on
-  np.testing.assert_allclose(out, [centre, 9 * centre, 25 * centre, centre + 7])
+  assert_close(out, [centre, 9 * centre, 25 * centre, centre + 7])
 
 
 def test_average_pooling_is_an_option():
   block = Inception(4, kind="v1", norm="none", pool="average")
   x = np.arange(36, dtype=np.float32).reshape(1, 6, 6, 1)
   params = jax.tree.map(lambda s: np.ones(s.shape, np.float32), shapes(block, *x.shape)[0])
-  np.testing.assert_allclose(np.asarray(block.apply(params, x))[0, 2, 3, 3], 15, rtol=1e-6)
+  assert_close(np.asarray(block.apply(params, x))[0, 2, 3, 3], 15)
 
 
 def test_the_residual_branch_is_scaled_and_added():
@@ -114,7 +115,7 @@ def test_the_residual_branch_is_scaled_and_added():
   params = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), shapes(block, *x.shape)[0])
   assert "module1_shortcut" not in params["params"]
   params["params"]["module1_linear"]["bias"][:] = [4, 0, -4, -40]
-  np.testing.assert_allclose(block.apply(params, x)[0, 0, 0], [3, 2, 1, 0])
+  assert_close(block.apply(params, x)[0, 0, 0], [3, 2, 1, 0])
 
 
 @pytest.mark.parametrize(("kind", "space"), [("v1", (13, 10)), ("residual", (6, 5, 7))])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count
+from closeness import assert_close
 
 from jaxseg.networks.blocks.multires import MultiRes, ResPath, multires_widths
 
@@ -51,7 +52,7 @@ def test_the_three_widths_are_one_chain_plus_a_linear_shortcut():
   params["shortcut"]["conv"]["kernel"][..., :] = np.asarray([-3, 0, 0, 100, 0, -1000.0])
   out = block.apply({"params": params}, jnp.full((1, 1, 1, 1), 1.0))
   # 2 | 6 6 | 30 30 30, and the shortcut, activated
-  np.testing.assert_allclose(out[0, 0, 0], [0, 6, 6, 130, 30, 0])
+  assert_close(out[0, 0, 0], [0, 6, 6, 130, 30, 0])
 
 
 def test_a_respath_of_length_n_has_n_residual_convolutions():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import NonLocal
 from jaxseg.networks.blocks.nonlocal_block import attend
@@ -43,11 +44,11 @@ def test_identity_projections_give_the_worked_values(mode, query):
   names = ("query", "key", "value", "out") if query else ("value", "out")
   params = dict.fromkeys(names, one)
   y = NonLocal(mode=mode, inter=1, residual=False).apply({"params": params}, x)
-  np.testing.assert_allclose(y.ravel(), (1.0, 1.575210, 1.850937), atol=1e-6)
+  assert_close(y.ravel(), (1.0, 1.575210, 1.850937), atol=1e-6)
   # dot product: x_i times the mean of x_j^2
   if query:
     y = NonLocal(mode="dot", inter=1, residual=False).apply({"params": params}, x)
-    np.testing.assert_allclose(y.ravel(), np.array([0, 1, 2]) * 5 / 3, rtol=1e-6)
+    assert_close(y.ravel(), np.array([0, 1, 2]) * 5 / 3)
 
 
 def test_attention_equals_its_definition_per_head():
@@ -77,7 +78,7 @@ def test_chunks_change_neither_values_nor_gradients(dropout):
     return jax.grad(loss, has_aux=True)(arrays)
 
   whole, parts = run(arrays, 11), run(arrays, 4)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+  jax.tree.map(lambda a, b: assert_close(a, b, atol=1e-6), whole, parts)
 
 
 def sizes(jaxpr):
@@ -130,8 +131,8 @@ def test_sub_sampled_keys_and_values_are_fewer():
   params = {"params": dict.fromkeys(("query", "key", "value", "out"), one)}
   y = NonLocal(inter=1, residual=False, sub_sample=2).apply(params, x)
   # windows' maxima: 3 and 7
-  np.testing.assert_allclose(y[0, 0, 0, 0], 5.0)
-  np.testing.assert_allclose(y[0, 0, 1, 0], (3 + 7 * np.exp(4)) / (1 + np.exp(4)), rtol=1e-6)
+  assert_close(y[0, 0, 0, 0], 5.0)
+  assert_close(y[0, 0, 1, 0], (3 + 7 * np.exp(4)) / (1 + np.exp(4)))
 
 
 def test_dropout_is_on_only_with_a_key():

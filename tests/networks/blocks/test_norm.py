@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import Norm
 
@@ -22,16 +23,16 @@ def apply(norm, x, mutable=()):
 
 def test_batch_norm_uses_batch_and_space():
   out, _ = apply(Norm("batch"), X, mutable=["batch_stats"])
-  np.testing.assert_allclose(out, normalised(X, (0, 1, 2, 3)), atol=1e-5)
+  assert_close(out, normalised(X, (0, 1, 2, 3)), atol=1e-5)
 
 
 def test_instance_norm_uses_space_only():
-  np.testing.assert_allclose(apply(Norm("instance"), X)[0], normalised(X, (1, 2, 3)), atol=1e-5)
+  assert_close(apply(Norm("instance"), X)[0], normalised(X, (1, 2, 3)), atol=1e-5)
 
 
 def test_group_norm_unites_neighbouring_channels():
   expected = normalised(X.reshape(2, 3, 4, 5, 2, 3), (1, 2, 3, 5)).reshape(X.shape)
-  np.testing.assert_allclose(apply(Norm("group", groups=2), X)[0], expected, atol=1e-5)
+  assert_close(apply(Norm("group", groups=2), X)[0], expected, atol=1e-5)
 
 
 def test_no_norm_is_the_identity_without_parameters():

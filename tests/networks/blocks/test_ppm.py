@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from abstract import count, traced
+from closeness import assert_close
 
 from jaxseg.networks import UNet
 from jaxseg.networks.blocks.ppm import PPM
@@ -30,7 +31,7 @@ def test_regions_are_pooled_and_interpolated_with_aligned_corners(pooling, one, 
   unit = {"conv": {"kernel": jnp.ones((1, 1, 1)), "bias": jnp.zeros(1)}}
   x = jnp.arange(1.0, 5.0).reshape(1, 4, 1)
   out = block.apply({"params": {"bin1": unit, "bin2": unit}}, x)
-  np.testing.assert_allclose(out[0], np.stack([[1, 2, 3, 4], [one] * 4, two], -1), rtol=1e-6)
+  assert_close(out[0], np.stack([[1, 2, 3, 4], [one] * 4, two], -1))
 
 
 def test_where_there_is_one_bin_there_is_no_instance_norm():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import RecurrentBlock
 
@@ -60,7 +61,7 @@ def test_every_application_has_its_own_running_statistics():
 
   stats = update(jax.random.key(0))["batch_stats"]["recurrent1"]["norm"]
   for name in ("var", "var_1", "var_2"):
-    np.testing.assert_allclose(stats[name], 0.9, rtol=1e-6)
+    assert_close(stats[name], 0.9)
 
 
 def test_converged_statistics_predict_what_training_saw():

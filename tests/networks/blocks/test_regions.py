@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.networks.blocks.regions import (
@@ -139,7 +140,7 @@ def test_a_window_larger_than_the_image_is_filled_up_and_pasted_back(space):
   np.testing.assert_array_equal(start, 0)
   patch = crop(x, start, size)
   assert patch.shape == (2, *size, 1)
-  np.testing.assert_allclose(patch.sum(), x.sum(), rtol=1e-5)
+  assert_close(patch.sum(), x.sum())
   np.testing.assert_array_equal(paste(patch, start, jnp.zeros_like(x)), x)
 
 
@@ -180,9 +181,9 @@ def test_resized_crop_of_whole_voxels_is_an_exact_crop_and_its_paste_the_inverse
     covered = np.zeros(space, bool)
     for k in range(2):
       box = tuple(slice(n, n + 4) for n in low[i, k])
-      np.testing.assert_allclose(patches[i, k], x[i][box], atol=1e-6)
+      assert_close(patches[i, k], x[i][box], atol=1e-6)
       covered[box] = True
-    np.testing.assert_allclose(back[i][covered], x[i][covered], atol=1e-6)
+    assert_close(back[i][covered], x[i][covered], atol=1e-6)
     assert (back[i][~covered] == -1).all()
 
 
@@ -195,10 +196,10 @@ def test_resized_crop_samples_the_centres_of_the_bins_linearly():
   got = np.asarray(sample(image, box, (3, 5)))[0, 0, ..., 0]
   rows = 1.25 + (np.arange(3) + 0.5) / 3 * 5.25
   columns = 2.0 + (np.arange(5) + 0.5) / 5 * 5.5
-  np.testing.assert_allclose(got, 2 * rows[:, None] - columns[None], atol=1e-5)
+  assert_close(got, 2 * rows[:, None] - columns[None], atol=1e-5)
   whole = np.asarray([[[0, 0, 8, 9]]], np.float32)
   wide = np.asarray(sample(image, whole, (16, 9)))[0, 0, ..., 0]
-  np.testing.assert_allclose(wide[0], image[0, 0, :, 0], atol=1e-5)  # above the first centre
+  assert_close(wide[0], image[0, 0, :, 0], atol=1e-5)  # above the first centre
 
 
 def test_resized_paste_inverts_a_resized_crop_of_a_linear_image():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 from flax import linen as nn
 
 from jaxseg.networks import blocks
@@ -53,7 +54,7 @@ def test_the_gradient_of_max_pool_goes_to_the_maxima_alone(space, stride):
   x = normal(2, *space, 3)
   expected = pooled_by_loops(x, stride)
   gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.square(max_pool(x, stride=stride)))))(x)
-  np.testing.assert_allclose(gradient, np.where(np.isin(x, expected), 2 * x, 0), rtol=1e-6)
+  assert_close(gradient, np.where(np.isin(x, expected), 2 * x, 0))
 
 
 def test_among_equal_maxima_the_first_gets_the_gradient():
@@ -67,7 +68,7 @@ def test_max_pool_has_a_forward_derivative_too():
   x, t = normal(1, 4, 6, 2), np.random.default_rng(1).normal(size=(1, 4, 6, 2)).astype(np.float32)
   _, tangent = jax.jit(lambda x, t: jax.jvp(max_pool, (x,), (t,)))(x, t)
   gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x))))(x)
-  np.testing.assert_allclose(jnp.sum(tangent), jnp.sum(gradient * t), rtol=1e-5)
+  assert_close(jnp.sum(tangent), jnp.sum(gradient * t))
 
 
 @pytest.mark.parametrize(("space", "stride"), [((6, 8), 2), ((4, 6, 8), (1, 2, 2))])
@@ -86,7 +87,7 @@ def test_unpooling_and_pooling_with_positions_have_gradients():
     return jnp.sum(jnp.square(max_unpool(pooled, positions)))
 
   expected = np.where(np.isin(x, pooled_by_loops(x, 2).astype(np.float32)), 2 * x, 0)
-  np.testing.assert_allclose(jax.jit(jax.grad(loss))(x), expected, rtol=1e-6)
+  assert_close(jax.jit(jax.grad(loss))(x), expected)
 
 
 def test_an_input_smaller_than_the_window_is_refused():
@@ -100,13 +101,13 @@ def test_linear_up_equals_jax_image_resize(space, stride):
   factors = (stride,) * len(space) if isinstance(stride, int) else stride
   size = tuple(n * s for n, s in zip(space, factors, strict=True))
   expected = jax.jit(lambda x: jax.image.resize(x, (2, *size, 3), "linear"))(x)
-  np.testing.assert_allclose(linear_up(x, stride=stride), expected, atol=1e-5)
+  assert_close(linear_up(x, stride=stride), expected, atol=1e-5)
 
 
 def test_linear_up_gives_the_fact_sheets_numbers():
   x = jnp.array([0.0, 1, 4, 9]).reshape(1, 4, 1)
   expected = [0, 0.25, 0.75, 1.75, 3.25, 5.25, 7.75, 9]
-  np.testing.assert_allclose(np.ravel(linear_up(x)), expected, rtol=1e-6)
+  assert_close(np.ravel(linear_up(x)), expected)
 
 
 def test_the_gradient_of_linear_up_is_its_transpose():
@@ -134,7 +135,7 @@ def test_up_convolution_equals_flaxs_transposed_convolution(space, stride):
     {"params": {"kernel": jnp.swapaxes(kernel, -1, -2), "bias": bias}}, x
   )
   out = jax.jit(ours.apply)({"params": {"kernel": kernel, "bias": bias}}, x)
-  np.testing.assert_allclose(out, expected, atol=1e-5)
+  assert_close(out, expected, atol=1e-5)
 
 
 def test_up_convolution_writes_kernel_voxels_in_order():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks.residual import ResidualBlock, ResidualBlocks, ResidualUp
 
@@ -22,14 +23,14 @@ def started(module, x):
 
 def test_a_block_starts_as_its_activated_shortcut():
   x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
-  np.testing.assert_allclose(started(ResidualBlock(3), x), np.maximum(x, 0), atol=1e-6)
+  assert_close(started(ResidualBlock(3), x), np.maximum(x, 0), atol=1e-6)
 
 
 def test_the_shortcut_of_resnet_d_averages_over_the_stride():
   # windows (1 + 2 + 3 + 4) / 4 and (0 + 0 - 4 - 8) / 4, the latter through leaky ReLU
   x = np.array([[1, 2, 0, 0], [3, 4, -4, -8]], np.float32).reshape(1, 2, 4, 1)
   out = started(ResidualBlock(1, stride=2, **NNUNET), x)
-  np.testing.assert_allclose(out.reshape(-1), [2.5, -0.03], atol=1e-6)
+  assert_close(out.reshape(-1), [2.5, -0.03], atol=1e-6)
 
 
 def test_odd_sizes_are_rounded_up():
@@ -56,7 +57,7 @@ def test_a_projection_before_the_block_starts_both_of_its_ways():
   # closed by its last norm's scale, the block is its shortcut, here the mean of all four voxels
   block = ResidualBlock(1, stride=2, shortcut="before", norm_first=True)
   x = np.array([1, 2, 3, 4], np.float32).reshape(1, 2, 2, 1)
-  np.testing.assert_allclose(started(block, x).reshape(-1), [2.5])
+  assert_close(started(block, x).reshape(-1), [2.5])
 
 
 def test_torchvisions_bottleneck_has_these_parameters():

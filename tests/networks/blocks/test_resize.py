@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks import adaptive_pool, nearest_up, pool, resize
 from jaxseg.networks.blocks.resize import largest
@@ -15,17 +16,16 @@ def line(*values):
 
 def test_upsampling_both_conventions():
   x = line(0, 1, 4, 9)
-  np.testing.assert_allclose(resize(x, (8,))[0, :, 0], [0, 0.25, 0.75, 1.75, 3.25, 5.25, 7.75, 9])
-  np.testing.assert_allclose(
+  assert_close(resize(x, (8,))[0, :, 0], [0, 0.25, 0.75, 1.75, 3.25, 5.25, 7.75, 9])
+  assert_close(
     resize(x, (8,), align_corners=True)[0, :, 0],
     [0, 0.428571, 0.857143, 1.857143, 3.142857, 4.714286, 6.857143, 9],
-    rtol=1e-5,
   )
 
 
 def test_downsampling_does_not_smooth():
   x = line(*(k * k for k in range(16)))
-  np.testing.assert_allclose(resize(x, (4,))[0, :, 0], [2.5, 30.5, 90.5, 182.5])
+  assert_close(resize(x, (4,))[0, :, 0], [2.5, 30.5, 90.5, 182.5])
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -33,7 +33,7 @@ def test_resize_is_separable_and_keeps_linear_functions(rank):
   grid = jnp.arange(5.0).reshape(5, *(1,) * (rank - 1))
   x = jnp.broadcast_to(grid, (5,) * rank)[None, ..., None]
   out = resize(x, (9,) * rank, align_corners=True)
-  np.testing.assert_allclose(out[0, :, *(0,) * rank], np.linspace(0, 4, 9), rtol=1e-5)
+  assert_close(out[0, :, *(0,) * rank], np.linspace(0, 4, 9))
 
 
 def test_nearest_repeats_voxels_per_axis():
@@ -53,7 +53,7 @@ def test_overlapping_windows_equal_a_loop(kind):
     for i in range(0, 7, 2)
   ]
   out = pool(jnp.asarray(x), kind, kernel=3, stride=2, padding=1)
-  np.testing.assert_allclose(out[0], expected, rtol=1e-5, atol=1e-6)
+  assert_close(out[0], expected, atol=1e-6)
 
 
 def test_largest_over_axes_and_its_gradient_for_equal_values():
@@ -68,7 +68,7 @@ def test_largest_over_axes_and_its_gradient_for_equal_values():
 
 def test_adaptive_bins_overlap_where_the_size_does_not_divide():
   x = line(*range(7))
-  np.testing.assert_allclose(adaptive_pool(x, 3)[0, :, 0], [1, 3, 5])
-  np.testing.assert_allclose(adaptive_pool(x, 2, kind="max")[0, :, 0], [3, 6])
+  assert_close(adaptive_pool(x, 3)[0, :, 0], [1, 3, 5])
+  assert_close(adaptive_pool(x, 2, kind="max")[0, :, 0], [3, 6])
   with pytest.raises(ValueError, match="at least 8 voxels"):
     adaptive_pool(x, 8)

@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.networks.blocks.transformer import MLP, SelfAttention, TransformerBlock
 
@@ -33,7 +34,7 @@ def test_the_perceptron_has_the_exact_gelu():
   x = np.array([[-1.0], [2.0]], np.float32)
   expected = [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in (-1, 2)]
   found = jax.jit(lambda x: MLP(1).apply({"params": params}, x))(x)
-  np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+  assert_close(found[:, 0], expected, atol=1e-6)
 
 
 def test_without_positions_a_layer_does_not_know_the_order_of_tokens():
@@ -47,7 +48,7 @@ def test_without_positions_a_layer_does_not_know_the_order_of_tokens():
     return layer.apply(params, x), layer.apply(params, x[:, np.array(order)])
 
   first, second = run(x)
-  np.testing.assert_allclose(first[:, order], second, atol=1e-5)
+  assert_close(first[:, order], second, atol=1e-5)
 
 
 def test_heads_that_do_not_divide_are_refused_in_words():

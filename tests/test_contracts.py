@@ -4,6 +4,7 @@ import fnmatch
 import pathlib
 import runpy
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,10 +56,11 @@ def test_network_keeps_odd_sizes(name):
     assert len(stride) == len(margin) == len(size)
     space = tuple(n - 2 * m for n, m in zip(size, margin, strict=True))
     _, outputs = trained_shapes(net, 2, *size, 2)
-    for logits in (outputs["logits"], *outputs.get("aux", ())):
-      assert logits.dtype == jnp.float32
-      assert logits.shape[-1] == 3
-    assert outputs["logits"].shape == (2, *space, 3)
+    logits = [outputs["logits"], *outputs.get("aux", ())]
+    chex.assert_type(logits, jnp.float32)
+    chex.assert_equal_shape_suffix(logits, 1)
+    chex.assert_equal_rank(logits)
+    chex.assert_shape(outputs["logits"], (2, *space, 3))
 
 
 @pytest.mark.parametrize(

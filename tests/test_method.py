@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import fixed_batch
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,17 +106,7 @@ def method(request):
 
 
 def test_loss_falls_on_a_fixed_batch_without_recompilation(method):
-  batch = batch_of()
-  step = jax.jit(method.train_step)
-  state = jax.jit(method.init)(jax.random.key(0), batch)
-  losses = []
-  for number in range(8):
-    state, metrics = step(state, batch, jax.random.key(number))
-    losses.append(float(metrics["loss"]))
-  assert losses[-1] < 0.9 * losses[0]
-  assert step._cache_size() == 1
-  assert int(state.step) == 8
-  assert all(m.dtype == jnp.float32 and m.shape == () for m in metrics.values())
+  fixed_batch.train(method, batch_of())
 
 
 @pytest.mark.bits

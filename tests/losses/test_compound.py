@@ -40,6 +40,7 @@ def test_combo_under_a_softmax_takes_each_class_against_the_rest():
   assert_close(
     value(combo, beta=0.7, include_background=False),
     0.5 * mean - 0.5 * dice(P, G, 1)[:, 1:].mean(),
+    atol=1e-6,  # the terms nearly cancel
   )
 
 

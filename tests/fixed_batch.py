@@ -1,0 +1,27 @@
+"""What every method must do on a fixed batch: the loss falls, the state keeps its shapes."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def train(method, batch, *, steps: int = 8):
+  """First state, last state and last metrics of some steps on one batch.
+
+  Fails unless the loss falls, one compilation is enough, metrics are finite float32 scalars and
+  the state's shapes and types stay.
+  """
+  chex.clear_trace_counter()
+  step = jax.jit(chex.assert_max_traces(method.train_step, n=1))
+  first = state = jax.jit(method.init)(jax.random.key(0), batch)
+  losses = []
+  for number in range(steps):
+    state, metrics = step(state, batch, jax.random.key(number))
+    losses.append(float(metrics["loss"]))
+  assert losses[-1] < 0.9 * losses[0]
+  assert int(state.step) == steps
+  chex.assert_trees_all_equal_shapes_and_dtypes(state, first)
+  chex.assert_tree_all_finite((state, metrics))
+  chex.assert_shape(list(metrics.values()), ())
+  chex.assert_type(list(metrics.values()), jnp.float32)
+  return first, state, metrics

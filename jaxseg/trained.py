@@ -160,6 +160,8 @@ def _facing_alike(told: dict[str, run_folder.Described]) -> list[run_folder.Desc
       f"the runs were trained on scans of different orientations ({seen}), so that no scan suits "
       "all; predict with each alone, or train them with config.data.orientation='RAS'."
     )
+  if not known:
+    return list(told.values())
   return [
     one._replace(preparation=dataclasses.replace(one.preparation, seen=common))
     for one in told.values()

@@ -1,5 +1,7 @@
 """Run folders as training leaves them, made without training: the weights of a first step."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import tiny
@@ -7,13 +9,16 @@ import tiny
 from jaxseg import checkpoint, run_folder
 
 
-def write(folder, *, seed=0, rank=2, prior=0, **changes):
+def write(folder, *, seed=0, rank=2, prior=0, seen=None, **changes):
   """A run folder with a checkpoint of random weights.
 
-  `changes` are as for `tiny.experiment`; `prior` is the number of a first stage's classes.
+  `changes` are as for `tiny.experiment`; `prior` is the number of a first stage's classes,
+  `seen` are the orientations of the training scans.
   """
   changes = {"seed": seed, "data.source": {"name": "phantom"}, **changes}
   run = tiny.experiment(rank=rank, **changes)
+  preparation = dataclasses.replace(run.dataset.preparation, seen=seen)
+  run = run._replace(dataset=run.dataset._replace(preparation=preparation))
   folder.mkdir(parents=True, exist_ok=True)
   run_folder.record(folder, run)
   batch = {"image": np.zeros((1, *run.patch, 1), np.float32)}

@@ -89,12 +89,13 @@ def test_a_case_that_no_fold_validated_is_told(tmp_path):
     cascade.with_prior(dataset, said, tiny.raw)
 
 
-def test_a_prior_lies_in_the_training_orientation():
+@pytest.mark.parametrize("how", [{"orientation": "RAS"}, {"seen": ("RAS",)}])
+def test_a_prior_lies_in_the_training_orientation(how):
   labels = LabelSpec(("background", "a"), (0, 3))
   affine = np.array([[-1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
   stored = np.zeros((2, 2, 4), np.uint8)
   stored[0, 0, 0] = 3
-  turned = Preparation(("x",), 3, ({"name": "none"},), "RAS")
+  turned = Preparation(("x",), 3, ({"name": "none"},), **how)
   grid = turned.grid(Geometry(affine, stored.shape, "nifti"))
   classes = cascade.on_grid(stored, grid, labels, "it")
   assert classes[0, 0].tolist() == [0, 0, 0, 1]

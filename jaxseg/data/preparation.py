@@ -34,7 +34,8 @@ class Preparation:
     transpose: the order of the axes, () for that of the orientation.
     crop_nonzero: whether the box of voxels that are nonzero in any channel is cut out.
     seen: with "stored", the orientations that the training cases are stored in, the most common
-      one first: what is stored in none of them is turned to the first. () where they aren't known.
+      one first: what is stored in none of them is turned to the first. () where their files don't
+      tell, None where nobody looked.
     resampling: options of the resampling: `order` of images (3), `label_order` (1), `order_z` (0)
       of both along an axis apart, and `separate_z`: whether the coarsest axis is such (None: if
       voxels are more than 3 times longer that way).
@@ -48,10 +49,10 @@ class Preparation:
   transpose: tuple[int, ...] = ()
   crop_nonzero: bool = False
   resampling: dict = dataclasses.field(default_factory=dict)
-  seen: tuple[str, ...] = ()
+  seen: tuple[str, ...] | None = None
 
   def __post_init__(self):
-    for orientation in (self.orientation, *self.seen):
+    for orientation in (self.orientation, *(self.seen or ())):
       check_orientation(orientation)
     check_target(self.spacing, self.rank)
     check_transpose(self.transpose, self.rank)
@@ -60,21 +61,27 @@ class Preparation:
   @property
   def code(self) -> str:
     """The orientation of what a network sees; "" if the training cases' files don't tell it."""
-    return next(iter(self.seen), "") if self.orientation == "stored" else self.orientation
+    return next(iter(self.seen or ()), "") if self.orientation == "stored" else self.orientation
 
   def facing(self, geometry: Geometry) -> str:
     """The orientation that a case is turned to, "stored" for its own."""
     if self.orientation != "stored":
       return self.orientation
-    if any(lies(geometry, code) for code in self.seen):
+    if any(lies(geometry, code) for code in self.seen or ()):
       return "stored"
     return self.code or "stored"
 
   def remark(self, geometry: Geometry) -> str:
     """What a user should know of a case's orientation, as the end of a sentence; "" if nothing."""
-    if self.rank != 3 or not self.code:
+    unseen = self.orientation == "stored" and self.seen is None
+    if self.rank != 3 or unseen or not (self.code or geometry.axcodes):
       return ""
-    listed = ", ".join(self.seen) or self.code
+    if not self.code:
+      return (
+        f"stored as {geometry.axcodes}, while the training scans' files told no orientation: "
+        "left as it is"
+      )
+    listed = ", ".join(self.seen or ()) or self.code
     if not geometry.axcodes:
       return f"without an orientation in the file, taken for {self.code} as the training scans"
     if self.orientation != "stored" or self.facing(geometry) == "stored":
@@ -178,7 +185,7 @@ class Preparation:
     files.check_fields(fields, "the preparation", advice="it is damaged", fields=kinds)
     try:
       for name in ("channels", "normalisation", "spacing", "transpose", "seen"):
-        if name in fields:
+        if fields.get(name) is not None:
           fields[name] = tuple(fields[name])
       made = cls(**fields)
       if len(made.normalisation) != len(made.channels):

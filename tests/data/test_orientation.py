@@ -173,7 +173,17 @@ def test_runs_from_before_turn_nothing():
   del fields["seen"]
   old = Preparation.from_json(json.dumps(fields))
   geometry = stored_as(scan(), "LPS").geometry
-  assert (old.facing(geometry), old.remark(geometry)) == ("stored", "")
+  assert old.facing(geometry) == "stored"
+  assert old.remark(geometry) == ""
+
+
+def test_training_files_without_an_orientation_are_remembered_as_such(tmp_path):
+  cases = {str(i): scan(i)._replace(geometry=plain_geometry(SHAPE)) for i in range(2)}
+  preparation = prepare(source(cases), cache_dir=tmp_path).preparation
+  assert preparation.seen == ()
+  told = preparation.remark(stored_as(scan(), "LPS").geometry)
+  assert told.startswith("stored as LPS, while the training scans' files told no orientation")
+  assert preparation.remark(plain_geometry(SHAPE)) == ""
 
 
 @pytest.mark.parametrize(

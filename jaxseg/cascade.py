@@ -6,14 +6,16 @@ a network that has seen the case; prediction runs the first stage, all its folds
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxseg import held_out
 from jaxseg.batch import LabelSpec
 from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.grids import Grid
 from jaxseg.data.images import read_label
+from jaxseg.data.integrity import file_sum
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.source import RawCase, check_pair, fingerprint
 from jaxseg.inference.selection import validation_files
@@ -90,6 +92,9 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
       f"{pathlib.Path(folds[0]).parent}: case '{missing[0]}' (and {len(missing) - 1} more) has no "
       "segmentation of the first stage; train all its folds on the same cases."
     )
+  for fold in folds:
+    if problem := _lost(pathlib.Path(fold)):
+      raise ValueError(f"the first stage: {problem}")
   used = [written[name].resolve() for name in dataset.names]
   folder = dataset.folder / "priors" / fingerprint(used, {"format": _FORMAT})
   prior = Field(folder, functools.partial(one_hot, labels=dataset.labels))
@@ -102,4 +107,20 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
     grid = dataset.preparation.grid(raw.geometry, raw.image)
     classes = on_grid(stored, grid, dataset.labels, str(written[name]))
     prior.write(i, classes, grid.spacing)
-  return with_fields(dataset, {"prior": prior}, range(len(dataset.names)))
+  sums = tuple(file_sum(file)[1] for file in used)
+  content = functools.partial(_content, of=dataset.content, sums=sums)
+  return with_fields(dataset, {"prior": prior}, range(len(dataset.names)))._replace(content=content)
+
+
+def _content(i: int, *, of: Callable[[int], str | None], sums: Sequence[int]) -> str | None:
+  """Of a case and of its prior: with another first stage it is another run."""
+  own = of(i)
+  return None if own is None else f"{own}-{sums[int(i)]:08x}"
+
+
+def _lost(fold: pathlib.Path) -> str:
+  """What is wrong with a fold's validation segmentations; nothing where it has no scores."""
+  try:
+    return held_out.lost(fold)
+  except FileNotFoundError:
+    return ""

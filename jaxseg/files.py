@@ -146,15 +146,21 @@ def read_text(path, *, what: str, advice: str) -> str:
 
 
 def read_json(
-  path, *, what: str, advice: str, fields: Mapping[str, type | tuple[type, ...]] | None = None
-) -> dict[str, Any]:
-  """The object in a JSON file; the one reader of JSON files.
+  path,
+  *,
+  what: str,
+  advice: str,
+  fields: Mapping[str, type | tuple[type, ...]] | None = None,
+  kind: type = dict,
+) -> Any:
+  """The object in a JSON file, or the list; the one reader of JSON files.
 
   Args:
     path, what, advice: as for `read_text`.
     fields: the fields that it must have, and their types; a tuple where several will do.
+    kind: dict or list.
 
-  Raises ValueError where the file is no JSON object or lacks a field; else as `read_text`.
+  Raises ValueError where it is no JSON, of another kind or lacks a field; else as `read_text`.
   """
   text = read_text(path, what=what, advice=advice)
   try:
@@ -163,6 +169,10 @@ def read_json(
     raise ValueError(
       f"{path}: is damaged or no JSON ({error}), expected {what}; {advice}."
     ) from error
+  if kind is not dict:
+    if not isinstance(value, kind):
+      raise ValueError(f"{path}: holds {_kind(value)}, expected {_KINDS[kind]}: {what}; {advice}.")
+    return value
   check_fields(value, path, advice=advice, fields=fields or {})
   return value
 

@@ -1,15 +1,15 @@
 """Cross-validation: the folds of a config, one run folder each, trained one after the other."""
 
 import gc
-import json
+import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 
+from jaxseg import held_out, sealed
 from jaxseg.build import plain
 from jaxseg.data.splits import count
-from jaxseg.held_out import without_probabilities
 from jaxseg.run_folder import FOLD, check_same, folds_in
 
 
@@ -44,13 +44,21 @@ def of_fold(config, fold: int):
 
 def finished(workdir: pathlib.Path, steps: int, *, probabilities: bool = False) -> bool:
   """Whether a run folder holds the report of all `steps`, and if asked all probabilities."""
-  path = workdir / "report.json"
-  if not path.is_file():
+  fields = {"step": int, **({"cases": dict} if probabilities else {})}
+  try:
+    what, advice = "the report of a fold", "it is made anew"
+    report = sealed.read(workdir / "report.json", what=what, advice=advice, fields=fields)
+    problem = held_out.lost(workdir)
+  except FileNotFoundError:
     return False
-  report = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    problem = str(error)
+  if problem:
+    logging.warning("%s The end of this fold is gone through again.", problem)
+    return False
   if report["step"] != steps:
     return False
-  return not (probabilities and without_probabilities(workdir, report["cases"]))
+  return not (probabilities and held_out.without_probabilities(workdir, report["cases"]))
 
 
 def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> dict | None:

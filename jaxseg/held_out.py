@@ -2,10 +2,12 @@
 
 A run folder then holds `validation/`: the segmentations, `scores.json`, and under `views/` the
 slices that the report page shows. What is written is found again, so that an interrupted end goes
-on with the next case.
+on with the next case; `scores.json` holds the sums of these files, so that what was lost or damaged
+is made again.
 """
 
 import json
+import logging
 import math
 import pathlib
 import time
@@ -14,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import files
-from jaxseg.data import RawCase
+from jaxseg import files, sealed
+from jaxseg.data import RawCase, read_label
+from jaxseg.data.integrity import file_sum
 from jaxseg.evaluation.reporting import as_json
 from jaxseg.inference.segmentation import Configuration, Segmentation, segment
 from jaxseg.inference.writing import write as write_segmentation
@@ -27,6 +30,8 @@ from jaxseg.validation import Scores, classes_of
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
 # hd95 beside the overlap: what most papers report
 _METRICS = {**OVERLAP, "hd95": METRICS["hd95"]}
+_ENDINGS = (".nii.gz", ".png")
+_ADVICE = "give the train command again, it scores the validation cases anew"
 _PANELS = 4
 # seconds between two writings of the scores while cases are segmented
 _PAUSE = 10.0
@@ -74,7 +79,7 @@ def predict(
   step, labels = int(state.step), run.dataset.labels
   names = [run.dataset.names[i] for i in run.validation]
   watched = [run.dataset.names[i] for i in run.watched]
-  found = _found(folder, step) if resume else {}
+  found, sums = _found(folder, step) if resume else ({}, {})
   # the command may ask for more now than when a case was done
   lacking = {name for name in watched if "network" not in found.get(name, {})}
   if run.config["evaluate"]["probabilities"]:
@@ -85,8 +90,9 @@ def predict(
   def save(complete: bool) -> None:
     if record:
       scored = labels.names if labels.regions else labels.names[1:]
-      told = {"step": step, "complete": complete, "labels": scored, "cases": cases}
-      files.write_text(folder / SCORES, as_json(told))
+      told = {"step": step, "complete": complete, "labels": scored, "cases": cases, "files": sums}
+      # as JSON has it: null for what is undefined
+      sealed.write(folder / SCORES, json.loads(as_json(told)))
 
   for index in run.validation:
     name = run.dataset.names[index]
@@ -96,6 +102,8 @@ def predict(
       save(False)
       return None
     cases[name] = _one(run, apply, state, index, folder if record else None)
+    if record:
+      sums[name] = _sums(folder, name)
     if time.monotonic() - saved > _PAUSE:
       save(False)
       saved = time.monotonic()
@@ -115,7 +123,7 @@ def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
 
 
 def read_scores(folder: pathlib.Path) -> dict[str, Any]:
-  """{"step", "complete", "labels", "cases": case -> {"own": metric -> label -> value, ...}}.
+  """{"step", "complete", "labels", "cases": case -> {"own": metric -> label -> value, ...}, ...}.
 
   Raises FileNotFoundError if the run has none, ValueError if the file isn't what was written.
   """
@@ -125,15 +133,34 @@ def read_scores(folder: pathlib.Path) -> dict[str, Any]:
       f"{path}: not found; the run has no validation scores, they are written at the end of "
       "training: give the train command again, it goes on."
     )
-  try:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    cases = {name: _numbers(case) for name, case in told["cases"].items()}
-    return {**told, "labels": tuple(told["labels"]), "cases": cases}
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(
-      f"{path}: is not what training writes ({error!r}); remove it and give the train command "
-      "again, it scores the validation cases anew."
-    ) from error
+  fields = {"step": int, "complete": bool, "labels": list, "cases": dict}
+  told = sealed.read(path, what="the scores of a run", advice=_ADVICE, fields=fields)
+  labels, metrics = tuple(told["labels"]), {}
+  for name, case in told["cases"].items():
+    where = f"{path}: case '{name}'"
+    files.check_fields(case, where, advice=_ADVICE, fields={"own": dict})
+    # all are scored alike; those on the network's grid by overlap alone
+    for grid, scored in case.items():
+      first = metrics.setdefault(grid, list(scored) if isinstance(scored, dict) else [])
+      files.check_fields(scored, where, advice=_ADVICE, fields=dict.fromkeys(first, dict))
+      for metric, of in scored.items():
+        if set(of) != set(labels) or not all(_is_score(value) for value in of.values()):
+          raise ValueError(f"{where}: '{metric}' are no scores of {', '.join(labels)}; {_ADVICE}.")
+  if told["complete"] and not all(map(metrics.get, ("own",))):
+    raise ValueError(f"{path}: holds no scored case; {_ADVICE}.")
+  if not all(isinstance(sums, dict) for sums in (told.get("files", {}), *_values(told, "files"))):
+    raise ValueError(f"{path}: its 'files' are no sums of files; {_ADVICE}.")
+  cases = {name: _numbers(case) for name, case in told["cases"].items()}
+  return {**told, "labels": labels, "cases": cases}
+
+
+def _values(told: dict, name: str) -> list:
+  value = told.get(name, {})
+  return list(value.values()) if isinstance(value, dict) else []
+
+
+def _is_score(value) -> bool:
+  return value is None or value in ("inf", "-inf") or type(value) in (int, float)
 
 
 def _numbers(value):
@@ -143,14 +170,69 @@ def _numbers(value):
   return math.nan if value is None else float(value)
 
 
-def _found(folder: pathlib.Path, step: int) -> dict[str, dict]:
-  """The cases that were done with the weights of this step."""
+def _written(folder: pathlib.Path, name: str) -> dict[str, pathlib.Path]:
+  """The files of a case that are there, by their names in the folder."""
+  names = [f"{name}{ending}" for ending in (*_ENDINGS, "_probabilities.npz")]
+  paths = {file: folder / file for file in (*names, f"{VIEWS}/{name}.npz")}
+  return {file: path for file, path in paths.items() if path.is_file()}
+
+
+def _sums(folder: pathlib.Path, name: str) -> dict[str, list[int]]:
+  return {file: list(file_sum(path)) for file, path in _written(folder, name).items()}
+
+
+def _problem(folder: pathlib.Path, name: str, sums: dict | None) -> str | None:
+  """What is wrong with the files of a case in a sentence's middle, None if nothing is."""
+  if sums is None:  # of a version that kept none
+    try:
+      views.load(folder / VIEWS, name)
+      labels = [path for file, path in _written(folder, name).items() if file.endswith(_ENDINGS)]
+      if not labels:
+        return f"{folder / name}: its segmentation is missing"
+      read_label(labels[0])
+    except (FileNotFoundError, ValueError) as error:
+      return str(error).rstrip(".")
+    return None
+  for file, expected in sums.items():
+    path = folder / file
+    if not path.is_file():
+      return f"{path}: is missing"
+    if list(file_sum(path)) != list(expected):
+      return f"{path}: is damaged or was changed"
+  return None
+
+
+def lost(workdir) -> str:
+  """A sentence about the first file of a validation case that is not as written, "" if all are.
+
+  Raises FileNotFoundError without scores, ValueError where these are damaged.
+  """
+  folder, told = pathlib.Path(workdir) / FOLDER, read_scores(pathlib.Path(workdir))
+  for name in told["cases"]:
+    if problem := _problem(folder, name, told.get("files", {}).get(name)):
+      return f"{problem}; give the train command again, it makes the case anew."
+  return ""
+
+
+def _found(folder: pathlib.Path, step: int) -> tuple[dict[str, dict], dict[str, dict]]:
+  """The cases that were done with the weights of this step, and the sums of their files."""
   if not (folder / SCORES).is_file():
-    return {}
-  told = read_scores(folder.parent)
+    return {}, {}
+  try:
+    told = read_scores(folder.parent)
+  except ValueError as error:
+    kept = files.copy_aside(folder / SCORES)
+    logging.warning("%s They are scored anew; the file as it was is %s.", error, kept.name)
+    return {}, {}
   if told["step"] != step:
-    return {}
-  return {name: case for name, case in told["cases"].items() if views.exists(folder / VIEWS, name)}
+    return {}, {}
+  cases, sums = {}, told.get("files", {})
+  for name, case in told["cases"].items():
+    if problem := _problem(folder, name, sums.get(name)):
+      logging.warning("%s; the case is segmented again.", problem)
+    else:
+      cases[name] = case
+  return cases, {name: sums[name] for name in cases if name in sums}
 
 
 def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import checkpoint, files, held_out, lock, sharding
+from jaxseg import checkpoint, files, held_out, lock, sealed, sharding
 from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
 from jaxseg.experiment import Experiment
@@ -318,7 +318,7 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
     "cases": scores.cases,
   }
   if writer:
-    files.write_json(workdir / "report.json", report)
+    sealed.write(workdir / "report.json", report)
     picture = writer.picture("final", pictures.stack(scores.panels))
     _say(writer, scores.table())
     _say(writer, f"Picture (image | label | prediction): {picture}")

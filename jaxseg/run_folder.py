@@ -79,7 +79,7 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
   if (workdir / DATASET).exists():
     _check_same_data(workdir, dataset)
   else:
-    if stored is not None and _has_checkpoints(workdir):
+    if stored is not None and steps_done(workdir):
       told.append(
         f"Warning: {workdir / DATASET}: not found, it is written anew from the config; whether the "
         "data are those that the run was started with cannot be checked."
@@ -117,7 +117,7 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
   """
   workdir = pathlib.Path(workdir)
   if not (workdir / CONFIG).exists():
-    if _has_checkpoints(workdir):
+    if steps_done(workdir):
       raise ValueError(
         f"{workdir / CONFIG}: not found, though there are checkpoints, so that nothing tells of "
         "what; put it back, or choose another --workdir."
@@ -141,8 +141,10 @@ def _ways_out(workdir) -> str:
   )
 
 
-def _has_checkpoints(workdir: pathlib.Path) -> bool:
-  return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+def steps_done(workdir) -> int:
+  """The step of a run's newest checkpoint, by its name; 0 without one."""
+  names = [path.name for path in (pathlib.Path(workdir) / "checkpoints").glob("*")]
+  return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 def _check_same_data(workdir: pathlib.Path, now: dict) -> None:

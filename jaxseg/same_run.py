@@ -96,7 +96,7 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
     "predictor": _filled(config["predictor"], inference.PREDICTORS, "predictor"),
     "data": data_of
     | {
-      "source": _filled(data_of["source"], data.SOURCES),
+      "source": _filled(data_of["source"], data.SOURCES, "source"),
       "split": _filled(data_of["split"], data.SPLITS),
       "normalise": _normalise(data_of["normalise"]),
       "resampling": RESAMPLING | data_of["resampling"],
@@ -118,9 +118,11 @@ def _filled(spec, table: Mapping[str, Callable], part: str = ""):
 
 
 def _defaults(made: Callable, part: str) -> dict[str, Any]:
+  # what Optax and the sources are called with are options too
+  given = () if part in ("optimiser", "source") else None
   return {
     name: plain(option.default)
-    for name, option in options_of(made).items()
+    for name, option in options_of(made, given=given).items()
     if option.default is not option.empty and name not in _PROVIDED.get(part, ())
   }
 
@@ -156,7 +158,10 @@ def _optimiser(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _normalise(value):
   if isinstance(value, tuple):
     return tuple(map(_normalise, value))
-  return _filled({"name": value} if isinstance(value, str) else value, NORMALISATIONS)
+  if not isinstance(value, Mapping) or "name" not in value:
+    return value
+  usual = _filled({"name": value["name"]}, NORMALISATIONS)
+  return value["name"] if _filled(value, NORMALISATIONS) == usual else value
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -108,3 +108,21 @@ def test_a_deprecated_call_of_a_librarys_function_counts_as_ours(monkeypatch):
   exec("import a_library\ndef call(): a_library.old()", ours.__dict__)
   with pytest.raises(DeprecationWarning, match="old"):
     ours.call()
+
+
+# what they parse comes from no file of JSON: texts of their own, lines of a log, another process
+OWN_TEXTS = ("batch.py", "data/preparation.py", "lock.py", "sharding.py", "writer.py")
+# other programs' notes beside pictures may be anything
+OWN_TEXTS += ("data/picture_spacing.py",)
+ROUND_TRIPS = ("json.loads(json.dumps(", "json.loads(as_json(", "to_json())")
+
+
+def test_one_reader_reads_all_json_files():
+  """`files.read_json` tells in words, with the path, what is damaged, missing or another kind."""
+  for path in sorted((ROOT / "jaxseg").rglob("*.py")):
+    where = str(path.relative_to(ROOT / "jaxseg"))
+    if where in ("files.py", *OWN_TEXTS):
+      continue
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+      if "json.load" in line and not any(part in line for part in ROUND_TRIPS):
+        pytest.fail(f"{where}:{number}: {line.strip()}: read it with files.read_json")

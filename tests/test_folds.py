@@ -16,9 +16,13 @@ def config(**split):
   return made
 
 
-def write_report(folder, step):
-  folder.mkdir(parents=True)
-  (folder / "report.json").write_text(json.dumps({"step": step}))
+def write_report(folder, step, case="a"):
+  """What the end of a fold leaves behind, of a single case whose files are not summed."""
+  (folder / "validation").mkdir(parents=True)
+  (folder / "report.json").write_text(json.dumps({"step": step, "cases": {case: {}}}))
+  scores = {"step": step, "complete": True, "labels": ["x"], "files": {case: {}}}
+  scores["cases"] = {case: {"own": {"dice": {"x": 1.0}}}}
+  (folder / "validation" / "scores.json").write_text(json.dumps(scores))
 
 
 @pytest.mark.parametrize(
@@ -71,14 +75,31 @@ def test_a_finished_fold_is_gone_through_again_for_probabilities(tmp_path):
   asking = config()
   asking.evaluate.probabilities = True
   for fold in (0, 1):
-    folder = tmp_path / f"fold_{fold}"
-    folder.mkdir()
-    (folder / "report.json").write_text(json.dumps({"step": 5, "cases": {f"case_{fold}": {}}}))
-  (tmp_path / "fold_0" / "validation").mkdir()
+    write_report(tmp_path / f"fold_{fold}", 5, f"case_{fold}")
   (tmp_path / "fold_0" / "validation" / "case_0_probabilities.npz").touch()
   seen = []
   folds.train_folds(asking, tmp_path, "0,1", lambda c, w: seen.append(w.name) or {}, print)
   assert seen == ["fold_1"]
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [("report.json", "{"), ("validation/scores.json", "[]"), ("validation/a.png", None)],
+)
+def test_a_fold_whose_end_was_damaged_is_gone_through_again(tmp_path, caplog, name, text):
+  write_report(tmp_path / "fold_0", 5)
+  scores = tmp_path / "fold_0" / "validation" / "scores.json"
+  told = json.loads(scores.read_text())
+  scores.write_text(json.dumps({**told, "files": {"a": {"a.png": [3, 12345]}}}))
+  (tmp_path / "fold_0" / "validation" / "a.png").write_text("now")
+  if text is not None:
+    (tmp_path / "fold_0" / name).write_text(text)
+  seen = []
+  folds.train_folds(config(), tmp_path, "0", lambda c, w: seen.append(w.name) or {}, print)
+  assert seen == ["fold_0"]
+  (line,) = caplog.messages
+  assert name in line
+  assert "The end of this fold is gone through again" in line
 
 
 def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):

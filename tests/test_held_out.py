@@ -133,3 +133,91 @@ def test_a_class_that_a_side_of_the_split_lacks_is_told():
   assert absent_classes(run) == []
   (sentence,) = absent_classes(run._replace(dataset=run.dataset._replace(locations=locations)))
   assert sentence.startswith("Warning: none of the 2 validation cases holds bright")
+
+
+def by_brightness(state, batch):
+  image = batch["image"]
+  return {"logits": np.concatenate([0.5 - image, image, image - 1], -1)}
+
+
+class AtStep:
+  step = 2
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("case_4.nii.gz", None),
+    ("case_4.nii.gz", b""),
+    ("case_4_probabilities.npz", b"cut"),
+    ("views/case_4.npz", None),
+    ("views/case_4.npz", b"PK cut"),
+  ],
+)
+def test_a_file_that_was_lost_or_damaged_is_made_again(tmp_path, caplog, name, text):
+  run = tiny.experiment(**SHORT)
+  first = held_out.predict(run, by_brightness, AtStep, tmp_path)
+  file = tmp_path / "validation" / name
+  whole = {path: path.read_bytes() for path in file.parent.glob("*case_4*")}
+  file.unlink() if text is None else file.write_bytes(text)
+  assert name.split("/")[-1] in held_out.lost(tmp_path)
+  again = held_out.predict(run, by_brightness, AtStep, tmp_path)
+  assert again.fresh
+  assert again.own.cases == first.own.cases
+  assert {path: path.read_bytes() for path in whole} == whole
+  assert held_out.lost(tmp_path) == ""
+  (line,) = caplog.messages
+  assert line.endswith("the case is segmented again.")
+  assert str(file) in line
+
+
+def test_files_of_a_version_without_sums_are_read_to_see_whether_they_are_whole(tmp_path, caplog):
+  run = tiny.experiment()
+  held_out.predict(run, by_brightness, AtStep, tmp_path)
+  scores = tmp_path / "validation" / "scores.json"
+  told = json.loads(scores.read_text())
+  scores.write_text(json.dumps({k: v for k, v in told.items() if k not in ("files", "digests")}))
+  assert not held_out.predict(run, by_brightness, AtStep, tmp_path).fresh
+  (tmp_path / "validation" / "case_4.nii.gz").write_bytes(b"cut")
+  (tmp_path / "validation" / "views" / "case_5.npz").write_bytes(b"cut")
+  assert held_out.predict(run, by_brightness, AtStep, tmp_path).fresh
+  assert len(caplog.messages) == 2
+
+
+def without_digests(change):
+  return lambda told: (told.pop("digests"), change(told))
+
+
+SHAPES = [
+  lambda told: told.pop("step"),
+  lambda told: told.update(cases={}),
+  lambda told: told["cases"]["case_4"].pop("own"),
+  lambda told: told["cases"]["case_4"]["own"].update(dice=3),
+  lambda told: told["cases"]["case_4"]["own"]["dice"].update(dim="x"),
+  lambda told: told.update(files=3),
+]
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda told: told["cases"]["case_4"]["own"]["dice"].update(dim=0.99),
+    *SHAPES,
+    *map(without_digests, SHAPES),
+  ],
+)
+def test_scores_that_were_edited_are_told_and_made_anew(tmp_path, caplog, change):
+  run = tiny.experiment()
+  first = held_out.predict(run, by_brightness, AtStep, tmp_path)
+  scores = tmp_path / "validation" / "scores.json"
+  before = scores.read_bytes()
+  told = json.loads(before)
+  change(told)
+  scores.write_text(json.dumps(told))
+  with pytest.raises(ValueError, match=r"scores.json: .*give the train command again"):
+    held_out.read_scores(tmp_path)
+  again = held_out.predict(run, by_brightness, AtStep, tmp_path)
+  assert again.own.cases == first.own.cases
+  assert scores.read_bytes() == before
+  assert (tmp_path / "validation" / "scores.json.damaged-1").is_file()
+  assert len(caplog.messages) == 1

@@ -1,11 +1,12 @@
 """Which cases train and which validate."""
 
-import json
 import pathlib
 import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from jaxseg import files
 
 Split = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -118,15 +119,16 @@ def blocks(
 def _read(path: str) -> list[Split]:
   """The folds of nnU-Net's splits_final.json."""
   file = pathlib.Path(path).expanduser()
-  if not file.is_file():
-    raise FileNotFoundError(f"{file}: no such file; config.data.split.path must name the splits.")
-  try:
-    folds = json.loads(file.read_text(encoding="utf-8"))
-    return [(entry["train"], entry["val"]) for entry in folds]
-  except (ValueError, TypeError, KeyError) as error:
-    raise ValueError(
-      f'{file}: expected a JSON list of {{"train": [...], "val": [...]}} ({error!r}).'
-    ) from error
+  advice = "config.data.split.path must name the splits: correct the file, or plan again"
+  what = 'the folds, a list of {"train": [...], "val": [...]}'
+  folds = files.read_json(file, what=what, advice=advice, kind=list)
+  for number, fold in enumerate(folds):
+    where = f"{file}: fold {number}"
+    files.check_fields(fold, where, advice=advice, fields={"train": list, "val": list})
+    for side in ("train", "val"):
+      if wrong := [name for name in fold[side] if not isinstance(name, str)]:
+        raise ValueError(f"{where}: '{side}' holds {wrong[0]!r}, expected names; {advice}.")
+  return [(fold["train"], fold["val"]) for fold in folds]
 
 
 def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:

@@ -60,8 +60,21 @@ def as_summary_csv(report: Mapping[str, Any]) -> str:
 
 def _csv(rows: list[list]) -> str:
   text = io.StringIO()
-  csv.writer(text, lineterminator="\n").writerows(rows)
+  csv.writer(text, lineterminator="\n").writerows(
+    [[harmless(cell) for cell in row] for row in rows]
+  )
   return text.getvalue()
+
+
+def harmless(cell):
+  """A cell that no spreadsheet takes for a formula: ' before names that begin as one (OWASP)."""
+  if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+    return cell
+  try:
+    float(cell)
+  except ValueError:
+    return f"'{cell}"
+  return cell
 
 
 def _number(value: float) -> str:

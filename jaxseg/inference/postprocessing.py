@@ -1,6 +1,5 @@
 """Connected-component post-processing, learned on validation cases as nnU-Net does (1809.10486)."""
 
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from jaxseg import files
+from jaxseg import files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.metrics.overlap import confusion, dice
 from jaxseg.metrics.statistics import finite_mean
@@ -162,7 +161,7 @@ def _apart(steps: Sequence[Step]) -> list[list[Step]]:
 def write(path, learned: Learned) -> None:
   """Writes postprocessing.json."""
   steps = [step._asdict() for step in learned.steps]
-  files.write_json(
+  sealed.write(
     path, {"version": _VERSION, "keep_largest_component": steps, "evidence": learned.evidence}
   )
 
@@ -170,18 +169,22 @@ def write(path, learned: Learned) -> None:
 def read(path) -> tuple[Step, ...]:
   """The steps in a postprocessing.json; raises ValueError for a file that is none."""
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f"{path}: no such file; give a {FILE} that `jaxseg find-best` wrote.")
-  try:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    if told["version"] != _VERSION:
-      raise ValueError(f"its version is {told['version']}, this jaxseg reads {_VERSION}")
-    return tuple(
-      Step(str(step["name"]), tuple(int(value) for value in step["values"]))
-      for step in told["keep_largest_component"]
-    )
-  except (ValueError, KeyError, TypeError) as error:
+  advice = "write it again with `jaxseg find-best`, or leave it out with --no-postprocessing"
+  told = sealed.read(
+    path,
+    what=f"the {FILE} of `jaxseg find-best`",
+    advice=advice,
+    fields={"version": int, "keep_largest_component": list},
+  )
+  if told["version"] != _VERSION:
     raise ValueError(
-      f"{path}: is no post-processing that this jaxseg can apply ({error}); write it again with "
-      "`jaxseg find-best`, or leave it out with --no-postprocessing."
-    ) from error
+      f"{path}: is of version {told['version']}, this jaxseg reads {_VERSION}; {advice}."
+    )
+  steps = []
+  for number, step in enumerate(told["keep_largest_component"], 1):
+    where = f"{path}: step {number}"
+    files.check_fields(step, where, advice=advice, fields={"name": str, "values": list})
+    if wrong := [value for value in step["values"] if type(value) is not int]:
+      raise ValueError(f"{where}: 'values' holds {wrong[0]!r}, expected whole numbers; {advice}.")
+    steps.append(Step(step["name"], tuple(step["values"])))
+  return tuple(steps)

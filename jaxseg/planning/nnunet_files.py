@@ -16,20 +16,16 @@ _CLASSES, _MIRRORING = "class_voxels", "mirroring"
 
 def load(path, kind: type, what: str):
   """The JSON file at `path`; raises FileNotFoundError or ValueError that says `what` it must be."""
-  path = pathlib.Path(path).expanduser()
-  if not path.is_file():
-    raise FileNotFoundError(f"{path}: no such file; expected {what}.")
-  try:
-    loaded = json.loads(path.read_text(encoding="utf-8"))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f"{path}: is not valid JSON ({error}); expected {what}.") from error
-  if not isinstance(loaded, kind):
-    raise ValueError(f"{path}: holds a {type(loaded).__name__}; expected {what}.")
-  return loaded
+  advice = "plan again with `jaxseg plan`, or copy the file again"
+  return files.read_json(pathlib.Path(path).expanduser(), what=what, advice=advice, kind=kind)
 
 
 def check_fields(found: Mapping, known: Sequence[str], where: str, optional=()) -> None:
   """Raises ValueError that names the first field that is missing or unknown."""
+  if not isinstance(found, Mapping):
+    raise ValueError(
+      f"{where}: holds {found!r:.60}, expected an object with {', '.join(known)}; plan again."
+    )
   missing = [name for name in known if name not in found]
   if missing:
     raise ValueError(

@@ -1,7 +1,7 @@
 """Run folders -> what a report tells: the folds, their scores, their curves."""
 
-import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxseg import same_run
@@ -15,6 +15,7 @@ from jaxseg.run_folder import (
   read_dataset,
   read_versions,
 )
+from jaxseg.writer import read_rows
 
 
 class Fold(NamedTuple):
@@ -39,7 +40,10 @@ class Fold(NamedTuple):
   curves: dict[str, list[tuple[int, float]]]
 
   def views(self, case: str) -> views.Views | None:
-    """The slices of a case that training kept; None if they are gone, as from a lean copy."""
+    """The slices of a case that training kept; None if they are gone, as from a lean copy.
+
+    Raises ValueError in words where the file is damaged.
+    """
     folder = self.folder / FOLDER / VIEWS
     return views.load(folder, case) if views.exists(folder, case) else None
 
@@ -71,8 +75,8 @@ class Gathered(NamedTuple):
     return {name: case for fold in self.folds for name, case in fold.cases.items()}
 
 
-def gather(path) -> Gathered:
-  """Reads a run folder, or one of folds.
+def gather(path, say: Callable[[str], None] = print) -> Gathered:
+  """Reads a run folder, or one of folds; `say` shows a sentence about what is left out.
 
   Raises:
     FileNotFoundError: no run, or none that has validation scores.
@@ -80,7 +84,7 @@ def gather(path) -> Gathered:
   """
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
-    return Gathered(path.resolve().name, (_fold(path),), ())
+    return Gathered(path.resolve().name, (_fold(path, say),), ())
   folders = folds_in(path)
   if not folders:
     raise FileNotFoundError(
@@ -88,7 +92,7 @@ def gather(path) -> Gathered:
     )
   done = [folder for folder in folders if _complete(folder)]
   # where no fold is finished, the first one's error tells what to do
-  folds = tuple(_fold(folder) for folder in done or folders[:1])
+  folds = tuple(_fold(folder, say) for folder in done or folders[:1])
   for fold in folds[1:]:
     _check_alike(folds[0], fold)
   _check_held_out_once(folds)
@@ -107,7 +111,7 @@ def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
   return bool(scores["complete"]) and scores["step"] >= config["steps"]
 
 
-def _fold(folder: pathlib.Path) -> Fold:
+def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
   scores, config = read_scores(folder), read_config(folder)
   if not _whole(scores, config):
     raise ValueError(
@@ -122,17 +126,16 @@ def _fold(folder: pathlib.Path) -> Fold:
     versions=read_versions(folder),
     labels=scores["labels"],
     cases={name: case["own"] for name, case in scores["cases"].items()},
-    curves=_curves(folder / "metrics.jsonl"),
+    curves=_curves(folder / "metrics.jsonl", say),
   )
 
 
-def _curves(path: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+def _curves(path: pathlib.Path, say) -> dict[str, list[tuple[int, float]]]:
+  rows, problems = read_rows(path)
+  if problems:
+    say(f"{path}: {'; '.join(problems)}; left out of the curves.")
   curves: dict[str, list[tuple[int, float]]] = {}
-  for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-    try:
-      row = json.loads(line)
-    except json.JSONDecodeError:  # half a line, of a run that still writes or was killed
-      continue
+  for row in rows:
     for name, value in row.items():
       if name != "step":
         curves.setdefault(name, []).append((row["step"], float(value)))

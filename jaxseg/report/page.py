@@ -5,7 +5,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import imageio.v3 as imageio
@@ -23,15 +23,15 @@ _CLASSES = 24
 _RANK = "dice"
 
 
-def page(gathered: Gathered, told: dict[str, Any]) -> str:
-  """The whole page; `told` are the numbers of `tables.numbers`."""
+def page(gathered: Gathered, told: dict[str, Any], say: Callable[[str], None] = print) -> str:
+  """The whole page; `told` are the numbers of `tables.numbers`, `say` shows what is left out."""
   first = gathered.folds[0]
   source = first.config["data"]["source"].get("name", "")
   title = f"{gathered.name}: {first.config['network']['name']} on {source}"
   sections = [
     ("Scores", _scores(told)),
     ("By case and class", _distributions(gathered)),
-    ("Best, median and worst case of each class", _pictures(gathered, told)),
+    ("Best, median and worst case of each class", _pictures(gathered, told, say)),
     ("All cases", _cases(told)),
     ("Training", _figure(plots.curves(gathered.folds))),
     ("What was trained", _config(gathered)),
@@ -152,7 +152,7 @@ def chosen_cases(cases: dict[str, Any], label: str) -> list[tuple[str, str]]:
   return [("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])]
 
 
-def _pictures(gathered: Gathered, told: dict[str, Any]) -> str:
+def _pictures(gathered: Gathered, told: dict[str, Any], say) -> str:
   folds = {name: fold for fold in gathered.folds for name in fold.cases}
   labels = list(gathered.labels)
   left = ""
@@ -168,7 +168,7 @@ def _pictures(gathered: Gathered, told: dict[str, Any]) -> str:
   for label in labels:
     k = gathered.labels.index(label)
     shown = [
-      _picture(folds[case], case, label, k, what)
+      _picture(folds[case], case, label, k, what, say)
       for what, case in chosen_cases(gathered.cases, label)
     ]
     inside = "".join(shown) or "<p>In no case.</p>"
@@ -176,10 +176,14 @@ def _pictures(gathered: Gathered, told: dict[str, Any]) -> str:
   return "".join(parts)
 
 
-def _picture(fold: Fold, case: str, label: str, k: int, what: str) -> str:
-  views = fold.views(case)
-  if views is None:
-    shown, plane = "<p>No picture: the run folder has lost it.</p>", ""
+def _picture(fold: Fold, case: str, label: str, k: int, what: str, say) -> str:
+  try:
+    views, why = fold.views(case), "the run folder has lost it"
+  except ValueError as error:
+    views, why = None, "its file is damaged"
+    say(str(error))
+  if views is None or k >= len(views.slice_of):
+    shown, plane = f"<p>No picture: {why}.</p>", ""
   else:
     i = int(views.slice_of[k])
     plane = str(views.names[i])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.reporting import as_json
+from jaxseg.evaluation.reporting import as_json, harmless
 from jaxseg.evaluation.summary import MEAN, summarise
 from jaxseg.metrics.statistics import finite_mean
 from jaxseg.report.gather import Gathered
@@ -168,7 +168,7 @@ def _csv(table: list[dict[str, Any]]) -> str:
   writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
   writer.writeheader()
   for row in table:
-    writer.writerow({k: _plain(value) for k, value in row.items()})
+    writer.writerow({k: harmless(_plain(value)) for k, value in row.items()})
   return text.getvalue()
 
 

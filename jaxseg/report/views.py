@@ -5,6 +5,8 @@ the picture, front or head at the top.
 """
 
 import pathlib
+import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -155,11 +157,27 @@ def save(folder: pathlib.Path, case: str, views: Views) -> None:
 
 
 def load(folder: pathlib.Path, case: str) -> Views:
-  """Reads CASE.npz; raises FileNotFoundError that says what writes it."""
+  """Reads CASE.npz; raises FileNotFoundError or ValueError that says what writes it."""
   path = pathlib.Path(folder) / f"{case}.npz"
   if not path.is_file():
     raise FileNotFoundError(
       f"{path}: not found; it is written at the end of training, with the case's segmentation."
     )
-  with np.load(path, allow_pickle=False) as stored:
-    return Views(**{name: stored[name] for name in Views._fields})
+  try:
+    with np.load(path, allow_pickle=False) as stored:
+      views = Views(**{name: stored[name] for name in Views._fields})
+    _check(views)
+  except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    raise ValueError(
+      f"{path}: is damaged ({error}); give the train command again, it makes the picture anew."
+    ) from error
+  return views
+
+
+def _check(views: Views) -> None:
+  """Raises ValueError unless the arrays belong together."""
+  grid = views.image.shape[:3]
+  good = views.image.ndim == 4 and views.label.shape == views.prediction.shape == grid
+  good = good and views.names.shape == grid[:1] and views.spacing.shape == (2,)
+  if not good or not all(0 <= i < grid[0] for i in views.slice_of):
+    raise ValueError("its arrays don't fit each other")

@@ -45,6 +45,8 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
         f"{run}: not all of its validation cases are segmented yet; give the train command again, "
         "it goes on with the next case."
       )
+    if problem := held_out.lost(run):
+      raise ValueError(problem)
   ranked = selection.candidates(written, read, labels, pairs=pairs)
   best = ranked[0]
   cases = selection.validated([written[folder] for folder in best.members], read, labels)

@@ -13,7 +13,6 @@ from jaxseg.data import RawCase
 from jaxseg.data.cases import read_case
 from jaxseg.data.search import LEGEND, CaseFiles, find_cases
 from jaxseg.data.source import check_spacing
-from jaxseg.folds import finished
 from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment
 from jaxseg.inference.writing import write
@@ -59,7 +58,7 @@ def load_all(
 def unfinished(paths: Sequence) -> list[pathlib.Path]:
   """The run folders among them whose training has not come to its end."""
   folders = [folder for path in paths for folder in run_folders(path)]
-  return [f for f in folders if not finished(f, run_folder.describe(f).config["steps"])]
+  return [f for f in folders if run_folder.steps_done(f) < run_folder.read_config(f)["steps"]]
 
 
 def steps_for(paths: Sequence) -> pathlib.Path | None:

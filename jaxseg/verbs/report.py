@@ -20,10 +20,17 @@ def report(path, output=None) -> dict:
     FileNotFoundError: no run, or no validation scores.
     ValueError: folds of different configs or splits, or the folder cannot be written.
   """
-  gathered = gather(path)
+  said: dict[str, None] = {}  # a picture may be looked at for several classes
+
+  def say(text: str) -> None:
+    if text not in said:
+      print(f"report: note: {text}", file=sys.stderr)
+    said[text] = None
+
+  gathered = gather(path, say)
   told = tables.numbers(gathered)
   output = files.writable_folder(output or pathlib.Path(path) / "report", "--output")
-  files.write_text(output / "report.html", page.page(gathered, told))
+  files.write_text(output / "report.html", page.page(gathered, told, say))
   files.write_text(output / "report.json", tables.to_json(told))
   files.write_text(output / "report.csv", tables.to_csv(told))
   files.write_text(output / "cases.csv", tables.cases_csv(told))

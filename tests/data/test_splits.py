@@ -86,11 +86,19 @@ def test_file_has_nnunets_format(tmp_path):
     from_file(cases(3), path=path, fold=1)
   with pytest.raises(ValueError, match=r"names case 'case_002' \(and 0 more\), which the data set"):
     from_file(cases(2), path=path)
-  with pytest.raises(FileNotFoundError, match="no such file"):
+  with pytest.raises(FileNotFoundError, match=r"gone.json: not found"):
     from_file(cases(2), path=tmp_path / "gone.json")
-  path.write_text('{"train": []}')
-  with pytest.raises(ValueError, match="expected a JSON list"):
-    from_file(cases(2), path=path)
+  for text, words in (
+    ('{"train": []}', "splits_final.json: holds an object, expected a list"),
+    ('["a"]', "splits_final.json: fold 0: holds a text, expected an object"),
+    ('[{"train": ["a"]}]', "fold 0: lacks 'val'"),
+    ('[{"train": "a", "val": []}]', "fold 0: 'train' is a text, expected a list"),
+    ('[{"train": ["a"], "val": [3]}]', "fold 0: 'val' holds 3, expected names"),
+    ("[", "splits_final.json: is damaged or no JSON"),
+  ):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+      from_file(cases(2), path=path)
 
 
 def test_explicit_gives_the_rest_to_training():

@@ -1,7 +1,5 @@
 """Largest components beside hand-drawn maps; learning on cases whose Dice is counted by hand."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -136,13 +134,28 @@ def test_steps_survive_the_file(tmp_path):
   assert postprocessing.read(tmp_path / "postprocessing.json") == learned.steps
 
 
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"version": 7}), '{"version": 1}'])
-def test_a_file_that_holds_no_steps_is_told(tmp_path, text):
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("{", "is damaged or no JSON"),
+    ("[]", "holds a list, expected an object"),
+    ('{"version": 1}', "lacks 'keep_largest_component'"),
+    ('{"version": 7, "keep_largest_component": []}', "is of version 7, this jaxseg reads 1"),
+    ('{"version": 1, "keep_largest_component": [3]}', "step 1: holds a number"),
+    ('{"version": 1, "keep_largest_component": [{"name": "a"}]}', "step 1: lacks 'values'"),
+    (
+      '{"version": 1, "keep_largest_component": [{"name": "a", "values": ["1"]}]}',
+      "step 1: 'values' holds '1', expected whole numbers",
+    ),
+  ],
+)
+def test_a_file_that_holds_no_steps_is_told(tmp_path, text, words):
   (tmp_path / "p.json").write_text(text)
-  with pytest.raises(ValueError, match=r"p.json: is no post-processing.*--no-postprocessing"):
+  with pytest.raises(ValueError, match=r"p.json: .*--no-postprocessing") as told:
     postprocessing.read(tmp_path / "p.json")
+  assert words in str(told.value)
 
 
 def test_a_file_that_is_missing_is_told(tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"p.json: no such file.*find-best"):
+  with pytest.raises(FileNotFoundError, match=r"p.json: not found, .*find-best"):
     postprocessing.read(tmp_path / "p.json")

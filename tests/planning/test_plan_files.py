@@ -181,12 +181,12 @@ def test_splits_come_back(tmp_path):
 @pytest.mark.parametrize("read", ["read_plan", "read_fingerprint", "read_splits"])
 def test_what_is_no_such_file_is_told(tmp_path, read):
   read = getattr(planning, read)
-  with pytest.raises(FileNotFoundError, match="no such file; expected nnU-Net's"):
+  with pytest.raises(FileNotFoundError, match=r"missing.json: not found, expected nnU-Net's"):
     read(tmp_path / "missing.json")
   broken = tmp_path / "broken.json"
   broken.write_text("{")
-  with pytest.raises(ValueError, match=r"broken.json: is not valid JSON .* expected nnU-Net's"):
+  with pytest.raises(ValueError, match=r"broken.json: is damaged or no JSON .* expected nnU-Net's"):
     read(broken)
   broken.write_text('"words"')
-  with pytest.raises(ValueError, match="holds a str; expected nnU-Net's"):
+  with pytest.raises(ValueError, match=r"broken.json: holds a text, expected (an object|a list)"):
     read(broken)

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from jaxseg.evaluation.reporting import harmless
 from jaxseg.report.page import chosen_cases
 from jaxseg.verbs import report
 
@@ -193,7 +194,7 @@ def test_a_run_without_validation_scores_is_one_sentence(folds):
 
 def test_scores_that_are_no_scores_are_one_sentence(folds):
   (folds / "fold_0" / "validation" / "scores.json").write_text("[1]")
-  assert "is not what training writes" in refused(folds)
+  assert "scores.json: holds a list, expected an object; give the train" in refused(folds)
 
 
 def test_folds_of_different_configs_are_refused_by_the_field(folds):
@@ -205,3 +206,46 @@ def test_folds_of_different_configs_are_refused_by_the_field(folds):
 def test_a_case_held_out_twice_is_refused(folds):
   scored_runs.write(folds / "fold_2", {"case_a": (1, 1)}, fold=2)
   assert "case 'case_a' was held out in fold_0 too" in refused(folds)
+
+
+def test_a_damaged_picture_or_row_never_stops_a_report(folds, capsys):
+  whole = report.report(folds)
+  views = folds / "fold_0" / "validation" / "views"
+  for file, cut in zip(sorted(views.glob("*.npz")), (b"", b"PK\x03\x04 cut"), strict=False):
+    file.write_bytes(cut)
+  curves = folds / "fold_1" / "metrics.jsonl"
+  curves.write_bytes(b"\xff\n3\n{}\n" + curves.read_bytes())
+  capsys.readouterr()
+  assert json.dumps(report.report(folds)) == json.dumps(whole)
+  lines = capsys.readouterr().err.splitlines()
+  assert sum("is damaged" in line and ".npz" in line for line in lines) == len(lines) - 1 > 0
+  assert any("metrics.jsonl: line 1 is no row of metrics" in line for line in lines)
+  page = (folds / "report" / "report.html").read_text(encoding="utf-8")
+  assert "No picture: its file is damaged." in page
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("config.json", "{"),
+    ("dataset.json", '{"rank": 2}'),
+    ("versions.json", "{}"),
+    ("versions.json", None),
+    ("validation/scores.json", '{"step": 7}'),
+    ("validation/scores.json", '{"step": 7, "complete": true, "labels": [], "cases": {}}'),
+  ],
+)
+def test_a_damaged_file_of_a_fold_is_named(folds, name, text):
+  file = folds / "fold_0" / name
+  file.unlink() if text is None else file.write_text(text)
+  assert f"{file}: " in refused(folds)
+
+
+def test_names_of_cases_are_no_formulas_in_a_spreadsheet(tmp_path):
+  names = ["=cmd|' /C calc'!A0", "+1+1", "-x", "@SUM(A1)", "-5", "plain"]
+  scored_runs.write(tmp_path / "run", dict.fromkeys(names[1:4] + names[5:], (0.5, None)))
+  report.report(tmp_path / "run")
+  rows = list(csv.reader((tmp_path / "run" / "report" / "cases.csv").open(encoding="utf-8")))
+  assert {row[1] for row in rows[1:]} == {"'+1+1", "'-x", "'@SUM(A1)", "plain"}
+  assert {row[3] for row in rows[1:]} == {"0.5", ""}
+  assert [harmless(name) for name in names[:1] + names[4:]] == ["'" + names[0], "-5", "plain"]

@@ -1,7 +1,11 @@
 """The stored numbers of DICOM files, and the units that they stand for."""
 
+import contextlib
+import os
 import pathlib
+import sys
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 import pydicom
@@ -49,6 +53,8 @@ def read_pixels(header: Header) -> np.ndarray:
       stored = _stored(data)
       if header.photometric == "PALETTE COLOR":
         stored = apply_color_lut(stored, data)
+        # the palette's colours are those of a screen, with 8 bits in the upper half
+        stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
       colour = header.samples > 1 or header.photometric == "PALETTE COLOR"
       frames = stored.reshape(len(header.frames), *header.shape, -1)[..., :3]
       if "ModalityLUTSequence" in data and not colour:
@@ -74,7 +80,7 @@ def _plain_syntax(data: Dataset) -> str:
 
 def _stored(data: Dataset) -> np.ndarray:
   try:
-    return data.pixel_array
+    return _native(data)
   except (RuntimeError, NotImplementedError) as error:
     # of the compressions pydicom knows some with further packages alone; GDCM knows them all
     try:
@@ -82,6 +88,19 @@ def _stored(data: Dataset) -> np.ndarray:
     except RuntimeError as other:
       syntax = data.file_meta.TransferSyntaxUID.name
       raise ValueError(f"pixels stored as {syntax}: {error}") from other
+
+
+def _native(data: Dataset) -> np.ndarray:
+  """Stored numbers in the machine's byte order, without what old files keep beside their bits."""
+  bits, high = int(data.get("BitsStored") or 0), int(data.get("HighBit") or 0)
+  shifted = high >= bits > 1  # the numbers don't start at the lowest bit
+  data.pixel_array_options(correct_unused_bits=not shifted)
+  stored = data.pixel_array
+  stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+  if not shifted:
+    return stored
+  size = 8 * stored.dtype.itemsize
+  return (stored << (size - 1 - high)) >> (size - bits)
 
 
 def _by_gdcm(data: Dataset) -> np.ndarray:
@@ -99,7 +118,22 @@ def _by_gdcm(data: Dataset) -> np.ndarray:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
-    return sitk.GetArrayFromImage(reader.Execute())
+    with _without_noise():
+      return sitk.GetArrayFromImage(reader.Execute())
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+  """Decoders in C write what they try to the standard error; what fails is told by us."""
+  sys.stderr.flush()
+  kept = os.dup(2)
+  try:
+    with open(os.devnull, "wb") as nowhere:
+      os.dup2(nowhere.fileno(), 2)
+    yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
 
 
 def _rescaled(frames: np.ndarray, header: Header) -> np.ndarray:

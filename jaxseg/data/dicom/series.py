@@ -303,7 +303,7 @@ def _check_places(series: Series, frames, steps: np.ndarray, usual: float) -> No
   told = ", ".join(f"{n} {one.apart[n]} and {other.apart.get(n, 'none')}" for n in tags[:4])
   why = f"they differ in {told}" if told else "no tag of time, echo or diffusion tells them apart"
   raise ValueError(
-    f"{series.folder}: {len(shared) + 1} of its {len(frames)} slices share a place with another, "
-    f"for example {one.file.name} and {other.file.name}; {why}: move each volume (time point, "
+    f"{series.folder}: {len({*shared, *(shared + 1)})} of its {len(frames)} slices share a place "
+    f"with another, for example {one.file.name} and {other.file.name}; {why}: move each volume (time point, "
     "echo, ...) to a folder of its own."
   )

@@ -130,6 +130,27 @@ def test_a_compressed_file_that_is_damaged_is_told(tmp_path):
     read_image(save(tmp_path / "a.dcm", data))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("high", [11, 15])
+def test_what_lies_in_the_bits_beside_the_numbers_is_left_out(tmp_path, signed, high):
+  """Twelve bits without their sign, and an overlay in the others, as old files have it."""
+  values = np.random.default_rng(0).integers(-2048 if signed else 0, 2048, (6, 7)).astype(np.int32)
+  overlay = np.random.default_rng(1).integers(0, 16, (6, 7))
+  low = high - 11
+  bits = ((values & 0xFFF) << low) | (overlay << (12 if low == 0 else 0))
+  tags = {"BitsStored": 12, "HighBit": high, "PixelRepresentation": int(signed)}
+  path = save(tmp_path / "a.dcm", dataset(bits.astype(np.uint16), **tags))
+  np.testing.assert_array_equal(read_image(path)[0][..., 0], values)
+
+
+def test_decoders_in_c_say_nothing_of_their_own(capfd):
+  """Twelve-bit JPEG, which GDCM tries as eight bits first."""
+  image, _ = read_image(get_testdata_file("JPGExtended.dcm"))
+  assert image.max() == 264
+  captured = capfd.readouterr()
+  assert captured.err + captured.out == ""
+
+
 def test_colours_are_three_channels(tmp_path):
   picture = np.random.default_rng(0).integers(0, 255, (6, 7, 3)).astype(np.uint8)
   image, geometry = read_image(save(tmp_path / "a.dcm", dataset(picture, sort="OT")))

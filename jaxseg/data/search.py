@@ -4,7 +4,7 @@ import collections
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxseg.data import dicom
@@ -21,6 +21,8 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 LEGEND = "labels.json"
 # bytes of a case's name: file systems take 255, endings included
 _LONGEST = 180
+# files named in one note
+_NAMED = 4
 
 
 class CaseFiles(NamedTuple):
@@ -171,46 +173,55 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Fou
       f"for example {path / 'imagesTs'}."
     )
   found: list[_Found] = []
-  notes: list[str] = []
   series: list[dicom.Series] = []
   problems: dict[pathlib.Path, str] = {}
-  for folder in _folders(path, output):
-    files = [f for f in sorted(folder.iterdir(), key=lambda f: natural(f.name)) if _is_seen(f)]
-    images = [f for f in files if f.name.lower().endswith(_PLAIN)]
-    contents = dicom.find_series([f for f in files if _is_dicom(f)], rank=rank)
-    if any(one.positioned for one in contents.series) and images:
+  skipped: dict[pathlib.Path, str] = {}
+  for folder in _folders(path, output, skipped):
+    entries = sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
+    files = [entry for entry in entries if _is_seen(entry)]
+    images = [file for file in files if file.name.lower().endswith(_PLAIN)]
+    contents = dicom.find_series([file for file in files if _is_dicom(file)], rank=rank)
+    if any(one.positioned for one in contents.series):
       # previews, or conversions and segmentations of the series
-      contents.skipped.update(dict.fromkeys(images, "lies beside a DICOM series, is not the scan"))
+      skipped |= dict.fromkeys(images, "lies beside a DICOM series, is not the scan")
     else:
       found += _of_images(folder, images)
-    known = {*images, *contents.skipped, *contents.damaged}.union(
-      *(s.files for s in contents.series)
-    )
-    strange = [f for f in files if f not in known and not f.name.lower().endswith(_BESIDE)]
-    contents.skipped.update({f: _strange(f) for f in strange})
     if contents.series:
       # the file is one of their slices: without it a volume is short, and nobody would know
-      problems |= dict.fromkeys([folder], next(iter(contents.damaged.values()), ""))
+      problems[folder] = next(iter(contents.damaged.values()), "")
     else:
       found += _damaged(contents)
     series += contents.series
-    notes += _grouped(contents.skipped)
-    if not (known or strange or any(entry.is_dir() for entry in folder.iterdir())):
-      notes.append(f"{folder}: holds no image")
+    skipped |= contents.skipped
+    skipped |= _strange(files, {*images, *contents.files})
+    skipped |= {
+      link: "leads nowhere" for link in entries if link.is_symlink() and not link.exists()
+    }
+    if not files and not any(entry.is_dir() for entry in entries):
+      skipped[folder] = "holds no image"
   series, apart = dicom.joined(series)
   several = collections.Counter(one.folder for one in series if len(one.files) > 1)
   shared = {folder for folder, count in several.items() if count > 1}
   for one in series:
-    problem = next((problems[f.parent] for f in one.files if problems.get(f.parent)), "")
+    problem = next((problems[f.parent] for f in one.files if problems[f.parent]), "")
     found.append(_of_series(one, shared, problem))
-  return found, notes + apart
+  return found, _grouped(skipped) + apart
 
 
-def _folders(path: pathlib.Path, output) -> Iterator[pathlib.Path]:
-  """The folder and all below it, each once, but for hidden ones and earlier segmentations."""
+def _folders(
+  path: pathlib.Path, output, skipped: dict[pathlib.Path, str]
+) -> Iterator[pathlib.Path]:
+  """The folder and all below it, each once, but for hidden ones and earlier segmentations.
+
+  Those that cannot be opened are added to `skipped`.
+  """
+
+  def closed(error: OSError) -> None:
+    skipped[pathlib.Path(error.filename)] = f"cannot be opened ({error.strerror})"
+
   output = None if output is None else pathlib.Path(output).resolve()
   seen = set()
-  for name, below, _ in os.walk(path, followlinks=True):
+  for name, below, _ in os.walk(path, onerror=closed, followlinks=True):
     folder = pathlib.Path(name)
     place = folder.resolve()
     if place in seen or (folder != path and place == output and (folder / LEGEND).is_file()):
@@ -227,19 +238,31 @@ def _is_seen(path: pathlib.Path) -> bool:
 
 
 def _is_dicom(path: pathlib.Path) -> bool:
-  return not path.name.lower().endswith((*_PLAIN, *_BESIDE)) and dicom.is_dicom(path)
+  if path.name.lower().endswith((*_PLAIN, *_BESIDE)):
+    return False
+  try:
+    return dicom.is_dicom(path)
+  except OSError:
+    return True  # it may be a slice: reading its header says why not
 
 
-def _strange(path: pathlib.Path) -> str:
-  return "is an archive: unpack it" if path.name.lower().endswith(_ARCHIVES) else "is no image"
+def _strange(
+  files: Sequence[pathlib.Path], known: Collection[pathlib.Path]
+) -> dict[pathlib.Path, str]:
+  """Why files are left out that neither are images nor usually lie beside them."""
+  others = [f for f in files if f not in known and not f.name.lower().endswith(_BESIDE)]
+  archive = [f.name.lower().endswith(_ARCHIVES) for f in others]
+  words = ("is no image", "is an archive: unpack it")
+  return {file: words[packed] for file, packed in zip(others, archive, strict=True)}
 
 
-def _grouped(skipped: dict[pathlib.Path, str]) -> list[str]:
-  """One note for all files of a kind."""
-  kinds: dict[str, list[pathlib.Path]] = {}
+def _grouped(skipped: Mapping[pathlib.Path, str]) -> list[str]:
+  """One note for all files and folders that are left out for one reason."""
+  kinds: dict[str, list[str]] = {}
   for file, why in skipped.items():
-    kinds.setdefault(why, []).append(file)
-  return [
-    f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}: {why}"
-    for why, files in kinds.items()
-  ]
+    kinds.setdefault(why, []).append(str(file))
+  return [f"{', '.join(files[:_NAMED])}{_more(files)}: {why}" for why, files in kinds.items()]
+
+
+def _more(files: Sequence[str]) -> str:
+  return f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""

@@ -1,12 +1,14 @@
 """Which files make which case, in a file, a folder and the folders in it."""
 
+import os
+import pathlib
 import re
 
 import numpy as np
 import pytest
 from dicom_files import dataset, save, volume, write_series
 
-from jaxseg.data import write_image
+from jaxseg.data import dicom, write_image
 from jaxseg.data.cases import read_case
 from jaxseg.data.geometry import plain_geometry
 from jaxseg.data.search import find_cases
@@ -71,7 +73,9 @@ def test_what_lies_beside_slices_is_not_the_scan(tmp_path):
   (case,) = found.cases.values()
   np.testing.assert_array_equal(read_case(case).image[..., 0], volume())
   assert len(found.notes) == 1
-  assert re.search(r"preview.png and 1 more: lies beside a DICOM series", found.notes[0])
+  assert re.search(
+    r"preview.png, .*segmentation.nii.gz: lies beside a DICOM series", found.notes[0]
+  )
 
 
 def test_files_that_are_no_images_are_named(tmp_path):
@@ -79,8 +83,8 @@ def test_files_that_are_no_images_are_named(tmp_path):
   for other in ("b.doc", "c.zip", "d.json", "e.nii.part"):
     (tmp_path / other).write_bytes(b"words" * 40)
   notes = find_cases(tmp_path).notes
-  assert [note.removeprefix(f"{tmp_path}/") for note in notes] == [
-    "b.doc and 1 more: is no image",
+  assert [note.replace(f"{tmp_path}/", "") for note in notes] == [
+    "b.doc, e.nii.part: is no image",
     "c.zip: is an archive: unpack it",
   ]
 
@@ -173,6 +177,51 @@ def test_linked_folders_count_once_and_circles_end(tmp_path):
   (tmp_path / "in" / "s").symlink_to(tmp_path / "data")
   (tmp_path / "in" / "s" / "up").symlink_to(tmp_path / "in")
   assert names(tmp_path / "in") == ["s_a"]
+
+
+def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
+  for name in "ab":
+    write_series(tmp_path / name, volume(), series=f"1.{ord(name)}", names="IM{}")
+  (tmp_path / "lost.nii").symlink_to(tmp_path / "gone.nii")
+  opened = pathlib.Path.open
+
+  def refuse(path, *arguments, **options):
+    if path.name == "IM5" and path.parent.name == "b":
+      raise PermissionError(13, "Permission denied", str(path))
+    return opened(path, *arguments, **options)
+
+  monkeypatch.setattr(pathlib.Path, "open", refuse)
+  monkeypatch.setattr(dicom.headers.pydicom, "dcmread", reading(dicom.headers.pydicom.dcmread))
+  found = find_cases(tmp_path)
+  assert not found.cases["a"].problem
+  assert re.search(r"Permission denied: '.*b/IM5'", found.cases["b"].problem)
+  assert found.notes == (f"{tmp_path / 'lost.nii'}: leads nowhere",)
+
+
+def reading(dcmread):
+  """pydicom's reader, which opens files by Python's own function, made to ask pathlib's."""
+
+  def read(path, **options):
+    with path.open("rb"):
+      return dcmread(path, **options)
+
+  return read
+
+
+def test_folders_that_cannot_be_opened_are_named(tmp_path, monkeypatch):
+  write(tmp_path / "a.nii")
+  (tmp_path / "closed").mkdir()
+  scandir = os.scandir
+
+  def refuse(path):
+    if str(path).endswith("closed"):
+      raise PermissionError(13, "Permission denied", str(path))
+    return scandir(path)
+
+  monkeypatch.setattr(os, "scandir", refuse)
+  assert find_cases(tmp_path).notes == (
+    f"{tmp_path / 'closed'}: cannot be opened (Permission denied)",
+  )
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])

@@ -47,6 +47,10 @@ class Contents(NamedTuple):
   skipped: dict[pathlib.Path, str]
   damaged: dict[pathlib.Path, str]
 
+  @property
+  def files(self) -> set[pathlib.Path]:
+    return {*self.skipped, *self.damaged}.union(*(one.files for one in self.series))
+
 
 class Stack(NamedTuple):
   """Frames in the order of the volume's slices.
@@ -304,6 +308,6 @@ def _check_places(series: Series, frames, steps: np.ndarray, usual: float) -> No
   why = f"they differ in {told}" if told else "no tag of time, echo or diffusion tells them apart"
   raise ValueError(
     f"{series.folder}: {len({*shared, *(shared + 1)})} of its {len(frames)} slices share a place "
-    f"with another, for example {one.file.name} and {other.file.name}; {why}: move each volume (time point, "
-    "echo, ...) to a folder of its own."
+    f"with another, for example {one.file.name} and {other.file.name}; {why}: move each "
+    "volume (time point, echo, ...) to a folder of its own."
   )

@@ -6,6 +6,7 @@ import distances
 import numpy as np
 import pytest
 import tiny
+from closeness import assert_close
 
 from jaxseg import data
 from jaxseg.data import blocks, maps, sampling
@@ -20,11 +21,11 @@ def test_signed_distances_equal_brute_force(shape, spacing):
   label = RNG.choice(4, shape, p=(0.6, 0.2, 0.2, 0.0))
   found = signed_distance(label, spacing, 4)
   assert found.dtype == np.float32
-  np.testing.assert_allclose(found, distances.signed(label, 4, spacing), rtol=1e-6, atol=1e-6)
+  assert_close(found, distances.signed(label, 4, spacing), atol=1e-6)
   np.testing.assert_array_equal(found[..., 3], 0)  # absent
   regions = np.stack([label > 0, label == 2], -1).astype(np.float32)
   overlapping = signed_distance(regions, spacing, 2)
-  np.testing.assert_allclose(
+  assert_close(
     overlapping[..., 0], distances.signed(regions[..., 0], 2, spacing)[..., 1], atol=1e-6
   )
 
@@ -35,7 +36,7 @@ def test_a_square_has_the_known_signed_distances():
   phi = signed_distance(label, (1, 1), 2)[..., 1]
   assert phi[2, 2] == -1
   np.testing.assert_array_equal(phi[1, 1:4], 0)
-  np.testing.assert_allclose(phi[0], [2**0.5, 1, 1, 1, 2**0.5])
+  assert_close(phi[0], [2**0.5, 1, 1, 1, 2**0.5])
   # a class that is everywhere has no border
   np.testing.assert_array_equal(signed_distance(np.ones((3, 3), int), (1, 1), 2), 0)
 
@@ -55,11 +56,11 @@ def test_the_gap_of_two_squares_has_the_known_weights():
     ((0, 0), 4.280805),
     ((2, 0), 4.867523),
   ):
-    np.testing.assert_allclose(weight[place], 1 + term, atol=1e-5)
+    assert_close(weight[place], 1 + term, atol=1e-5)
   np.testing.assert_array_equal(weight[two_squares() > 0], 1)
   # in the unit of the spacing
-  np.testing.assert_allclose(border_weight(two_squares(), (2, 2), sigma=10), weight, rtol=1e-6)
-  np.testing.assert_allclose(border_weight(two_squares(), (1, 1), w0=5) - 1, (weight - 1) / 2)
+  assert_close(border_weight(two_squares(), (2, 2), sigma=10), weight)
+  assert_close(border_weight(two_squares(), (1, 1), w0=5) - 1, (weight - 1) / 2)
 
 
 def test_objects_are_components_of_classes_or_instances():
@@ -69,13 +70,13 @@ def test_objects_are_components_of_classes_or_instances():
   np.testing.assert_array_equal(border_weight(0 * one, (1, 1)), 1)
   expected = border_weight(label, (1, 1))
   names = np.where(np.arange(9) < 4, label * 700, label * 13)
-  np.testing.assert_allclose(border_weight(names, (1, 1), instances=True), expected)
+  assert_close(border_weight(names, (1, 1), instances=True), expected)
   joined = np.where(label, 3, 0)
   np.testing.assert_array_equal(border_weight(joined, (1, 1), instances=True), 1)
   # membranes are the class between the cells
-  np.testing.assert_allclose(border_weight(1 - label, (1, 1), background=1), expected)
+  assert_close(border_weight(1 - label, (1, 1), background=1), expected)
   regions = np.stack([label, label * (np.arange(9) < 3)], -1).astype(np.float32)
-  np.testing.assert_allclose(border_weight(regions, (1, 1)), expected)
+  assert_close(border_weight(regions, (1, 1)), expected)
   touching = np.zeros((4, 4), int)
   touching[:2, :2] = touching[2:, 2:] = 1
   assert border_weight(touching, (1, 1))[0, 2] > 1
@@ -93,14 +94,14 @@ def test_many_objects_at_a_distance_equal_brute_force():
   term = 4 * np.exp(-((each[0] + each[1]) ** 2) / (2 * 2.0**2))
   expected = 1 + np.where(names == 0, term, 0)
   found = border_weight(names, spacing, w0=4.0, sigma=2.0, instances=True)
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert_close(found, expected, atol=1e-6)
 
 
 def test_balancing_gives_every_class_the_same_sum():
   label = np.zeros((6, 10), int)
   label[:2, :3], label[5, 9] = 1, 2
   base = border_weight(label, (1, 1), w0=0.0, balance=True)
-  np.testing.assert_allclose([base[label == k].sum() for k in range(3)], 20, rtol=1e-6)
+  assert_close([base[label == k].sum() for k in range(3)], 20)
 
 
 def test_bad_options_are_told():
@@ -119,7 +120,7 @@ def test_maps_stand_among_the_fields_of_the_cases_that_train(dataset):
   found = with_maps(dataset, {"distance": {}, "border": {"w0": 3.0}}, (0, 2))
   sample = found.load(2)
   label = dataset.load(2)["label"]
-  np.testing.assert_allclose(sample["distance"], distances.signed(label, 3), atol=1e-5)
+  assert_close(sample["distance"], distances.signed(label, 3), atol=1e-5)
   np.testing.assert_array_equal(sample["border"], border_weight(label, (1, 1), w0=3.0))
   assert set(found.load(1)) == {"image", "label", "spacing"}
   assert with_maps(dataset, {}, (0,)) is dataset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.data import normalise
 from jaxseg.data.geometry import Geometry, plain_geometry
@@ -14,8 +15,8 @@ CHANNEL = np.random.default_rng(0).normal(300, 50, (4, 5, 6)).astype(np.float32)
 def test_zscore_has_zero_mean_and_unit_deviation():
   out = normalise.zscore(CHANNEL)
   assert out.dtype == np.float32
-  assert out.mean() == pytest.approx(0, abs=1e-6)
-  assert out.std() == pytest.approx(1, abs=1e-6)
+  assert out.mean() == pytest.approx(0, abs=1e-5)
+  assert out.std() == pytest.approx(1, abs=1e-5)
 
 
 def test_zscore_inside_the_nonzero_mask_keeps_zeros():
@@ -23,7 +24,7 @@ def test_zscore_inside_the_nonzero_mask_keeps_zeros():
   out = normalise.zscore(brain, nonzero=True)
   assert (out[brain == 0] == 0).all()
   expected = (brain[brain != 0] - brain[brain != 0].mean()) / brain[brain != 0].std()
-  np.testing.assert_allclose(out[brain != 0], expected, atol=1e-5)
+  assert_close(out[brain != 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", [normalise.zscore, normalise.minmax])
@@ -34,39 +35,37 @@ def test_constant_image_becomes_zero(scheme):
 def test_ct_clips_then_standardises():
   channel = np.array([-2000.0, -100, 50, 3000], np.float32)
   out = normalise.ct(channel, lower=-150, upper=200, mean=25, std=50)
-  np.testing.assert_allclose(out, [-3.5, -2.5, 0.5, 3.5])
+  assert_close(out, [-3.5, -2.5, 0.5, 3.5])
 
 
 def test_window_maps_its_ends():
   channel = np.array([-1000, -160, 40, 240, 900], np.int16)
-  np.testing.assert_allclose(normalise.window(channel, lower=-160, upper=240), [0, 0, 0.5, 1, 1])
-  np.testing.assert_allclose(
-    normalise.window(channel, lower=-160, upper=240, signed=True), [-1, -1, 0, 1, 1]
-  )
+  assert_close(normalise.window(channel, lower=-160, upper=240), [0, 0, 0.5, 1, 1])
+  assert_close(normalise.window(channel, lower=-160, upper=240, signed=True), [-1, -1, 0, 1, 1])
   # bounds outside the range of the stored type
   grey = np.array([0, 255], np.uint8)
-  np.testing.assert_allclose(normalise.window(grey, lower=-255, upper=510), [1 / 3, 2 / 3])
+  assert_close(normalise.window(grey, lower=-255, upper=510), [1 / 3, 2 / 3])
   with pytest.raises(ValueError, match="lower 5 must be less than upper 5"):
     normalise.window(channel, lower=5, upper=5)
 
 
 def test_rgb_and_minmax_reach_one():
-  np.testing.assert_allclose(normalise.rgb(np.array([0, 51, 255], np.uint8)), [0, 0.2, 1])
-  np.testing.assert_allclose(normalise.minmax(np.array([2, 3, 6], np.uint8)), [0, 0.25, 1])
+  assert_close(normalise.rgb(np.array([0, 51, 255], np.uint8)), [0, 0.2, 1])
+  assert_close(normalise.minmax(np.array([2, 3, 6], np.uint8)), [0, 0.25, 1])
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_rgb_divides_by_the_largest_value_of_the_pictures_type(kind):
   top = np.iinfo(kind).max
   values = np.array([0, top // 5, top], kind)
-  np.testing.assert_allclose(normalise.rgb(values), [0, 0.2, 1])
+  assert_close(normalise.rgb(values), [0, 0.2, 1])
   dark = np.array([0, 1, 2], kind)
-  np.testing.assert_allclose(normalise.rgb(dark), dark / top)
+  assert_close(normalise.rgb(dark), dark / top)
 
 
 def test_rgb_of_other_types_is_0_to_255_or_refused():
-  np.testing.assert_allclose(normalise.rgb(np.array([0, 51, 255], np.float32)), [0, 0.2, 1])
-  np.testing.assert_allclose(normalise.rgb(np.array([0, 51], np.int16)), [0, 0.2])
+  assert_close(normalise.rgb(np.array([0, 51, 255], np.float32)), [0, 0.2, 1])
+  assert_close(normalise.rgb(np.array([0, 51], np.int16)), [0, 0.2])
   np.testing.assert_array_equal(normalise.rgb(np.zeros(3, np.float32)), 0)
   for values in ([0, 256], [-1, 3], [0, 0.5, 1]):
     with pytest.raises(ValueError, match="'rgb' divides float32 by 255"):

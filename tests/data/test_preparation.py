@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 from skimage.transform import resize as skimage_resize
 
@@ -34,8 +35,8 @@ def test_axes_are_transposed_then_cropped_then_resampled():
   found, grid = prepared.place(raw_case(image, (2, 3, 1)))
   box = image[1:5, 2:8, 3:7].transpose(2, 0, 1)  # 4 x 4 x 6 voxels of 1, 2, 3 mm
   expected = skimage_resize(box.astype(float), (4, 4, 12), 3, mode="edge", anti_aliasing=False)
-  np.testing.assert_allclose(found[..., 0], expected, atol=2e-5)
-  np.testing.assert_allclose(grid.spacing, [1, 2, 1.5])
+  assert_close(found[..., 0], expected, atol=2e-5)
+  assert_close(grid.spacing, [1, 2, 1.5])
   assert grid.whole == (8, 6, 9)
   assert grid.box == (slice(3, 7), slice(1, 5), slice(2, 8))
 
@@ -43,7 +44,7 @@ def test_axes_are_transposed_then_cropped_then_resampled():
 def test_none_keeps_the_spacing_of_an_axis():
   found, grid = preparation(spacing=(None, 2, 2)).place(raw_case(noise((4, 6, 8)), (7, 1, 1)))
   assert found.shape == (4, 3, 4, 1)
-  np.testing.assert_allclose(grid.spacing, [7, 2, 2])
+  assert_close(grid.spacing, [7, 2, 2])
 
 
 def test_normalisation_comes_before_resampling():
@@ -52,7 +53,7 @@ def test_normalisation_comes_before_resampling():
   found = prepared.apply(raw_case(image))
   standard = (image.astype(float) - image.mean()) / image.std()
   expected = skimage_resize(standard, (3, 4, 4), 3, mode="edge", anti_aliasing=False)
-  np.testing.assert_allclose(found[..., 0], expected, atol=2e-5)
+  assert_close(found[..., 0], expected, atol=2e-5)
 
 
 def test_masked_normalisation_counts_holes_and_every_channel():
@@ -66,7 +67,7 @@ def test_masked_normalisation_counts_holes_and_every_channel():
   raw = RawCase(image, None, None, plain_geometry(image.shape[:3]))
   found = prepared.apply(raw)
   values = image[..., 0][mask].astype(float)
-  np.testing.assert_allclose(found[..., 0][mask], (values - values.mean()) / values.std(), 1e-5)
+  assert_close(found[..., 0][mask], (values - values.mean()) / values.std())
   assert not found[~mask].any()
 
 
@@ -86,7 +87,7 @@ def test_scores_come_back_slice_by_slice_where_an_axis_is_apart():
       for i in (2, 7, 12, 17)
     ]
   )
-  np.testing.assert_allclose(grid.restore(scores), expected, atol=2e-6)
+  assert_close(grid.restore(scores), expected, atol=2e-6)
 
 
 def test_resampling_options_choose_the_orders():
@@ -184,4 +185,4 @@ def test_cubic_image_equals_scipys_zoom_of_a_real_looking_volume():
   found = preparation(spacing=(0.8, 1.3, 1)).apply(raw_case(image))[..., 0]
   zoom = [m / n for n, m in zip(image.shape, (15, 11, 10), strict=True)]
   expected = ndimage.zoom(image.astype(float), zoom, order=3, mode="nearest", grid_mode=True)
-  np.testing.assert_allclose(found, np.clip(expected, image.min(), image.max()), atol=1e-6)
+  assert_close(found, np.clip(expected, image.min(), image.max()), atol=1e-6)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.geometry import Geometry, orient, plain_geometry
@@ -46,7 +47,7 @@ def test_every_record_equals_its_case_in_the_order_of_the_source(cases, tmp_path
     assert set(sample) == {"image", "label", "spacing"}, name
     image = raw.image.astype(np.float64)
     expected = (image - image.mean()) / image.std()
-    np.testing.assert_allclose(sample["image"], expected, atol=1e-6)
+    assert_close(sample["image"], expected, atol=1e-6)
     np.testing.assert_array_equal(sample["image"], dataset.preparation.apply(raw))
     np.testing.assert_array_equal(sample["label"], np.searchsorted([0, 5, 9], raw.label))
     np.testing.assert_array_equal(sample["spacing"], [3, 2, 1])
@@ -104,7 +105,7 @@ def test_changed_file_is_noticed(real_data, tmp_path):
     f'"training": [{listing}]}}'
   )
   first = prepare(nnunet_raw(folder), cache_dir=tmp_path / "cache")
-  np.testing.assert_allclose(first.load(0)["image"].mean(), 0, atol=1e-5)
+  assert_close(first.load(0)["image"].mean(), 0, atol=1e-5)
   os.utime(folder / "dataset.json", (1, 1))
   second = prepare(nnunet_raw(folder), cache_dir=tmp_path / "cache")
   assert second.folder != first.folder
@@ -147,7 +148,7 @@ def test_turned_cases_are_stored_turned(tmp_path):
   classes = np.searchsorted([0, 5, 9], raw.label)
   np.testing.assert_array_equal(sample["label"], orient(classes, raw.geometry, "RAS"))
   np.testing.assert_array_equal(dataset.preparation.restore(sample["label"], raw.geometry), classes)
-  np.testing.assert_allclose(sample["spacing"], [1, 2, 3])
+  assert_close(sample["spacing"], [1, 2, 3])
   assert dataset.shape(0) == sample["label"].shape == (6, 7, 4)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from closeness import assert_close
 from scipy import ndimage
 from skimage.transform import resize as skimage_resize
 
@@ -26,7 +27,7 @@ def test_all_axes_together_equal_scikit_image(shape, new, order):
   expected = skimage_resize(
     array.astype(np.float64), new, order, mode="edge", anti_aliasing=False, clip=True
   )
-  np.testing.assert_allclose(resize(array, new, (order,) * len(shape)), expected, atol=2e-6)
+  assert_close(resize(array, new, (order,) * len(shape)), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
@@ -36,7 +37,7 @@ def test_all_axes_together_equal_scipys_zoom_before_values_are_cut_off(order):
   zoom = [m / n for n, m in zip(array.shape, new, strict=True)]
   expected = ndimage.zoom(array, zoom, order=order, mode="nearest", grid_mode=True)
   expected = np.clip(expected, array.min(), array.max())
-  np.testing.assert_allclose(resize(array, new, (order,) * 3), expected, atol=2e-6)
+  assert_close(resize(array, new, (order,) * 3), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [3, 12])
@@ -48,11 +49,11 @@ def test_an_axis_apart_equals_slices_resized_one_by_one_then_the_nearest_slice(s
   at = (np.arange(size) + 0.5) * 6 / size - 0.5
   grid = np.meshgrid(at, np.arange(14), np.arange(7), indexing="ij")
   expected = ndimage.map_coordinates(slices, grid, order=0, mode="nearest")
-  np.testing.assert_allclose(resize(array, (size, 14, 7), (0, 3, 3)), expected, atol=2e-6)
+  assert_close(resize(array, (size, 14, 7), (0, 3, 3)), expected, atol=2e-6)
 
 
 def test_constant_stays_constant_and_no_value_beyond_the_image_appears():
-  np.testing.assert_allclose(resize(np.full((4, 5, 6), 3.5), (9, 3, 6), (3, 3, 3)), 3.5, atol=1e-6)
+  assert_close(resize(np.full((4, 5, 6), 3.5), (9, 3, 6), (3, 3, 3)), 3.5, atol=1e-6)
   step = np.repeat([0.0, 1.0], 8)[:, None] * np.ones((1, 4))
   out = resize(step, (41, 4), (3, 3))
   assert (out.min(), out.max()) == (0, 1)

@@ -90,14 +90,15 @@ class Checkpoints:
     def begin() -> bool:
       if step in self.steps:
         return False
-      with files.full_disk_told(temporary):
+      with files.full_disk_told(self.folder):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
+        orbax_store.check_room(temporary.parent, flat)
       return True
 
     def finish() -> None:
       arrays = {name: [str(a.dtype), list(a.shape)] for name, a in flat.items()}
-      with files.full_disk_told(temporary):
+      with files.full_disk_told(self.folder):
         # Orbax leaves the bytes to the system's memory
         files.flush(temporary)
         whole = {**note, "step": step, "arrays": arrays, "orbax": orbax_store.version()}
@@ -109,9 +110,15 @@ class Checkpoints:
         raise orbax_store.StorageError(temporary, "was not written whole", error) from error
       self._drop(step)
 
-    if sharding.on_first(begin):
-      orbax_store.write(temporary / STATE, flat)
+    try:
+      if not sharding.on_first(begin):
+        return
+      sharding.together(lambda: orbax_store.write(temporary / STATE, flat))
       sharding.on_first(finish)
+    except BaseException:
+      # on a full disk every byte counts
+      shutil.rmtree(temporary, ignore_errors=True)
+      raise
 
   def _drop(self, newest: int) -> None:
     """Removes all but the newest and those before it that are to be kept."""

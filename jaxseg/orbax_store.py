@@ -4,6 +4,7 @@ import contextlib
 import errno
 import importlib.metadata
 import logging
+import math
 import os
 import pathlib
 import re
@@ -53,6 +54,15 @@ def version() -> str:
   return importlib.metadata.version("orbax-checkpoint")
 
 
+def check_room(folder: pathlib.Path, flat: Mapping[str, jax.Array]) -> None:
+  """Raises DiskFull where the arrays will not go into a folder: the disk stays as it is."""
+  needed = _ROOM * sum(array.nbytes for array in flat.values())
+  if shutil.disk_usage(folder).free < needed:
+    raise files.DiskFull(
+      folder, f"{math.ceil(needed / 1e6)} MB are needed; free room there and give the command again"
+    )
+
+
 def write(folder: pathlib.Path, flat: Mapping[str, jax.Array]) -> None:
   """Writes the arrays into a new folder and reads them back; on every process of a run.
 
@@ -60,21 +70,13 @@ def write(folder: pathlib.Path, flat: Mapping[str, jax.Array]) -> None:
     DiskFull: there is no room.
     OSError: they cannot be written, or what was written is not what was to be.
   """
-  needed = int(_ROOM * sum(array.nbytes for array in flat.values()))
-  with files.full_disk_told(folder):
-    if shutil.disk_usage(folder.parent).free < needed:
-      raise files.DiskFull(
-        folder,
-        f"{needed / 1e6:.0f} MB are needed; free room there and give "
-        "the command again, it goes on from the last checkpoint",
-      )
-    try:
-      with _plain_path(folder) as path, _quiet():
-        _checkpointer().save(path, args=ocp.args.StandardSave(dict(flat)))
-    except Exception as error:
-      if isinstance(error, OSError) or files.disk_is_full(error):
-        raise
-      raise StorageError(folder, "the checkpoint cannot be written", error) from error
+  try:
+    with files.full_disk_told(folder.parent.parent), _plain_path(folder) as path, _quiet():
+      _checkpointer().save(path, args=ocp.args.StandardSave(dict(flat)))
+  except OSError:
+    raise
+  except Exception as error:  # Orbax raises many kinds for one cause
+    raise StorageError(folder, "the checkpoint cannot be written", error) from error
   hosts = jax.device_get(dict(flat))
   for name, array in read(folder, {name: (a.dtype, a.shape) for name, a in hosts.items()}).items():
     if np.asarray(array).tobytes() != np.asarray(hosts[name]).tobytes():
@@ -101,7 +103,7 @@ def read(folder: pathlib.Path, table: Mapping[str, tuple], sharding=None) -> dic
   try:
     with _plain_path(folder) as path, _quiet():
       return _checkpointer().restore(path, args=ocp.args.StandardRestore(abstract))
-  except (Exception, MemoryError) as error:  # Orbax raises many kinds for one cause
+  except Exception as error:  # as above
     raise StorageError(folder, "cannot be read now", error) from error
 
 

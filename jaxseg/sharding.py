@@ -53,6 +53,25 @@ def on_first(work: Callable[[], Any]) -> Any:
   return told["value"]
 
 
+def together(work: Callable[[], None]) -> None:
+  """Does the same on every process; where one of them fails, all raise, and none waits for it."""
+  if jax.process_count() == 1:
+    work()
+    return
+  from jax.experimental import multihost_utils
+
+  error = None
+  try:
+    work()
+  except Exception as caught:  # whatever it is: the others wait to be told
+    error = caught
+  failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
+  if error is not None:
+    raise error
+  if failed.size:
+    raise ValueError(f"process {failed[0]} of this run failed, see its output; this one stops too.")
+
+
 def _broadcast(message: bytes) -> bytes:
   """The first process's bytes, on every process."""
   from jax.experimental import multihost_utils

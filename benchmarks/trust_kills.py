@@ -222,11 +222,12 @@ def chain(folder: pathlib.Path, pair: bool, kills: int, operations: list[int], d
   folder.mkdir()
   hits = []
   while len(hits) < kills:
-    victim = draw.randrange(len(operations))
+    # the first process of a pair writes, the second reads
+    victim = int(pair and draw.random() < 0.25)
     how = signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL
     kill = {
       # what is left to do gets less with every start
-      "at": 1 + int(draw.random() * operations[victim] / (1 + len(hits))),
+      "at": 1 + int(draw.uniform(0.4 * pair, 0.95) * operations[victim] / (1 + len(hits))),
       "how": how,
       "delay": draw.choice([0.0, draw.uniform(0.0, 0.03)]),
     }

@@ -56,14 +56,12 @@ def one_process(tmp_path_factory):
   return checkpoint.load_learner(folder).params
 
 
-@pytest.mark.parametrize("cache", ["device", "host"])
-def test_two_processes_train_as_one(tmp_path, one_process, cache):
+def train_with_two(workdir, **changes) -> list[tuple[int, str]]:
+  """Trains in two processes; returns their exit codes and what they said."""
   with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
-  script = SCRIPT.format(
-    here=str(HERE), changes={**CHANGES, "data.cache": cache}, workdir=str(tmp_path)
-  )
+  script = SCRIPT.format(here=str(HERE), changes={**CHANGES, **changes}, workdir=str(workdir))
   processes = []
   for number in range(2):
     environment = {
@@ -78,10 +76,26 @@ def test_two_processes_train_as_one(tmp_path, one_process, cache):
     processes.append(
       subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
     )
-  ended = [process.communicate(timeout=280) for process in processes]
-  assert [p.returncode for p in processes] == [0, 0], ended[0][1][-3000:] + ended[1][1][-3000:]
+  said = [process.communicate(timeout=280)[1] for process in processes]
+  return [(process.returncode, words) for process, words in zip(processes, said, strict=True)]
+
+
+@pytest.mark.parametrize("cache", ["device", "host"])
+def test_two_processes_train_as_one(tmp_path, one_process, cache):
+  (first, words), (second, more) = train_with_two(tmp_path, **{"data.cache": cache})
+  assert (first, second) == (0, 0), words[-3000:] + more[-3000:]
   two = checkpoint.load_learner(tmp_path).params
   for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
     assert_close(a, b, atol=2e-6)
   rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
   assert len([row for row in rows if '"loss"' in row]) == 2, "one process alone writes"
+
+
+def test_two_processes_fall_back_together_and_stop_together(tmp_path, one_process):
+  assert [code for code, _ in train_with_two(tmp_path, steps=2)] == [0, 0]
+  (note,) = tmp_path.glob("checkpoints/2/note.json")
+  note.write_text("[]")
+  for process, (code, words) in enumerate(train_with_two(tmp_path)):
+    assert code == 1
+    assert "no checkpoint can be read; damaged ones were set aside as 2.damaged-1" in words
+    assert ("falling back" in words) == (process == 0), "the first one looks and tells"

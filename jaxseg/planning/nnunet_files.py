@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxseg import files
 from jaxseg.data.splits import Split
-from jaxseg.planning import mirroring_file
 from jaxseg.planning.fingerprinting import Fingerprint
+from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 
 STATISTICS = ("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std")
-# of ours; nnU-Net looks its own fields up by name and doesn't see them
-_CLASSES, _MIRRORING = "class_voxels", "mirroring"
+# of ours; nnU-Net looks its own fields up by name and doesn't see it
+_CLASSES = "class_voxels"
 
 
 def load(path, kind: type, what: str):
@@ -51,7 +51,7 @@ def parsed(parse: Callable, value, where: str):
 
 
 def write_fingerprint(path, fingerprint: Fingerprint) -> None:
-  """Writes dataset_fingerprint.json."""
+  """Writes dataset_fingerprint.json, and what nnU-Net doesn't measure into a file beside."""
   out = {
     "foreground_intensity_properties_per_channel": numbered(fingerprint.intensities),
     "median_relative_size_after_cropping": fingerprint.relative_size,
@@ -60,9 +60,9 @@ def write_fingerprint(path, fingerprint: Fingerprint) -> None:
   }
   if fingerprint.classes is not None:
     out[_CLASSES] = fingerprint.classes
-  if fingerprint.mirroring is not None:
-    out[_MIRRORING] = mirroring_file.as_json(fingerprint.mirroring)
   files.write_text(path, json.dumps(out, indent=4, sort_keys=True))
+  if fingerprint.mirroring is not None:
+    write_mirroring(pathlib.Path(path).parent, fingerprint.mirroring)
 
 
 def read_fingerprint(path) -> Fingerprint:
@@ -74,10 +74,9 @@ def read_fingerprint(path) -> Fingerprint:
     "shapes_after_crop",
     "spacings",
   )
-  check_fields(loaded, fields, str(path), optional=(_CLASSES, _MIRRORING))
-  measured = loaded.get(_MIRRORING)
+  check_fields(loaded, fields, str(path), optional=(_CLASSES,))
   return parsed(_fingerprint, loaded, str(path))._replace(
-    mirroring=measured and mirroring_file.from_json(measured, f"{path}: {_MIRRORING}")
+    mirroring=read_mirroring(pathlib.Path(path).expanduser().parent)
   )
 
 

@@ -1,23 +1,28 @@
 """Patches per second from volumes that don't fit into memory: blocks beside whole volumes.
 
   python benchmarks/storage.py [--volumes 20] [--size 400 512 512] [--patch 128] [--seconds 20]
-                               [--folder DIR]
+                               [--rounds 15] [--folder DIR]
 
 Writes synthetic volumes (smooth noise in steps of one Hounsfield unit, normalised: about as hard to
 compress as a CT) as a prepared set stores them, then reads random patches with two threads, as
-training with cache="disk" does, and again by reading the whole volume for every patch. Twenty
-volumes at full size take 8 GB of disk before compression, and some minutes to write.
+training with cache="disk" does, and again by reading the whole volume for every patch.
+
+What verifying costs: the same volumes are also stored without checksums, and the same patches are
+read from both in turn; the ratio is the median over the rounds. Twenty volumes at full size take
+8 GB of disk before compression, twice, and some minutes to write.
 """
 
 import argparse
 import itertools
 import pathlib
 import shutil
+import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import tensorstore
 from scipy import ndimage
 
 from jaxseg.data import blocks
@@ -37,6 +42,29 @@ def volume(shape: tuple[int, ...], seed: int) -> np.ndarray:
   return ((units - 50) / 70).astype(np.float32)
 
 
+def write_bare(folder: pathlib.Path, array: np.ndarray, block) -> tensorstore.TensorStore:
+  """As `blocks.write`, without checksums; gives what it can be read from, unverified."""
+  metadata = blocks.metadata_of(array.shape, array.dtype.name, block)
+  spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder)}}
+  tensorstore.open({**spec, "metadata": metadata}, create=True).result().write(array).result()
+  return tensorstore.open(spec, open=True, read=True).result()
+
+
+def in_turn(first, second, corners, rounds: int) -> float:
+  """Time of first(corner) over that of second(corner): median over rounds of the same corners."""
+  ratios = []
+  with ThreadPoolExecutor(_THREADS) as pool:
+    for number in range(rounds + 1):
+      where, taken = list(itertools.islice(corners, 16)), {}
+      for read in (first, second) if number % 2 else (second, first):
+        started = time.perf_counter()
+        list(pool.map(read, where))
+        taken[read] = time.perf_counter() - started
+      ratios.append(taken[first] / taken[second])
+  # the first round opens the files
+  return statistics.median(ratios[1:])
+
+
 def rate(read, corners, seconds: float) -> tuple[float, int]:
   """Calls of read(corner) per second, over at least `seconds`."""
   started, done = time.perf_counter(), 0
@@ -52,6 +80,7 @@ def main() -> None:
   parser.add_argument("--size", type=int, nargs=3, default=(400, 512, 512))
   parser.add_argument("--patch", type=int, default=128)
   parser.add_argument("--seconds", type=float, default=20)
+  parser.add_argument("--rounds", type=int, default=15)
   parser.add_argument("--folder", type=pathlib.Path, help="on the disk to measure")
   given = parser.parse_args()
   shape, patch = tuple(given.size), given.patch
@@ -59,13 +88,16 @@ def main() -> None:
   folder = pathlib.Path(tempfile.mkdtemp(prefix="storage-", dir=given.folder))
   try:
     started = time.perf_counter()
+    written, bare = [], []
     for i in range(given.volumes):
-      blocks.write(folder / str(i), volume(shape, i), block)
+      array = volume(shape, i)
+      written.append(blocks.write(folder / str(i), array, block))
+      bare.append(write_bare(folder / f"bare-{i}", array, block))
     taken = time.perf_counter() - started
-    stored = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    stored = sum(of_volume.size for of_volume in written)
     gigabytes = given.volumes * np.prod(shape) * 4 / 1e9
     print(f"{given.volumes} volumes of {shape}, blocks of {block}: {gigabytes:.1f} GB, on disk "
-          f"{stored / 1e9:.1f} GB; made and written in {taken:.0f} s")  # fmt: skip
+          f"{stored / 1e9:.1f} GB; made and written twice in {taken:.0f} s")  # fmt: skip
 
     random = np.random.default_rng(0)
 
@@ -78,10 +110,17 @@ def main() -> None:
       return tuple(slice(a, min(a + patch, n)) for a, n in zip(where, shape, strict=True))
 
     def from_blocks(corner):
-      return blocks.read(folder / str(corner[0]), region(corner[1]))
+      return blocks.read(folder / str(corner[0]), written[corner[0]], region(corner[1]))
+
+    def unverified(corner):
+      return bare[corner[0]][region(corner[1])].read().result()
 
     def from_whole(corner):
-      return np.array(blocks.read(folder / str(corner[0]))[region(corner[1])])
+      whole = blocks.read(folder / str(corner[0]), written[corner[0]])
+      return np.array(whole[region(corner[1])])
+
+    ratio = in_turn(from_blocks, unverified, corners(), given.rounds)
+    print(f"time with checksums over time without: {ratio:.3f} ({given.rounds} rounds)")
 
     speeds = {}
     for name, read in (("blocks", from_blocks), ("whole volumes", from_whole)):

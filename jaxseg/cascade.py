@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxseg import held_out
+from jaxseg import files, held_out
 from jaxseg.batch import LabelSpec
 from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.grids import Grid
@@ -97,6 +97,7 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
       raise ValueError(f"the first stage: {problem}")
   used = [written[name].resolve() for name in dataset.names]
   folder = dataset.folder / "priors" / fingerprint(used, {"format": _FORMAT})
+  files.remove_leftovers(folder.parent)
   prior = Field(folder, functools.partial(one_hot, labels=dataset.labels))
   for i, name in enumerate(dataset.names):
     if prior.has(i):

@@ -165,7 +165,7 @@ def _is_whole(folder: pathlib.Path) -> bool:
     note = _note(folder)
     for field, stored in note["arrays"].items():
       blocks.check(folder / field, blocks.Stored.from_json(stored))
-    integrity.check_file(str(folder / LOCATIONS), tuple(note["locations_sum"]))
+    integrity.check_file(folder / LOCATIONS, note["locations_sum"])
   except (ValueError, FileNotFoundError):
     return False
   return True

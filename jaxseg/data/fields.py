@@ -36,7 +36,7 @@ class Field(NamedTuple):
   def write(self, case: int, array: np.ndarray, spacing: Sequence[float]) -> None:
     """Stores a case's (*space, ...) array; of several processes that do, any one's is kept."""
     rank, folder = len(spacing), self._of(case)
-    part = folder.with_name(f".part-{os.getpid()}-{folder.name}")
+    part = folder.with_name(f".{os.getpid()}.{folder.name}")
     with files.full_disk_told(folder):
       shutil.rmtree(part, ignore_errors=True)
       part.mkdir(parents=True)

@@ -1,12 +1,11 @@
 """What is stored is checked when it is read: sealed JSON, sums of files, an error for damage."""
 
-import functools
 import hashlib
 import json
 import os
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg import files
@@ -51,31 +50,23 @@ def file_sum(path) -> tuple[int, int]:
   return size, crc
 
 
-@functools.lru_cache(2**16)
-def check_file(path: str, expected: tuple[int, int]) -> None:
-  """Raises Damaged, with the reason, unless a file has that sum; once for each in a process."""
+def state_of(path) -> tuple[int, int, int]:
+  """What changes when a file is written; raises Damaged, with the reason, if it is missing."""
+  try:
+    status = os.stat(path)
+  except _GONE:
+    raise Damaged(f"{_name(path)} is missing") from None
+  return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_file(path, expected: Sequence[int]) -> None:
+  """Raises Damaged, with the reason, unless a file is there and has that sum."""
+  state_of(path)
+  if file_sum(path) != tuple(expected):
+    raise Damaged(f"{_name(path)} has another checksum")
+
+
+def _name(path) -> str:
+  # what zarr calls its files tells a user nothing
   name = pathlib.Path(path).name
-  try:
-    found = file_sum(path)
-  except _GONE:
-    raise Damaged(f"{name} is missing") from None
-  if found != expected:
-    raise Damaged(f"{name}: its checksum is another one")
-
-
-def check_end(path, size: int, end: bytes) -> None:
-  """Raises Damaged, with the reason, unless a file has that size and ends in those bytes."""
-  name = "its file of blocks"
-  try:
-    number = os.open(path, os.O_RDONLY)
-    try:
-      found = os.fstat(number).st_size
-      same = found == size and os.pread(number, len(end), max(0, size - len(end))) == end
-    finally:
-      os.close(number)
-  except _GONE:
-    raise Damaged(f"{name} is missing") from None
-  if found != size:
-    raise Damaged(f"{name} has {found} bytes instead of {size}")
-  if not same:
-    raise Damaged(f"{name} is of another array, or its index is damaged")
+  return "its file of blocks" if name.isdigit() else name

@@ -14,12 +14,12 @@ import numpy as np
 import tqdm
 from scipy import ndimage
 
-from jaxseg import build
+from jaxseg import build, files
 from jaxseg.data.fields import Field, with_fields
 from jaxseg.data.prepared import Dataset
 
 # part of every map's folder: raise it when a map's values change
-_VERSION = 3
+_VERSION = 4
 # objects farther away weigh less than 2e-8 of those that touch
 _REACH = 6.0
 
@@ -199,6 +199,7 @@ def with_maps(
       stored[name].write(i, values, sample["spacing"])
 
   if missing:
+    files.remove_leftovers(home)
     # SciPy lets go of the interpreter while it measures distances
     with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, len(missing))) as pool:
       made = pool.map(make, missing)

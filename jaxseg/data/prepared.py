@@ -7,6 +7,7 @@ makes a new set. A set grows beside and is renamed: a half-written one is never 
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -31,7 +32,7 @@ from jaxseg.data.source import Source
 from jaxseg.data.workers import LostWorker
 
 # part of every set's hash: raise it when the stored format changes
-_VERSION = "5"
+_VERSION = "6"
 
 
 def _unknown(i: int) -> None:
@@ -127,9 +128,8 @@ class _Reader:
     counts = {int(k): n for k, n in case["locations"].items()}
     file = building.case_folder(self.folder, int(i)) / building.LOCATIONS
     with self._damage_told(i, "locations"):
-      integrity.check_file(str(file), tuple(case["locations_sum"]))
-    # mapped, not read: a patch needs one voxel of one class
-    return unpack(np.load(file, mmap_mode="r" if counts else None), counts)
+      rows = _rows(file, tuple(case["locations_sum"]), integrity.state_of(file))
+    return unpack(rows, counts)
 
   def shape(self, i: int) -> tuple[int, ...]:
     return tuple(self.cases[int(i)]["shape"])
@@ -150,6 +150,15 @@ class _Reader:
         f"{self.folder}: the prepared set is damaged (case '{name}', {field}: {error}); "
         f"{building.again(self.folder)}."
       ) from error
+
+
+@functools.lru_cache(4096)
+def _rows(file: pathlib.Path, expected: tuple[int, int], state: tuple) -> np.ndarray:
+  """(voxels, rank) of a case, checked; anew where the file's `state` tells of a change."""
+  del state
+  integrity.check_file(file, expected)
+  # mapped, not read: a patch needs one voxel of one class
+  return np.load(file, mmap_mode="r")
 
 
 def _index(folder: pathlib.Path) -> dict:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ def whole(tmp_path_factory):
     ("0*/image/c/**/0", 20),
     ("0*/label/c/**/0", 20),
     ("0*/locations.npy", 20),
+    ("0*/*/sums", 10),
     ("jaxseg.json", 20),
     ("maps/*/*/values/c/**/0", 20),
     ("maps/*/*/field.json", 10),
@@ -105,6 +107,21 @@ def test_a_flipped_bit_is_told_or_changes_nothing(whole, tmp_path, pattern, tria
     assert "\n" not in str(error)
   # zarr's own description of an array is for other programs: the index knows it
   assert told == (0 if "zarr" in pattern else trials)
+
+
+def test_damage_after_a_first_reading_is_told_too(whole, tmp_path):
+  folder, random = tmp_path / "set", np.random.default_rng(0)
+  shutil.copytree(whole, folder)
+  dataset = open_prepared(folder)
+  expected = contents(folder)
+  files = [block_file(folder, 1, "image"), block_file(folder, 1, "label")]
+  for file in (*files, folder / "000001" / "locations.npy"):
+    kept = file.read_bytes()
+    flip(file, random)
+    error = error_of(lambda: (dataset.load(1), dataset.locations(1)))
+    assert isinstance(error, Damaged), file
+    file.write_bytes(kept)
+  assert same(contents(folder), expected)
 
 
 def damage_missing(folder):
@@ -156,14 +173,14 @@ def test_a_block_that_was_never_written_is_no_zeros(tmp_path):
   file = tmp_path / "a" / "c" / "0" / "0"
   # an index without an entry for the second block, with a true checksum: TensorStore's own, of
   # zeros beside ones
-  metadata = blocks._metadata((4, 4), "float32", (2, 4))
+  metadata = blocks.metadata_of((4, 4), "float32", (2, 4))
   spec = {**blocks._spec(tmp_path / "b"), "metadata": metadata}
   array = np.ones((4, 4), np.float32)
   array[2:] = 0
   tensorstore.open(spec, create=True).result().write(array).result()
   content = (tmp_path / "b" / "c" / "0" / "0").read_bytes()
   file.write_bytes(content)
-  sparse = written._replace(size=len(content), index=content[-4:].hex())
+  sparse = written._replace(size=len(content), index=zlib.crc32(content[-36:]))
   assert (blocks.read(tmp_path / "a", sparse, (slice(0, 2),)) == 1).all()
   with pytest.raises(Damaged, match="a block is missing"):
     blocks.read(tmp_path / "a", sparse)

@@ -145,13 +145,16 @@ def _of_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> list[_Fo
   return [_Found(folder, name, CaseFiles(files)) for name, files in by_case(images).items()]
 
 
-def _of_series(series: dicom.Series, shared: set[pathlib.Path], problem: str = "") -> _Found:
+def _of_series(
+  series: dicom.Series, shared: set[pathlib.Path], problem: str = "", of: str = ""
+) -> _Found:
   """A series is called after its folder, in `shared` ones after itself; a lone file as it is."""
   if len(series.files) == 1:
     file = series.files[0]
     name = file.stem if file.name.lower().endswith(dicom.ENDINGS) else file.name
   else:
     name = _safe(series.description) if series.folder in shared else ""
+  name = "_".join(part for part in (name, of) if part)
   return _Found(series.folder, name, CaseFiles(series.files, series, problem))
 
 
@@ -204,7 +207,10 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Fou
   shared = {folder for folder, count in several.items() if count > 1}
   for one in series:
     problem = next((problems[f.parent] for f in one.files if problems[f.parent]), "")
-    found.append(_of_series(one, shared, problem))
+    parts, tag = dicom.split(one) if one.positioned and not problem else ({"": one}, "")
+    found += [_of_series(part, shared, problem, of=name) for name, part in parts.items()]
+    if tag:
+      apart.append(f"{one.folder}: holds {len(parts)} volumes at one place, told apart by {tag}")
   return found, _grouped(skipped) + apart
 
 

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from jaxseg.data.dicom.headers import ENDINGS, Header, is_dicom
+from jaxseg.data.dicom.parts import split
 from jaxseg.data.dicom.pixels import read_pixels
 from jaxseg.data.dicom.series import Contents, Series, find_series, joined, stack
 from jaxseg.data.geometry import Geometry, plain_geometry
@@ -23,6 +24,7 @@ __all__ = [
   "read_file",
   "read_folder",
   "read_series",
+  "split",
 ]
 
 
@@ -47,19 +49,17 @@ def read_series(series: Series, *, rank: int | None = None) -> tuple[np.ndarray,
 
 def _volume(frames, headers: dict[pathlib.Path, Header]) -> np.ndarray:
   """The frames' pixels in their order; a file of many frames is decoded once."""
-  places: dict[pathlib.Path, list[tuple[int, int]]] = {}
-  for z, frame in enumerate(frames):
-    places.setdefault(frame.file, []).append((z, frame.number))
+  places = {(frame.file, frame.number): z for z, frame in enumerate(frames)}
   image = None
-  for file, pairs in places.items():
+  for file in dict.fromkeys(frame.file for frame in frames):
     read = read_pixels(headers[file])
     if image is None:
       image = np.empty((len(frames), *read.shape[1:]), read.dtype)
     kind = np.promote_types(image.dtype, read.dtype)
     if kind != image.dtype:  # each slice has its own slope
       image = image.astype(kind)
-    for z, number in pairs:
-      image[z] = read[number]
+    for frame, pixels in zip(headers[file].frames, read, strict=True):
+      image[places[file, frame.number]] = pixels
   return image
 
 

@@ -39,7 +39,7 @@ _PIXELS = (
 
 
 def read_pixels(header: Header) -> np.ndarray:
-  """(frames, y, x, samples) in rescaled units (HU for CT), each frame by its own slope.
+  """(frames, y, x, samples) of the header's frames in rescaled units, each by its own slope.
 
   Colours come as RGB. Pictures whose large numbers are dark (MONOCHROME1) are turned to the usual
   sense, as screens and exported PNGs show them; CT, MR, PET and NM hold quantities and stay.
@@ -56,7 +56,10 @@ def read_pixels(header: Header) -> np.ndarray:
         # the palette's colours are those of a screen, with 8 bits in the upper half
         stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
       colour = header.samples > 1 or header.photometric == "PALETTE COLOR"
-      frames = stored.reshape(len(header.frames), *header.shape, -1)[..., :3]
+      count = int(data.get("NumberOfFrames") or 1)
+      frames = stored.reshape(count, *header.shape, -1)[..., :3]
+      if len(header.frames) < count:
+        frames = frames[[frame.number for frame in header.frames]]
       if "ModalityLUTSequence" in data and not colour:
         frames = apply_modality_lut(frames, data)
       elif not colour:

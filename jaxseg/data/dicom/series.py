@@ -141,7 +141,7 @@ def stack(series: Series) -> Stack:
     ValueError: the frames make no volume: other size, orientation, pixel size or kind (the file is
       named), two at one place, gaps (with positions), no position.
   """
-  headers = _without_copies(series)
+  headers = without_copies(series)
   _check_alike(series, headers)
   frames = [frame for header in headers for frame in header.frames]
   for frame in frames:
@@ -161,7 +161,7 @@ def stack(series: Series) -> Stack:
   return Stack(tuple(frames), affine)
 
 
-def _without_copies(series: Series) -> list[Header]:
+def without_copies(series: Series) -> list[Header]:
   """Leaves out files that equal another one byte by byte."""
   first: dict[str, Header] = {}
   kept = []

@@ -31,7 +31,7 @@ _WORDS = {
   "S": "upwards",
   "I": "downwards",
 }
-_SIDES = re.compile(r"(?<![a-z])(left|right|links|rechts|lh|rh|l|r)(?![a-z])")
+_SIDES = re.compile(r"(?<![a-z])(left|right|links|rechts|lh|rh|lt|rt|l|r)(?![a-z])")
 
 
 class _Twins(NamedTuple):
@@ -101,12 +101,12 @@ def mirroring(
     codes: per case, its orientation ("LPS", x first); "" where its file doesn't tell.
     labels: what is segmented; its own `mirror_pairs` are twins in any case.
   """
-  rank = next((len(p.centre) for case in cases for p in case if p is not None), 0)
   known = Counter(code for code in codes if code)
   common = known.most_common(1)[0][0] if known else ""
-  first = 0 if labels.regions else 1
+  measured = _measured(cases, codes, common)
+  rank, first = measured.centre.shape[-1], 0 if labels.regions else 1
   pairs = {
-    (a, b): _pair(cases, codes, common, a - first, b - first, rank)
+    (a, b): _pair(measured, a - first, b - first)
     for a, b in itertools.combinations(range(first, len(labels.names)), 2)
   }
   sideways = _sideways(common, rank)
@@ -150,40 +150,63 @@ class _Pair(NamedTuple):
   @property
   def concentric(self) -> bool:
     """Whether one lies around, or in, the other."""
-    return len(self.apart) > 0 and bool((np.mean(np.abs(self.apart), 0) < 0.25).all())
+    return len(self.apart) >= _CASES and bool((np.mean(np.abs(self.apart), 0) < 0.25).all())
 
 
-def _pair(cases, codes, common: str, a: int, b: int, rank: int) -> _Pair:
-  apart, volumes, lengths, contrasts = [], [], [], []
-  for case, code in zip(cases, codes, strict=True):
-    one, other = case[a], case[b]
-    if one is None or other is None:
-      continue
-    p, q = np.array(one.length), np.array(other.length)
-    steps = (np.array(other.centre) - np.array(one.centre)) / ((p + q) / 2)
-    apart.append(_as_most(steps, code, common))
-    volumes.append(max(one.voxels, other.voxels) / min(one.voxels, other.voxels))
-    lengths.append(float(np.max(np.maximum(p / q, q / p))))
-    deviation = np.sqrt((np.square(one.varied) + np.square(other.varied)) / 2)
-    difference = np.abs(np.subtract(one.bright, other.bright))
-    contrasts.append(float(np.max(difference / np.maximum(deviation, 1e-6 + 1e-6 * difference))))
-  if not apart:
-    return _Pair(np.zeros((0, rank)), np.inf, np.inf, np.inf)
-  medians = (float(np.median(values)) for values in (volumes, lengths, contrasts))
-  return _Pair(np.array(apart), *medians)
+class _Measured(NamedTuple):
+  """`Place` of all cases and classes, (cases, classes, ...), NaN where a class is absent.
+
+  Axes are those of the most common orientation.
+  """
+
+  voxels: np.ndarray
+  centre: np.ndarray
+  length: np.ndarray
+  bright: np.ndarray
+  varied: np.ndarray
 
 
-def _as_most(steps: np.ndarray, code: str, common: str) -> np.ndarray:
-  """(3,) signed distances in (z, y, x) of one orientation -> in the most common one."""
-  if not code or code == common:
-    return steps
-  turn = nib.orientations.ornt_transform(
-    nib.orientations.axcodes2ornt(code), nib.orientations.axcodes2ornt(common)
+def _measured(cases, codes, common: str) -> _Measured:
+  some = next(place for case in cases for place in case if place is not None)
+  none = [np.full(np.shape(value), np.nan) for value in some]
+  table = [[none if place is None else place for place in case] for case in cases]
+  fields = _Measured(
+    *(np.array([[of[i] for of in row] for row in table], np.float64) for i in range(len(some)))
   )
-  turned = np.zeros(3)
-  for axis, (to, sign) in enumerate(turn):
-    turned[int(to)] = sign * steps[::-1][axis]
-  return turned[::-1]
+  for at, code in enumerate(codes):
+    if code and code != common:
+      order, signs = _turn(code, common)
+      fields.centre[at] = fields.centre[at][:, order] * signs
+      fields.length[at] = fields.length[at][:, order]
+  return fields
+
+
+def _turn(code: str, common: str) -> tuple[list[int], np.ndarray]:
+  """For each axis (z, y, x) of an orientation, that of another one along which it runs, and how."""
+  stored, wanted = (nib.orientations.axcodes2ornt(of) for of in (code, common))
+  turn = nib.orientations.ornt_transform(wanted, stored)[::-1]
+  return [2 - int(axis) for axis in turn[:, 0]], turn[:, 1]
+
+
+def _pair(measured: _Measured, a: int, b: int) -> _Pair:
+  both = np.isfinite(measured.voxels[:, a]) & np.isfinite(measured.voxels[:, b])
+  if not both.any():
+    return _Pair(np.zeros((0, measured.centre.shape[-1])), np.inf, np.inf, np.inf)
+  one, other = (_Measured(*(field[both, of] for field in measured)) for of in (a, b))
+  deviation = np.sqrt((one.varied**2 + other.varied**2) / 2)
+  difference = np.abs(one.bright - other.bright)
+  # of images without noise any difference is large
+  contrast = difference / np.maximum(deviation, 1e-6 + 1e-6 * difference)
+  return _Pair(
+    (other.centre - one.centre) / ((one.length + other.length) / 2),
+    float(np.median(_ratio(one.voxels, other.voxels))),
+    float(np.median(_ratio(one.length, other.length).max(-1))),
+    float(np.median(contrast.max(-1))),
+  )
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  return np.maximum(a / b, b / a)
 
 
 def _letter(common: str, axis: int) -> str:
@@ -228,19 +251,24 @@ def _are_twins(pair, pairs: Mapping, names: Sequence[str], sideways: int) -> boo
     return False
   if measured.contrast > limits.contrast:
     return False
+  # what has a side itself, as the tumour of the left kidney, may lie in one of them
+  around = {c for other in pairs for c in other if not _stem(names[c])[1]} - set(pair)
   return not any(
     pairs[tuple(sorted((a, c)))].concentric != pairs[tuple(sorted((b, c)))].concentric
-    for c in {name for other in pairs for name in other} - set(pair)
+    for c in around
   )
 
 
 def _stem(name: str) -> tuple[str, str]:
-  """(the name without a side, digits and separators; "left", "right" or "")."""
-  spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
-  spaced = re.sub(r"[\W_\d]+", " ", spaced)
+  """(the name without its side, "left", "right" or "").
+
+  A name without a side loses its numbers too: "label_1" says as little as "1".
+  """
+  spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower().replace("_", " ")
   side = {"l": "left", "r": "right"}.get((_SIDES.findall(spaced) or [""])[0][:1], "")
-  stem = re.sub(r"\s+", "", _SIDES.sub(" ", spaced))
-  return (stem if len(stem) > 1 else ""), side
+  stem = re.sub(r"\W", "", _SIDES.sub("", spaced))
+  stem = stem if side else re.sub(r"\d", "", stem)
+  return (stem if len(stem) > 1 or side else ""), side
 
 
 def _axis(axis: int, pairs: Mapping, twins, names, letter: str, *, swaps: bool) -> Axis:

@@ -39,12 +39,12 @@ def places(image: np.ndarray, label: np.ndarray, labels: LabelSpec) -> tuple[Pla
     labels: what they mean.
   """
   united = labels.regions or [(value,) for value in labels.stored_values[1:]]
-  first = min(min(values) for values in united)
-  # find_objects counts from 1; what is below the first value is background
-  boxes = ndimage.find_objects(np.maximum(label.astype(np.int64) - (first - 1), 0))
+  # find_objects counts from 1
+  least = min(0, *(min(values) - 1 for values in united))
+  boxes = ndimage.find_objects(label if least == 0 else label.astype(np.int32) - least)
   found = []
   for values in united:
-    inside = [v - first for v in values if v - first < len(boxes)]
+    inside = [v - least - 1 for v in values if v - least - 1 < len(boxes)]
     parts = [boxes[i] for i in inside if boxes[i] is not None]
     if not parts:
       found.append(None)

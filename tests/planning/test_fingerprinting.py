@@ -150,8 +150,18 @@ def _spaced(value):
 @pytest.mark.parametrize(
   ("image", "affine", "label_affine", "words"),
   [
-    ((6, 7, 8), _spaced(0.0), _spaced(0.0), r"c1_0001.nii.gz: the spacing is \(0, 1, 1\)"),
-    ((6, 7, 8), _spaced(np.nan), _spaced(np.nan), r"c1_0001.nii.gz: the spacing is \(nan, 1"),
+    (
+      (6, 7, 8),
+      _spaced(0.0),
+      _spaced(0.0),
+      r"c1_0000.nii.gz: its header gives a spacing of \(0, 1, 1\)",
+    ),
+    (
+      (6, 7, 8),
+      _spaced(np.nan),
+      _spaced(np.nan),
+      r"c1_0000.nii.gz: its header gives a spacing of \(nan, 1",
+    ),
     ((6, 7, 8), np.eye(4), _spaced(3.0), "c1.nii.gz: the affines of image and label differ"),
     ((6, 7, 9), np.eye(4), np.eye(4), "the image has shape .* but the label"),
     ((6, 7, 8, 3), np.eye(4), np.eye(4), "'c1'.* 6 channel.*, expected 2; .*4D NIfTI"),

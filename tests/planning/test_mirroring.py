@@ -8,7 +8,7 @@ import pytest
 from jaxseg import augment, planning
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source
-from jaxseg.data.geometry import Geometry, plain_geometry
+from jaxseg.data.geometry import Geometry, orient, oriented, plain_geometry
 
 SHAPE = (24, 30, 36)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -96,6 +96,32 @@ def test_the_order_is_that_of_the_body_where_files_differ_in_orientation():
   assert mixed.orientations == {"RAS": 5, "LPS": 3}
 
 
+def test_cases_with_axes_in_any_order_are_compared_as_bodies():
+  """Five as RAS, six each in an orientation of its own."""
+  names = ("background", "left", "right", "liver")
+  upright = source(sides, cases=11, names=names, affine=lambda i: RAS)
+  front = source(front_and_back, cases=11, affine=lambda i: RAS)
+  codes = ["RAS"] * 5 + ["LPS", "PIR", "SAL", "ILP", "RSA", "AIL"]
+
+  def stored(read):
+    def turned(case):
+      raw, to = read(case), codes[int(case)]
+      arrays = (orient(array, raw.geometry, to) for array in (raw.image, raw.label))
+      return RawCase(*arrays, None, oriented(raw.geometry, to))
+
+    return turned
+
+  for of, mirrored, swap in (
+    (upright, [True] * 3, [(), (), ((1, 2),)]),
+    (front, [True, False, True], [()] * 3),
+  ):
+    mixed = of._replace(read=stored(of.read))
+    found = planning.fingerprint(mixed, workers=1, draws=100).mirroring
+    assert next(iter(found.orientations)) == "RAS"
+    assert allowed(found) == mirrored
+    assert [axis.swap for axis in found.axes] == swap
+
+
 def test_classes_in_any_order_leave_all_axes_to_be_mirrored():
   assert allowed(measured(in_any_order)) == [True] * 3
 
@@ -134,6 +160,30 @@ def test_a_class_around_one_of_them_makes_them_no_twins():
   found = measured(heart, names=names)
   assert allowed(found) == [True, True, False]
   assert not any(axis.swap for axis in found.axes)
+
+
+def test_sided_classes_inside_sided_ones_hinder_nothing():
+  """A tumour of one kidney lies in it alone, and its name says so."""
+
+  def draw(label, random):
+    sides(label, random)
+    z, y, x = np.argwhere(label == 1).mean(0).astype(int)
+    label[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] = 4
+
+  names = ("background", "left kidney", "right kidney", "liver", "left tumour")
+  assert measured(draw, names=names).axes[2].swap == ((1, 2),)
+
+
+def test_numbered_pairs_swap_with_their_own_number():
+  def ribs(label, random):
+    for k in range(3):
+      box(label, 1 + k, (5 + 7 * k, 15, 9), (4, 8, 8), random)
+      box(label, 4 + k, (5 + 7 * k, 15, 27), (4, 8, 8), random)
+
+  names = ("background", *(f"rib_{side}_{k}" for side in ("left", "right") for k in (1, 2, 3)))
+  found = measured(ribs, names=names)
+  assert found.axes[2].swap == ((1, 4), (2, 5), (3, 6))
+  assert not found.axes[0].mirrored
 
 
 def test_pairs_that_the_data_set_declares_swap_where_x_runs():

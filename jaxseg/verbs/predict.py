@@ -36,7 +36,8 @@ def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
   if channels != len(told.channels):
     raise ValueError(
       f"{where}: has {channels} channel(s), but the checkpoint's network takes "
-      f"{len(told.channels)} ({', '.join(told.channels)}); give it these, in this order."
+      f"{len(told.channels)} ({', '.join(told.channels)}); give it these in this order, in "
+      "one file or in files that end in _0000, _0001, ..."
     )
   check_spacing(raw.geometry, str(where))
   return raw

@@ -77,6 +77,7 @@ class Frame(NamedTuple):
     spacing: between rows, between columns, or None.
     rescale: slope and intercept, stored number -> unit.
     apart: tags that tell images at one place apart.
+    several: whether the file holds more frames.
   """
 
   file: pathlib.Path
@@ -86,6 +87,12 @@ class Frame(NamedTuple):
   spacing: tuple[float, ...] | None
   rescale: tuple[float, float]
   apart: dict[str, str]
+  several: bool = False
+
+  @property
+  def name(self) -> str:
+    """For messages: the file's name, and the frame, counted from 1 as viewers do."""
+    return f"{self.file.name}, frame {self.number + 1}" if self.several else self.file.name
 
 
 class Header(NamedTuple):
@@ -273,6 +280,7 @@ def _frame(path: pathlib.Path, number: int, own, data: Dataset) -> Frame:
     spacing or _of_ultrasound(data),
     (number_of("RescaleSlope", 1.0), number_of("RescaleIntercept", 0.0)),
     apart,
+    int(data.get("NumberOfFrames") or 1) > 1,
   )
 
 

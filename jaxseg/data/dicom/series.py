@@ -112,7 +112,8 @@ def joined(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
   """
   groups = collections.defaultdict(list)
   for one in series:
-    groups[one.headers[0].series or one].append(one)
+    # without a UID nothing says that they belong together
+    groups[one.headers[0].series or id(one)].append(one)
   result, notes = [], []
   for parts in groups.values():
     headers = tuple(header for part in parts for header in part.headers)
@@ -276,8 +277,8 @@ def _step(series: Series, frames, positions: np.ndarray, normal: np.ndarray) -> 
     others = f" and {len(uneven) - 1} more" if len(uneven) > 1 else ""
     raise ValueError(
       f"{series.folder}: its slices are unevenly spaced: {steps[at]:.4g} mm between "
-      f"{depths[at]:.4g} and {depths[at + 1]:.4g} mm along the normal ({frames[at].file.name}, "
-      f"{frames[at + 1].file.name}){others}, but {usual:.4g} mm elsewhere; slices are missing "
+      f"{depths[at]:.4g} and {depths[at + 1]:.4g} mm along the normal ({frames[at].name}, "
+      f"{frames[at + 1].name}){others}, but {usual:.4g} mm elsewhere; slices are missing "
       "there or are from another scan: complete the series, or resample it to even steps."
     )
   step = (positions[-1] - positions[0]) / (len(frames) - 1)
@@ -308,6 +309,6 @@ def _check_places(series: Series, frames, steps: np.ndarray, usual: float) -> No
   why = f"they differ in {told}" if told else "no tag of time, echo or diffusion tells them apart"
   raise ValueError(
     f"{series.folder}: {len({*shared, *(shared + 1)})} of its {len(frames)} slices share a place "
-    f"with another, for example {one.file.name} and {other.file.name}; {why}: move each "
+    f"with another, for example {one.name} and {other.name}; {why}: move each "
     "volume (time point, echo, ...) to a folder of its own."
   )

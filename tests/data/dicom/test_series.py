@@ -41,6 +41,21 @@ def test_steps_that_grow_are_no_even_grid(tmp_path):
   refused(tmp_path, r"dcm: lies .* mm off the even grid")
 
 
+def test_a_gap_in_one_file_is_told_with_its_frames(tmp_path):
+  places = [(0, 0, 2.0 * i + 6 * (i > 3)) for i in range(6)]
+  save(tmp_path / "a.dcm", enhanced(volume(), positions=places))
+  refused(tmp_path / "a.dcm", r"8 mm between 6 and 14 mm .*a.dcm, frame 4, a.dcm, frame 5")
+
+
+def test_files_without_uids_are_one_series_of_their_folder(tmp_path):
+  for name in "ab":
+    write_series(tmp_path / name, volume(), SeriesInstanceUID=None)
+  parts = [dicom.find_series(sorted(folder.iterdir())).series for folder in tmp_path.iterdir()]
+  apart, notes = dicom.joined([one for part in parts for one in part])
+  assert [len(one.files) for one in apart] == [6, 6]
+  assert not notes
+
+
 def test_a_slice_moved_sideways_is_told(tmp_path):
   places = [(5.0 * (i == 3), 0, 2.0 * i) for i in range(6)]
   write_series(tmp_path, volume(), positions=places)

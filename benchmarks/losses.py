@@ -22,8 +22,8 @@ import short_runs
 from short_runs import ROOT
 
 from jaxseg import files
+from jaxseg.config_file import load_config
 from jaxseg.metrics import METRICS
-from jaxseg.verbs.configs import load_config
 
 ROWS = ROOT / "docs" / "losses.json"
 PICTURES = ROOT / "runs" / "losses"

@@ -8,16 +8,13 @@ Run: python train.py --config=configs/auto.py:/data/Dataset042_Liver --workdir=r
      python train.py --config=configs/auto.py:/data/Dataset042_Liver,configuration=2d ...
 After the data, separated by commas: configuration (3d_fullres if there is one, 2d, 3d_lowres,
 3d_cascade_fullres with previous=RUNS of 3d_lowres), preset (default, resenc_m, resenc_l, resenc_xl,
-resenc_80gb, cpu). The plan is made at the first start, or by `jaxseg plan`, and kept in plans/NAME:
-edit it there, or override any field on the command line. Cost: 250,000 steps, for an accelerator;
-with preset=cpu 1,000 steps of a smaller network, a quarter of an hour of two cores in 3D.
+resenc_80gb, cpu). The plan is made when training first starts, or by `jaxseg plan`, and kept in
+plans/NAME: edit it there, or override any field on the command line. Cost: 250,000 steps, for an
+accelerator; with preset=cpu 1,000 steps of a smaller network, a quarter of an hour of two cores.
 """
 
-import pathlib
-
-from jaxseg import augment, data, defaults, planning
-from jaxseg.build import build, lookup, suggestion
-from jaxseg.verbs.plan import SPLITS, asked_for, made_plan
+from jaxseg import defaults
+from jaxseg.build import suggestion
 
 DATA = "../shared/data/msd_hippocampus"
 OPTIONS = ("configuration", "preset", "previous")
@@ -29,27 +26,14 @@ def get_config(wanted=DATA):
   for option, value in given.items():
     if option not in OPTIONS or not value:
       raise ValueError(
-        f"configs/auto.py: '{option}={value}' is no option{suggestion(option, OPTIONS)}; expected "
+        f"'{option}={value}' is no option{suggestion(option, OPTIONS)}; expected "
         f"DATA,NAME=VALUE with {', '.join(OPTIONS)}."
       )
-  preset = given.get("preset", "default")
-  lookup(planning.PRESETS, preset, "preset")
-  asked = asked_for(path)
-  cases = build(data.SOURCES, asked["source"], "data.source")
-  folder = pathlib.Path("plans") / cases.name
-  plan = made_plan(cases, folder, preset)
-  names = plan.configurations
-  name = given.get("configuration", "3d_fullres" if "3d_fullres" in names else "2d")
-  told = planning.settings(plan, name)
 
-  config = defaults.config()
+  # network, augmentation, spacing, patch, batch, normalisation, split: what the plan says
+  config = defaults.planned(path or DATA, **given)
   config.steps = 250_000
-  config.network = told["network"]
   config.method = dict(name="supervised", drop_last_head=True)
-  config.loss = dict(
-    cross_entropy=dict(weight=1.0),
-    dice=dict(weight=1.0, include_background=False, batch=told["batch_dice"]),
-  )
   config.optimiser = dict(
     name="sgd",
     momentum=0.99,
@@ -61,28 +45,10 @@ def get_config(wanted=DATA):
     clip=12.0,
     accumulate=1,
   )
-  config.data.source = asked["source"]
-  config.data.update(told["data"])
-  config.data.split = asked.get("split", dict(name="file", path=str(folder / SPLITS), fold=0))
-  if told["previous"]:
-    if "previous" not in given:
-      raise ValueError(
-        f"configs/auto.py: {name} needs the runs of {told['previous']}; expected "
-        f"FOLDER,configuration={name},previous=RUNS, RUNS being the --workdir of its --fold=all."
-      )
-    config.data.prior = dict(run=given["previous"])
-
-  patch = told["data"]["patch"]
-  masked = any(scheme.get("nonzero") for scheme in told["data"]["normalise"])
-  config.augment = augment.nnunet(
-    len(patch), patch, masked=masked, cascade=told["previous"] is not None, mirror=told["mirror"]
-  )
-  predictor = "sliding_window" if told["data"]["slices"] is None else "slices"
-  config.predictor = dict(name=predictor, overlap=0.5, batch=2)
   config.evaluate.every = 12_500  # fifty of nnU-Net's epochs
   config.evaluate.cases = 8
   config.checkpoint_every = 2_500
-  return shortened(config) if preset == "cpu" else config
+  return shortened(config) if given.get("preset") == "cpu" else config
 
 
 def shortened(config):

@@ -8,7 +8,7 @@ The full plan, for an accelerator: the same with configs/auto.py.
 
 import pathlib
 
-from jaxseg.verbs.configs import load_config
+from jaxseg.config_file import load_config
 
 
 def get_config(folder="../shared/data/msd_hippocampus"):

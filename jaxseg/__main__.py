@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from jaxseg.build import suggestion
+
 VERBS = {
   "plan": "looks at a folder of labelled scans and plans spacing, patch, batch and network",
   "train": "trains what a config names, in a run folder (the same as train.py)",
@@ -24,7 +26,7 @@ def main() -> None:
     return
   verb, arguments = sys.argv[1], sys.argv[2:]
   if verb not in VERBS:
-    sys.exit(f"jaxseg: no verb '{verb}'; choices: {', '.join(VERBS)}.")
+    sys.exit(f"jaxseg: no verb '{verb}'{suggestion(verb, VERBS)}; choices: {', '.join(VERBS)}.")
   importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)
 
 

@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from jaxseg.option_values import check_values
+
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -23,7 +25,7 @@ def suggestion(word: str, choices) -> str:
 
 def lookup(table: Mapping[str, Callable], name: str, where: str) -> Callable:
   """The entry called `name`; raises ValueError that lists the choices."""
-  if name not in table:
+  if not isinstance(name, str) or name not in table:
     raise ValueError(
       f"config.{where}.name: '{name}' is unknown{suggestion(str(name), table)}; "
       f"choices: {', '.join(sorted(table))}."
@@ -64,7 +66,7 @@ def check_options(name: str, options, known, where: str) -> None:
     if option not in known:
       raise ValueError(
         f"config.{where}.{option}: '{name}' has no such option{suggestion(option, known)}; "
-        f"options: {', '.join(sorted(known)) or 'none'}."
+        f"options: {', '.join(sorted(set(known))) or 'none'}."
       )
 
 
@@ -79,6 +81,7 @@ def _checked(table, spec, where: str, given: Mapping[str, Any], *, at_once: bool
   function = lookup(table, name, where)
   known = options_of(function, given=given if at_once else None)
   check_options(name, spec, known, where)
+  check_values(name, spec, known, where)
   takes = inspect.signature(function).parameters if at_once else known
   return function, {**{k: v for k, v in given.items() if k in takes}, **spec}
 
@@ -90,14 +93,33 @@ def build(table: Mapping[str, Callable], spec, where: str, **given) -> Any:
   arguments, which are no options.
   """
   function, arguments = _checked(table, spec, where, given, at_once=True)
+  _check_missing(function, arguments, (_POSITIONAL, _KEYWORD), spec, where)
+  return function(**arguments)
+
+
+def check(
+  table: Mapping[str, Callable], spec, where: str, *, later: bool = False, given=()
+) -> None:
+  """Raises what building a component would raise of its names, values and missing options.
+
+  `given` names what the program provides, `later` is for a function whose positional arguments
+  come later (`bind`).
+  """
+  provided = dict.fromkeys(given)
+  function, arguments = _checked(table, spec, where, provided, at_once=not later)
+  _check_missing(
+    function, arguments, (_KEYWORD,) if later else (_POSITIONAL, _KEYWORD), spec, where
+  )
+
+
+def _check_missing(function, arguments, kinds, spec, where: str) -> None:
   missing = [
     name
     for name, p in inspect.signature(function).parameters.items()
-    if p.default is p.empty and p.kind in (_POSITIONAL, _KEYWORD) and name not in arguments
+    if p.default is p.empty and p.kind in kinds and name not in arguments
   ]
   if missing:
     raise ValueError(f"config.{where}: '{spec['name']}' needs {', '.join(missing)}.")
-  return function(**arguments)
 
 
 def bind(table: Mapping[str, Callable], spec, where: str, **given) -> Callable:

@@ -2,6 +2,20 @@
 
 from ml_collections import ConfigDict, config_dict
 
+# the fields of config.data that `planned` leaves to a plan: None until there is one
+PLANNED = (
+  "orientation",
+  "spacing",
+  "transpose",
+  "crop_nonzero",
+  "resampling",
+  "normalise",
+  "patch",
+  "batch",
+  "foreground",
+  "slices",
+)
+
 
 def config() -> ConfigDict:
   """A new config with every field of an experiment.
@@ -29,6 +43,7 @@ def config() -> ConfigDict:
   )
   c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
   c.initialise = dict()  # learner -> run folder that its weights start from
+  c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`
 
   c.data = ConfigDict()
   c.data.source = dict(name="phantom")
@@ -59,4 +74,27 @@ def config() -> ConfigDict:
   c.log_every = 10  # steps
   c.checkpoint_every = 250  # steps
   c.deterministic = True  # on a GPU: only kernels that give the same bits every time
+  return c
+
+
+def planned(data: str, **options) -> ConfigDict:
+  """A config that leaves to a plan what nnU-Net's recipe plans; reads and plans nothing itself.
+
+  Network, augmentation, spacing, patch, batch and the like stay empty. `jaxseg.planned.resolve`
+  fills them in when the plan is there; what a config file or the command line sets goes before.
+
+  Args:
+    data: a folder, a Decathlon task, or a config file whose data are meant.
+    options: preset, configuration, previous, folder; see `jaxseg.planned`.
+  """
+  c = config()
+  c.plan = dict(data=data, **options)
+  c.network = dict()
+  c.loss = dict(cross_entropy=dict(weight=1.0), dice=dict(weight=1.0, include_background=False))
+  c.data.source = dict()
+  c.data.split = dict()
+  c.predictor = dict()
+  with c.ignore_type():
+    for name in PLANNED:
+      c.data[name] = None
   return c

@@ -1,6 +1,7 @@
 """A config -> the values that the loop takes. With the verbs, the only code that sees a config."""
 
 import math
+import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,16 +11,15 @@ from jaxseg import (
   augment,
   cascade,
   data,
-  defaults,
-  inference,
-  losses,
-  methods,
-  networks,
-  optimisers,
+  planned,
+  rehearsal,
   run_folder,
 )
 from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build, plain, suggestion
+from jaxseg.build import bind, build, suggestion
+from jaxseg.compose import class_weights, complete, maps, method, network, window
+from jaxseg.data.normalise import schemes
+from jaxseg.data.preparation import check_target, check_transpose
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.method import Method
@@ -58,30 +58,14 @@ class Experiment(NamedTuple):
   mix: Callable = augment.mixture({})
 
 
-def complete(config) -> dict[str, Any]:
-  """The config as plain data; raises ValueError for fields that do not exist or are missing."""
-  given, known = plain(config), plain(defaults.config())
-  _compare(given, known, "config")
-  return given
-
-
-def _compare(given, known, where: str) -> None:
-  for name in given:
-    if name not in known:
-      raise ValueError(
-        f"{where}.{name}: no such field{suggestion(name, known)}; fields: {', '.join(known)}."
-      )
-  for name in known:
-    if name not in given:
-      raise ValueError(f"{where}.{name}: missing; start from jaxseg.defaults.config().")
-  for name in ("data", "evaluate"):
-    if where == "config":
-      _compare(given[name], known[name], f"config.{name}")
-
-
 def source_of(config: dict[str, Any]) -> data.Source:
   """The cases of a config's data set as the user's files have them."""
   return build(data.SOURCES, config["data"]["source"], "data.source")
+
+
+def split(config: dict[str, Any], source: data.Source) -> data.splits.Split:
+  """The names of the cases that train, and of those that validate."""
+  return bind(data.SPLITS, config["data"]["split"], "data.split")(source.cases)
 
 
 def dataset(
@@ -89,8 +73,7 @@ def dataset(
 ) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
   """The prepared data set of a config's source, with the training and the validation indices."""
   options = config["data"]
-  split = bind(data.SPLITS, options["split"], "data.split")
-  training, validation = split(source.cases)
+  training, validation = split(config, source)
   prepared = data.prepare(
     source,
     normalise=options["normalise"],
@@ -109,104 +92,6 @@ def dataset(
     tuple(position[name] for name in training),
     tuple(position[name] for name in validation),
   )
-
-
-def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
-  """The weighted sum of the config's losses; `regions` makes them act on sigmoids."""
-  for key, spec in config["loss"].items():
-    if not isinstance(spec, dict):
-      raise ValueError(
-        f"config.loss.{key}: expected a dict, got {spec!r}; its weight is config.loss.{key}.weight."
-      )
-  weights = losses.resolve_weights(
-    {key: spec.get("weight", 1.0) for key, spec in config["loss"].items()}, steps=config["steps"]
-  )
-  parts = {}
-  for key, spec in config["loss"].items():
-    spec = {option: value for option, value in spec.items() if option != "weight"}
-    part = bind(losses.LOSSES, {"name": key, **spec}, f"loss.{key}", sigmoid=regions)
-    parts[key] = (weights[key], part)
-  if not parts:
-    raise ValueError("config.loss: at least one loss is needed.")
-  return losses.weighted_sum(parts)
-
-
-def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict[str, Any]:
-  """The config, its losses' class weightings by name (or dict) made numbers.
-
-  `count()` gives the training voxels of each class, (cases, k), and is called only if a loss
-  names a weighting; without it names and options are checked, and the config is as it was.
-  """
-  named = {
-    key: spec["class_weights"]
-    for key, spec in config["loss"].items()
-    if isinstance(spec.get("class_weights"), str | dict)
-  }
-  weightings = {
-    key: bind(
-      losses.CLASS_WEIGHTINGS,
-      {"name": how} if isinstance(how, str) else how,
-      f"loss.{key}.class_weights",
-    )
-    for key, how in named.items()
-  }
-  if not named or count is None:
-    return config
-  counts = count()
-  numbers = {key: {"class_weights": weighting(counts)} for key, weighting in weightings.items()}
-  specs = {key: {**spec, **numbers.get(key, {})} for key, spec in config["loss"].items()}
-  return {**config, "loss": specs}
-
-
-def maps(config: dict[str, Any]) -> dict[str, dict]:
-  """The maps that the config's losses need: name -> options from config.data.maps."""
-  options, needed = config["data"]["maps"], []
-  for key, spec in config["loss"].items():
-    needed += losses.MAPS_NEEDED.get(spec.get("name", key), ())
-    if spec.get("weight_map"):
-      needed.append(spec["weight_map"])
-  chosen = {name: options.get(name, {}) for name in needed}
-  for name, given in {**options, **chosen}.items():
-    data.bind_map(name, given)
-  return chosen
-
-
-def network(config: dict[str, Any], classes: int):
-  """The config's network with `classes` outputs."""
-  if config["network"].get("classes", classes) != classes:
-    raise ValueError(
-      f"config.network.classes: {config['network']['classes']}, but the data set has {classes} "
-      "classes (background counted); leave the field out."
-    )
-  return build(networks.NETWORKS, config["network"], "network", classes=classes)
-
-
-def method_options(config: dict[str, Any]) -> dict[str, Any]:
-  """The config's method, a schedule among its options made a function of the step."""
-  spec = dict(config["method"])
-  if "auxiliary" in spec:
-    given, steps = spec["auxiliary"], config["steps"]
-    spec["auxiliary"] = losses.resolve(given, steps=steps, where="method.auxiliary")
-  return spec
-
-
-def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
-  """The config's method around a network, with its loss and optimiser."""
-  rate = {**config["optimiser"], "clip": config["optimiser"].get("clip") or None}
-  tx = optimisers.optimiser(steps=config["steps"], **rate)
-  scheme = build(
-    methods.METHODS,
-    method_options(config),
-    "method",
-    network=network,
-    loss=loss(config, regions=regions),
-    optimiser=tx,
-  )
-  if config["data"].get("prior"):
-    scheme = methods.cascaded.cascaded(scheme)
-  if config["average"]:
-    return methods.averaged.averaged(scheme, decay=config["average"])
-  return scheme
 
 
 def facts(
@@ -273,37 +158,25 @@ def mixture(config: dict[str, Any], classes: int) -> Callable:
   )
 
 
-def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int | None):
-  """The config's predictor with the patch bound: (apply, Case, **options) -> scores."""
-  rank = len(patch)
-  return bind(
-    inference.PREDICTORS,
-    config["predictor"],
-    "predictor",
-    patch=patch,
-    total_stride=network.total_stride(rank),
-    margin=network.margin(rank),
-    axis=slices,
-  )
-
-
 def experiment(config) -> Experiment:
-  """Builds everything that a config names; raises ValueError in words for what is wrong in it."""
-  config = complete(config)
-  # a misspelt name is told before data are prepared, which may take minutes
-  bind(networks.NETWORKS, config["network"], "network")
-  bind(methods.METHODS, method_options(config), "method")
-  loss(config)
-  class_weights(config)
-  wanted = maps(config)
+  """Builds everything that a config names; raises ValueError in words for what is wrong in it.
+
+  What a plan decides is resolved first. All that needs no data is tried before they are prepared,
+  which may take minutes.
+  """
+  config = complete(planned.resolve(config))
+  options, wanted = config["data"], maps(config)
   source = source_of(config)
+  split(config, source)
+  folds = ()
+  if options["prior"]:
+    folds = run_folder.run_folders(cascade.run_of(options["prior"]))
+  _rehearse(config, source, (*wanted, *(("prior",) if folds else ())))
   prepared, training, validation = dataset(config, source)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
   prepared = data.with_maps(prepared, wanted, training)
-  if config["data"]["prior"]:
-    folds = run_folder.run_folders(cascade.run_of(config["data"]["prior"]))
+  if folds:
     prepared = cascade.with_prior(prepared, folds, source.read)
-  options = config["data"]
   patch = tuple(options["patch"])
   spacing = prepared.load(training[0])["spacing"]
   if options["slices"] is not None:
@@ -311,33 +184,69 @@ def experiment(config) -> Experiment:
   chain, crop = augmentation(
     config, patch, prepared.labels, spacing, code=prepared.preparation.code
   )
-  regions = prepared.labels.regions is not None
   net = network(config, prepared.labels.channels)
-  how = sampling(
-    prepared.rank,
-    patch=patch,
-    crop=crop,
-    margin=net.margin(len(patch)),
-    batch=options["batch"],
-    foreground=options["foreground"],
-    slices=options["slices"],
-    seed=config["seed"],
-  )
   return Experiment(
     config=config,
-    method=method(weighed, net, regions=regions),
+    method=method(weighed, net, regions=prepared.labels.regions is not None),
     network=net,
     dataset=prepared,
     training=training,
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),
-    sampling=how,
+    sampling=_sampling(config, prepared.rank, crop, net),
     augment=chain,
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
     read=source.read,
     mix=mixture(config, prepared.labels.channels),
   )
+
+
+def _sampling(config: dict[str, Any], rank: int, crop: tuple[int, ...], network) -> Sampling:
+  options = config["data"]
+  return sampling(
+    rank,
+    patch=options["patch"],
+    crop=crop,
+    margin=network.margin(len(options["patch"])),
+    batch=options["batch"],
+    foreground=options["foreground"],
+    slices=options["slices"],
+    seed=config["seed"],
+  )
+
+
+def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ...]) -> None:
+  """Tries all parts of an experiment on shapes; `fields` are a batch's further ones."""
+  options, labels, channels = config["data"], source.labels, len(source.channels)
+  patch, slices = tuple(options["patch"]), options["slices"]
+  schemes(options["normalise"], source.channels)
+  check_target(options["spacing"], source.rank)
+  check_transpose(options["transpose"], source.rank)
+  net = network(config, labels.channels)
+  _sampling(config, source.rank, patch, net)
+  augmentation(config, patch, labels)
+  rehearsal.predict(
+    window(config, net, patch, slices),
+    net,
+    channels,
+    labels.channels,
+    rank=len(patch),
+    slices=slices,
+  )
+  state = rehearsal.train(
+    method(config, net, regions=labels.regions is not None),
+    mixture(config, labels.channels),
+    rehearsal.batch_shapes((options["batch"], *patch), channels, labels, fields=fields),
+  )
+  for learner, folder in config["initialise"].items():
+    if learner not in state.learners:
+      raise ValueError(
+        f"config.initialise.{learner}: the method has no such learner"
+        f"{suggestion(learner, state.learners)}; it has {', '.join(state.learners)}."
+      )
+    if not pathlib.Path(folder).is_dir():
+      raise FileNotFoundError(f"config.initialise.{learner}: {folder}: there is no such folder.")
 
 
 def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -5,11 +5,12 @@ the named schedule, and gradient accumulation into one gradient transformation.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optax
 
 from jaxseg import build
+from jaxseg.option_values import check_values
 
 OPTIMISERS = {
   "adabelief": optax.adabelief,
@@ -27,30 +28,45 @@ OPTIMISERS = {
 }
 
 
-def constant(learning_rate, steps):
+def constant(learning_rate: float, steps: int):
   """The same learning rate throughout."""
   del steps
   return optax.constant_schedule(learning_rate)
 
 
-def polynomial(learning_rate, steps, *, power=0.9, end=0.0):
+def polynomial(learning_rate: float, steps: int, *, power: float = 0.9, end: float = 0.0):
   """learning_rate * (1 - step / steps) ** power: nnU-Net's schedule (1904.08128)."""
   return optax.polynomial_schedule(learning_rate, end, power, steps)
 
 
-def cosine(learning_rate, steps, *, end=0.0):
+def cosine(learning_rate: float, steps: int, *, end: float = 0.0):
   """Half a cosine from learning_rate to end (1608.03983)."""
   return optax.cosine_decay_schedule(learning_rate, steps, alpha=end / learning_rate)
 
 
-def warmup_cosine(learning_rate, steps, *, warmup=0.05, start=0.0, end=0.0):
+def warmup_cosine(
+  learning_rate: float,
+  steps: int,
+  *,
+  warmup: float = 0.05,
+  start: float = 0.0,
+  end: float = 0.0,
+):
   """A linear warm-up over the share `warmup` of the steps, then `cosine`."""
   return optax.warmup_cosine_decay_schedule(
     start, learning_rate, max(1, round(warmup * steps)), steps, end
   )
 
 
-def warmup_polynomial(learning_rate, steps, *, warmup=0.05, start=0.0, power=0.9, end=0.0):
+def warmup_polynomial(
+  learning_rate: float,
+  steps: int,
+  *,
+  warmup: float = 0.05,
+  start: float = 0.0,
+  power: float = 0.9,
+  end: float = 0.0,
+):
   """A linear warm-up over the share `warmup` of the steps, then `polynomial`."""
   rise = max(1, round(warmup * steps))
   return optax.join_schedules(
@@ -62,12 +78,18 @@ def warmup_polynomial(learning_rate, steps, *, warmup=0.05, start=0.0, power=0.9
   )
 
 
-def exponential(learning_rate, steps, *, factor=0.01):
+def exponential(learning_rate: float, steps: int, *, factor: float = 0.01):
   """learning_rate * factor ** (step / steps)."""
   return optax.exponential_decay(learning_rate, steps, factor)
 
 
-def piecewise(learning_rate, steps, *, at=(0.5, 0.75), factor=0.1):
+def piecewise(
+  learning_rate: float,
+  steps: int,
+  *,
+  at: Sequence[float] = (0.5, 0.75),
+  factor: float = 0.1,
+):
   """Multiplied by `factor` at each of the shares `at` of the steps."""
   return optax.piecewise_constant_schedule(
     learning_rate, {round(share * steps): factor for share in at}
@@ -115,12 +137,17 @@ def optimiser(
     options: passed to Optax.
   """
   factory = build.lookup(OPTIMISERS, name, where)
+  own = {"learning_rate": learning_rate, "weight_decay": weight_decay, "l2": l2, "clip": clip}
+  parameters = inspect.signature(optimiser).parameters
+  check_values(name, {**own, "accumulate": accumulate}, parameters, where)
   updates = max(1, steps // accumulate)
   rate = build.bind(SCHEDULES, schedule or {"name": "constant"}, f"{where}.schedule")(
     learning_rate, updates
   )
   known = build.options_of(factory, given=())
-  build.check_options(name, options, known, where)
+  own_options = [option for option in parameters if option not in ("steps", "where", "options")]
+  build.check_options(name, options, [*own_options, *known], where)
+  check_values(name, options, known, where)
   parts = []
   if l2:
     parts.append(optax.add_decayed_weights(l2))

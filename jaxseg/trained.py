@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from jaxseg import cascade, checkpoint, inference, run_folder, same_run
-from jaxseg.experiment import method, mirroring, network, window
+from jaxseg.compose import method, network, window
+from jaxseg.experiment import mirroring
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.method import Learner, State
 from jaxseg.run_folder import FOLD, run_folders

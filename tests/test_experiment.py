@@ -7,7 +7,8 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
-from jaxseg.experiment import augmentation, class_weights, loss, mirroring
+from jaxseg.compose import class_weights, loss
+from jaxseg.experiment import augmentation, mirroring
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
 

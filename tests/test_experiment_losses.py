@@ -7,8 +7,9 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import Target
 from jaxseg.build import plain
+from jaxseg.compose import complete, loss, maps
 from jaxseg.data import sampling
-from jaxseg.experiment import experiment, loss, maps
+from jaxseg.experiment import experiment
 from jaxseg.loop import compile_step, train
 
 
@@ -50,8 +51,9 @@ def test_a_scheduled_weight_follows_the_step():
 
 
 def test_a_loss_that_is_no_dict_is_told():
-  with pytest.raises(ValueError, match=r"config.loss.dice: expected a dict, got 1.0"):
-    loss(config_of({"dice": 1.0}))
+  words = r"config\.loss\.dice: expected a dict of options, .* got 1\.0; its weight is config\.loss"
+  with pytest.raises(ValueError, match=words):
+    complete(config_of({"dice": 1.0}))
 
 
 def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_path):

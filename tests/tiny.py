@@ -8,12 +8,13 @@ import optax
 from jaxseg import augment, defaults, inference
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
+from jaxseg.compose import method, network
 from jaxseg.data import RawCase
 from jaxseg.data.geometry import plain_geometry
 from jaxseg.data.preparation import Preparation
 from jaxseg.data.prepared import Dataset
 from jaxseg.data.sampling import sampling
-from jaxseg.experiment import Experiment, method, network
+from jaxseg.experiment import Experiment
 
 LABELS = LabelSpec(("background", "dim", "bright"), (0, 5, 9))
 

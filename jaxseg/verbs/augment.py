@@ -1,6 +1,5 @@
 """augment --preview: a picture sheet of what a config's augmentation does to its own data."""
 
-import argparse
 import functools
 import pathlib
 import sys
@@ -14,12 +13,16 @@ from jaxseg import augment, files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind
 from jaxseg.cascade import one_hot
+from jaxseg.compose import complete
 from jaxseg.data import sampling
-from jaxseg.experiment import augmentation, complete, dataset, facts, source_of
+from jaxseg.experiment import augmentation, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
-from jaxseg.verbs.configs import load_config
+from jaxseg.planned import resolve
+from jaxseg.ranges import COUNT, SEED
+from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 
 SIZE, MARGIN, GAP = 200, 130, 4
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # without a look of their own: they act on what the others do
 UNSEEN = ("find_body", "mask_body")
 FURTHER = {
@@ -145,26 +148,29 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(prog="jaxseg augment", description=__doc__)
+  parser = Parser(prog="jaxseg augment", description=__doc__)
   add = parser.add_argument
-  add("--config", required=True, help="config file, FILE or FILE:ARG")
+  add_config(parser)
   add("--preview", action="store_true", help="write the picture sheet (all that this verb does)")
   add("--output", default="augmentation.png", help="picture to write (default: %(default)s)")
   add("--all", action="store_true", help="every known augmentation, not only the config's")
-  add("--draws", type=int, default=5, help="pictures beside the original (default: %(default)s)")
-  add("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
-  wanted = parser.parse_args(arguments)
+  draws = "pictures beside the original (default: %(default)s)"
+  add("--draws", type=number(int, COUNT), default=5, help=draws)
+  add("--seed", type=number(int, SEED), default=0, help="of the draws (default: %(default)s)")
+  wanted, config = parse(parser, arguments)
   if not wanted.preview:
-    parser.error("say --preview to write the picture sheet")
-  if wanted.draws < 1:
-    parser.error("--draws must be at least 1")
+    parser.error("--preview is missing: say it to write the picture sheet")
   try:
-    config = complete(load_config(wanted.config))
+    output = pathlib.Path(wanted.output)
+    if output.suffix.lower() not in PICTURES or output.is_dir():
+      raise ValueError(f"--output {output}: expected a picture to write, {' or '.join(PICTURES)}.")
+    check_folder(output.parent, "--output")
+    config = complete(resolve(config, make=False))
     specs = every() if wanted.all else config["augment"]
     if not specs:
       raise ValueError("config.augment is empty; --all shows every known augmentation.")
     picture = sheet(config, specs, draws=wanted.draws, seed=wanted.seed)
-    with files.replacing(pathlib.Path(wanted.output)) as temporary:
+    with files.replacing(output) as temporary:
       imageio.imwrite(temporary, picture)
   except (ValueError, OSError) as error:
     sys.exit(f"augment: {error}")

@@ -1,6 +1,5 @@
 """convert: the cases of a config's data set as a folder in nnU-Net's raw format."""
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -8,12 +7,13 @@ import sys
 import numpy as np
 import tqdm
 
-from jaxseg import data, files
+from jaxseg import files
 from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build
+from jaxseg.compose import complete
 from jaxseg.data import Source, write_image, write_label
-from jaxseg.experiment import complete
-from jaxseg.verbs.configs import load_config
+from jaxseg.experiment import source_of, split
+from jaxseg.planned import resolve
+from jaxseg.verbs.arguments import Parser, add_config, check_folder, parse
 
 PARTS = ("validation", "training", "all")
 
@@ -85,15 +85,16 @@ def _described(labels: LabelSpec) -> dict:
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(prog="jaxseg convert", description=__doc__)
-  parser.add_argument("--config", required=True, help="config file, FILE or FILE:ARG")
+  parser = Parser(prog="jaxseg convert", description=__doc__)
+  add_config(parser)
   parser.add_argument("--output", required=True, type=pathlib.Path, help="folder to write")
   parser.add_argument("--cases", choices=PARTS, default="validation", help="default: validation")
-  wanted = parser.parse_args(arguments)
+  wanted, config = parse(parser, arguments)
   try:
-    options = complete(load_config(wanted.config))["data"]
-    source = build(data.SOURCES, options["source"], "data.source")
-    training, validation = bind(data.SPLITS, options["split"], "data.split")(source.cases)
+    check_folder(wanted.output, "--output")
+    config = complete(resolve(config, make=False))
+    source = source_of(config)
+    training, validation = split(config, source)
     parts = {"training": training, "validation": validation, "all": source.cases}
     cases = parts[wanted.cases]
     convert(source, cases, files.writable_folder(wanted.output, "--output"))

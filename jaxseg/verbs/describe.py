@@ -1,15 +1,15 @@
 """describe: layers, parameters, FLOPs and activation memory of a config's network."""
 
-import argparse
 import json
 import sys
 
-from jaxseg import data
-from jaxseg.build import build
-from jaxseg.experiment import complete, network
+from jaxseg.compose import complete, network
+from jaxseg.experiment import source_of
 from jaxseg.networks.describe import Description
 from jaxseg.networks.describe import describe as describe_network
-from jaxseg.verbs.configs import load_config
+from jaxseg.planned import resolve
+from jaxseg.ranges import COUNT
+from jaxseg.verbs.arguments import Parser, add_config, number, parse
 
 
 def table(told: Description) -> str:
@@ -27,20 +27,21 @@ def table(told: Description) -> str:
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(prog="jaxseg describe", description=__doc__)
+  parser = Parser(prog="jaxseg describe", description=__doc__)
   add = parser.add_argument
-  add("--config", required=True, help="config file, FILE or FILE:ARG")
-  add("--channels", type=int, help="input channels; default: those of the config's data set")
-  add("--classes", type=int, help="classes; default: those of the config's data set")
-  add("--patch", type=int, nargs="+", help="default: the config's")
-  add("--batch", type=int, help="default: the config's")
+  add_config(parser)
+  counts = number(int, COUNT)
+  add("--channels", type=counts, help="input channels; default: those of the config's data set")
+  add("--classes", type=counts, help="classes; default: those of the config's data set")
+  add("--patch", type=counts, nargs="+", help="default: the config's")
+  add("--batch", type=counts, help="default: the config's")
   add("--json", action="store_true", help="print JSON instead of a table")
-  wanted = parser.parse_args(arguments)
+  wanted, config = parse(parser, arguments)
   try:
-    config = complete(load_config(wanted.config))
+    config = complete(resolve(config, make=False))
     channels, classes = wanted.channels, wanted.classes
     if channels is None or classes is None:
-      source = build(data.SOURCES, config["data"]["source"], "data.source")
+      source = source_of(config)
       channels = channels or len(source.channels)
       classes = classes or source.labels.channels
     patch = tuple(wanted.patch or config["data"]["patch"])

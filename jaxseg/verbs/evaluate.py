@@ -2,14 +2,10 @@
 
 import argparse
 import ast
-import collections.abc
 import functools
 import inspect
-import numbers
 import pathlib
 import sys
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +18,9 @@ from jaxseg.evaluation.folders import declared_labels, matched, probability_file
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
 from jaxseg.metrics import METRICS, needs_probabilities
+from jaxseg.option_values import check_value
+from jaxseg.ranges import COUNT, FROM_0, RANGES
+from jaxseg.verbs.arguments import Parser, number
 
 # what most papers report; nsd needs a tolerance that suits the task, the others a question
 METRICS_BY_DEFAULT = ("dice", "iou", "hd95")
@@ -148,33 +147,9 @@ def _bound(name: str, options: Mapping[str, Any]) -> Callable:
         f"evaluate: {name} has no option '{option}'{suggestion(option, known)}; options: "
         f"{', '.join(known) or 'none'}."
       )
-    if not _fits(value, known[option]):
-      raise ValueError(
-        f"evaluate: {name}.{option} is {value!r}; expected {_in_words(known[option])}."
-      )
+    span = RANGES.get((name, option), RANGES.get(option))
+    check_value(value, f"evaluate: {name}.{option}", known[option], span, finite=False)
   return functools.partial(METRICS[name], **options)
-
-
-def _fits(value, kind) -> bool:
-  """Whether a value is what the annotation of an option says."""
-  if isinstance(kind, types.UnionType):
-    return any(_fits(value, one) for one in typing.get_args(kind))
-  if typing.get_origin(kind) is collections.abc.Sequence:
-    (of,) = typing.get_args(kind)
-    return isinstance(value, list | tuple) and all(_fits(item, of) for item in value)
-  if kind in (float, int):
-    number = numbers.Real if kind is float else numbers.Integral
-    return isinstance(value, number) and not isinstance(value, bool)
-  return isinstance(value, kind)
-
-
-def _in_words(kind) -> str:
-  if isinstance(kind, types.UnionType):
-    return " or ".join(map(_in_words, typing.get_args(kind)))
-  if typing.get_origin(kind) is collections.abc.Sequence:
-    return "several in parentheses, (a, b)"
-  words = {float: "a number", int: "a whole number", str: "a word", bool: "True or False"}
-  return words.get(kind, "None")
 
 
 def _label_names(scored: list[dict[str, Scores]], chosen, labels: LabelSpec | None) -> list[str]:
@@ -231,7 +206,7 @@ def parse_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
+  parser = Parser(
     prog="jaxseg evaluate",
     description="Scores a folder of predictions against references, with 95 % bootstrap intervals, "
     "and compares two folders of predictions by a paired Wilcoxon test.",
@@ -258,11 +233,13 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     "--tolerance",
-    type=float,
+    type=number(float, FROM_0),
     help="of nsd, in millimetres; the same as --option nsd.tolerance; default: 1",
   )
   add("--instances", action="store_true", help="label values number the objects of one class")
-  add("--workers", type=int, help="processes; default: as many as cores, if they pay")
+  add(
+    "--workers", type=number(int, COUNT), help="processes; default: as many as cores, if they pay"
+  )
   add("--json", help="write the whole report to this .json file")
   add("--csv", help="write one row per case and label to this .csv file")
   add("--summary", help="write one row per metric and label to this .csv file")

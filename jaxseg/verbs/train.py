@@ -5,13 +5,20 @@ import pathlib
 import sys
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from jaxseg import xla_flags
 from jaxseg.build import plain
+from jaxseg.overrides import read_config
+from jaxseg.verbs.arguments import check_folder
 
+# read by `overrides.read_config`, as for every verb; the flag gives it its place in --help
 _CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "The experiment: a Python file with get_config(); FILE:ARG passes ARG to it."
+  "config",
+  None,
+  "The experiment: a Python file with get_config(); FILE:ARG passes ARG to it; "
+  "--config.FIELD=VALUE changes a field.",
+  sys_argv=[],
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run folder: made if missing, resumed from if it holds a run."
@@ -25,9 +32,12 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
-  from jaxseg import folds, loop, run_folder, sharding
+  from jaxseg import folds, loop, planned, run_folder, sharding
+  from jaxseg.compose import complete
   from jaxseg.experiment import experiment
 
+  check_folder(workdir, "--workdir")
+  config = ConfigDict(complete(planned.resolve(config)))
   sharding.start_processes()
 
   def train(config, workdir):
@@ -48,8 +58,6 @@ def _say(text: str) -> None:
 def _prepare_jax(config) -> None:
   if config.get("deterministic"):
     xla_flags.add(xla_flags.DETERMINISTIC)
-  cache = pathlib.Path.home() / ".cache" / "jaxseg" / "xla"
-  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
   logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save
 
 
@@ -58,10 +66,10 @@ def _main(arguments) -> None:
   if fold is not None and all(word.isdigit() for word in rest):
     fold, rest = " ".join([fold, *rest]), []  # --fold=0 2
   if rest:
-    raise app.UsageError(f"unexpected argument(s) {' '.join(rest)}; see --help.")
+    sys.exit(f"train: unexpected argument(s) {' '.join(rest)}; see --help.")
   for name, flag in (("config", _CONFIG), ("workdir", _WORKDIR)):
-    if flag.value is None:
-      raise app.UsageError(f"--{name} is missing; python train.py --config=FILE --workdir=FOLDER.")
+    if not flag.value:
+      sys.exit(f"train: --{name} is missing; python train.py --config=FILE --workdir=FOLDER.")
   from jaxseg.loop import Diverged
 
   try:
@@ -76,9 +84,16 @@ def _main(arguments) -> None:
 
 def _parse(arguments: list[str]) -> list[str]:
   """Parses the flags; what is wrong in a config or an override is one sentence, not a trace."""
+  program, *words = arguments
   try:
-    return flags.FLAGS(arguments)
-  except (flags.Error, ValueError, AttributeError, KeyError, TypeError, OSError) as error:
+    words = flags.FLAGS.read_flags_from_files(words, force_gnu=False)
+    if {"--help", "-help", "--helpfull", "-?"} & set(words):
+      return flags.FLAGS([program, *words])
+    config, rest = read_config(words)
+    positional = flags.FLAGS([program, *rest])
+    flags.FLAGS[_CONFIG.name].value = config
+    return positional
+  except (flags.Error, ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
     sys.exit(f"train: {error}")
@@ -86,5 +101,8 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
   """train.py's flags; `arguments` without the program's name."""
+  # JAX reads it when it is imported, which a config file may do
+  cache = pathlib.Path.home() / ".cache" / "jaxseg" / "xla"
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
   argv = None if arguments is None else ["train", *arguments]
   app.run(_main, argv=argv, flags_parser=_parse)

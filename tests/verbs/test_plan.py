@@ -10,7 +10,8 @@ import pytest
 
 from jaxseg import planning
 from jaxseg.data import nnunet_raw
-from jaxseg.verbs.plan import asked_for, made_plan, main, write_plans
+from jaxseg.planned import asked_for, made_plan, write_plans
+from jaxseg.verbs.plan import main
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,8 @@ def test_the_module_lists_its_verbs_and_refuses_others(tmp_path):
   for verb in ("plan", "train", "predict", "report", "evaluate", "describe", "convert"):
     assert verb in listed.stdout
   assert (
-    "no verb 'pridict'; choices: plan, train" in call("pridict", program=("-m", "jaxseg")).stderr
+    "no verb 'pridict' (did you mean 'predict'?); choices: plan, train"
+    in call("pridict", program=("-m", "jaxseg")).stderr
   )
 
 

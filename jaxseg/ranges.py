@@ -1,0 +1,116 @@
+"""The ranges of numbers: of options by their names, and of a config's own fields."""
+
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+  """An interval; `words` end the sentence "a number ...".
+
+  Attributes:
+    words: what the message says.
+    low, high: the ends; None is none.
+    inside: the low end is not in it; `below`: the high end is not.
+  """
+
+  words: str
+  low: float | None = None
+  high: float | None = None
+  inside: bool = False
+  below: bool = False
+
+  def __contains__(self, number) -> bool:
+    if self.low is not None and not (number > self.low if self.inside else number >= self.low):
+      return False
+    return self.high is None or (number < self.high if self.below else number <= self.high)
+
+
+COUNT = Range("from 1", 1)
+FROM_0 = Range("from 0", 0)
+FROM_2 = Range("from 2", 2)
+POSITIVE = Range("above 0", 0, inside=True)
+SHARE = Range("from 0 to 1", 0, 1)
+BELOW_1 = Range("from 0 to below 1", 0, 1, below=True)
+PART = Range("above 0, up to 1", 0, 1, inside=True)
+SEED = Range("from 0 to 4294967295", 0, 2**32 - 1)
+AXIS = Range("from 0 to 2", 0, 2)
+ANY_AXIS = Range("from -3 to 2", -3, 2)
+STEPS = Range("from 1 to 2147483647", 1, 2**31 - 1)
+
+
+def _all(names: str, span: Range) -> dict[str, Range]:
+  return dict.fromkeys(names.split(), span)
+
+
+# an option's name, or (component, option) where it means something else there
+RANGES: dict[str | tuple[str, str], Range] = {
+  # networks
+  **_all("widths width ki_widths decoder_widths detector_widths features detector_features", COUNT),
+  **_all("growth stem hidden mlp heads layers states inter nodes neighbours bottleneck", COUNT),
+  **_all("kernel kernels up_kernels output_kernel head_kernel join_kernel norm_groups", COUNT),
+  **_all("strides stride transition_stride output_stride sub_sample rates multi_grid", COUNT),
+  **_all("depth decoder_depth depths blocks dense_blocks stages cycles length expansion", COUNT),
+  **_all("reduction bins pools taps attention_ups chunk k rho gates", COUNT),
+  **_all("window patch crop image_size roi slices detections candidates rounds max_rounds", COUNT),
+  **_all("drop_block drop_block_ramp flat_levels detector_level box_margin t", FROM_0),
+  **_all("dropout attention_dropout skip_dropout stochastic_depth", BELOW_1),
+  **_all("compression ratio share", PART),
+  **_all("epsilon score_scale", POSITIVE),
+  "stop": SHARE,
+  ("recurrent_saliency", "threshold"): SHARE,
+  ("detect_then_segment", "threshold"): SHARE,
+  ("detect_then_segment", "context"): FROM_0,
+  ("detect_then_segment", "overlap"): SHARE,
+  # losses and their weights
+  **_all("smooth smooth_numerator smooth_denominator", FROM_0),
+  **_all("gamma gamma_dice gamma_cross alpha beta", FROM_0),
+  **_all("class_weights dice_weight cross_weight heat_weight box_weight", FROM_0),
+  **_all("head_decay head_weights auxiliary", FROM_0),
+  **_all("iterations erosions", COUNT),
+  "positive_weight": POSITIVE,
+  "label_smoothing": BELOW_1,
+  ("effective_number", "beta"): BELOW_1,
+  # augmentations
+  **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
+  **_all("scale exponent factor", POSITIVE),
+  **_all("sigma displacement radius shear coefficient intensity", FROM_0),
+  **_all("keep zoom", PART),
+  **_all("centre largest", SHARE),
+  **_all("control order ghosts boxes", COUNT),
+  ("spatial", "sigma"): POSITIVE,
+  ("spatial", "rotation"): Range("of degrees from 0 to 180", 0, 180),
+  ("cutout", "size"): PART,
+  ("intensity_window", "lower"): SHARE,
+  ("intensity_window", "upper"): SHARE,
+  ("mixup", "alpha"): POSITIVE,
+  ("cutmix", "alpha"): POSITIVE,
+  **dict.fromkeys((("mirror", "axes"), ("low_resolution", "axes")), ANY_AXIS),
+  **dict.fromkeys((("ghosting", "axes"), ("gibbs", "axes")), ANY_AXIS),
+  # optimisers and schedules
+  **_all("weight_decay l2 clip eps eps_root initial_accumulator_value", FROM_0),
+  **_all("momentum b1 b2 decay", BELOW_1),
+  **_all("learning_rate trust_coefficient", POSITIVE),
+  "accumulate": COUNT,
+  ("radam", "threshold"): FROM_0,
+  **_all("power end start value", FROM_0),
+  **_all("warmup begin until at", SHARE),
+  # predictors
+  **dict.fromkeys((("sliding_window", "overlap"), ("slices", "overlap")), BELOW_1),
+  **dict.fromkeys((("sliding_window", "batch"), ("slices", "batch")), COUNT),
+  ("slices", "axis"): AXIS,
+  # metrics
+  "tolerance": FROM_0,
+  "percentile": Range("above 0, up to 100", 0, 100, inside=True),
+  "fraction": PART,
+  ("boundary_iou", "width"): POSITIVE,
+  "iou": SHARE,
+  "thresholds": SHARE,
+  ("v_rand", "alpha"): SHARE,
+  ("v_info", "alpha"): SHARE,
+  "connectivity": Range("from 1 to 3", 1, 3),
+  # data
+  **_all("spacing maximum", POSITIVE),
+  "seed": SEED,
+  "fold": FROM_0,
+  "folds": FROM_2,
+  "std": FROM_0,
+}

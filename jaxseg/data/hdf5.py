@@ -31,7 +31,8 @@ def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
           f"{path}: has no data set '{missing[0]}', it holds: {', '.join(sorted(file))}; set the "
           "options image and label."
         )
-      return [file[key][()] for key in keys]
+      arrays = [file[key][()] for key in keys]
+      return [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
   except OSError as error:
     raise ValueError(
       f"{path}: cannot be read as HDF5 ({error}); the file is damaged or cut off: copy or download "

@@ -1,11 +1,8 @@
 """Reads and writes images and labels; the format follows from the file's ending."""
 
 import pathlib
-import zlib
 
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from jaxseg import files
 from jaxseg.data import dicom, itk, nifti, picture_spacing, pictures, plain
@@ -17,8 +14,6 @@ _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _PICTURES = picture_spacing.ENDINGS
 _PLAIN = (".npy", ".npz", ".h5", ".hdf5")
 ENDINGS = (*_NIFTI, *_ITK, *_PICTURES, *_PLAIN, *dicom.ENDINGS)
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError, RuntimeError, KeyError)
-_DAMAGE = (*_DAMAGE, ImageFileError, HeaderDataError, HeaderTypeError)
 # numbers that went through float32, as a scale in a header does
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
@@ -42,6 +37,12 @@ def stem(path) -> str:
 
 
 def _read(path, *, integer: bool, rank: int | None, key: str | None):
+  array, geometry = _decoded(path, integer=integer, rank=rank, key=key)
+  # of the other byte order uint16 is not np.uint16
+  return array.astype(array.dtype.newbyteorder("="), copy=False), geometry
+
+
+def _decoded(path, *, integer: bool, rank: int | None, key: str | None):
   path = pathlib.Path(path)
   if path.is_dir():
     return dicom.read_folder(path, rank=rank)
@@ -62,7 +63,13 @@ def _read(path, *, integer: bool, rank: int | None, key: str | None):
     raise PermissionError(f"{path}: not readable by this user; change its permissions.") from error
   except Unsuitable as error:
     raise ValueError(f"{path}: {error}.") from error
-  except _DAMAGE as error:
+  except MemoryError as error:
+    raise ValueError(
+      f"{path}: needs more memory than is free, or its header is damaged ({error}); close other "
+      "programs, or copy or download it again."
+    ) from error
+  # damaged files make the libraries fail in every way
+  except Exception as error:
     reason = " ".join(str(error).split())[:200]
     raise ValueError(
       f"{path}: cannot be read as {kind} ({reason}); the file is damaged, cut off or of another "

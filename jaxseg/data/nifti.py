@@ -75,7 +75,7 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
     return voxels
   # the largest value of these types scales colours
   if (slope, intercept) == (1, 0) and kind in (np.uint8, np.uint16):
-    return np.asanyarray(image.dataobj).astype(kind.newbyteorder("="))
+    return np.asanyarray(image.dataobj)
   return image.get_fdata(dtype=np.float32)
 
 

@@ -12,6 +12,8 @@ from jaxseg.data import picture_spacing, tiffs
 from jaxseg.data.geometry import Geometry, plain_geometry
 from jaxseg.data.unsuitable import Unsuitable, opaque
 
+# scanned slides are larger than Pillow's guess of an attack
+Image.MAX_IMAGE_PIXELS = 2**30
 _ORIENTATION = 274  # of EXIF
 # where the header of a PNG says bits per sample, and what is grey, colours, transparency
 _BITS, _SAMPLES = 24, 25

@@ -1,7 +1,9 @@
 """TIF through tifffile: pages, axes, samples, palettes and tags of what microscopes write."""
 
 import contextlib
+import logging
 import pathlib
+import warnings
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,6 +15,8 @@ from jaxseg.data import picture_spacing
 from jaxseg.data.unsuitable import Unsuitable, opaque
 
 ENDINGS = (".tif", ".tiff")
+# what it complains of is told here
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 # what tifffile returns as numbers that mean what they are; of others Pillow makes RGB
 _PLAIN = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
@@ -57,6 +61,8 @@ def _series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, int]:
   Levels of a pyramid and thumbnails don't count.
   """
   whole = [series for series in file.series if not series.keyframe.is_reduced]
+  if not whole:
+    raise ValueError("no page can be found")
   kinds = {(series.shape, series.axes, series.dtype) for series in whole}
   if len(kinds) != 1 or (len(whole) > 1 and not set(whole[0].axes) <= set("YXS")):
     sizes = ", ".join(str(series.shape) for series in whole[:4])
@@ -64,6 +70,8 @@ def _series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, int]:
       f"it holds {len(whole)} different pictures ({sizes}), expected one, or slices of one size; "
       "save each as a file"
     )
+  if file.is_ome and any(page is None for page in whole[0]):
+    raise Unsuitable("some of its pages lie in other files, which are not there; copy them, too")
   return whole[0], len(whole)
 
 
@@ -88,7 +96,8 @@ def _decoded(path, file: tifffile.TiffFile, shape, turn: int) -> np.ndarray | No
 def _through_pillow(path, axes: str, shape, integer: bool) -> tuple[np.ndarray, str]:
   """Pages as Pillow shows them, and their axes."""
   pages = []
-  with Image.open(path) as file:
+  with warnings.catch_warnings(), Image.open(path) as file:
+    warnings.simplefilter("ignore")  # odd tags of what can be read
     white = file.tag_v2.get(262) == PHOTOMETRIC.MINISWHITE
     for page in ImageSequence.Iterator(file):
       if integer and page.mode == "P":

@@ -186,16 +186,46 @@ def test_folder_without_dicom_is_refused(tmp_path):
     read_image(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".h5"])
+PICTURES = (".png", ".tif", ".bmp", ".gif")
+
+
+@pytest.mark.parametrize(
+  "suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".h5", ".npy", ".npz", *PICTURES]
+)
 def test_truncated_file_is_named(tmp_path, suffix):
   path = tmp_path / f"scan{suffix}"
-  shape = (50, 60) if suffix == ".png" else (20, 30, 40)
+  shape = (50, 60) if suffix in PICTURES else (20, 30, 40)
   noise = np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
   write_image(path, noise, plain_geometry(shape))
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   with pytest.raises(ValueError, match=rf"scan{suffix}: cannot be read.*damaged, cut off") as error:
     read_image(path)
   assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".h5", ".npy", ".npz", *PICTURES])
+def test_damaged_header_is_one_sentence(tmp_path, suffix):
+  path, random = tmp_path / f"scan{suffix}", np.random.default_rng(4)
+  write_image(path, np.zeros((50, 60), np.uint8), plain_geometry((50, 60)))
+  whole, told = path.read_bytes(), []
+  for _ in range(40):
+    damaged = bytearray(whole)
+    for place in random.integers(0, min(len(whole), 300), 5):
+      damaged[place] = random.integers(0, 256)
+    path.write_bytes(damaged)
+    try:
+      read_image(path)
+    except ValueError as error:
+      told.append(str(error))
+  assert all(str(path) in text and "\n" not in text for text in told)
+
+
+def test_numbers_of_the_other_byte_order_are_turned(tmp_path):
+  for kind in (">u2", ">i4", ">f4"):
+    np.save(tmp_path / "a.npy", VOLUME.astype(kind))
+    image = read_image(tmp_path / "a.npy")[0]
+    assert image.dtype.isnative
+    np.testing.assert_array_equal(image[..., 0], VOLUME)
 
 
 def test_missing_file_is_named(tmp_path):

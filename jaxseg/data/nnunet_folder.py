@@ -42,8 +42,11 @@ def _located(root: pathlib.Path, name, where) -> pathlib.Path:
   return root / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
 
 
-def _from_list(root: pathlib.Path, entries, where) -> Files:
-  """The Decathlon's key "training"; a file name that a set of the first nnU-Net lacks is a stem."""
+def _from_list(root: pathlib.Path, entries, channels: int, where) -> Files:
+  """The Decathlon's key "training"; "image" may list a file per channel, as MONAI's data lists do.
+
+  A file name that a set of the first nnU-Net lacks is the stem of its channels' names.
+  """
   if not isinstance(entries, list):
     raise ValueError(
       f'{where}: "training" must be a list of images and labels, got {entries!r:.80}.'
@@ -52,18 +55,25 @@ def _from_list(root: pathlib.Path, entries, where) -> Files:
   for entry in entries:
     if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
       raise ValueError(f'{where}: each entry of "training" needs "image" and "label", got {entry}.')
-    image, label = (_located(root, entry[part], where) for part in ("image", "label"))
-    pairs.append((image, label))
+    images, label = entry["image"], _located(root, entry["label"], where)
+    if isinstance(images, list) and len(images) not in (1, channels):
+      raise ValueError(
+        f'{where}: "training": "image" lists {len(images)} file(s) in {entry}; expected '
+        f"{channels}, one per channel."
+      )
+    images = images if isinstance(images, list) else [images]
+    pairs.append((tuple(_located(root, image, where) for image in images), label))
   _check_listed_once(pairs, entries, where)
   files: Files = {}
-  for name, (image, label) in zip(_names(root, pairs), pairs, strict=True):
-    files[name] = ((image,) if image.is_file() else _numbered(image) or (image,)), label
+  for name, (images, label) in zip(_names(root, pairs), pairs, strict=True):
+    alone = len(images) == 1 and not images[0].is_file()
+    files[name] = (alone and _numbered(images[0])) or images, label
   return files
 
 
 def _check_listed_once(pairs, entries, where) -> None:
   first: dict[pathlib.Path, int] = {}
-  for i, (image, _) in enumerate(pairs):
+  for i, ((image, *_), _) in enumerate(pairs):
     before = first.setdefault(pathlib.Path(os.path.normpath(image)), i)
     if before != i:
       raise ValueError(
@@ -74,11 +84,11 @@ def _check_listed_once(pairs, entries, where) -> None:
 
 def _names(root: pathlib.Path, pairs) -> list[str]:
   """A name for each entry: the label's file name, the image's, or what differs of the path."""
-  for part in (1, 0):
-    names = [stem(pair[part]) for pair in pairs]
+  for files in ([label for _, label in pairs], [images[0] for images, _ in pairs]):
+    names = [stem(file) for file in files]
     if len(set(names)) == len(names):
       return names
-  paths = [os.path.relpath(image, root) for image, _ in pairs]
+  paths = [os.path.relpath(images[0], root) for images, _ in pairs]
   paths = [[*pathlib.PurePath(path).parts[:-1], stem(path)] for path in paths]
   if len({len(parts) for parts in paths}) == 1:
     differs = [len(set(column)) > 1 for column in zip(*paths, strict=True)]
@@ -104,6 +114,8 @@ def _from_table(root: pathlib.Path, table, channels: int, where) -> Files:
     raise ValueError(f'{where}: "dataset" must be an object, {{case: {{"images": ..., "label"}}}}.')
   files: Files = {}
   for case, entry in table.items():
+    if not case or case.startswith(".") or set("/\\") & set(case):
+      raise ValueError(f"{where}: \"dataset\": the case '{case}' cannot be the name of a file.")
     images = entry.get("images") if isinstance(entry, dict) else None
     if not isinstance(images, list) or len(images) not in (1, channels) or "label" not in entry:
       raise ValueError(
@@ -189,14 +201,27 @@ def _check_number(description: Mapping, files: Files, where) -> None:
     )
 
 
+def _tell_unused(description: Mapping, where) -> None:
+  """Labelled cases that a list keeps apart are neither trained nor validated on."""
+  entries = description.get("validation")
+  if isinstance(entries, list) and entries:
+    warnings.warn(
+      f'{where}: "validation" lists {len(entries)} case(s), which are not used; config.data.split '
+      'divides those of "training".',
+      stacklevel=4,
+    )
+
+
 def _files(root: pathlib.Path, description: Mapping, channels: Sequence[str], where) -> Files:
   """Which files make which case, by the first key that says it."""
   if description.get("dataset") is not None:
     files, numbered = _from_table(root, description["dataset"], len(channels), where), False
   elif description.get("training") is not None:
-    files = _from_list(root, description["training"], where)
-    # what is listed by name needs no number, unless a case has several files
-    numbered = any(len(images) > 1 for images, _ in files.values())
+    entries = description["training"]
+    files = _from_list(root, entries, len(channels), where)
+    # what is listed by name needs no number, unless several files were found by it
+    listed = all(isinstance(entry["image"], list) for entry in entries)
+    numbered = not listed and any(len(images) > 1 for images, _ in files.values())
   else:
     files, numbered = _from_folders(root, description, where), True
   if not files:
@@ -205,6 +230,7 @@ def _files(root: pathlib.Path, description: Mapping, channels: Sequence[str], wh
   if description.get("dataset") is None:  # which may choose some of a folder
     _check_left_over(root, files, where)
   _check_number(description, files, where)
+  _tell_unused(description, where)
   return files
 
 

@@ -96,8 +96,8 @@ def _decoded(path, file: tifffile.TiffFile, shape, turn: int) -> np.ndarray | No
 def _through_pillow(path, axes: str, shape, integer: bool) -> tuple[np.ndarray, str]:
   """Pages as Pillow shows them, and their axes."""
   pages = []
-  with warnings.catch_warnings(), Image.open(path) as file:
-    warnings.simplefilter("ignore")  # odd tags of what can be read
+  # odd tags of what can be read are no matter
+  with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
     white = file.tag_v2.get(262) == PHOTOMETRIC.MINISWHITE
     for page in ImageSequence.Iterator(file):
       if integer and page.mode == "P":

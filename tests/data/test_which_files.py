@@ -98,6 +98,34 @@ def test_a_list_may_name_files_elsewhere_and_as_windows_does(folder, tmp_path):
   assert firsts(nnunet_raw(folder)) == {"c0": [99], "c1": [11]}
 
 
+def test_a_list_may_name_a_file_per_channel(folder):
+  images = ["imagesTr/c1_0000.nii.gz", "imagesTr/c0_0000.nii.gz"]
+  entries = [{"image": images, "label": "labelsTr/c0.nii.gz", "fold": 0}]
+  (folder / "labelsTr/c1.nii.gz").unlink()
+  describe(folder, channels=2, training=entries)
+  assert firsts(nnunet_raw(folder)) == {"c0": [11, 10]}
+  describe(folder, channels=3, training=entries)
+  with pytest.raises(ValueError, match=r'"image" lists 2 file\(s\) in .*expected 3'):
+    nnunet_raw(folder)
+
+
+def test_cases_that_a_list_keeps_apart_are_told(folder):
+  entries = [
+    {"image": f"imagesTr/c{i}_0000.nii.gz", "label": f"labelsTr/c{i}.nii.gz"} for i in (0, 1)
+  ]
+  describe(folder, training=entries, validation=entries)
+  with pytest.warns(UserWarning, match='"validation" lists 2 case'):
+    nnunet_raw(folder)
+
+
+@pytest.mark.parametrize("case", ["", "../c0", "a/b", "a\\b", ".c0"])
+def test_a_case_that_cannot_name_a_file_is_told(folder, case):
+  entry = {"images": ["imagesTr/c0_0000.nii.gz"], "label": "labelsTr/c0.nii.gz"}
+  describe(folder, dataset={case: entry})
+  with pytest.raises(ValueError, match="cannot be the name of a file"):
+    nnunet_raw(folder)
+
+
 def test_the_key_dataset_says_which_files_make_a_case(folder):
   table = {
     "b": {

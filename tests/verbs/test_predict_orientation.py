@@ -1,5 +1,6 @@
 """predict, of scans that are stored otherwise than the training scans were."""
 
+import dicom_files
 import nibabel as nib
 import numpy as np
 import pytest
@@ -92,3 +93,22 @@ def test_folds_without_a_common_orientation_are_told(tmp_path):
   runs = folds(tmp_path / "runs", ("RAS",), ("LPS",))
   with pytest.raises(ValueError, match=r"different orientations \(.*fold_0: RAS; .*fold_1: LPS\)"):
     trained.load(runs)
+
+
+def test_a_dicom_series_is_turned_to_the_nifti_files_of_training(tmp_path, capsys):
+  """DICOM's axes grow to the left and to the back."""
+  run = run_folders.write(tmp_path / "run", rank=3, seen=("RAS",))
+  volume = np.random.default_rng(5).integers(-900, 900, (20, 18, 16)).astype(np.int16)
+  (tmp_path / "scans" / "series").mkdir(parents=True)
+  dicom_files.write_series(tmp_path / "scans" / "series", volume, spacing=(1.0, 1.5))
+  turned = volume[:, ::-1, ::-1].transpose(2, 1, 0)
+  nib.save(nib.Nifti1Image(turned.astype(np.float32), RAS), tmp_path / "scans" / "ras.nii.gz")
+  predict.main(
+    ["--workdir", str(run), "--input", str(tmp_path / "scans"), "--output", str(tmp_path / "out")]
+  )
+  read = {file.name: nib.load(file) for file in (tmp_path / "out").glob("*.nii.gz")}
+  ras = np.asarray(read.pop("ras.nii.gz").dataobj)
+  ((_, series),) = read.items()
+  assert nib.aff2axcodes(series.affine) == ("L", "P", "S")
+  np.testing.assert_array_equal(np.asarray(series.dataobj), ras[::-1, ::-1])
+  assert "stored as LPS, the training scans as RAS" in capsys.readouterr().err

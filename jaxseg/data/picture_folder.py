@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxseg.batch import LabelSpec
+from jaxseg.data.dataset_json import whole
 from jaxseg.data.geometry import Geometry, plain_geometry
 from jaxseg.data.images import ENDINGS, read_image, read_label, stem
 from jaxseg.data.source import (
@@ -31,7 +32,8 @@ _PLAIN_NAMES = ("image", "images", "imagesTr", "img", "train", "training")
 def named_labels(names: Sequence[str], values, ignore: int | None) -> LabelSpec:
   """Class names and the value that each has in the files (0, 1, 2, ... by default)."""
   names = tuple(names)
-  values = tuple(range(len(names))) if values is None else tuple(int(v) for v in values)
+  values = range(len(names)) if values is None else values
+  values = tuple(whole(value, "config.data.values: a value") for value in values)
   if len(values) != len(names) or len(set(values)) != len(values):
     raise ValueError(
       f"config.data.values: {values} must give each of the {len(names)} names {names} a value of "

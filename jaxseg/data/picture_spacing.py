@@ -15,14 +15,13 @@ from jaxseg.data.unsuitable import Unsuitable
 
 ENDINGS = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp")
 _ADVICE = 'expected {"spacing": [z, y, x]} in millimetres ([y, x] in 2D): correct or remove it'
-_MICROMETRE = ("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m")
+_MICROMETRE = ("um", "µm", "μm", "\\u00b5m", "micron", "micrometer", "micrometre")
 _MILLIMETRES = {
-  "nm": 1e-6,
+  **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
   **dict.fromkeys(_MICROMETRE, 1e-3),
-  "mm": 1.0,
-  "millimeter": 1.0,
-  "cm": 10.0,
-  "m": 1000.0,
+  **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+  **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+  **dict.fromkeys(("m", "meter", "metre"), 1000.0),
   "inch": 25.4,
 }
 
@@ -87,7 +86,8 @@ def of_tags(
 
 def _length(size, unit) -> float | None:
   try:
-    return abs(float(size)) * _MILLIMETRES[str(unit).strip().lower()]
+    unit = str(unit).strip().lower()
+    return abs(float(size)) * _MILLIMETRES[unit if unit in _MILLIMETRES else unit.rstrip("s")]
   except (TypeError, ValueError, KeyError):
     return None
 

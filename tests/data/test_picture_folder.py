@@ -172,6 +172,12 @@ def test_unknown_mask_value_is_told(folder):
     pair(folder).read("2")
 
 
+@pytest.mark.parametrize("values", [(0, 0.5), (0, "one"), (0, None), (0, True)])
+def test_values_must_be_whole(folder, values):
+  with pytest.raises(ValueError, match=r"config\.data\.values: a value is"):
+    pair(folder, values=values)
+
+
 def test_values_must_fit_the_names(folder):
   with pytest.raises(ValueError, match="must give each of the 2 names"):
     pair(folder, values=(0, 1, 2))

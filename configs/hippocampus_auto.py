@@ -3,7 +3,8 @@
 Papers: nnU-Net (arXiv 1904.08128); Decathlon (2106.05735).
 Data: ../shared/data/msd_hippocampus, or any folder of Task04 (configs/hippocampus_auto.py:FOLDER).
 Run: python train.py --config=configs/hippocampus_auto.py --workdir=runs/hippocampus_auto --fold=all
-The full plan, for an accelerator: the same with configs/auto.py.
+The full plan, for an accelerator: the same with configs/auto.py. The plan mirrors x alone, because
+front and back are what the labels tell apart.
 """
 
 import pathlib
@@ -13,7 +14,4 @@ from jaxseg.config_file import load_config
 
 def get_config(folder="../shared/data/msd_hippocampus"):
   auto = pathlib.Path(__file__).with_name("auto.py")
-  config = load_config(f"{auto}:{folder},preset=cpu")
-  # front and back are what the labels tell apart; left and right are mirror images
-  config.augment.mirror = dict(axes=(2,))
-  return config
+  return load_config(f"{auto}:{folder},preset=cpu")

@@ -72,6 +72,11 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
     say(f"Planning for {source.name}: {len(source.cases)} cases are read, once ...")
   plan = made_plan(source, folder, asked["preset"])
   say(f"The plan is {folder / preset.name}.json.")
+  if plan.mirroring is None:
+    say(
+      f"{folder} holds no {planning.MIRRORING}: all axes are mirrored, as in nnU-Net; jaxseg plan "
+      "measures which may be."
+    )
   if "split" not in told:
     split["path"] = str(folder / SPLITS)
   values = _values(planning.settings(plan, _configuration(plan, asked)), own, asked)

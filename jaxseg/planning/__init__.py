@@ -3,6 +3,7 @@
 from jaxseg.planning.configuring import settings
 from jaxseg.planning.fingerprinting import Fingerprint, fingerprint
 from jaxseg.planning.mirroring import Axis, Mirroring
+from jaxseg.planning.mirroring_file import FILE as MIRRORING
 from jaxseg.planning.nnunet_files import (
   read_fingerprint,
   read_splits,
@@ -16,6 +17,7 @@ from jaxseg.planning.presets import PRESETS
 from jaxseg.planning.table import as_text
 
 __all__ = [
+  "MIRRORING",
   "PRESETS",
   "Axis",
   "Configuration",

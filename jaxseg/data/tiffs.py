@@ -40,6 +40,8 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, tuple[float,
     array = _decoded(path, file, shape, turn) if page.photometric in _PLAIN else None
     if array is None:
       array, axes = _through_pillow(path, axes, shape, integer)
+      if integer and page.bitspersample in (2, 4) and page.photometric != PHOTOMETRIC.PALETTE:
+        array = array // (255 // (2**page.bitspersample - 1))  # Pillow spreads them to 0 to 255
       turn, colours = 1, None  # Pillow has turned it
     else:
       colours = _colours(file, page)
@@ -80,11 +82,12 @@ def _decoded(path, file: tifffile.TiffFile, shape, turn: int) -> np.ndarray | No
   try:
     whole = [series for series in file.series if not series.keyframe.is_reduced]
     return np.stack([series.asarray() for series in whole]).reshape(shape)
-  except ValueError as error:  # LZW, JPEG and others
+  except (ValueError, NotImplementedError) as error:  # LZW, JPEG, 4 or 12 bits and others
     if "imagecodecs" not in str(error):
       raise
   page = file.series[0].keyframe
-  if turn == 1 and page.planarconfig == PLANARCONFIG.CONTIG:
+  whole_bytes = page.bitspersample in (8, 16, 32, 64)
+  if turn == 1 and whole_bytes and page.planarconfig == PLANARCONFIG.CONTIG:
     # libtiff through ITK keeps 16 bits of colour, which Pillow does not
     with contextlib.suppress(RuntimeError):
       array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))

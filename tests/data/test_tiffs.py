@@ -1,6 +1,7 @@
 """TIF as microscopes and tools write it: axes, samples, compressions, spacing."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -276,3 +277,29 @@ def test_a_spacing_that_the_config_gives_holds_for_image_and_mask(folder):
   )
   (folder / "labelsTr/c0.json").write_text('{"spacing": [9, 9, 9]}')
   np.testing.assert_array_equal(source.read("c0").geometry.spacing, (2, 2, 2))
+
+
+def packed(array, bits):
+  """A TIF of samples of any number of bits, as the specification packs them."""
+  rows = ["".join(f"{value:0{bits}b}" for value in row) for row in array]
+  rows = [row + "0" * (-len(row) % 8) for row in rows]
+  data = b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
+  data += b"\0" * (len(data) % 2)
+  short, long = 3, 4
+  height, width = array.shape
+  tags = [(256, short, width), (257, short, height), (258, short, bits), (259, short, 1)]
+  tags += [(262, short, 1), (273, long, 8), (277, short, 1), (278, short, height)]
+  tags += [(279, long, len(data))]
+  entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+  head = b"II*\0" + struct.pack("<I", 8 + len(data))
+  return head + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 12])
+def test_samples_of_a_few_bits_are_unpacked(tmp_path, bits):
+  array = np.random.default_rng(bits).integers(0, 2**bits, (4, 11))
+  array[0, 0] = 2**bits - 1
+  (tmp_path / "a.tif").write_bytes(packed(array, bits))
+  np.testing.assert_array_equal(read_label(tmp_path / "a.tif")[0], array)
+  shown = array * 255 / (2**bits - 1) if bits < 8 else array
+  np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0][..., 0], shown)

@@ -186,7 +186,9 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   state, pending = found
   first = int(state.step)
   store = sharding.place(store, step.replicated)
-  writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
+  every = run.config["log_every"]
+  told = {"first_step": first, "last_step": steps, "images": how.batch, "every": every}
+  writer = Writer(workdir, **told) if main else None
   try:
     with Interrupt() as interrupt:
       for sentence in (*notes, *absent_classes(run)):

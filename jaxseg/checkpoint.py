@@ -99,10 +99,10 @@ class Checkpoints:
     def finish() -> None:
       arrays = {name: [str(a.dtype), list(a.shape)] for name, a in flat.items()}
       with files.full_disk_told(self.folder):
-        # Orbax leaves the bytes to the system's memory
-        files.flush(temporary)
         whole = {**note, "step": step, "arrays": arrays, "orbax": orbax_store.version()}
         _write_note(temporary, whole)
+        # Orbax leaves the bytes to the system's memory
+        files.flush(temporary)
         files.rename(temporary, self.folder / str(step))
       try:
         self.note(step)
@@ -241,7 +241,7 @@ def _write_note(folder: pathlib.Path, note: dict) -> None:
   }
   # as it comes back from JSON: a tuple is a list there
   note = json.loads(json.dumps({**note, "files": digests}))
-  files.write_json(folder / NOTE, {**note, "digest": _digest(note)})
+  (folder / NOTE).write_text(json.dumps({**note, "digest": _digest(note)}, indent=2) + "\n")
 
 
 def _digest(note: dict) -> str:

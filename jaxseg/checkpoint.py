@@ -89,6 +89,7 @@ class Checkpoints:
 
     def begin() -> bool:
       if step in self.steps:
+        self.prune(step)
         return False
       with files.full_disk_told(self.folder):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -108,7 +109,7 @@ class Checkpoints:
         self.note(step)
       except Damaged as error:
         raise orbax_store.StorageError(temporary, "was not written whole", error) from error
-      self._drop(step)
+      self.prune(step)
 
     try:
       if not sharding.on_first(begin):
@@ -120,8 +121,8 @@ class Checkpoints:
       shutil.rmtree(temporary, ignore_errors=True)
       raise
 
-  def _drop(self, newest: int) -> None:
-    """Removes all but the newest and those before it that are to be kept."""
+  def prune(self, newest: int) -> None:
+    """Removes all but the step that counts as the newest, and those before it that are kept."""
     before = [step for step in self.steps if step < newest]
     for step in set(self.steps) - {newest, *before[: self._keep - 1]}:
       # under another name first: what is half removed must not look like a checkpoint

@@ -316,7 +316,10 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
   report = {
     "step": int(state.step),
     "validation": scores.summary(),
-    "best_checkpoint": {"steps": keeper.best.steps, "watched_dice": keeper.score},
+    "best_checkpoint": {
+      "steps": keeper.best.steps,
+      "watched_dice": keeper.score if math.isfinite(keeper.score) else None,
+    },
     "cases": scores.cases,
   }
   if writer:

@@ -13,7 +13,7 @@ VERBS = {
   "find-best": "the best configuration or pair of a cross-validation, with post-processing",
   "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",
   "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
-  "convert": "writes a config's cases as a folder in nnU-Net's raw format",
+  "convert": "writes a config's cases in nnU-Net's raw format, or as a set of TFDS",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
 }
 

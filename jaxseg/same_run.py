@@ -27,6 +27,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "predictor.batch": _ALL,
   # where files lie: names and content of the cases are compared
   "data.source.path": _ALL,
+  "data.source.data_dir": _ALL,
   "data.source.images": _ALL,
   "data.source.masks": _ALL,
   "data.source.weights": _ALL,

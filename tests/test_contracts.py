@@ -1,6 +1,7 @@
 """One row per network and config: adding an item is adding a row."""
 
 import fnmatch
+import os
 import pathlib
 import runpy
 
@@ -130,6 +131,15 @@ def prepared_folder(tmp_path_factory, worker_id):
   return folder
 
 
+def written_as_tfds(folder):
+  """The set that the config's docstring writes, of five cases, once in each process."""
+  home = folder / f"tfds-{os.getpid()}"
+  if not home.exists():
+    source = data.SOURCES["phantom"](cases=5)
+    data.write_tfds(source, {"train": source.cases[:4], "validation": source.cases[4:]}, home)
+  return str(home)
+
+
 def built(path, folder, **changes):
   """The config's experiment, on the real data; the test is skipped where they are absent."""
   # configs/auto.py plans from the data
@@ -139,6 +149,8 @@ def built(path, folder, **changes):
   config.data.folder = str(folder)
   if config.data.source.name == "phantom":
     config.data.source.cases = 5
+  if config.data.source.name == "tfds":
+    config.data.source.data_dir = written_as_tfds(folder)
   for name, value in changes.items():
     config.update_from_flattened_dict({name: value})
   return experiment(config)

@@ -15,6 +15,8 @@ from jaxseg.data.preparation import Preparation
 from jaxseg.data.prepared import Dataset, open_prepared, prepare
 from jaxseg.data.source import RawCase, Source
 from jaxseg.data.splits import SPLITS
+from jaxseg.data.tfds_folder import tfds
+from jaxseg.data.tfds_writing import write_tfds
 
 SOURCES: dict[str, Callable[..., Source]] = {
   "phantom": phantoms.phantom,
@@ -22,6 +24,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
   "msd": msd,
   "paired_folder": paired_folder,
   "h5": h5,
+  "tfds": tfds,
 }
 
 __all__ = [
@@ -43,7 +46,9 @@ __all__ = [
   "prepare",
   "read_image",
   "read_label",
+  "tfds",
   "with_maps",
   "write_image",
   "write_label",
+  "write_tfds",
 ]

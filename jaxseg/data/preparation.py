@@ -159,10 +159,7 @@ class Preparation:
     for i, scheme in enumerate(self.normalisation):
       normalise = build.bind(NORMALISATIONS, scheme, "data.normalise")
       masked = (body,) if scheme.get("nonzero") else ()
-      try:
-        out[..., i] = normalise(image[..., i], *masked)
-      except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+      out[..., i] = normalise(image[..., i], *masked)
     return grid.image(out), grid
 
   @property

@@ -1,4 +1,4 @@
-"""convert: the cases of a config's data set as a folder in nnU-Net's raw format."""
+"""convert: the cases of a config's data set in nnU-Net's raw format or as a set of TFDS."""
 
 import dataclasses
 import pathlib
@@ -10,12 +10,13 @@ import tqdm
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
-from jaxseg.data import Source, write_image, write_label
+from jaxseg.data import Source, write_image, write_label, write_tfds
 from jaxseg.experiment import source_of, split
 from jaxseg.planned import resolve
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, parse
 
 PARTS = ("validation", "training", "all")
+FORMATS = ("nnunet", "tfds")
 
 
 def convert(source: Source, cases, folder: pathlib.Path) -> None:
@@ -84,11 +85,27 @@ def _described(labels: LabelSpec) -> dict:
   }
 
 
+def _splits(cases, training, validation) -> dict[str, list[str]]:
+  """TFDS's splits of some cases; "other" are those of neither part."""
+  known = {*training, *validation}
+  parts = {"train": training, "validation": validation}
+  parts["other"] = [case for case in cases if case not in known]
+  kept = {part: [case for case in names if case in set(cases)] for part, names in parts.items()}
+  return {part: names for part, names in kept.items() if names}
+
+
 def main(arguments: list[str]) -> None:
   parser = Parser(prog="jaxseg convert", description=__doc__)
   add_config(parser)
   parser.add_argument("--output", required=True, type=pathlib.Path, help="folder to write")
   parser.add_argument("--cases", choices=PARTS, default="validation", help="default: validation")
+  parser.add_argument(
+    "--format",
+    choices=FORMATS,
+    default="nnunet",
+    help="nnunet (default): its raw format; tfds: a set of TensorFlow Datasets (array_record), in "
+    "a folder of the set's name; --cases=all gives it the splits train and validation",
+  )
   wanted, config = parse(parser, arguments)
   try:
     check_folder(wanted.output, "--output")
@@ -96,8 +113,11 @@ def main(arguments: list[str]) -> None:
     source = source_of(config)
     training, validation = split(config, source)
     parts = {"training": training, "validation": validation, "all": source.cases}
-    cases = parts[wanted.cases]
-    convert(source, cases, files.writable_folder(wanted.output, "--output"))
+    cases, folder = parts[wanted.cases], files.writable_folder(wanted.output, "--output")
+    if wanted.format == "tfds":
+      folder = write_tfds(source, _splits(cases, training, validation), folder)
+    else:
+      convert(source, cases, folder)
   except (ValueError, OSError) as error:
     sys.exit(f"convert: {error}")
-  print(f"{len(cases)} case(s) written to {wanted.output}")
+  print(f"{len(cases)} case(s) written to {folder}")

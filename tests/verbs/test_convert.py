@@ -1,6 +1,7 @@
 """convert: what it writes of labels is what the reader of nnU-Net's raw format takes."""
 
 import json
+import pathlib
 
 import nibabel as nib
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data import RawCase, Source, nnunet_raw, paired_folder
+from jaxseg.data import RawCase, Source, nnunet_raw, paired_folder, tfds
 from jaxseg.data.geometry import plain_geometry
-from jaxseg.verbs.convert import convert
+from jaxseg.data.phantom import phantom
+from jaxseg.verbs.convert import convert, main
 
 NESTED = LabelSpec(
   ("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)), ignore=3, mirror_pairs=((0, 1),)
@@ -89,3 +91,20 @@ def test_colours_keep_the_type_that_scales_them(tmp_path):
   labels = LabelSpec(("background", "a"), (0, 1))
   convert(source_of(labels, None, np.zeros((4, 5), np.uint8), image), ("a",), tmp_path)
   assert nib.load(tmp_path / "imagesTr/a_0000.nii.gz").get_data_dtype() == np.uint16
+
+
+def test_the_verb_writes_a_set_of_tfds_with_both_parts(tmp_path, capsys):
+  config = str(pathlib.Path(__file__).parents[2] / "configs/unet_phantom2d.py")
+  small = ["--config.data.source.cases=5", "--config.data.source.size=(16, 16)"]
+  arguments = [f"--config={config}", *small, f"--output={tmp_path}", "--format=tfds"]
+  main([*arguments, "--cases=all"])
+  assert f"5 case(s) written to {tmp_path}/phantom2d/1.0.0" in capsys.readouterr().out
+  validation = tfds("phantom2d", data_dir=str(tmp_path), split="validation")
+  assert len(validation.cases) == 1
+  back = tfds("phantom2d", data_dir=str(tmp_path), split="all")
+  source = phantom(cases=5, size=(16, 16))
+  assert back.cases == source.cases
+  for name in source.cases:
+    np.testing.assert_array_equal(back.read(name).image, source.read(name).image)
+  with pytest.raises(SystemExit, match=r"convert: .*phantom2d/1.0.0: is there already"):
+    main(arguments)

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from jaxseg.data import picture_spacing, tiffs
 from jaxseg.data.geometry import Geometry, plain_geometry
+from jaxseg.data.pillow_pages import as_array
 from jaxseg.data.unsuitable import Unsuitable, opaque
 
 # scanned slides are larger than Pillow's guess of an attack
@@ -17,32 +18,6 @@ Image.MAX_IMAGE_PIXELS = 2**30
 _ORIENTATION = 274  # of EXIF
 # where the header of a PNG says bits per sample, and what is grey, colours, transparency
 _BITS, _SAMPLES = 24, 25
-
-
-def _array(page: Image.Image, integer: bool) -> np.ndarray:
-  """(y, x) or (y, x, 3); a label's palette is for the eye, its indices are the classes."""
-  if page.mode == "PA":
-    opaque(np.asarray(page.convert("RGBA")))
-    page = page.convert("P")
-  if page.mode == "P":
-    colours = np.reshape(page.getpalette("RGB"), (-1, 3))
-    grey = bool((colours == colours[:, :1]).all())
-    # a GIF has no grey but that of a palette
-    if integer and not (grey and page.format == "GIF"):
-      return np.asarray(page)
-    _check_transparency(page)
-    return np.asarray(page.convert("L" if grey else "RGB"))
-  if page.mode == "1":
-    return np.asarray(page).astype(np.uint8) * (1 if integer else 255)
-  if page.mode in ("I", "F") or page.mode.startswith("I;16"):
-    return np.asarray(page)
-  _check_transparency(page)
-  return np.asarray(page.convert("L" if page.mode in ("L", "LA", "La") else "RGB"))
-
-
-def _check_transparency(page: Image.Image) -> None:
-  if page.mode in ("LA", "La", "RGBA", "RGBa") or "transparency" in page.info:
-    opaque(np.asarray(page.convert("RGBA")))
 
 
 def _read_wide(path: pathlib.Path, turn: int) -> np.ndarray | None:
@@ -69,7 +44,7 @@ def _read_picture(path: pathlib.Path, integer: bool) -> np.ndarray:
       return wide
     kind, page = file.format, ImageOps.exif_transpose(file)
     page.format = kind
-    array = _array(page, integer)
+    array = as_array(page, integer=integer)
   return array[..., None] if array.ndim == 2 else array
 
 

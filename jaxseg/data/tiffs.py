@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence
 from tifffile import EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 
 from jaxseg.data import picture_spacing
+from jaxseg.data.pillow_pages import as_array
 from jaxseg.data.unsuitable import Unsuitable, opaque
 
 ENDINGS = (".tif", ".tiff")
@@ -39,18 +40,17 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, tuple[float,
     turn = int(tag.value) if tag else 1
     array = _decoded(path, file, shape, turn) if page.photometric in _PLAIN else None
     if array is None:
-      array, axes = _through_pillow(path, axes, shape, integer)
-      if integer and page.bitspersample in (2, 4) and page.photometric != PHOTOMETRIC.PALETTE:
-        array = array // (255 // (2**page.bitspersample - 1))  # Pillow spreads them to 0 to 255
-      turn, colours = 1, None  # Pillow has turned it
+      array, axes = _through_pillow(path, axes, shape, page, integer)
+      turn, alpha = 1, False  # Pillow has turned it, and transparency is checked
     else:
       colours = _colours(file, page)
-    if not integer:
-      array = _as_shown(array, page, colours)
-      axes += "S" if array.ndim > len(axes) else ""
-    if array.dtype == bool:
-      array = array.astype(np.uint8) * (1 if integer else 255)
-    array = _arranged(array, axes, page)
+      if not integer:
+        array = _as_shown(array, page, colours)
+        axes += "S" if array.ndim > len(axes) else ""
+      if array.dtype == bool:
+        array = array.astype(np.uint8) * (1 if integer else 255)
+      alpha = [EXTRASAMPLE(kind) for kind in page.extrasamples] in ([_ALPHA[0]], [_ALPHA[1]])
+    array = _arranged(array, axes, alpha)
     spacing = picture_spacing.of_tags(file, page, array.ndim - 1)
   if turn in (5, 6, 7, 8) and spacing:
     spacing = (*spacing[:-2], spacing[-1], spacing[-2])
@@ -96,21 +96,20 @@ def _decoded(path, file: tifffile.TiffFile, shape, turn: int) -> np.ndarray | No
   return None
 
 
-def _through_pillow(path, axes: str, shape, integer: bool) -> tuple[np.ndarray, str]:
-  """Pages as Pillow shows them, and their axes."""
+def _through_pillow(path, axes: str, shape, page, integer: bool) -> tuple[np.ndarray, str]:
+  """Pages as Pillow shows them, a label's as stored, and their axes."""
   pages = []
   # odd tags of what can be read are no matter
   with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
-    white = file.tag_v2.get(262) == PHOTOMETRIC.MINISWHITE
-    for page in ImageSequence.Iterator(file):
-      if integer and page.mode == "P":
-        pages.append(np.asarray(page))
-        continue
-      grey = page.mode in ("1", "L", "I", "F") or page.mode.startswith("I;16")
-      array = np.asarray(page if grey else page.convert("RGB"))
-      # Pillow shows white where a label has 0
-      inverted = integer and white and array.dtype in (bool, np.uint8)
-      pages.append(~array if inverted else array)
+    for shown in ImageSequence.Iterator(file):
+      array = as_array(shown, integer=integer)
+      if integer and page.photometric != PHOTOMETRIC.PALETTE and array.dtype == np.uint8:
+        # Pillow spreads a few bits to 0 to 255, and shows white where 0 is stored
+        top = 255 // (2**page.bitspersample - 1) if page.bitspersample in (2, 4) else 1
+        highest = 1 if page.bitspersample == 1 else 255
+        white = page.photometric == PHOTOMETRIC.MINISWHITE
+        array = (highest - array if white else array) // top
+      pages.append(array)
   outer = [(axis, size) for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"]
   if len({page.shape for page in pages}) != 1 or len(pages) != np.prod([n for _, n in outer]):
     raise Unsuitable(f"its {len(pages)} pages differ in size or colours: save each as a file")
@@ -140,8 +139,8 @@ def _as_shown(array: np.ndarray, page, colours: np.ndarray | None) -> np.ndarray
   return array
 
 
-def _arranged(array: np.ndarray, axes: str, page: tifffile.TiffPage) -> np.ndarray:
-  """(*space, channels)."""
+def _arranged(array: np.ndarray, axes: str, alpha: bool) -> np.ndarray:
+  """(*space, channels), the last sample left out where it is transparency (`alpha`)."""
   told = f"its axes are {axes} of sizes {array.shape}"
   keep = [i for i, axis in enumerate(axes) if axis in "YX" or array.shape[i] > 1]
   array = array.reshape([array.shape[i] for i in keep])
@@ -157,15 +156,7 @@ def _arranged(array: np.ndarray, axes: str, page: tifffile.TiffPage) -> np.ndarr
   array = array.transpose(*depth, *space, *channels)
   if not channels:
     return array[..., None]
-  return _without_alpha(array, page) if axes[channels[0]] == "S" else array
-
-
-def _without_alpha(array: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
-  """(..., samples) without a last one that is transparency."""
-  extra = [EXTRASAMPLE(kind) for kind in page.extrasamples]
-  if len(extra) != 1:
-    return array
-  return opaque(array) if extra[0] in _ALPHA else array
+  return opaque(array) if alpha and axes[channels[0]] == "S" else array
 
 
 def turned(array: np.ndarray, turn: int) -> np.ndarray:

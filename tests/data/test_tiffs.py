@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from jaxseg.data.images import read_image, read_label
 from jaxseg.data.nnunet_folder import nnunet_raw
@@ -129,6 +129,56 @@ def test_white_is_bright_in_an_image_and_stored_in_a_label(tmp_path, kind):
   np.testing.assert_array_equal(read_label(tmp_path / "a.tif")[0], GREY)
   wanted = np.iinfo(kind).max - GREY.astype(kind)
   np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0][..., 0], wanted)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "group4", "tiff_deflate"])
+@pytest.mark.parametrize("white", [0, 1])
+def test_compressed_black_and_white_is_shown_and_stored_alike(tmp_path, compression, white):
+  # Pillow stores a bright pixel of one bit as 1, or as 0 where white is
+  tags = TiffImagePlugin.ImageFileDirectory_v2()
+  tags[262] = 1 - white
+  page = Image.fromarray(GREY == 1)
+  page.save(
+    tmp_path / "a.tif", tiffinfo=tags, **({"compression": compression} if compression else {})
+  )
+  with tifffile.TiffFile(tmp_path / "a.tif") as file:
+    kind = int(file.pages[0].photometric)
+  with Image.open(tmp_path / "a.tif") as file:
+    bright = np.asarray(file)
+  image = read_image(tmp_path / "a.tif")[0][..., 0]
+  np.testing.assert_array_equal(image, np.where(bright, 255, 0))
+  label = read_label(tmp_path / "a.tif")[0]
+  np.testing.assert_array_equal(label, bright if kind == 1 else ~bright)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
+def test_compressed_transparency_is_dropped_or_told(tmp_path, mode, compression):
+  page = Image.fromarray(GREY * 90).convert(mode)
+  page.save(tmp_path / "a.tif", compression=compression)
+  image = read_image(tmp_path / "a.tif")[0]
+  assert image.shape == (5, 6, 3 if mode == "RGBA" else 1)
+  np.testing.assert_array_equal(image[..., 0], GREY * 90)
+  page.putpixel((0, 0), (0, 0, 0, 7) if mode == "RGBA" else (0, 7))
+  page.save(tmp_path / "a.tif", compression=compression)
+  with pytest.raises(ValueError, match="transparency"):
+    read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("grey", [True, False])
+def test_compressed_palettes_are_the_plain_ones(tmp_path, compression, grey):
+  colours = np.array([(9, 9, 9), (200, 200, 200), (50, 50, 50)], np.uint8)
+  if not grey:
+    colours[:, 0] = (0, 100, 200)
+  page = Image.frombytes("P", GREY.shape[::-1], GREY.tobytes())
+  page.putpalette(colours.ravel().tolist())
+  page.save(tmp_path / "a.tif", **({"compression": compression} if compression else {}))
+  np.testing.assert_array_equal(read_label(tmp_path / "a.tif")[0], GREY)
+  with Image.open(tmp_path / "a.tif") as file:
+    shown = np.asarray(file.convert("RGB"))
+  image = read_image(tmp_path / "a.tif")[0]
+  np.testing.assert_array_equal(image, shown[..., : image.shape[-1]])
 
 
 def test_a_palette_of_imagej_is_for_the_eye(tmp_path):

@@ -276,6 +276,10 @@ def _warn_of_orientations(name: str, stored: Mapping[str, str], training: Iterab
   if counts and others:
     other = ", ".join(f"{count} x {code}" for code, count in others.most_common())
     print(f"'{name}': stored as {other}, the training cases as {listed}: turned to theirs")
+  untold = [case for case, code in stored.items() if not code]
+  if counts and untold:
+    more = f" and {len(untold) - 1} more" if len(untold) > 1 else ""
+    print(f"'{name}': case(s) without an orientation, left as stored: {untold[0]}{more}")
 
 
 def _opened(source, preparation, fitted_on, cache_dir, workers) -> Dataset:

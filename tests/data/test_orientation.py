@@ -140,6 +140,12 @@ def test_training_cases_that_differ_are_warned_of_and_stay_as_they_are(tmp_path)
   assert told.startswith("stored as ASL, the training scans as RAS, LPS: turned to RAS")
 
 
+def test_training_cases_that_tell_no_orientation_are_named(tmp_path, capsys):
+  cases = {"0": scan(0), "1": scan(1)._replace(geometry=plain_geometry(SHAPE)), "2": scan(2)}
+  assert prepare(source(cases), cache_dir=tmp_path).preparation.seen == ("RAS",)
+  assert "'sides': case(s) without an orientation, left as stored: 1" in capsys.readouterr().out
+
+
 def test_an_asked_for_orientation_warns_of_nothing(tmp_path):
   cases = {"0": scan(0), "1": stored_as(scan(1), "SAL")}
   with warnings.catch_warnings():

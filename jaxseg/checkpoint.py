@@ -89,6 +89,7 @@ class Checkpoints:
 
     def begin() -> bool:
       if step in self.steps:
+        self.prune(step)
         return False
       with files.full_disk_told(self.folder):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -99,16 +100,16 @@ class Checkpoints:
     def finish() -> None:
       arrays = {name: [str(a.dtype), list(a.shape)] for name, a in flat.items()}
       with files.full_disk_told(self.folder):
-        # Orbax leaves the bytes to the system's memory
-        files.flush(temporary)
         whole = {**note, "step": step, "arrays": arrays, "orbax": orbax_store.version()}
         _write_note(temporary, whole)
+        # Orbax leaves the bytes to the system's memory
+        files.flush(temporary)
         files.rename(temporary, self.folder / str(step))
       try:
         self.note(step)
       except Damaged as error:
         raise orbax_store.StorageError(temporary, "was not written whole", error) from error
-      self._drop(step)
+      self.prune(step)
 
     try:
       if not sharding.on_first(begin):
@@ -120,8 +121,8 @@ class Checkpoints:
       shutil.rmtree(temporary, ignore_errors=True)
       raise
 
-  def _drop(self, newest: int) -> None:
-    """Removes all but the newest and those before it that are to be kept."""
+  def prune(self, newest: int) -> None:
+    """Removes all but the step that counts as the newest, and those before it that are kept."""
     before = [step for step in self.steps if step < newest]
     for step in set(self.steps) - {newest, *before[: self._keep - 1]}:
       # under another name first: what is half removed must not look like a checkpoint
@@ -241,7 +242,7 @@ def _write_note(folder: pathlib.Path, note: dict) -> None:
   }
   # as it comes back from JSON: a tuple is a list there
   note = json.loads(json.dumps({**note, "files": digests}))
-  files.write_json(folder / NOTE, {**note, "digest": _digest(note)})
+  (folder / NOTE).write_text(json.dumps({**note, "digest": _digest(note)}, indent=2) + "\n")
 
 
 def _digest(note: dict) -> str:

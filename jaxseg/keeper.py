@@ -33,6 +33,7 @@ class Keeper:
     if found is None:
       return None
     state, note = found
+    sharding.on_first(lambda: self.latest.prune(note["step"]))
     score = sharding.on_first(lambda: self._best(note))
     self.score = -math.inf if score is None else score
     return state, _rows(note.get("pending", []))
@@ -48,6 +49,7 @@ class Keeper:
         continue
       # the last step is saved before it is scored; one ahead comes again
       if step <= note["step"]:
+        self.best.prune(step)
         return score
       ahead = True
     score = note.get("best")

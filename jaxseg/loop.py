@@ -186,7 +186,9 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   state, pending = found
   first = int(state.step)
   store = sharding.place(store, step.replicated)
-  writer = Writer(workdir, first_step=first, last_step=steps, images=how.batch) if main else None
+  every = run.config["log_every"]
+  told = {"first_step": first, "last_step": steps, "images": how.batch, "every": every}
+  writer = Writer(workdir, **told) if main else None
   try:
     with Interrupt() as interrupt:
       for sentence in (*notes, *absent_classes(run)):
@@ -314,7 +316,10 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
   report = {
     "step": int(state.step),
     "validation": scores.summary(),
-    "best_checkpoint": {"steps": keeper.best.steps, "watched_dice": keeper.score},
+    "best_checkpoint": {
+      "steps": keeper.best.steps,
+      "watched_dice": keeper.score if math.isfinite(keeper.score) else None,
+    },
     "cases": scores.cases,
   }
   if writer:

@@ -21,6 +21,14 @@ from jaxseg.data.splits import count
 FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
 CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
 PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_DATASET_KINDS = {
+  "labels": dict,
+  "channels": list,
+  "rank": int,
+  "preparation": dict,
+  "training": list,
+  "validation": list,
+}
 _ADVICE = "copy the run folder again, from where it is whole"
 
 
@@ -124,6 +132,7 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
       )
     return None
   stored = read_config(workdir)
+  _check_whole(workdir / CONFIG)
   found = same_run.differences(stored, json_like(config), same_run.RESUME)
   if found:
     raise ValueError(f"{_another(workdir)} {same_run.sentence(found)}. {_ways_out(workdir)}")
@@ -148,8 +157,8 @@ def steps_done(workdir) -> int:
 
 
 def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
-  kinds = {"labels": dict, "training": list, "validation": list, "preparation": dict}
-  before = plain(read_dataset(workdir, kinds, only=False))
+  before = plain(read_dataset(workdir, _DATASET_KINDS, only=False))
+  _preparation(before, workdir / DATASET)
   learned, labels = (_labels(told["labels"], workdir / DATASET) for told in (before, now))
   meaning = operator.attrgetter("names", "stored_values", "regions", "ignore")
   content = before.get("content") or {}
@@ -249,13 +258,7 @@ def describe(workdir) -> Described:
   kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
   config, told, where = read_config(workdir), read_dataset(workdir, kinds), workdir / DATASET
   _check_whole(workdir / CONFIG)
-  labels = _labels(told["labels"], where)
-  try:
-    preparation = Preparation.from_json(json.dumps(told["preparation"]))
-    if (list(preparation.channels), preparation.rank) != (list(told["channels"]), told["rank"]):
-      raise ValueError("its channels and rank are not those of the data set")
-  except ValueError as error:
-    raise ValueError(f"{where}: 'preparation': {error}; {_ADVICE}.") from error
+  labels, preparation = _labels(told["labels"], where), _preparation(told, where)
   return Described(config, labels, tuple(told["channels"]), told["rank"], preparation)
 
 
@@ -299,6 +302,23 @@ def _labels(told: dict, where) -> LabelSpec:
     return LabelSpec.from_json(json.dumps(told))
   except ValueError as error:
     raise ValueError(f"{where}: 'labels': {error}; {_ADVICE}.") from error
+
+
+def _preparation(told: dict, where) -> Preparation:
+  try:
+    preparation = Preparation.from_json(json.dumps(told["preparation"]))
+    if (list(preparation.channels), preparation.rank) != (list(told["channels"]), told["rank"]):
+      raise ValueError("its channels and rank are not those of the data set")
+  except ValueError as error:
+    raise ValueError(f"{where}: 'preparation': {error}; {_ADVICE}.") from error
+  return preparation
+
+
+def is_sealed(workdir) -> bool:
+  """Whether the config in a run folder has digests; those of earlier versions have none."""
+  return sealed.DIGESTS in files.read_json(
+    pathlib.Path(workdir) / CONFIG, what="the config of a run", advice=_ADVICE
+  )
 
 
 def _check_kinds(told: dict, known: dict, path: pathlib.Path, prefix: str = "") -> None:

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import flax
 import jax
 import numpy as np
 
@@ -63,8 +64,13 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   prior, more = _first_stage(
     config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror
   )
-  for folder, state in zip(folders, states, strict=True):
-    _check_fit(scheme, state, patch, channels, more, folder)
+
+  def check_fit(*, always: bool) -> None:
+    for folder, state in zip(folders, states, strict=True):
+      if always or not run_folder.is_sealed(folder):
+        _check_fit(scheme, state, patch, channels, more, folder)
+
+  check_fit(always=False)
   compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
   # fold by fold, so that one set of activations is on the device at a time
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
@@ -73,7 +79,11 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     total = None
     for state, i in zip(states, own, strict=True):
       image = batch["image"][..., i * channels : (i + 1) * channels]
-      logits = compiled(state, {**batch, "image": image})["logits"]
+      try:
+        logits = compiled(state, {**batch, "image": image})["logits"]
+      except flax.errors.FlaxError:
+        check_fit(always=True)
+        raise
       total = logits if total is None else added(total, logits)
     return {"logits": total if len(states) == 1 else total / len(states)}
 

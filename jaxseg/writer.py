@@ -26,13 +26,14 @@ class Writer:
       covered by the checkpoint resumed from, are dropped, so that the log is that of one run.
     last_step: where it ends, for the bar.
     images: images per step, for the speed shown.
+    every: steps between two rows of the loss; 0 does not look for missing ones.
   """
 
-  def __init__(self, workdir, *, first_step: int, last_step: int, images: int):
+  def __init__(self, workdir, *, first_step: int, last_step: int, images: int, every: int = 0):
     # TensorBoard's writer takes the beginning of a relative path, as in s3:, for a protocol
     self._workdir = pathlib.Path(workdir).absolute()
     self._jsonl = self._workdir / "metrics.jsonl"
-    self._last_rows = self._keep_until(first_step)
+    self._last_rows = self._keep_until(first_step, every)
     with files.full_disk_told(self._jsonl):
       # unbuffered: what is told to have been written is, and nothing is left to fail at the end
       self._file = self._jsonl.open("ab", buffering=0)
@@ -51,13 +52,23 @@ class Writer:
     )
     self._line_due = 0.0
 
-  def _keep_until(self, step: int) -> set[str]:
+  def _keep_until(self, step: int, every: int) -> set[str]:
     """Drops the rows of later steps, and damaged ones; returns those of the step itself."""
     rows, problems = read_rows(self._jsonl)
     if problems:
       kept = files.copy_aside(self._jsonl)
       logging.warning(
         "%s: %s; left out, the file as it was is %s.", self._jsonl, "; ".join(problems), kept.name
+      )
+    logged = [0, *(row["step"] for row in rows if row["step"] <= step and "loss" in row)]
+    # another log_every may have been in force: the rows themselves tell how far they lie apart
+    apart = max(every, *np.diff(logged)) if len(logged) > 1 else every
+    if every and step - logged[-1] >= apart:
+      logging.warning(
+        "%s: holds no loss of the steps %d to %d, which were trained; the curves lack them.",
+        self._jsonl,
+        logged[-1] + 1,
+        step,
       )
     files.write_text(self._jsonl, "".join(_line(row) for row in rows if row["step"] <= step))
     return {_line(row) for row in rows if row["step"] == step}

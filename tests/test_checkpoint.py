@@ -288,3 +288,34 @@ def test_metrics_since_the_last_row_come_back_bit_for_bit(tmp_path):
     for name in before:
       assert after[name].dtype == before[name].dtype
       np.testing.assert_array_equal(after[name], before[name])
+
+
+def copy_of(checkpoints, step, name):
+  """A checkpoint that a kill left beside the newer one which replaces it."""
+  shutil.copytree(checkpoints.folder / str(step), checkpoints.folder / name)
+
+
+def test_what_a_kill_left_beside_the_best_and_the_latest_is_removed(tmp_path):
+  keeper = Keeper(tmp_path)
+  for step, score in ((2, 0.5), (4, 0.6), (6, 0.1), (8, 0.7)):
+    keeper.keep(state(step), score)
+    if step == 2:
+      copy_of(keeper.best, 2, "kept")
+  (keeper.best.folder / "kept").rename(keeper.best.folder / "2")
+  (keeper.latest.folder / "4").mkdir()  # half removed by an earlier version
+  assert keeper.best.steps == [8, 2]
+  again = Keeper(tmp_path)
+  again.resume(ABSTRACT, WHERE)
+  assert (again.score, again.best.steps, again.latest.steps) == (0.7, [8], [8, 6])
+
+
+def test_a_best_checkpoint_ahead_of_the_resumed_step_waits_for_its_score(tmp_path):
+  keeper = Keeper(tmp_path)
+  keeper.keep(state(2), 0.5)
+  keeper.keep(state(4), 0.1)
+  keeper.best.save(state(6), {"best": 0.6})  # killed before the latest was saved
+  again = Keeper(tmp_path)
+  again.resume(ABSTRACT, WHERE)
+  assert (again.score, again.best.steps) == (0.5, [6])
+  again.keep(state(6), 0.6)
+  assert (again.score, again.best.steps, again.latest.steps) == (0.6, [6], [6, 4])

@@ -100,6 +100,14 @@ def test_left_and_right_lie_along_x_wherever_it_goes(transpose, slices, axis):
   assert told == {"mirror_axes": tuple(range(rank)), "swap": ((1, 2),), "swap_axis": axis}
 
 
+@pytest.mark.parametrize(("code", "axis"), [("LPS", 2), ("ARS", 1), ("PIR", 0)])
+def test_left_and_right_lie_where_the_scans_orientation_says(code, axis):
+  made = plain(defaults.config())
+  assert mirroring(made, SIDES, (6, 6, 6), code)["swap_axis"] == axis
+  made["data"]["transpose"] = (2, 0, 1)
+  assert mirroring(made, SIDES, (6, 6, 6), code)["swap_axis"] == (2, 0, 1).index(axis)
+
+
 def test_planes_without_left_and_right_exchange_nothing():
   made = plain(defaults.config())
   made["data"] |= {"transpose": (2, 0, 1), "slices": 0}

@@ -8,6 +8,8 @@ from jaxseg import defaults, folds
 from jaxseg.data import splits
 from jaxseg.verbs.train import run
 
+PARTS = {"method": {"name": "supervised"}, "data": {"source": {"name": "phantom"}, "patch": [8]}}
+
 
 def config(**split):
   made = defaults.config()
@@ -119,7 +121,9 @@ def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):
 
 def test_folds_of_another_config_are_refused_before_any_training(tmp_path):
   (tmp_path / "fold_2").mkdir()
-  (tmp_path / "fold_2" / "config.json").write_text(json.dumps({"network": {"name": "vnet"}}))
+  (tmp_path / "fold_2" / "config.json").write_text(
+    json.dumps({"network": {"name": "vnet"}, **PARTS})
+  )
   with pytest.raises(
     ValueError, match=r"fold_2: holds a run .*config.network.name was 'vnet', is 'unet'"
   ):

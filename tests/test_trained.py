@@ -118,3 +118,43 @@ def test_runs_on_other_labels_or_channels_are_told(folds, tmp_path, field, value
   (other / "dataset.json").write_text(json.dumps(told))
   with pytest.raises(ValueError, match=message):
     trained.load([folds / "b", other])
+
+
+@pytest.mark.parametrize(
+  ("network", "words"),
+  [
+    ({"name": "unet", "widths": [4, 12], "depth": 1, "decoder_depth": 1}, r"that has an array"),
+    # it would take a part of what the checkpoint holds, and be another network
+    ({"name": "unet", "widths": [4, 8], "depth": 1, "decoder_depth": 0}, "the checkpoint an array"),
+    ({"name": "vnet"}, "that has|the checkpoint"),
+    ({"name": "unett"}, r"config.json: its model cannot be built .*did you mean 'unet'"),
+    ({"name": "unet", "widths": "abc"}, r"config.json: "),
+  ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_one_sentence(folds, tmp_path, network, words):
+  shutil.copytree(folds / "b", tmp_path / "b")
+  config = json.loads((tmp_path / "b" / "config.json").read_text())
+  del config["digests"]
+  config["network"] = network
+  (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+  with pytest.raises(ValueError, match=words):
+    trained.load(tmp_path / "b")
+
+
+def test_another_runs_checkpoint_is_told_when_it_is_applied(folds, tmp_path):
+  other = run_folders.write(tmp_path / "other", **{"network.widths": (4, 12)})
+  shutil.copytree(folds / "b", tmp_path / "b")
+  shutil.rmtree(tmp_path / "b" / "checkpoints")
+  shutil.copytree(other / "checkpoints", tmp_path / "b" / "checkpoints")
+  with pytest.raises(ValueError, match=r"the weights of its checkpoint don't fit the network"):
+    trained.load(tmp_path / "b").logits(CASE)
+
+
+def test_mirror_images_along_other_axes_are_not_averaged(tmp_path):
+  for i, axes in enumerate([(0,), (1,)]):
+    changes = {"augment": {"mirror": {"axes": axes}}, "data.split": {"name": "kfold", "fold": i}}
+    run_folders.write(tmp_path / f"fold_{i}", **changes)
+  paths = [tmp_path / "fold_0", tmp_path / "fold_1"]
+  trained.load(paths)
+  with pytest.raises(ValueError, match=r"fold_1: was trained with mirror images along the axes"):
+    trained.load(paths, mirror=True)

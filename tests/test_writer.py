@@ -133,3 +133,26 @@ def test_any_name_of_a_folder_will_do(tmp_path, monkeypatch, name):
   assert path.read_bytes().startswith(b"\x89PNG")
   assert len(events(tmp_path / name)) == 2
   assert json.loads((tmp_path / name / "metrics.jsonl").read_text()) == {"step": 1, "loss": 1.0}
+
+
+@pytest.mark.parametrize(
+  ("steps", "resumed", "told"),
+  [
+    ([2, 4, 6, 8], 9, None),
+    ([2, 4], 9, "5 to 9"),
+    ([], 9, "1 to 9"),
+    ([], 1, None),
+    # every fifth step was logged before
+    ([5, 10], 14, None),
+    ([5, 10], 15, "11 to 15"),
+  ],
+)
+def test_rows_that_were_lost_are_told(tmp_path, caplog, steps, resumed, told):
+  rows = "".join(f'{{"step": {step}, "loss": 1.0}}\n' for step in steps)
+  (tmp_path / "metrics.jsonl").write_text(rows)
+  writer.Writer(tmp_path, first_step=resumed, last_step=20, images=2, every=2).close()
+  if told is None:
+    assert not caplog.messages
+  else:
+    (line,) = caplog.messages
+    assert f"holds no loss of the steps {told}," in line

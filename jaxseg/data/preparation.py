@@ -159,7 +159,10 @@ class Preparation:
     for i, scheme in enumerate(self.normalisation):
       normalise = build.bind(NORMALISATIONS, scheme, "data.normalise")
       masked = (body,) if scheme.get("nonzero") else ()
-      out[..., i] = normalise(image[..., i], *masked)
+      try:
+        out[..., i] = normalise(image[..., i], *masked)
+      except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     return grid.image(out), grid
 
   @property

@@ -134,6 +134,8 @@ def _curves(path: pathlib.Path, say) -> dict[str, list[tuple[int, float]]]:
   rows, problems = read_rows(path)
   if problems:
     say(f"{path}: {'; '.join(problems)}; left out of the curves.")
+  if not rows:
+    say(f"{path}: holds no rows, or is missing; the page shows no curves of this run.")
   curves: dict[str, list[tuple[int, float]]] = {}
   for row in rows:
     for name, value in row.items():

@@ -73,6 +73,23 @@ def test_rgb_of_other_types_is_0_to_255_or_refused():
     assert normalise.rgb(np.array(values, np.float32), maximum=2.0)[-1] == values[-1] / 2
 
 
+def test_an_image_whose_values_do_not_suit_the_scheme_is_named():
+  preparation = Preparation(("red",), 2, ({"name": "rgb"},))
+  raw = RawCase(np.full((4, 5, 1), 0.5, np.float32), None, None, plain_geometry((4, 5)))
+  with pytest.raises(ValueError, match=r"a\.tif: config\.data\.normalise: 'rgb' divides float32"):
+    preparation.apply(raw, "a.tif")
+
+
+def test_pictures_of_8_and_16_bits_may_be_mixed():
+  preparation = Preparation(("red",), 2, ({"name": "rgb"},))
+  grey = np.random.default_rng(0).integers(0, 256, (4, 5, 1)).astype(np.uint8)
+  narrow, wide = (
+    preparation.apply(RawCase(image, None, None, plain_geometry((4, 5))))
+    for image in (grey, grey.astype(np.uint16) * 257)
+  )
+  np.testing.assert_array_equal(narrow, wide)
+
+
 def test_auto_follows_the_channels_name():
   found = normalise.schemes("auto", ("CT", "MRI", "red", "noNorm", "rescale_to_0_1"))
   assert [s["name"] for s in found] == ["ct", "zscore", "rgb", "none", "minmax"]

@@ -121,7 +121,16 @@ def test_a_perfect_detectors_boxes_are_the_true_ones(rank):
 
 
 @pytest.mark.parametrize(
-  "options", [{}, {"train_on": "predicted", "objects": "classes", "heat_weight": 2.0}]
+  "options",
+  [
+    {},
+    {
+      "train_on": "predicted",
+      "objects": "classes",
+      "heat_weight": 2.0,
+      "freeze_statistics": True,
+    },
+  ],
 )
 def test_the_loss_falls_without_recompilation_and_the_detector_learns(options):
   net = network(detections=2 if "objects" in options else 1)
@@ -132,6 +141,10 @@ def test_the_loss_falls_without_recompilation_and_the_detector_learns(options):
   old, new = (s.learners["network"].params for s in (first, state))
   for path, leaf in jax.tree_util.tree_leaves_with_path(jax.tree.map(np.subtract, old, new)):
     assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+  old, new = (s.learners["network"].stats for s in (first, state))
+  same = jax.tree.leaves(jax.tree.map(np.array_equal, old, new))
+  assert same
+  assert all(same) is options.get("freeze_statistics", False)
 
 
 def test_volumes_train_and_predict():

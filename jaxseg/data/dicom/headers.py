@@ -185,7 +185,7 @@ def _header(path: pathlib.Path, data: Dataset) -> Header:
     description=" ".join(str(part) for part in described if part not in (None, "")),
     kind=kind.name,
     modality=str(data.get("Modality") or ""),
-    patient=f"{data.get('PatientID') or ''} {data.get('PatientName') or ''}".strip(),
+    patient=str(data.get("PatientID") or data.get("PatientName") or ""),
     reference=str(data.get("FrameOfReferenceUID") or ""),
     shape=(0, 0),
     samples=1,

@@ -181,6 +181,8 @@ def _check_alike(series: Series, headers: Sequence[Header]) -> None:
     "frame of reference": lambda header: header.reference,
     "photometric interpretation": lambda header: (header.photometric, header.samples),
   }
+  if len({header.reference for header in headers}) == len(headers):
+    del kinds["frame of reference"]  # converters that make one up for each file
   for what, of in kinds.items():
     _check_same(series, what, [(header.file, of(header)) for header in headers])
 

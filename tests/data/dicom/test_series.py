@@ -183,6 +183,11 @@ def test_headers_that_make_no_volume_are_told(tmp_path, tags, message):
     read_image(tmp_path, rank=3)
 
 
+def test_a_frame_of_reference_that_a_converter_made_up_for_each_file_says_nothing(tmp_path):
+  write_series(tmp_path, volume(), each=lambda i: {"FrameOfReferenceUID": f"1.2.{i}"})
+  np.testing.assert_array_equal(read_image(tmp_path)[0][..., 0], volume())
+
+
 def test_films_are_told(tmp_path):
   save(tmp_path / "film.dcm", dataset(np.zeros((3, 5, 4), np.uint8), sort="US"))
   refused(tmp_path / "film.dcm", r"film.dcm: .* 3 frames without positions of their own")

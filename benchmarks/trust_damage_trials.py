@@ -20,7 +20,6 @@ class Trial(NamedTuple):
     named: what a sentence must hold; the file's name by default.
     changes: fields of the config that the command changes.
     may_differ: results that cannot be right any more, if it is told.
-    words: pattern of the line that tells.
   """
 
   group: str
@@ -32,7 +31,6 @@ class Trial(NamedTuple):
   named: str = ""
   changes: dict | None = None
   may_differ: tuple[str, ...] = ()
-  words: str = ""
 
 
 def flip(path: pathlib.Path) -> None:
@@ -61,7 +59,7 @@ def edited(change: Callable[[Any], Any], *, digests: bool = True):
 
   def act(path: pathlib.Path) -> None:
     told = json.loads(path.read_text())
-    if not digests:
+    if not digests and isinstance(told, dict):
       told.pop("digests", None)
     changed = change(told)
     path.write_text(json.dumps(told if changed is None else changed))
@@ -259,7 +257,8 @@ def _results(base) -> Iterator[Trial]:
       if "scores" in file or what in ("[]", "{}", "cases {}")
     }
     for what, how in damages.items():
-      for verb in ("resume", "report", "predict"):
+      # predict needs none of them
+      for verb in ("resume", "report", *(["predict"] if what == "cut" else [])):
         yield Trial(file.split("/")[-1], "whole", verb, file, what, _on(file, how))
   written = sorted((base / "whole" / "validation").glob("*.nii.gz"))
   case = written[0].name.removesuffix(".nii.gz")

@@ -177,7 +177,7 @@ def test_an_unknown_map_or_option_is_told_with_the_choices(dataset):
     with_maps(dataset, {"border": 3})
   with pytest.raises(ValueError, match=r"border.classes: 'border' has no such option"):
     with_maps(dataset, {"border": {"classes": 3}})
-  with pytest.raises(ValueError, match="sigma is -1; expected millimetres"):
+  with pytest.raises(ValueError, match=r"maps\.border\.sigma: -1; expected"):
     with_maps(dataset, {"border": {"sigma": -1}}, ())
 
 

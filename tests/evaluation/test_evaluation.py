@@ -124,21 +124,21 @@ def test_options_choose_among_conventions(methods, capsys):
     ("hd95.convntion=pooled", "hd95 has no option 'convntion' .did you mean 'convention'"),
     ("hd95.surfaces=1", "hd95 has no option 'surfaces'"),
     ("nsd.tolerance=2", "options for 'nsd', which is not among dice, iou, hd95"),
-    ("dice.empty=one", "dice.empty is 'one'; expected a number"),
-    ("hd95.percentile=True", "hd95.percentile is True; expected a number"),
-    ("hd95.convention=3", "hd95.convention is 3; expected a word"),
+    ("dice.empty=one", "dice.empty: 'one'; expected a number"),
+    ("hd95.percentile=True", "hd95.percentile: True; expected a number"),
+    ("hd95.convention=3", "hd95.convention: 3; expected a word"),
     ("hd95.convention=median", "convention is 'median'; expected one of max, pooled"),
     ("hd95", "expected METRIC.OPTION=VALUE"),
   ):
     with pytest.raises(SystemExit, match=message):
       main([good, references, "--option", option])
   for option, expected in (
-    ("nsd.tolerance=wide", "a number or several in parentheses"),
+    ("nsd.tolerance=wide", "a number from 0 or several in parentheses"),
     ("v_rand.thresholds=0.5", "several in parentheses"),
     ("v_rand.thin=1", "True or False"),
-    ("lesion_f1.connectivity=1.5", "a whole number or None"),
+    ("lesion_f1.connectivity=1.5", "a whole number from 1 to 3 or None"),
   ):
-    with pytest.raises(SystemExit, match=f"^evaluate: {option.split('=')[0]} is .*{expected}"):
+    with pytest.raises(SystemExit, match=f"^evaluate: {option.split('=')[0]}: .*{expected}"):
       main([good, references, "--metrics", option.partition(".")[0], "--option", option])
   main([good, references, "--metrics", "nsd", "--option", "nsd.tolerance=(1, 2)"])
   assert "Options: nsd.tolerance=(1, 2)." in capsys.readouterr().out

@@ -56,3 +56,24 @@ def test_damaged_json_is_one_sentence_with_the_file_and_what_to_do(tmp_path, con
 def test_a_missing_file_is_told_as_missing(tmp_path):
   with pytest.raises(FileNotFoundError, match="not found, expected the run's config; copy"):
     files.read_json(tmp_path / "a.json", **HOW)
+
+
+def test_a_folder_is_flushed_with_all_that_it_holds(tmp_path, monkeypatch):
+  flushed = set()
+  monkeypatch.setattr(os, "fsync", lambda number: flushed.add(os.fstat(number).st_ino))
+  folder = tmp_path / "case"
+  (folder / "image" / "c").mkdir(parents=True)
+  for file in (folder / "case.json", folder / "image" / "c" / "0"):
+    file.write_text("x")
+  files.flush(folder)
+  files.rename(folder, tmp_path / "named")
+  held = (tmp_path, tmp_path / "named", *(tmp_path / "named").rglob("*"))
+  assert flushed == {path.stat().st_ino for path in held}
+
+
+def test_folders_of_killed_processes_are_removed_too(tmp_path):
+  # no process has the number beyond the highest; number 1 always lives
+  (tmp_path / "maps" / f".{2**22}.000001" / "values").mkdir(parents=True)
+  (tmp_path / "maps" / ".1.000001").mkdir()
+  files.remove_leftovers(tmp_path)
+  assert [path.name for path in (tmp_path / "maps").iterdir()] == [".1.000001"]

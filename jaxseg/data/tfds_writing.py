@@ -134,7 +134,7 @@ def write_tfds(
   part = target.with_name(f".{os.getpid()}.{VERSION}")
   with files.full_disk_told(target):
     try:
-      shutil.rmtree(part, ignore_errors=True)
+      files.remove_leftovers(target.parent)
       part.mkdir(parents=True)
       kinds = _looked_at(source, every)
       features = _features(source, kinds)

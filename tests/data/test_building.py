@@ -204,3 +204,26 @@ def test_a_script_without_a_main_guard_ends_with_a_sentence(tmp_path):
   assert run.returncode == 1
   assert "put the script's work under `if __name__ == '__main__':`" in run.stderr
   assert "LostWorker: preparing made: a worker process ended early" in run.stderr
+
+
+def test_a_case_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+  happened = []
+  flush, rename = files.flush, files.rename
+
+  def note_flush(path):
+    happened.append(("flush", pathlib.Path(path).name))
+    flush(path)
+
+  def note_rename(old, new):
+    happened.append(("rename", pathlib.Path(new).name))
+    rename(old, new)
+
+  monkeypatch.setattr(files, "flush", note_flush)
+  monkeypatch.setattr(files, "rename", note_rename)
+  dataset = prepare(source_of(Reader(), 2), cache_dir=tmp_path, workers=1)
+  cases = [("flush", ".part-000000"), ("rename", "000000")]
+  cases += [("flush", ".part-000001"), ("rename", "000001")]
+  index, named = happened[4:-1], happened[-1]
+  assert happened[:4] == cases
+  assert [what for what, _ in index] == ["flush"]
+  assert named == ("rename", dataset.folder.name)

@@ -37,6 +37,10 @@ def _located(root: pathlib.Path, name, where) -> pathlib.Path:
   """A file that dataset.json names: absolute, or seen from its folder."""
   if not isinstance(name, str) or not name:
     raise ValueError(f"{where}: names {name!r} as a file, expected a path in quotes.")
+  try:
+    ending(name)
+  except ValueError as error:
+    raise ValueError(f"{where}: {error}") from None
   path = root / os.path.expandvars(name)
   # written on Windows
   return root / name.replace("\\", "/") if "\\" in name and not path.is_file() else path

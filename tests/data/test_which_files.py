@@ -126,6 +126,13 @@ def test_a_case_that_cannot_name_a_file_is_told(folder, case):
     nnunet_raw(folder)
 
 
+@pytest.mark.parametrize("name", ["imagesTr/c0", "", None, 3, "..", "a.docx"])
+def test_what_is_listed_and_is_no_image_is_told_with_the_list(folder, name):
+  describe(folder, training=[{"image": name, "label": "labelsTr/c0.nii.gz"}])
+  with pytest.raises(ValueError, match=r"dataset\.json: .*(names .* as a file|ending)"):
+    nnunet_raw(folder)
+
+
 def test_the_key_dataset_says_which_files_make_a_case(folder):
   table = {
     "b": {

@@ -144,6 +144,8 @@ def _another(workdir) -> str:
 
 
 def _ways_out(workdir) -> str:
+  if not steps_done(workdir):
+    return "It has no checkpoint yet: remove the folder to start anew, or choose another --workdir."
   return (
     "Choose another --workdir, for a run of its own; with "
     f"--config.initialise.network={workdir} it starts from the weights of this one."

@@ -134,6 +134,9 @@ def test_a_refusal_lists_fields_and_values_and_the_ways_out(tmp_path):
   run_folder.record(tmp_path, run)
   other = tiny.experiment(seed=3, **{"data.batch": 4, "optimiser.clip": 1.0}).config
   before = (tmp_path / "config.json").read_bytes()
+  with pytest.raises(ValueError, match=r"no checkpoint yet: remove the folder to start anew"):
+    run_folder.check_same(tmp_path, other)
+  (tmp_path / "checkpoints" / "4").mkdir(parents=True)
   with pytest.raises(ValueError, match=r"goes on only as it was started") as told:
     run_folder.check_same(tmp_path, other)
   text = str(told.value)

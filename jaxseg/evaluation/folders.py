@@ -116,7 +116,7 @@ def read_labels(path: pathlib.Path) -> LabelSpec:
     files.check_fields(labels, f"{path}: 'labels'", advice="correct the file", fields=fields)
     try:
       return LabelSpec.from_json(json.dumps(labels))
-    except TypeError as error:
+    except ValueError as error:
       raise ValueError(f"{path}: 'labels' is no label specification ({error}).") from error
   return dataset_json.label_spec({**description, "labels": labels}, path)
 

@@ -25,7 +25,7 @@ class Scored(NamedTuple):
 
   Attributes:
     scores: metric -> label -> value, background left out.
-    predicted, reference: the values that occur in each file, without 0.
+    predicted, reference: the values in each file, without 0; empty where labels are described.
     measured: whether prediction or reference tells its spacing; else distances count voxels.
   """
 
@@ -66,9 +66,10 @@ def score_case(task: Task) -> Scored:
   check = task.check_affine and told
   check_pair(truth_geometry, geometry, where, what="prediction", affine=check)
   spacing = truth_geometry.spacing if told else geometry.spacing
-  values = [frozenset(np.unique(array).tolist()) - {0} for array in (predicted, truth)]
-  instances = None
-  labels = task.labels or _present(predicted, truth)
+  instances, labels, values = None, task.labels, (frozenset(), frozenset())
+  if labels is None and not task.instances:
+    values = tuple(frozenset(np.unique(array).tolist()) - {0} for array in (predicted, truth))
+    labels = _labels_of(values[0] | values[1])
   if task.instances:
     instances = (predicted, truth)
     ignore = task.labels.ignore if task.labels else None
@@ -112,11 +113,10 @@ def strange_values(scored: Sequence[Scored], where: str) -> list[int]:
   return sorted(predicted - reference) if reference else []
 
 
-def _present(*arrays: np.ndarray) -> LabelSpec:
+def _labels_of(values: frozenset[int]) -> LabelSpec:
   """The values of one case as labels, for folders that nothing describes."""
-  found = {0}.union(*(np.unique(array).tolist() for array in arrays))
-  values = sorted(found, key=lambda v: (v != 0, v))
-  return LabelSpec(tuple(str(v) for v in values), tuple(values))
+  stored = (0, *sorted(values))
+  return LabelSpec(tuple(str(value) for value in stored), stored)
 
 
 def _probabilities(path: pathlib.Path) -> np.ndarray:

@@ -5,12 +5,9 @@ import errno
 import importlib.metadata
 import logging
 import math
-import os
 import pathlib
-import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -18,9 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxseg import files
+from jaxseg.plain_path import plain_path
 
-# Orbax globs below the path it is given, and TensorStore takes some names for its own
-_PLAIN = re.compile(r"(?!.*__lock)[\w./+=, -]+", re.ASCII)
 # of the bytes to be written: room for what Orbax says of them
 _ROOM = 1.02
 
@@ -71,8 +67,8 @@ def write(folder: pathlib.Path, flat: Mapping[str, jax.Array]) -> None:
     OSError: they cannot be written, or what was written is not what was to be.
   """
   try:
-    with files.full_disk_told(folder.parent.parent), _plain_path(folder) as path, _quiet():
-      _checkpointer().save(path, args=ocp.args.StandardSave(dict(flat)))
+    with files.full_disk_told(folder.parent.parent), _quiet():
+      _checkpointer().save(plain_path(folder), args=ocp.args.StandardSave(dict(flat)))
   except OSError:
     raise
   except Exception as error:  # Orbax raises many kinds for one cause
@@ -101,32 +97,14 @@ def read(folder: pathlib.Path, table: Mapping[str, tuple], sharding=None) -> dic
       for name, (dtype, shape) in table.items()
     }
   try:
-    with _plain_path(folder) as path, _quiet():
-      return _checkpointer().restore(path, args=ocp.args.StandardRestore(abstract))
+    with _quiet():
+      return _checkpointer().restore(plain_path(folder), args=ocp.args.StandardRestore(abstract))
   except Exception as error:  # as above
     raise StorageError(folder, "cannot be read now", error) from error
 
 
 def _checkpointer() -> ocp.Checkpointer:
   return ocp.Checkpointer(ocp.StandardCheckpointHandler())
-
-
-@contextlib.contextmanager
-def _plain_path(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """The folder under a path without characters that are patterns to Orbax or TensorStore."""
-  folder = pathlib.Path(os.path.abspath(folder))
-  if _PLAIN.fullmatch(str(folder)):
-    yield folder
-    return
-  with tempfile.TemporaryDirectory(prefix="jaxseg-") as temporary:
-    link = pathlib.Path(os.path.realpath(temporary)) / "folder"
-    if not _PLAIN.fullmatch(str(link)):
-      raise ValueError(
-        f"TMPDIR: the folder {temporary} for temporary files has characters in its name that "
-        "Orbax cannot take; set TMPDIR to a folder of plain letters."
-      )
-    link.symlink_to(folder.parent, target_is_directory=True)
-    yield link / folder.name
 
 
 @contextlib.contextmanager

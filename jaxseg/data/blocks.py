@@ -18,6 +18,7 @@ import tensorstore
 
 from jaxseg.data import integrity
 from jaxseg.data.integrity import Damaged
+from jaxseg.plain_path import plain_path
 
 # voxels in a block, by rank: nnU-Net's 128 KiB of one channel, pictures of usual size whole
 _VOXELS = {2: 2**18, 3: 2**15}
@@ -217,7 +218,7 @@ def _grid(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
 
 
 def _spec(folder) -> dict[str, Any]:
-  return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder)}}
+  return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(plain_path(folder))}}
 
 
 def _file(folder, axes: int) -> str:

@@ -103,7 +103,7 @@ def read_label(path, *, key: str | None = None) -> tuple[np.ndarray, Geometry]:
   if array.shape[-1] > 1 and not (array == array[..., :1]).all():
     raise ValueError(
       f"{path}: a label needs one channel, this file has {array.shape[-1]} that differ; write the "
-      "classes as numbers, not as colours."
+      "classes as numbers, not as colours or layers that overlap."
     )
   return integers(array[..., 0], path), geometry
 

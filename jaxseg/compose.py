@@ -17,6 +17,8 @@ from jaxseg import (
 from jaxseg.build import bind, build, check, check_options
 from jaxseg.data.normalise import schemes
 from jaxseg.method import Method
+from jaxseg.option_values import check_value
+from jaxseg.ranges import FROM_0
 
 # what the program gives a method
 _ROLES = ("network", "loss", "optimiser")
@@ -58,6 +60,9 @@ def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
   )
   parts = {}
   for key, spec in config["loss"].items():
+    # what is weighed below 0 grows; only of entropy is that meant (1701.06548)
+    if isinstance(weights[key], int | float) and spec.get("name", key) != "entropy":
+      check_value(weights[key], f"config.loss.{key}.weight", float, FROM_0)
     spec = {option: value for option, value in spec.items() if option != "weight"}
     if isinstance(spec.get("class_weights"), str | dict):  # counted when the data are known
       del spec["class_weights"]

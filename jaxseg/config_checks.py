@@ -3,14 +3,13 @@
 Nothing is read and nothing built here, so that a mistake is told at once.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxseg import build, defaults
-from jaxseg.config_fields import FIELDS, check_field
+from jaxseg.config_fields import FIELDS, check_field, suggested
 from jaxseg.data.geometry import check_orientation
 from jaxseg.data.preparation import check_resampling, check_transpose
 
@@ -61,24 +60,13 @@ def _compare(given, known, where: str) -> None:
   for name in given:
     if name not in known:
       raise ValueError(
-        f"{where}.{name}: no such field{_elsewhere(str(name), known, where)}; fields: "
-        f"{', '.join(known)}."
+        f"{where}.{name}: no such field{suggested(str(name), known)}; fields: {', '.join(known)}."
       )
   for name in known:
     if name not in given:
       raise ValueError(f"{where}.{name}: missing; start from jaxseg.defaults.config().")
   for name in _GROUPS if where == "config" else ():
     _compare(given[name], known[name], f"config.{name}")
-
-
-def _elsewhere(name: str, known, where: str) -> str:
-  """(did you mean 'x'?), of this group or, where it has none, of the others."""
-  near = build.suggestion(name, known)
-  paths = {path.rsplit(".", 1)[-1]: path for path in FIELDS}
-  found = difflib.get_close_matches(name, paths, n=1)
-  if near or not found:
-    return near
-  return f" (did you mean 'config.{paths[found[0]]}'?)"
 
 
 def _check_initialise(starts: Mapping) -> None:

@@ -1,5 +1,6 @@
 """Every field of a config: its type, its range, and the table that a component is taken from."""
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ FIELDS: dict[str, Field] = {
   "average": Field(float, BELOW_1),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
   "data.maps": _GROUP,
-  "data.normalise": Field(str | Mapping | Sequence[Any]),
+  "data.normalise": Field(str | Mapping | Sequence[str | Mapping]),
   "data.orientation": Field(str),
   "data.transpose": Field(Sequence[int], AXIS),
   "data.crop_nonzero": Field(bool),
@@ -61,6 +62,14 @@ def check_field(path: str, value: Any) -> None:
       f"config.{path}: '{value}' is unknown{suggestion(value, field.choices)}; "
       f"choices: {', '.join(field.choices)}."
     )
+
+
+def suggested(name: str, known) -> str:
+  """(did you mean 'x'?), of the known names of a group or, where none is near, of all fields."""
+  near = suggestion(name, known)
+  paths = {path.rsplit(".", 1)[-1]: path for path in FIELDS}
+  found = difflib.get_close_matches(name, paths, n=1)
+  return near or (f" (did you mean 'config.{paths[found[0]]}'?)" if found else "")
 
 
 def table_of(path: str) -> Mapping[str, Callable] | None:

@@ -32,10 +32,10 @@ def load_config(name: str) -> ConfigDict:
   config = _told(path, get_config, *((argument,) if colon else ()))
   if not isinstance(config, ConfigDict):
     kind = "None" if config is None else f"a {type(config).__name__}"
-    hint = "does it end with `return config`?" if config is None else "start from that one."
+    hint = "end it with `return config`" if config is None else "start from that one"
     raise ConfigError(
       f"--config {path}: get_config() returned {kind}, expected the ConfigDict of "
-      f"jaxseg.defaults.config(); {hint}"
+      f"jaxseg.defaults.config(); {hint}."
     )
   return ConfigDict(config) if isinstance(config, FrozenConfigDict) else config.unlock()
 
@@ -87,21 +87,28 @@ def _told(path: pathlib.Path, function, *arguments):
   except ConfigError:  # of a config that this one is made from
     raise
   except SyntaxError as error:
+    place = f", line {error.lineno}" if error.lineno else ""
     raise ConfigError(
-      f"--config {error.filename or path}, line {error.lineno}: {error.msg}{_code(error.text)}; "
-      f"{_WHAT}."
+      f"--config {path}{place}: {error.msg}{_code(error.text)}; {_WHAT}."
     ) from error
   except (Exception, SystemExit) as error:
     line = _line(path, error)
-    words = str(error) or "no words"
-    if isinstance(error, KeyError | AttributeError):
-      # ml_collections puts its suggestion in a second line
-      words = " ".join(str(error.args[0]).split()) if error.args else words
-    # these two speak for themselves
-    kind = "" if type(error) in (ValueError, FileNotFoundError) else f"{type(error).__name__}: "
     where = f", line {line}" if line else ""
-    code = "" if not kind or not line else _code(linecache.getline(str(path.resolve()), line))
-    raise ConfigError(f"--config {path}{where}: {kind}{words}{code}") from error
+    # these two speak for themselves
+    own = type(error) in (ValueError, FileNotFoundError)
+    code = "" if own or not line else _code(linecache.getline(str(path.resolve()), line))
+    kind = "" if own else f" ({type(error).__name__})"
+    raise ConfigError(
+      f"--config {path}{where}: {_words(error).rstrip('.')}{kind}{code}."
+    ) from error
+
+
+def _words(error: BaseException) -> str:
+  """An error's text in one line."""
+  text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+  # ml_collections quotes one error in another, line breaks and all
+  text = " ".join(text.replace("\\n", " ").replace("\\'", "'").strip('"').split())
+  return text or "no words are given"
 
 
 def _line(path: pathlib.Path, error: BaseException) -> int | None:

@@ -23,7 +23,7 @@ def config() -> ConfigDict:
   Components (network, method, ..., and each entry of `loss` and `augment`) are dicts with a
   "name" and that component's options; assign a whole dict to choose another component.
   """
-  c = ConfigDict()
+  c = ConfigDict(type_safe=False)  # types are told with the field's path, see `config_fields`
   c.seed = 0
   c.steps = 1000  # training length, in batches
   c.method = dict(name="supervised")
@@ -45,7 +45,7 @@ def config() -> ConfigDict:
   c.initialise = dict()  # learner -> run folder that its weights start from
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`
 
-  c.data = ConfigDict()
+  c.data = ConfigDict(type_safe=False)
   c.data.source = dict(name="phantom")
   # a scheme, or one per channel
   c.data.normalise = config_dict.FieldReference("auto", field_type=object)
@@ -67,7 +67,7 @@ def config() -> ConfigDict:
 
   c.augment = dict()
   c.predictor = dict(name="sliding_window", overlap=0.5, batch=4)
-  c.evaluate = ConfigDict()
+  c.evaluate = ConfigDict(type_safe=False)
   c.evaluate.every = 250  # steps
   c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
   c.evaluate.probabilities = False  # written with the final predictions; find-best averages them
@@ -94,7 +94,6 @@ def planned(data: str, **options) -> ConfigDict:
   c.data.source = dict()
   c.data.split = dict()
   c.predictor = dict()
-  with c.ignore_type():
-    for name in PLANNED:
-      c.data[name] = None
+  for name in PLANNED:
+    c.data[name] = None
   return c

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from jaxseg import config_fields, defaults
-from jaxseg.build import plain, suggestion
+from jaxseg.build import plain
 from jaxseg.config_file import load_config
 from jaxseg.option_values import allows, is_text, is_word
 
@@ -89,9 +89,8 @@ def _apply(config: ConfigDict, change: Override) -> None:
     raise ValueError(f"{change}: a name is missing; expected --config.FIELD=VALUE.")
   known = plain(defaults.config())
   if (first := (*groups, last)[0]) not in known:
-    raise ValueError(
-      f"config.{first}: no such field{suggestion(first, known)}; fields: {', '.join(known)}."
-    )
+    near = config_fields.suggested(first, known)
+    raise ValueError(f"config.{first}: no such field{near}; fields: {', '.join(known)}.")
   value = _value(plain(config), change)
   with config.unlocked(), config.ignore_type():
     here = config

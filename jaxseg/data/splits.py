@@ -12,6 +12,12 @@ Split = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _check_fold(fold: int, folds: int, groups: int, what: str) -> None:
+  if groups < 2:
+    name = what.removesuffix("s")
+    raise ValueError(
+      f"config.data.split: the data set has one {name}; expected two or more {what}, because some "
+      "validate and never train."
+    )
   if not 2 <= folds <= groups:
     raise ValueError(
       f"config.data.split.folds: {folds} folds of {groups} {what}; expected 2 to {groups}."

@@ -8,7 +8,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from jaxseg import xla_flags
-from jaxseg.build import plain
+from jaxseg.build import plain, suggestion
 from jaxseg.overrides import read_config
 from jaxseg.verbs.arguments import check_folder
 
@@ -93,6 +93,12 @@ def _parse(arguments: list[str]) -> list[str]:
     positional = flags.FLAGS([program, *rest])
     flags.FLAGS[_CONFIG.name].value = config
     return positional
+  except flags.UnrecognizedFlagError as error:
+    known = (_CONFIG.name, _WORKDIR.name, _FOLD.name)
+    sys.exit(
+      f"train: --{error.flagname}: no such flag{suggestion(error.flagname, known)}; flags: "
+      "--config, --config.FIELD, --workdir, --fold."
+    )
   except (flags.Error, ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise

@@ -89,8 +89,8 @@ def _beside(folder: pathlib.Path, pattern: str, case: str, image: pathlib.Path, 
   found = [f for f in found if f.name.lower().endswith(ENDINGS)]
   whole = pattern.removesuffix(".*").replace("{case}", case)
   if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
-    # a.* is not a.b.png
-    found = [f for f in found if stem(f) == pathlib.PurePath(whole).name]
+    # a.png goes before a.b.png, which another case may have; a.seg.nrrd may be alone
+    found = [f for f in found if stem(f) == pathlib.PurePath(whole).name] or found
   if len(found) != 1:
     problem = "no"
     if found:

@@ -101,8 +101,14 @@ def test_a_case_with_dots_is_not_the_one_before_the_dot(folder):
   assert set(source.cases) == {"1", "2", "2.b", "2.b.c", "10"}
   assert (source.read("2.b").label.max(), source.read("2.b.c").label.max()) == (0, 255)
   (folder / "masks/2.png").unlink()
-  with pytest.raises(ValueError, match=r"case '2' has no mask"):
+  with pytest.raises(ValueError, match=r"case '2' has 2 files \(2\.b\.c\.png, 2\.b\.png\)"):
     pair(folder)
+  (folder / "images/2.b.c.png").unlink()
+  (folder / "masks/2.b.c.png").unlink()
+  with pytest.raises(ValueError, match=r"2\.b\.png: is the mask of both .*2\.b\.png and .*2\.png"):
+    pair(folder)
+  (folder / "images/2.b.png").unlink()
+  assert pair(folder).read("2").label.max() == 0, "as of a.seg.nrrd, beside a.nrrd"
 
 
 def test_two_masks_of_one_case_are_told(folder):

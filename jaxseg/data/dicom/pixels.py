@@ -147,10 +147,11 @@ def _rescaled(frames: np.ndarray, header: Header) -> np.ndarray:
     return frames
   whole = not ((slopes % 1).any() or (intercepts % 1).any())
   kind = np.result_type(frames.dtype, np.int32) if whole else np.float32
-  each = (-1, 1, 1, 1)
-  return frames.astype(kind) * slopes.astype(kind).reshape(each) + intercepts.astype(kind).reshape(
-    each
-  )
+  each, units = (-1, 1, 1, 1), frames.astype(kind)
+  if (slopes != 1).any():
+    units *= slopes.astype(kind).reshape(each)
+  units += intercepts.astype(kind).reshape(each)
+  return units
 
 
 def _turned(frames: np.ndarray, header: Header, data: Dataset) -> np.ndarray:

@@ -146,17 +146,13 @@ def read_scores(folder: pathlib.Path) -> dict[str, Any]:
       for metric, of in scored.items():
         if set(of) != set(labels) or not all(_is_score(value) for value in of.values()):
           raise ValueError(f"{where}: '{metric}' are no scores of {', '.join(labels)}; {_ADVICE}.")
-  if told["complete"] and not all(map(metrics.get, ("own",))):
+  if told["complete"] and not metrics.get("own"):
     raise ValueError(f"{path}: holds no scored case; {_ADVICE}.")
-  if not all(isinstance(sums, dict) for sums in (told.get("files", {}), *_values(told, "files"))):
+  sums = told.get("files", {})
+  if not isinstance(sums, dict) or not all(isinstance(of, dict) for of in sums.values()):
     raise ValueError(f"{path}: its 'files' are no sums of files; {_ADVICE}.")
   cases = {name: _numbers(case) for name, case in told["cases"].items()}
   return {**told, "labels": labels, "cases": cases}
-
-
-def _values(told: dict, name: str) -> list:
-  value = told.get(name, {})
-  return list(value.values()) if isinstance(value, dict) else []
 
 
 def _is_score(value) -> bool:

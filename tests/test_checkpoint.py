@@ -1,6 +1,7 @@
 """Checkpoints: what is damage and what is not, what is set aside, what a save proves."""
 
 import errno
+import hashlib
 import json
 import shutil
 
@@ -319,3 +320,28 @@ def test_a_best_checkpoint_ahead_of_the_resumed_step_waits_for_its_score(tmp_pat
   assert (again.score, again.best.steps) == (0.5, [6])
   again.keep(state(6), 0.6)
   assert (again.score, again.best.steps, again.latest.steps) == (0.6, [6], [6, 4])
+
+
+def as_before(folder):
+  """Makes of a checkpoint one of the time when a digest of the arrays alone was noted."""
+  note = json.loads((folder / checkpoint.NOTE).read_text())
+  arrays = checkpoint.flatten(state(note["step"]))
+  total = hashlib.sha256()
+  for name in sorted(arrays):
+    array = np.asarray(arrays[name])
+    total.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+  old = {name: note[name] for name in ("best", "step", "arrays")} | {"digest": total.hexdigest()}
+  (folder / "note").mkdir()
+  (folder / "note" / "metadata").write_text(json.dumps(old))
+  (folder / checkpoint.NOTE).unlink()
+
+
+def test_checkpoints_of_earlier_versions_are_read_and_verified(kept):
+  for step in (2, 4):
+    as_before(kept.folder / str(step))
+  assert resumed(kept) == 4
+  path = kept.folder / "4" / "note" / "metadata"
+  note = json.loads(path.read_text())
+  path.write_text(json.dumps(note | {"digest": "0" * 64}))
+  assert resumed(kept) == 2
+  assert kept.aside == ["4.damaged-1"]

@@ -89,12 +89,13 @@ def _check_together(config: Mapping) -> None:
     )
   if config["data"]["resampling"]:
     check_resampling(options["resampling"])
-  if patch is None:  # a plan's
-    return
   try:
-    check_orientation(options["orientation"])
+    # None is a plan's, of the patch too
+    check_orientation(options["orientation"] or "stored")
   except ValueError as error:
     raise ValueError(f"config.data.{error}") from error
+  if patch is None:
+    return
   if len(patch) not in (2, 3):
     raise ValueError(
       f"config.data.patch: {patch}; expected two or three whole numbers, (y, x) or (z, y, x)."

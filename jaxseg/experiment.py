@@ -225,7 +225,8 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
   check_transpose(options["transpose"], source.rank)
   net = network(config, labels.channels)
   _sampling(config, source.rank, patch, net)
-  augmentation(config, patch, labels)
+  with rehearsal.told("config.augment"):
+    augmentation(config, patch, labels)
   rehearsal.predict(
     window(config, net, patch, slices),
     net,

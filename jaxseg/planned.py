@@ -84,7 +84,10 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
     predictor["name"] = "slices"
   values["predictor"] = predictor
   values["data"] |= {"source": spec, "split": split}
-  return ConfigDict(merged(values, own | {"plan": {}}) | {"plan": {}})
+  for key, spec in config["augment"].items():
+    if spec is None:
+      values["augment"].pop(key, None)
+  return ConfigDict(merged(values, own) | {"plan": {}})
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:

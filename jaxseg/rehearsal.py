@@ -1,6 +1,7 @@
 """A training step and a prediction on shapes alone: what is wrong is told before data are read."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -47,15 +48,21 @@ def train(method: Method, mix: Callable, batch: Mapping[str, jax.ShapeDtypeStruc
     return method.train_step(state, mixed, key)[0]
 
   space, channels = batch["image"].shape[1:-1], batch["image"].shape[-1]
-  try:
+  with told(f"config: patches {space} of {channels} channel(s) cannot be trained on"):
     return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
+
+
+@contextlib.contextmanager
+def told(where: str) -> Iterator[None]:
+  """Makes whatever is raised in the block a ValueError of one line that begins with `where`."""
+  try:
+    yield
   except Exception as error:
     # JAX's and Flax's own messages are pages; the first line says what happened
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = (str(error).strip().splitlines() or ["no words are given"])[0]
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    raise ValueError(
-      f"config: patches {space} of {channels} channel(s) cannot be trained on: {kind}{lines[0]}"
-    ) from error
+    start = "" if text.startswith("config.") else f"{where}: "
+    raise ValueError(f"{start}{kind}{text}") from error
 
 
 def predict(
@@ -72,7 +79,5 @@ def predict(
     return {"logits": np.zeros((len(image), *inner, classes), np.float32)}
 
   case = Case(np.zeros((*space, channels), np.float32), np.ones(len(space), np.float32))
-  try:
+  with told("config.predictor"):
     predictor(apply, case, patch=patch)
-  except ValueError as error:
-    raise ValueError(f"config.predictor: {error}") from error

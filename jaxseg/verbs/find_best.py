@@ -1,6 +1,5 @@
 """find-best: the configuration, or the pair, that did best in cross-validation."""
 
-import argparse
 import pathlib
 import shlex
 import sys
@@ -11,6 +10,7 @@ from jaxseg.inference import postprocessing, selection
 from jaxseg.inference.postprocessing import mean_of_classes
 from jaxseg.run_folder import run_folders
 from jaxseg.trained import check_alike
+from jaxseg.verbs.arguments import Parser
 
 FILE = "best.json"
 
@@ -95,7 +95,7 @@ def as_text(report: dict) -> str:
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(
+  parser = Parser(
     prog="jaxseg find-best",
     description="Compares configurations, and all pairs of them, by the mean foreground Dice of "
     "their cross-validations; learns post-processing for the best; tells how to predict with it.",

@@ -18,6 +18,7 @@ from jaxseg.inference.segmentation import segment
 from jaxseg.inference.writing import write
 from jaxseg.run_folder import FOLD, run_folders
 from jaxseg.trained import Model, by_configuration, check_alike, load
+from jaxseg.verbs.arguments import Parser
 
 # names of cases in one note
 _LISTED = 4
@@ -90,7 +91,7 @@ def check_output(folder: pathlib.Path, cases: Mapping[str, CaseFiles]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
+  parser = Parser(
     prog="jaxseg predict",
     description="Segments images with trained runs. Folds of one configuration average their "
     "logits, several configurations their probabilities. Output: NIfTI with the input's own "

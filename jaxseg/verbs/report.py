@@ -1,12 +1,12 @@
 """report: the folds of a cross-validation, or one run, as a table and a page with pictures."""
 
-import argparse
 import pathlib
 import sys
 
 from jaxseg import files
 from jaxseg.report import page, tables
 from jaxseg.report.gather import gather
+from jaxseg.verbs.arguments import Parser
 
 
 def report(path, output=None) -> dict:
@@ -38,7 +38,7 @@ def report(path, output=None) -> dict:
 
 
 def main(arguments: list[str]) -> None:
-  parser = argparse.ArgumentParser(
+  parser = Parser(
     prog="jaxseg report",
     description="Gathers the folds of a cross-validation (or one run) into a table with 95 % "
     "intervals, report.csv, report.json, cases.csv and report.html, from the run folder alone.",

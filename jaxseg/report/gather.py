@@ -126,16 +126,18 @@ def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
     versions=read_versions(folder),
     labels=scores["labels"],
     cases={name: case["own"] for name, case in scores["cases"].items()},
-    curves=_curves(folder / "metrics.jsonl", say),
+    curves=_curves(folder / "metrics.jsonl", scores["step"], say),
   )
 
 
-def _curves(path: pathlib.Path, say) -> dict[str, list[tuple[int, float]]]:
+def _curves(path: pathlib.Path, step: int, say) -> dict[str, list[tuple[int, float]]]:
   rows, problems = read_rows(path)
   if problems:
     say(f"{path}: {'; '.join(problems)}; left out of the curves.")
   if not rows:
     say(f"{path}: holds no rows, or is missing; the page shows no curves of this run.")
+  elif (last := max(row["step"] for row in rows)) < step:
+    say(f"{path}: ends at step {last} of {step}; the curves lack the rest.")
   curves: dict[str, list[tuple[int, float]]] = {}
   for row in rows:
     for name, value in row.items():

@@ -215,10 +215,15 @@ def test_a_damaged_picture_or_row_never_stops_a_report(folds, capsys):
     file.write_bytes(cut)
   curves = folds / "fold_1" / "metrics.jsonl"
   curves.write_bytes(b"\xff\n3\n{}\n" + curves.read_bytes())
+  cut = folds / "fold_0" / "metrics.jsonl"
+  cut.write_bytes(cut.read_bytes().splitlines(keepends=True)[0])
   capsys.readouterr()
   assert json.dumps(report.report(folds)) == json.dumps(whole)
   lines = capsys.readouterr().err.splitlines()
-  assert sum("is damaged" in line and ".npz" in line for line in lines) == len(lines) - 1 > 0
+  assert sum("is damaged" in line and ".npz" in line for line in lines) == len(lines) - 2 > 0
+  assert any(
+    "metrics.jsonl: ends at step 1 of 7; the curves lack the rest" in line for line in lines
+  )
   assert any("metrics.jsonl: line 1 is no row of metrics" in line for line in lines)
   page = (folds / "report" / "report.html").read_text(encoding="utf-8")
   assert "No picture: its file is damaged." in page

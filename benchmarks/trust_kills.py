@@ -4,13 +4,13 @@ Usage: python benchmarks/trust_kills.py [--kills 100] [--pairs 2] [--seed 0] [--
 
 A chain is one run folder with its own prepared data, started over until it ends: train.py, then
 `jaxseg report`. All but the last starts are killed (SIGKILL, a quarter SIGTERM) at a file
-operation drawn at random: reading, writing, renaming and removing in preparation, saving, held-out
-prediction and report; or up to 30 ms after it, which may be amid the writing of a checkpoint, of
-which Python knows nothing. `--pairs` of the kills hit one of two processes that train as one. Then
-the last checkpoint, the best one, report.json, metrics.jsonl (without images_per_second and
-data_wait, which are times), the segmentations and the report's tables are compared bit for bit,
-and no temporary file may be left. Printed, as Markdown: kills by what they hit. Ends with 1 where
-anything differs; the folders of such chains are kept.
+operation drawn at random, of a kind drawn first: reading, writing, renaming and removing in
+preparation, saving, logging, held-out prediction and report; or up to 30 ms after it, which may be
+amid the writing of a checkpoint, of which Python knows nothing. `--pairs` of the kills hit one of
+two processes that train as one. Then the last checkpoint, the best one, report.json, metrics.jsonl
+(without images_per_second and data_wait, which are times), the segmentations and the report's
+tables are compared bit for bit, and no temporary file may be left. Printed, as Markdown: kills by
+what they hit. Ends with 1 where anything differs; the folders of such chains are kept.
 """
 
 import argparse
@@ -40,6 +40,7 @@ KINDS = (
   ("run/report", "report"),
 )
 HOWS = ("SIGKILL", "SIGTERM")
+START = "start (config, lock, ...)"
 CLOCK = {"images_per_second", "data_wait"}
 LEFT = re.compile(
   r"\.[0-9]+\.|\.saving|\.removing|\.part|\.training|.*(damaged|orbax-checkpoint-tmp)"
@@ -63,11 +64,11 @@ def get_config():
 class Start:
   """A forked process that works in a chain's folder; imports are done, devices untouched."""
 
-  def __init__(self, folder, work, *, number=0, environment=None, at=0, how=0, delay=0.0):
+  def __init__(self, folder, work, *, number=0, environment=None, at=(), how=0, delay=0.0):
     self.told = pathlib.Path(f"{folder}.{number}.told")
     self.told.unlink(missing_ok=True)
     self._folder, self._at, self._how, self._delay = str(folder), at, how, delay
-    self._seen = 0
+    self._seen = collections.Counter()
     sys.stdout.flush()
     self.process = os.fork()
     if self.process:
@@ -103,15 +104,15 @@ class Start:
     path = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(path, str) or not path.startswith(self._folder + os.sep):
       return
-    self._seen += 1
-    if self._seen == self._at:
-      timer = threading.Timer(self._delay, self._end, (path,))
-      timer.start() if self._delay else self._end(path)
-
-  def _end(self, path: str) -> None:
     name = os.path.relpath(path, self._folder)
-    kinds = [kind for words, kind in KINDS if re.match(words, name)]
-    self.told.write_text(json.dumps(kinds[0] if kinds else "start (config, lock, ...)"))
+    kind = next((kind for words, kind in KINDS if re.match(words, name)), START)
+    self._seen[kind] += 1
+    if (kind, self._seen[kind]) == self._at:
+      timer = threading.Timer(self._delay, self._end, (kind,))
+      timer.start() if self._delay else self._end(kind)
+
+  def _end(self, kind: str) -> None:
+    self.told.write_text(json.dumps(kind))
     os.kill(os.getpid(), self._how)
 
   def wait(self, patience: float = PATIENCE) -> int | None:
@@ -201,8 +202,8 @@ def started(folder: pathlib.Path, pair: bool, **kill) -> list[Start]:
   ]
 
 
-def whole(folder: pathlib.Path, pair: bool) -> tuple[dict, list[int]]:
-  """The outcome of an uninterrupted run, and its processes' numbers of file operations."""
+def whole(folder: pathlib.Path, pair: bool) -> tuple[dict, list[dict[str, int]]]:
+  """The outcome of an uninterrupted run, and its processes' file operations by kind."""
   folder.mkdir()
   starts = started(folder, pair)
   if [start.wait() for start in starts] != [0] * len(starts):
@@ -217,7 +218,7 @@ def result(folder: pathlib.Path) -> dict:
   return json.loads(pathlib.Path(f"{folder}.outcome").read_text())
 
 
-def chain(folder: pathlib.Path, pair: bool, kills: int, operations: list[int], draw) -> list:
+def chain(folder: pathlib.Path, pair: bool, kills: int, operations: list[dict], draw) -> list:
   """Kills until `kills` have hit or the run ends, then lets it end; what was hit, or a problem."""
   folder.mkdir()
   hits = []
@@ -225,9 +226,12 @@ def chain(folder: pathlib.Path, pair: bool, kills: int, operations: list[int], d
     # the first process of a pair writes, the second reads
     victim = int(pair and draw.random() < 0.25)
     how = signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL
+    # preparation is done once; what is left to do of the rest gets less with every start
+    kinds = [kind for kind in operations[victim] if kind != "preparation" or not hits]
+    kind = draw.choice(kinds)
+    last = operations[victim][kind] / (1 + len(hits) * (kind == "checkpoints"))
     kill = {
-      # what is left to do gets less with every start
-      "at": 1 + int(draw.uniform(0.4 * pair, 0.95) * operations[victim] / (1 + len(hits))),
+      "at": (kind, 1 + int(draw.random() * last)),
       "how": how,
       "delay": draw.choice([0.0, draw.uniform(0.0, 0.03)]),
     }

@@ -76,7 +76,7 @@ def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_
   assert sample["distance"].shape == (24, 24, classes)
   assert sample["border"].shape == (24, 24)
   assert "distance" not in run.dataset.load(run.validation[0])
-  made = {path.stem for path in run.dataset.folder.glob("maps/*/*.npy")}
+  made = {path.stem for path in run.dataset.folder.glob("maps/*/[0-9]*")}
   assert {int(name) for name in made} == set(run.training)
 
   feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="host")

@@ -17,7 +17,7 @@ from jaxseg.data.grids import Grid
 from jaxseg.data.images import read_label
 from jaxseg.data.integrity import file_sum
 from jaxseg.data.prepared import Dataset
-from jaxseg.data.source import RawCase, check_pair, fingerprint
+from jaxseg.data.source import RawCase, fingerprint, on_image_grid
 from jaxseg.inference.selection import validation_files
 from jaxseg.run_folder import FOLD
 
@@ -104,9 +104,11 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
       continue
     stored, found = read_label(written[name])
     raw = read(name)
-    check_pair(raw.geometry, found, str(written[name]), what="first stage's segmentation")
+    what = "first stage's segmentation"
+    where = str(written[name])
+    stored = on_image_grid(stored, found, raw.geometry, where, what=what, unless="")
     grid = dataset.preparation.grid(raw.geometry, raw.image)
-    classes = on_grid(stored, grid, dataset.labels, str(written[name]))
+    classes = on_grid(stored, grid, dataset.labels, where)
     prior.write(i, classes, grid.spacing)
   sums = tuple(file_sum(file)[1] for file in used)
   content = functools.partial(_content, of=dataset.content, sums=sums)

@@ -12,7 +12,7 @@ from jaxseg.data.images import read_image
 from jaxseg.data.picture_folder import in_colours
 from jaxseg.data.plain import HDF5
 from jaxseg.data.search import CaseFiles
-from jaxseg.data.source import RawCase, check_pair
+from jaxseg.data.source import RawCase, on_image_grid
 
 
 def read_case(
@@ -36,8 +36,12 @@ def read_case(
     images, grids = (image,), (_spaced(grid, told.get("spacing")),)
   else:
     images, grids = zip(*(_read(path, rank, told) for path in case.files), strict=True)
-  for path, grid in zip(case.files[1:], grids[1:], strict=False):
-    check_pair(grids[0], grid, str(path), what="other channel")
+  if case.series is None:
+    files = map(str, case.files)
+    images = [
+      on_image_grid(*one, grids[0], file, what="channel", unless="")
+      for file, *one in zip(files, images, grids, strict=True)
+    ]
   image = np.concatenate(images, -1) if len(images) > 1 else images[0]
   flat = grids[0].kind == "picture" or (grids[0].kind == "dicom" and grids[0].rank == 2)
   if len(images) == 1 and flat and told.get("name") == "paired_folder":

@@ -17,11 +17,11 @@ from jaxseg.data.source import (
   RawCase,
   Source,
   check_image,
-  check_pair,
   existing_folder,
   fingerprint,
   label_file,
   natural,
+  on_image_grid,
 )
 
 # case -> the files of its channels, and its label
@@ -245,13 +245,15 @@ def _read_case(
     raise ValueError(f"case '{case}' is not in this data set, which has {len(files)} cases.")
   paths, label_path = files[case]
   images, geometries = zip(*(read_image(path, rank=rank) for path in paths), strict=True)
-  for path, geometry in zip(paths[1:], geometries[1:], strict=True):
-    check_pair(geometries[0], geometry, str(path), what="channel", affine=check_affine)
+  images = [
+    on_image_grid(*one, geometries[0], str(path), what="channel", affine=check_affine)
+    for path, *one in zip(paths, images, geometries, strict=True)
+  ]
   image = images[0] if len(images) == 1 else np.concatenate(images, -1)
   where = f"{paths[0]} (case '{case}')"
   check_image(image, where, channels=len(channels), rank=rank)
   label, label_geometry = read_label(label_path)
-  check_pair(geometries[0], label_geometry, str(label_path), affine=check_affine)
+  label = on_image_grid(label, label_geometry, geometries[0], str(label_path), affine=check_affine)
   labels.encode(label, label_file(label_path))
   if selected != tuple(range(len(channels))):
     image = image[..., list(selected)]

@@ -16,11 +16,11 @@ from jaxseg.data.source import (
   RawCase,
   Source,
   check_image,
-  check_pair,
   existing_folder,
   fingerprint,
   label_file,
   natural,
+  on_image_grid,
 )
 
 # weights of red, green and blue in the luminance of ITU-R BT.601
@@ -141,7 +141,8 @@ def _read_case(
   check_image(image, str(image_path), channels=len(channels), rank=rank)
   label, label_geometry = read_label(mask_path)
   geometry, label_geometry = _spaced(geometry, spacing), _spaced(label_geometry, spacing)
-  check_pair(geometry, label_geometry, str(mask_path), what="mask", affine=check_affine)
+  lay = functools.partial(on_image_grid, image=geometry, affine=check_affine)
+  label = lay(label, label_geometry, where=str(mask_path), what="mask")
   if threshold is not None:
     label = np.where(label > threshold, labels.stored_values[1], labels.stored_values[0])
   labels.encode(label, label_file(mask_path))
@@ -149,7 +150,7 @@ def _read_case(
   if weight_path is not None:
     weight, weight_geometry = read_label(weight_path)
     weight_geometry = _spaced(weight_geometry, spacing)
-    check_pair(geometry, weight_geometry, str(weight_path), what="weight", affine=check_affine)
+    weight = lay(weight, weight_geometry, where=str(weight_path), what="weight")
     if weight_path.suffix.lower() in (".jpg", ".jpeg") and len(np.unique(weight)) > 2:
       raise ValueError(f"{label_file(weight_path)}: a field of view needs two values.")
     weight = (weight > 0).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data import picture_spacing
-from jaxseg.data.geometry import Geometry, displacement
+from jaxseg.data.geometry import Geometry, displacement, orient, oriented
 
 # kinds of files that tell where they lie
 _POSITIONED = ("nifti", "itk", "dicom")
@@ -142,33 +142,58 @@ def check_spacing(geometry: Geometry, where: str) -> None:
     )
 
 
-def check_pair(
-  image: Geometry, label: Geometry, where: str, *, what: str = "label", affine: bool = True
-) -> None:
-  """Raises ValueError unless a label lies on the grid of its image."""
+def on_image_grid(
+  array: np.ndarray,
+  geometry: Geometry,
+  image: Geometry,
+  where: str,
+  *,
+  what: str = "label",
+  affine: bool = True,
+  unless: str = "check_affine=False",
+) -> np.ndarray:
+  """(*space[, channels]) of a label or channel -> the same voxels in the order of its image.
+
+  What is the same grid stored along other axes is turned; anything else raises ValueError.
+
+  Args:
+    array, geometry: what lies beside the image.
+    image: the grid of the image.
+    where, what: the file and what it is, for messages.
+    affine: whether positions count; else voxels are taken as they are stored.
+    unless: the option that sets `affine` to False, "" where there is none.
+  """
   check_spacing(image, f"the image of {where}")
-  if image.shape != label.shape:
+  positioned = affine and image.kind in _POSITIONED and geometry.kind in _POSITIONED
+  if positioned and image.axcodes and geometry.axcodes:
+    turned = oriented(geometry, image.axcodes)
+    if turned.shape == image.shape and displacement(image, turned) <= _TOLERANCE:
+      return orient(array, geometry, image.axcodes)
+  if image.shape != geometry.shape:
     raise ValueError(
-      f"{where}: the image has shape {image.shape} but the {what} {label.shape} (z, y, x); they "
+      f"{where}: the image has shape {image.shape} but the {what} {geometry.shape} (z, y, x); they "
       "must lie on the same grid."
     )
-  if not affine:
-    return
-  if image.kind in _POSITIONED and label.kind in _POSITIONED:
-    moved = displacement(image, label)
+  if positioned:
+    moved = displacement(image, geometry)
     if not moved <= _TOLERANCE:
+      option = f", or set {unless}" if unless else ", or give it the image's header"
       raise ValueError(
         f"{where}: the affines of image and {what} differ by {moved:.2f} voxels at a corner; "
-        f"write the {what} with the image's header, or set check_affine=False if only the header "
-        "is wrong."
+        f"resample the {what} to the image's grid{option} if only the header is wrong."
       )
   # pictures and plain arrays carry no position to compare, some a spacing
-  elif tells_spacing(label) and not np.allclose(image.spacing, label.spacing, rtol=_SAME_SPACING):
-    ours, theirs = (", ".join(f"{s:g}" for s in of.spacing) for of in (image, label))
+  elif (
+    affine
+    and tells_spacing(geometry)
+    and not np.allclose(image.spacing, geometry.spacing, rtol=_SAME_SPACING)
+  ):
+    ours, theirs = (", ".join(f"{s:g}" for s in of.spacing) for of in (image, geometry))
     raise ValueError(
       f"{where}: the image has a spacing of ({ours}) mm in array order, the {what} of ({theirs}); "
       "correct the one that is wrong (a picture's is told by a JSON file beside it or by its tags)."
     )
+  return array
 
 
 def tells_spacing(geometry: Geometry) -> bool:

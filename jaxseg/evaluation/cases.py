@@ -11,7 +11,7 @@ import tqdm
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.images import read_label
-from jaxseg.data.source import check_pair, label_file, tells_spacing
+from jaxseg.data.source import label_file, on_image_grid, tells_spacing
 from jaxseg.data.workers import spread
 from jaxseg.metrics import score
 
@@ -64,7 +64,15 @@ def score_case(task: Task) -> Scored:
   # arrays and pictures tell no position
   told = tells_spacing(truth_geometry)
   check = task.check_affine and told
-  check_pair(truth_geometry, geometry, where, what="prediction", affine=check)
+  predicted = on_image_grid(
+    predicted,
+    geometry,
+    truth_geometry,
+    where,
+    what="prediction",
+    affine=check,
+    unless="--no-check-affine",
+  )
   spacing = truth_geometry.spacing if told else geometry.spacing
   instances, labels, values = None, task.labels, (frozenset(), frozenset())
   if labels is None and not task.instances:

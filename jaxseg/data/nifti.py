@@ -76,7 +76,8 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
   # the largest value of these types scales colours
   if (slope, intercept) == (1, 0) and kind in (np.uint8, np.uint16):
     return np.asanyarray(image.dataobj)
-  return image.get_fdata(dtype=np.float32)
+  with np.errstate(over="ignore"):  # infinite voxels are told with their case
+    return image.get_fdata(dtype=np.float32)
 
 
 def _check_sizes(path: pathlib.Path, image: nib.Nifti1Image, rank: int) -> None:

@@ -1,6 +1,7 @@
 """What a DICOM file tells before its pixels are read: where each frame lies, and what it is of."""
 
 import contextlib
+import logging
 import pathlib
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
+# what matters of a header or of compressed pixels is checked here
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # files without the 128 bytes and "DICM" of the standard start with one of the first groups
 _STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x08", b"\x00\x02")
 ENDINGS = (".dcm", ".ima", ".dicom")
@@ -78,6 +81,7 @@ class Frame(NamedTuple):
     rescale: slope and intercept, stored number -> unit.
     apart: tags that tell images at one place apart.
     several: whether the file holds more frames.
+    scaled: whether slope or intercept are told.
   """
 
   file: pathlib.Path
@@ -88,6 +92,7 @@ class Frame(NamedTuple):
   rescale: tuple[float, float]
   apart: dict[str, str]
   several: bool = False
+  scaled: bool = True
 
   @property
   def name(self) -> str:
@@ -281,6 +286,7 @@ def _frame(path: pathlib.Path, number: int, own, data: Dataset) -> Frame:
     (number_of("RescaleSlope", 1.0), number_of("RescaleIntercept", 0.0)),
     apart,
     int(data.get("NumberOfFrames") or 1) > 1,
+    any(number_of(name, None) is not None for name in ("RescaleSlope", "RescaleIntercept")),
   )
 
 

@@ -151,6 +151,10 @@ def stack(series: Series) -> Stack:
         f"{frame.file}: is a mosaic of slices in one picture; convert it to NIfTI with dcm2niix."
       )
   _check_frames(series, frames)
+  if any(frame.rescale != (1.0, 0.0) for frame in frames):
+    # the numbers of an image without them would be of another unit
+    told = [(frame.file, "told" if frame.scaled else "") for frame in frames]
+    _check_same(series, "rescale slope and intercept", told)
   across, down = np.reshape(frames[0].orientation, (2, 3))
   normal = np.cross(across, down)
   frames.sort(key=lambda frame: float(np.dot(frame.position, normal)))

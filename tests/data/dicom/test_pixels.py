@@ -45,6 +45,23 @@ def test_a_first_slice_in_whole_numbers_does_not_round_the_others(tmp_path):
   np.testing.assert_array_equal(read_image(tmp_path)[0][..., 0], expected)
 
 
+def test_a_slice_without_the_slope_of_the_others_is_told(tmp_path):
+  def each(i):
+    return {} if i == 2 else {"RescaleSlope": 1, "RescaleIntercept": -1024}
+
+  write_series(tmp_path, volume(), each=each)
+  with pytest.raises(ValueError, match=r"rescale slope and intercept none, the rest .* told"):
+    read_image(tmp_path)
+
+
+def test_a_slice_without_a_slope_is_like_one_that_tells_no_change(tmp_path):
+  def each(i):
+    return {} if i == 2 else {"RescaleSlope": 1, "RescaleIntercept": 0}
+
+  write_series(tmp_path, volume(), each=each)
+  np.testing.assert_array_equal(read_image(tmp_path)[0][..., 0], volume())
+
+
 def test_each_frame_of_a_file_has_its_own_slope(tmp_path):
   rescale = [(0.5 * (i + 1), i) for i in range(6)]
   data = enhanced(volume(), positions=[(0, 0, 2 * i) for i in range(6)], rescale=rescale)

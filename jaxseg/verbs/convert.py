@@ -39,6 +39,7 @@ def convert(source: Source, cases, folder: pathlib.Path) -> None:
       label = np.where(raw.weight == 0, ignore, label.astype(np.int64))
       labels = dataclasses.replace(labels, ignore=ignore)
     write_label(folder / "labelsTr" / f"{name}{ending}", label, raw.geometry)
+  _tell_gaps(_values(labels) | ({labels.ignore} if labels.ignore is not None else set()))
   files.write_json(
     folder / "dataset.json",
     {
@@ -65,6 +66,16 @@ def _tell_shares(weight: np.ndarray, name: str) -> None:
     print(
       f"convert: case '{name}' has {soft.size} voxel(s) of weights like {soft[0]:g}; nnU-Net's "
       "format knows only ignored or not, so they count fully there.",
+      file=sys.stderr,
+    )
+
+
+def _tell_gaps(values: set[int]) -> None:
+  listed = ", ".join(map(str, sorted(values)))
+  if values != set(range(len(values))):
+    print(
+      f"convert: the labels keep their values {listed}; nnU-Net itself takes 0, 1, 2, ... without "
+      "a gap: number them so before it reads this folder.",
       file=sys.stderr,
     )
 

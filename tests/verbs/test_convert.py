@@ -47,6 +47,16 @@ def source_of(labels, weight, stored, image=None):
   return Source("it", ("a",), ("red",), labels, stored.ndim, lambda name: raw, "")
 
 
+def test_values_with_gaps_which_nnunet_refuses_are_told(tmp_path, capsys):
+  for values, words in (((0, 5, 9), "values 0, 5, 9; nnU-Net itself"), ((0, 1, 2), "")):
+    labels = LabelSpec(("background", "a", "b"), values)
+    stored = np.resize(values, (3, 4, 5))
+    convert(source_of(labels, None, stored), ("a",), tmp_path / str(values[1]))
+    err = capsys.readouterr().err
+    assert words in err
+    assert ("nnU-Net" in err) == bool(words)
+
+
 def test_a_field_of_view_becomes_the_ignore_label(tmp_path):
   mask = np.zeros((6, 8), np.uint8)
   mask[:, 4:], view = 255, np.full((6, 8), 255, np.uint8)

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from jaxseg.build import suggestion
+from jaxseg.verbs.arguments import warn_in_words
 
 VERBS = {
   "plan": "looks at a folder of labelled scans and plans spacing, patch, batch and network",
@@ -27,6 +28,7 @@ def main() -> None:
   verb, arguments = sys.argv[1], sys.argv[2:]
   if verb not in VERBS:
     sys.exit(f"jaxseg: no verb '{verb}'{suggestion(verb, VERBS)}; choices: {', '.join(VERBS)}.")
+  warn_in_words()
   importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)
 
 

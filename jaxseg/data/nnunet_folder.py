@@ -197,7 +197,7 @@ def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
 
 def _check_number(description: Mapping, files: Files, where) -> None:
   number = description.get("numTraining")
-  if number is not None and number != len(files):
+  if number not in (None, len(files), str(len(files))):
     warnings.warn(
       f'{where}: "numTraining" is {number!r:.20}, but {len(files)} case(s) are there; if files are '
       "missing, copy the set again.",

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -80,26 +81,37 @@ def fingerprint(
     for case in spread(measure, source.cases, workers=workers, what="plan"):
       found.append(case)
       bar.update()
-  channels = []
-  for channel in zip(*(case.samples for case in found), strict=True):
-    sample = intensities.merged(channel)
-    if not len(sample.values):
-      raise ValueError(
-        f"{source.name}: no case has a foreground voxel, so there is nothing to learn; check the "
-        f"labels ({', '.join(source.labels.names)})."
-      )
-    channels.append(intensities.statistics(sample))
+  samples = [intensities.merged(of) for of in zip(*(case.samples for case in found), strict=True)]
   counts = np.sum([case.classes for case in found], axis=0).tolist()
+  _check_classes(source, counts, sampled=all(len(sample.values) for sample in samples))
   return Fingerprint(
     shapes=tuple(case.shape for case in found),
     spacings=tuple(case.spacing for case in found),
     relative_size=float(np.median([case.relative_size for case in found])),
-    intensities=tuple(channels),
+    intensities=tuple(map(intensities.statistics, samples)),
     classes=dict(zip(source.labels.names, counts, strict=True)),
     mirroring=mirroring(
       [case.places for case in found], [case.axcodes for case in found], source.labels
     ),
   )
+
+
+def _check_classes(source: Source, counts: list[int], *, sampled: bool) -> None:
+  """Raises ValueError where no case shows any class, warns of classes that none shows."""
+  first = 0 if source.labels.regions else 1
+  named = list(zip(source.labels.names, counts, strict=True))[first:]
+  absent = [name for name, count in named if not count]
+  if not sampled or len(absent) == len(named):
+    raise ValueError(
+      f"{source.name}: no case has a foreground voxel, so there is nothing to learn; check the "
+      f"labels ({', '.join(source.labels.names)})."
+    )
+  if absent:
+    warnings.warn(
+      f"{source.name}: no case holds {', '.join(absent)}, which a network cannot learn then; check "
+      "the labels and their values.",
+      stacklevel=3,
+    )
 
 
 def _measure(

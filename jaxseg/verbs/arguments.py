@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
@@ -13,6 +14,18 @@ from jaxseg.build import suggestion
 from jaxseg.option_values import check_value
 from jaxseg.overrides import literal, read_config
 from jaxseg.ranges import Range
+
+
+def warn_in_words() -> None:
+  """From now on a warning is one line: a place in our source says nothing to a user."""
+  usual = warnings.formatwarning
+
+  def formatted(message, category, *place, **more):
+    if category is UserWarning:
+      return f"Warning: {message}\n"
+    return usual(message, category, *place, **more)
+
+  warnings.formatwarning = formatted
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 from jaxseg import xla_flags
 from jaxseg.build import plain, suggestion
 from jaxseg.overrides import read_config
-from jaxseg.verbs.arguments import check_folder
+from jaxseg.verbs.arguments import check_folder, warn_in_words
 
 # read by `overrides.read_config`, as for every verb; the flag gives it its place in --help
 _CONFIG = config_flags.DEFINE_config_file(
@@ -110,5 +110,6 @@ def main(arguments: list[str] | None = None) -> None:
   # JAX reads it when it is imported, which a config file may do
   cache = pathlib.Path.home() / ".cache" / "jaxseg" / "xla"
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+  warn_in_words()
   argv = None if arguments is None else ["train", *arguments]
   app.run(_main, argv=argv, flags_parser=_parse)

@@ -170,10 +170,11 @@ def test_another_number_of_cases_than_declared_is_told(folder):
   describe(folder, numTraining=5)
   with pytest.warns(UserWarning, match='"numTraining" is 5, but 2 case'):
     nnunet_raw(folder)
-  describe(folder, numTraining=2)
-  with warnings.catch_warnings():
-    warnings.simplefilter("error")
-    nnunet_raw(folder)
+  for number in (2, "2"):
+    describe(folder, numTraining=number)
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")
+      nnunet_raw(folder)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,20 @@ def test_a_set_without_foreground_is_refused():
     planning.fingerprint(source, workers=0)
 
 
+def test_a_set_of_ignored_voxels_alone_is_refused():
+  labels = LabelSpec(("a", "b"), (0, 1), ignore=2)
+  source = memory(np.ones((3, 2, 1)), np.full((3, 2), 2), labels)
+  with pytest.raises(ValueError, match="memory: no case has a foreground voxel"):
+    planning.fingerprint(source, workers=1)
+
+
+def test_a_class_that_no_case_holds_is_told():
+  labels = LabelSpec(("a", "b", "c"), (0, 1, 2))
+  source = memory(np.ones((1, 4, 1)), np.array([[0, 1, 1, 0]]), labels)
+  with pytest.warns(UserWarning, match="memory: no case holds c, which"):
+    assert planning.fingerprint(source, workers=1, draws=9).classes["c"] == 0
+
+
 def _spaced(value):
   affine = np.eye(4)
   affine[2, 2] = value

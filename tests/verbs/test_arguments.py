@@ -1,11 +1,12 @@
 """The verbs' parser: one sentence for what it does not take, and folders looked at, not made."""
 
 import os
+import warnings
 
 import pytest
 
 from jaxseg.ranges import COUNT, POSITIVE
-from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
+from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse, warn_in_words
 
 
 @pytest.fixture
@@ -66,3 +67,11 @@ def test_a_folder_without_the_right_to_write_is_told(tmp_path):
   tmp_path.chmod(0o500)
   with pytest.raises(ValueError, match="no right to write"):
     check_folder(tmp_path / "run", "--workdir")
+
+
+def test_a_warning_is_one_line_without_a_place(monkeypatch, recwarn):
+  monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+  warn_in_words()
+  place = ("file.py", 3)
+  assert warnings.formatwarning(UserWarning("a b"), UserWarning, *place) == "Warning: a b\n"
+  assert "file.py:3" in warnings.formatwarning(RuntimeWarning("a"), RuntimeWarning, *place)

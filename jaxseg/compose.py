@@ -1,6 +1,7 @@
 """A config -> networks, losses, optimisers, method, predictor: all that needs no data."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxseg import (
@@ -70,6 +71,11 @@ def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
     parts[key] = (weights[key], part)
   if not parts:
     raise ValueError("config.loss: at least one loss is needed.")
+  if all(isinstance(weight, int | float) and weight == 0 for weight in weights.values()):
+    raise ValueError(
+      f"config.loss: the weight of every loss ({', '.join(parts)}) is 0, so that nothing would be "
+      "learnt; expected one above 0."
+    )
   return losses.weighted_sum(parts)
 
 
@@ -120,12 +126,19 @@ def network(config: dict[str, Any], classes: int):
       f"config.network.classes: {config['network']['classes']}, but the data set has {classes} "
       "classes (background counted); leave the field out."
     )
-  try:
+  with _in_field("network"):
     return build(networks.NETWORKS, config["network"], "network", classes=classes)
+
+
+@contextlib.contextmanager
+def _in_field(field: str) -> Iterator[None]:
+  """Names the field in what a component says of its options."""
+  try:
+    yield
   except ValueError as error:
     if str(error).startswith("config."):
       raise
-    raise ValueError(f"config.network: {error}") from error
+    raise ValueError(f"config.{field}: {error}") from error
 
 
 def optimiser(config: dict[str, Any]):
@@ -152,14 +165,10 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
 
 def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
   """The config's method around a network, with its loss and optimiser."""
-  scheme = build(
-    methods.METHODS,
-    method_options(config),
-    "method",
-    network=network,
-    loss=loss(config, regions=regions),
-    optimiser=optimiser(config),
-  )
+  parts = {"loss": loss(config, regions=regions), "optimiser": optimiser(config)}
+  options = method_options(config)
+  with _in_field("method"):
+    scheme = build(methods.METHODS, options, "method", network=network, **parts)
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
   if config["average"]:
@@ -170,12 +179,13 @@ def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
 def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int | None):
   """The config's predictor with the patch bound: (apply, Case, **options) -> scores."""
   rank = len(patch)
+  with _in_field("network"):
+    sides = {"total_stride": network.total_stride(rank), "margin": network.margin(rank)}
   return bind(
     inference.PREDICTORS,
     config["predictor"],
     "predictor",
     patch=patch,
-    total_stride=network.total_stride(rank),
-    margin=network.margin(rank),
+    **sides,
     axis=slices,
   )

@@ -105,6 +105,11 @@ def _check_together(config: Mapping) -> None:
       f"config.data.patch: {patch} with config.data.slices={slices}; expected two whole numbers, "
       "the size of a slice, or slices=None."
     )
+  if slices is not None and config["predictor"].get("name") == "sliding_window":
+    raise ValueError(
+      f"config.predictor.name: 'sliding_window' with config.data.slices={slices}; expected "
+      "'slices', which puts a volume together from its slices."
+    )
   rank = len(patch) + (slices is not None)
   check_transpose(options["transpose"] or (), rank)
   spacing = options["spacing"]

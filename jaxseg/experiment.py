@@ -135,6 +135,7 @@ def augmentation(
 ):
   """((key, sample) -> sample, the size to cut out of a case for it)."""
   given = facts(config, labels, patch, code)
+  _check_swaps(config, labels)
   chain = {
     key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
     for key, spec in config["augment"].items()
@@ -145,6 +146,16 @@ def augmentation(
     if transform.func is augment.spatial:
       crop = augment.crop_size(spacing=spacing, **transform.keywords)
   return augment.chain(chain, patch), crop
+
+
+def _check_swaps(config: dict[str, Any], labels: LabelSpec) -> None:
+  for key, spec in config["augment"].items():
+    for pair in spec.get("swap", ()):
+      if not all(0 <= number < labels.channels for number in pair):
+        raise ValueError(
+          f"config.augment.{key}.swap: {pair} names a class that there is not; expected numbers "
+          f"from 0 to {labels.channels - 1}."
+        )
 
 
 def mixture(config: dict[str, Any], classes: int) -> Callable:
@@ -224,17 +235,11 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
   check_target(options["spacing"], source.rank)
   check_transpose(options["transpose"], source.rank)
   net = network(config, labels.channels)
+  predictor = window(config, net, patch, slices)
   _sampling(config, source.rank, patch, net)
   with rehearsal.told("config.augment"):
     augmentation(config, patch, labels)
-  rehearsal.predict(
-    window(config, net, patch, slices),
-    net,
-    channels,
-    labels.channels,
-    rank=len(patch),
-    slices=slices,
-  )
+  rehearsal.predict(predictor, net, channels, labels.channels, rank=len(patch), slices=slices)
   state = rehearsal.train(
     method(config, net, regions=labels.regions is not None),
     mixture(config, labels.channels),
@@ -248,6 +253,11 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
       )
     if not pathlib.Path(folder).is_dir():
       raise FileNotFoundError(f"config.initialise.{learner}: {folder}: there is no such folder.")
+    if not run_folder.steps_done(folder):
+      raise FileNotFoundError(
+        f"config.initialise.{learner}: {folder}: holds no checkpoint; expected the folder of a run "
+        "(train.py's --workdir; of a cross-validation, that of a fold)."
+      )
 
 
 def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:

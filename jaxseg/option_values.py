@@ -8,6 +8,7 @@ import collections.abc
 import inspect
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -158,6 +159,17 @@ def check_values(
   for option, value in options.items():
     span = RANGES.get((name, option), RANGES.get(option))
     check_value(value, f"config.{where}.{option}", kind_of(known[option]), span)
+
+
+def check_expression(expression: str, where: str) -> None:
+  """Raises ValueError unless it is a regular expression."""
+  try:
+    re.compile(expression)
+  except re.error as error:
+    raise ValueError(
+      f"{where}: r'{expression}' is no regular expression ({error}); expected one, as "
+      "r'(.+)_[0-9]+'."
+    ) from error
 
 
 def kind_of(parameter: inspect.Parameter) -> Any:

@@ -36,22 +36,24 @@ def read_config(arguments: Sequence[str]) -> tuple[ConfigDict | None, list[str]]
 
   Raises FileNotFoundError or ValueError in words.
   """
-  words, others, name = list(arguments), [], None
+  words, others, names = list(arguments), [], []
   while words:
     word = words.pop(0)
     if re.fullmatch(r"--?config", word):
       if not words or words[0].startswith("--"):
         raise ValueError("--config: has no value; expected --config=FILE or --config=FILE:ARG.")
-      name = words.pop(0)
+      names.append(words.pop(0))
     elif match := re.fullmatch(r"--?config=(.*)", word, re.DOTALL):
-      name = match[1]
+      names.append(match[1])
     else:
       others.append(word)
-  if name is None:
+  if len(set(names)) > 1:
+    raise ValueError(f"--config: is given as {' and as '.join(dict.fromkeys(names))}; give one.")
+  if not names:
     if any(_FLAG.fullmatch(word) for word in others):
       raise ValueError("--config.FIELD=VALUE changes a config, but --config=FILE is missing.")
     return None, others
-  config = load_config(name)
+  config = load_config(names[0])
   rest, changes = [], []
   while others:
     word = others.pop(0)
@@ -112,14 +114,20 @@ def _value(config: dict[str, Any], change: Override) -> Any:
   """The value that a word gives, as the field's type wants it as far as that is known."""
   kind, text = config_fields.kind_of(config, change.path), change.text
   if change.no or text is None:
+    plainly = f"--config.{change.path}=VALUE"
     if kind is not bool:
-      raise ValueError(f"{change}: is for fields that are True or False; expected {change}=VALUE.")
+      raise ValueError(f"{change}: is for fields that are True or False; expected {plainly}.")
+    if text is not None:
+      raise ValueError(f"{change}={text}: takes no value; expected {change} or {plainly}.")
     return not change.no
   if kind is bool and text.lower() in _TRUTH:
     return _TRUTH[text.lower()]
   if is_text(kind) and not (text == "None" and allows(kind, type(None))):
     return text
   value = literal(text)
+  whole = isinstance(value, float) and value.is_integer() and "e" in text.lower()
+  if whole and allows(kind, int) and not allows(kind, float):
+    value = int(value)  # 1e4 steps
   if isinstance(value, int | float) and is_word(kind):
     return text
   if (

@@ -66,6 +66,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("class_weights dice_weight cross_weight heat_weight box_weight", FROM_0),
   **_all("head_decay head_weights auxiliary", FROM_0),
   **_all("iterations erosions", COUNT),
+  ("focal_tversky", "gamma"): POSITIVE,
   "positive_weight": POSITIVE,
   "label_smoothing": BELOW_1,
   ("effective_number", "beta"): BELOW_1,

@@ -130,6 +130,7 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
         f"{workdir / CONFIG}: not found, though there are checkpoints, so that nothing tells of "
         "what; put it back, or choose another --workdir."
       )
+    _check_no_data(workdir, config["data"]["source"])
     return None
   stored = read_config(workdir)
   _check_whole(workdir / CONFIG)
@@ -137,6 +138,17 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
   if found:
     raise ValueError(f"{_another(workdir)} {same_run.sentence(found)}. {_ways_out(workdir)}")
   return stored
+
+
+def _check_no_data(workdir: pathlib.Path, source: dict) -> None:
+  """Raises ValueError if a new run would lie among the files that it learns from."""
+  for name in ("path", "images", "masks", "data_dir"):
+    place = source.get(name)
+    if place and pathlib.Path(place).expanduser().resolve() == workdir.resolve():
+      raise ValueError(
+        f"{workdir}: is the folder of the data (config.data.source.{name}); choose another "
+        "--workdir."
+      )
 
 
 def _another(workdir) -> str:

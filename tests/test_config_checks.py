@@ -8,6 +8,11 @@ import pytest
 from jaxseg import compose, data, defaults, experiment
 from jaxseg.build import plain
 
+ENDS = (
+  {"name": "window", "lower": 3, "upper": 1},
+  {"name": "window", "lower": 1, "upper": 1},
+  {"name": "ct", "lower": 3, "upper": 1, "mean": 0, "std": 1},
+)
 WRONG = {
   "seed": (-1, 2**32, 0.5, True, None),
   "steps": (0, -5, "abc", 1.5, np.int64(0)),
@@ -27,13 +32,19 @@ WRONG = {
   "data.transpose": ((0, 0), (0, 5)),
   "data.orientation": ("XYZ", 3),
   "data.cache": ("disc",),
-  "data.normalise": ("zscor", 3, ("zscore", 3), {"name": "window"}),
+  "data.normalise": ("zscor", 3, ("zscore", 3), {"name": "window"}, *ENDS),
   "data.resampling": ({"order": 9}, {"ordr": 1}, "linear"),
   "network": ("unet", {}, {"name": "unet", "widths": "abc"}, {"name": "unet", "widths": (8, -8)}),
   "network.dropout": (1.0, -0.1, "x"),
   "network.residual": (1,),
   "method": ({"name": "supervised", "head_decay": -1.0}, {"name": "supervised", "auxiliary": "x"}),
-  "loss": ({}, {"dice": 1.0}, {"dice": {"weight": -1}}, {"dice": {"batch": 1}}),
+  "loss": (
+    {},
+    {"dice": 1.0},
+    {"dice": {"weight": -1}},
+    {"dice": {"batch": 1}},
+    {"dice": {"weight": 0}},
+  ),
   "optimiser.learning_rate": (0.0, -1.0, float("nan"), "fast", None),
   "optimiser.weight_decay": (-0.1, float("inf")),
   "optimiser.l2": (-1.0,),
@@ -91,6 +102,8 @@ def test_a_wrong_value_is_told_with_its_field(path, value):
     ("loss", {"dice": {"class_weights": (1, 2.5)}}),
     ("augment", {"mirror": {"axes": (-1,)}, "noise": None}),
     ("optimiser.schedule", None),
+    ("network.attention", None),
+    ("data.normalise", {"name": "ct", "lower": 1, "upper": 1, "mean": 1, "std": 0}),
     ("data.normalise", ("zscore", {"name": "window", "lower": -100, "upper": 300})),
   ],
 )
@@ -98,6 +111,12 @@ def test_a_right_value_passes(path, value):
   config = compose.complete(changed(path, value))
   assert None not in config["augment"].values()
   assert type(config["steps"]) is int
+
+
+def test_slices_need_the_predictor_of_slices():
+  config = changed("data.slices", 0)
+  with pytest.raises(ValueError, match=r"config\.predictor\.name: 'sliding_window'.*'slices'"):
+    compose.complete(config)
 
 
 def test_fields_that_are_missing_or_unknown_are_told():
@@ -124,6 +143,13 @@ def test_fields_that_are_missing_or_unknown_are_told():
     ("data.split.folds", 9, r"config\.data\.split\.folds: 9 folds of 6 cases; expected 2 to 6"),
     ("initialise", {"netwerk": "x"}, r"config\.initialise\.netwerk: .*did you mean 'network'"),
     ("initialise", {"network": "no_such"}, r"config\.initialise\.network: no_such"),
+    ("initialise", {"network": "."}, r"config\.initialise\.network: \.: holds no checkpoint"),
+    ("augment", {"mirror": {"swap": ((1, 7),)}}, r"config\.augment\.mirror\.swap: .*0 to 6"),
+    ("loss", {"tversky": {"alpha": 0, "beta": 0}}, "tversky: alpha and beta are 0"),
+    ("loss", {"focal_tversky": {"alpha": 0, "beta": 0}}, "tversky: alpha and beta are 0"),
+    ("data.split.group", "(", r"config\.data\.split\.group: r'\(' is no regular expression"),
+    ("method", {"name": "detected"}, r"config\.method: detected: trains"),
+    ("network", {"name": "pseudo3d"}, r"config\.network: pseudo3d: an input with 2"),
   ],
 )
 def test_what_shapes_tell_is_told_before_data_are_prepared(path, value, words, monkeypatch):
@@ -132,6 +158,7 @@ def test_what_shapes_tell_is_told_before_data_are_prepared(path, value, words, m
   config["data"]["source"] = {"name": "phantom", "cases": 6, "size": (32, 32)}
   if path != "data.patch":
     config["data"]["patch"] = (32, 32)
-  config["network"] |= {"widths": (4, 8, 8), "depth": 1, "decoder_depth": 1}
+  if config["network"]["name"] == "unet":
+    config["network"] |= {"widths": (4, 8, 8), "depth": 1, "decoder_depth": 1}
   with pytest.raises((ValueError, FileNotFoundError), match=words):
     experiment.experiment(config)

@@ -109,3 +109,9 @@ def test_unknown_names_and_options_list_the_choices():
     optimiser(name="sgd", learning_rate=0.1, steps=1, momentun=0.9)
   with pytest.raises(ValueError, match=r"config.optimiser.schedule.name: 'poly' is unknown"):
     optimiser(name="sgd", learning_rate=0.1, steps=1, schedule=dict(name="poly"))
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.0}, {"momentum": None}])
+def test_nesterov_needs_a_momentum(options):
+  with pytest.raises(ValueError, match=r"config\.optimiser\.nesterov: needs a momentum"):
+    optimiser(name="sgd", learning_rate=0.1, steps=4, nesterov=True, **options)

@@ -35,6 +35,7 @@ def changed(file, *words):
   [
     (["--config.steps=5"], "steps", 5),
     (["--config.steps", "5"], "steps", 5),
+    (["--config.steps=1e4"], "steps", 10_000),
     (["--config.optimiser.learning_rate=1e-4"], "optimiser.learning_rate", 1e-4),
     (["--config.deterministic=false"], "deterministic", False),
     (["--noconfig.deterministic"], "deterministic", False),
@@ -107,3 +108,13 @@ def test_changes_without_a_config_are_told():
 )
 def test_nothing_is_run(text):
   assert literal(text) == text
+
+
+def test_two_configs_are_refused(file):
+  with pytest.raises(ValueError, match=r"--config: is given as .*mine\.py and as other\.py"):
+    read_config([f"--config={file}", "--config", "other.py"])
+
+
+def test_no_and_a_value_contradict_each_other(file):
+  with pytest.raises(ValueError, match=r"--noconfig\.deterministic=1: takes no value"):
+    read_config([f"--config={file}", "--noconfig.deterministic=1"])

@@ -71,3 +71,10 @@ def test_labels_of_another_meaning_are_refused(begun):
   renamed = LabelSpec(("background", "bright", "dim"), (0, 5, 9))
   with pytest.raises(ValueError, match=r"it began with the labels .*'dim', 'bright'.*now they are"):
     run_folder.record(folder, run._replace(dataset=run.dataset._replace(labels=renamed)))
+
+
+def test_a_run_among_its_own_data_is_refused(tmp_path):
+  config = {"data": {"source": {"name": "nnunet_raw", "path": str(tmp_path / "set")}}}
+  (tmp_path / "set").mkdir()
+  with pytest.raises(ValueError, match=r"set: is the folder of the data .*source\.path"):
+    run_folder.check_same(tmp_path / "set", config)

@@ -123,6 +123,13 @@ def schemes(normalise, channels: Sequence[str]) -> tuple[dict, ...]:
     build.bind(NORMALISATIONS, scheme, "data.normalise")
     if scheme["name"] == "window" and not {"lower", "upper"} <= set(scheme):
       raise ValueError("config.data.normalise: 'window' needs lower and upper.")
+    lower, upper = scheme.get("lower", -np.inf), scheme.get("upper", np.inf)
+    # of images of one value, a plan's ends are alike
+    if lower > upper or (lower == upper and scheme["name"] == "window"):
+      raise ValueError(
+        f"config.data.normalise: '{scheme['name']}' with lower {lower} and upper {upper}; expected "
+        "lower below upper."
+      )
     out.append(scheme)
   return tuple(out)
 

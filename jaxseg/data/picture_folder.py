@@ -22,6 +22,7 @@ from jaxseg.data.source import (
   natural,
   on_image_grid,
 )
+from jaxseg.option_values import check_expression
 
 # weights of red, green and blue in the luminance of ITU-R BT.601
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
@@ -206,6 +207,8 @@ def paired_folder(
     raise ValueError(
       f"config.data.threshold: splits a mask into two classes, but names has {len(labels.names)}."
     )
+  if case is not None:
+    check_expression(case, "config.data.source.case")
   image_folder = existing_folder(images, "the folder of images")
   mask_folder = existing_folder(masks, "the folder of masks")
   weight_folder = weights and existing_folder(weights, "the folder of fields of view")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxseg import files
+from jaxseg.option_values import check_expression
 
 Split = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -28,29 +29,31 @@ def _check_fold(fold: int, folds: int, groups: int, what: str) -> None:
     )
 
 
-def _checked(train: Sequence[str], validation: Sequence[str], cases: Sequence[str]) -> Split:
+def _checked(
+  train: Sequence[str], validation: Sequence[str], cases: Sequence[str], where: str = ""
+) -> Split:
+  """The two sides; `where` is the file that named them."""
+  field = f"config.data.split: {where}{': ' if where else ''}"
   known, train, validation = set(cases), tuple(train), tuple(validation)
   unknown = [case for case in (*train, *validation) if case not in known]
   if unknown:
     raise ValueError(
-      f"config.data.split: names case '{unknown[0]}' (and {len(unknown) - 1} more), which the data "
+      f"{field}names case '{unknown[0]}' (and {len(unknown) - 1} more), which the data "
       f"set doesn't have; its {len(known)} cases: {', '.join(list(cases)[:5])}, ..."
     )
   both = sorted(set(train) & set(validation))
   if both:
-    raise ValueError(
-      f"config.data.split: case '{both[0]}' is on both sides; a validation case must not train."
-    )
+    raise ValueError(f"{field}case '{both[0]}' is on both sides; a validation case must not train.")
   for side, names in (("training", train), ("validation", validation)):
     if not names:
-      raise ValueError(
-        f"config.data.split: no case is left for {side}; give each side one or more."
-      )
+      raise ValueError(f"{field}no case is left for {side}; give each side one or more.")
   return train, validation
 
 
 def _groups(cases: Sequence[str], group: str | None) -> dict[str, list[str]]:
   found: dict[str, list[str]] = {}
+  if group is not None:
+    check_expression(group, "config.data.split.group")
   for case in sorted(cases):
     name = case
     if group is not None:
@@ -144,7 +147,7 @@ def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
     raise ValueError(
       f"config.data.split.fold: {fold} is out of range; {path} holds {len(sides)} folds."
     )
-  return _checked(*sides[fold], cases)
+  return _checked(*sides[fold], cases, f"fold {fold} of {path}")
 
 
 def explicit(

@@ -162,6 +162,8 @@ def focal_tversky(
 
 def _tversky(logits, target, *, alpha, beta, batch, smooth, sigmoid):
   """1 - the Tversky index of each class, (b, k)."""
+  if alpha == beta == 0:
+    raise ValueError("tversky: alpha and beta are 0, which counts no error; expected one above 0.")
   shared, predicted, true = voxels.overlap(logits, target, batch=batch, sigmoid=sigmoid)
   wrong = alpha * (predicted - shared) + beta * (true - shared)
   return voxels.dissimilarity(shared + smooth[0], shared + wrong + smooth[1])

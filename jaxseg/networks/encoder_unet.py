@@ -57,7 +57,7 @@ class EncoderUNet(nn.Module):
   encoder: str | Mapping[str, Any] = "resnet34"
   widths: Sequence[int] = (256, 128, 64, 32, 16)
   bottleneck: str | Mapping[str, Any] = "none"
-  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] | None = "none"
   head_kernel: int = 3
   norm: str = "batch"
   norm_groups: int = 8

@@ -117,7 +117,7 @@ class UNet(nn.Module):
   block: str | Mapping[str, Any] = "plain"
   encoder_block: str | Mapping[str, Any] | None = None
   conv: str | Mapping[str, Any] = "plain"
-  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] | None = "none"
   attention_at: str = "both"
   skip: str | Mapping[str, Any] | Sequence[Any] = "concat"
   gating: str = "decoder"

@@ -76,7 +76,7 @@ class UNetPP(nn.Module):
   block: str | Mapping[str, Any] = "plain"
   depth: int | Sequence[int] = 2
   conv: str | Mapping[str, Any] = "plain"
-  attention: str | Mapping[str, Any] | Sequence[Any] = "none"
+  attention: str | Mapping[str, Any] | Sequence[Any] | None = "none"
   kernels: int | Sequence[Any] = 3
   strides: int | Sequence[Any] = 2
   up: str = "linear"

@@ -102,7 +102,10 @@ def _parse(arguments: list[str]) -> list[str]:
   except (flags.Error, ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
-    sys.exit(f"train: {error}")
+    text = str(error).rstrip(".")
+    # absl's own are no sentences
+    more = "; flags: --config=FILE, --config.FIELD=VALUE, --workdir=FOLDER, --fold=all"
+    sys.exit(f"train: {text}{more if isinstance(error, flags.Error) else ''}.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -113,3 +113,10 @@ def test_explicit_gives_the_rest_to_training():
 
 def test_table_lists_all_splits():
   assert set(SPLITS) == {"kfold", "blocks", "file", "explicit"}
+
+
+def test_a_file_of_other_cases_is_named(tmp_path):
+  path = tmp_path / "splits.json"
+  path.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
+  with pytest.raises(ValueError, match=r"fold 0 of .*splits\.json: names case 'a'"):
+    from_file(cases(3), path=str(path))

@@ -54,8 +54,12 @@ def call(*arguments, program=("train.py",), cwd=ROOT):
       ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "all"],
       "unexpected argument(s) all",
     ),
+    (
+      ["--config=configs/unet_phantom2d.py", "--workdir"],
+      "Missing value for flag --workdir; flags: --config=FILE, ",
+    ),
   ],
-  ids=["config", "workdir", "file", "field", "name", "folder", "fold", "rest"],
+  ids=["config", "workdir", "file", "field", "name", "folder", "fold", "rest", "value"],
 )
 def test_a_mistake_is_one_sentence_and_no_trace(arguments, message, tmp_path):
   arguments = [a.replace("--workdir=x", f"--workdir={tmp_path / 'run'}") for a in arguments]

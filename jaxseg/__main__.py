@@ -1,6 +1,7 @@
 """python -m jaxseg VERB ...: plan, train, predict, evaluate and the others of `VERBS`."""
 
 import importlib
+import os
 import sys
 
 from jaxseg.build import suggestion
@@ -29,7 +30,12 @@ def main() -> None:
   if verb not in VERBS:
     sys.exit(f"jaxseg: no verb '{verb}'{suggestion(verb, VERBS)}; choices: {', '.join(VERBS)}.")
   warn_in_words()
-  importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)
+  try:
+    importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)
+    sys.stdout.flush()
+  except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 if __name__ == "__main__":

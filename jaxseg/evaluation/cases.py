@@ -1,5 +1,6 @@
 """Scoring cases, one after the other or in several processes."""
 
+import functools
 import pathlib
 import sys
 import zipfile
@@ -64,15 +65,18 @@ def score_case(task: Task) -> Scored:
   # arrays and pictures tell no position
   told = tells_spacing(truth_geometry)
   check = task.check_affine and told
-  predicted = on_image_grid(
-    predicted,
-    geometry,
-    truth_geometry,
-    where,
-    what="prediction",
+  lay = functools.partial(
+    on_image_grid,
+    geometry=geometry,
+    image=truth_geometry,
+    where=where,
     affine=check,
     unless="--no-check-affine",
   )
+  probabilities = None if task.probabilities is None else _probabilities(task.probabilities)
+  if probabilities is not None and probabilities.shape[:-1] == predicted.shape:
+    probabilities = lay(probabilities, what="probabilities")
+  predicted = lay(predicted, what="prediction")
   spacing = truth_geometry.spacing if told else geometry.spacing
   instances, labels, values = None, task.labels, (frozenset(), frozenset())
   if labels is None and not task.instances:
@@ -93,7 +97,7 @@ def score_case(task: Task) -> Scored:
       weight,
       classes=labels.channels,
       spacing=spacing,
-      probabilities=None if task.probabilities is None else _probabilities(task.probabilities),
+      probabilities=probabilities,
       instances=instances,
     )
   except ValueError as error:

@@ -73,3 +73,23 @@ def test_a_prediction_is_scored_where_it_lies_in_the_world(tmp_path, codes):
   for value in (1, 2):
     both, one = (found == value) & (truth == value), (found == value).sum() + (truth == value).sum()
     assert scores["dice"][str(value)] == pytest.approx(2 * both.sum() / one)
+
+
+def test_probabilities_turn_with_their_prediction(tmp_path):
+  truth = (_arrays()[1] > 0).astype(np.uint8)
+  shares = np.random.default_rng(1).random(SHAPE, dtype=np.float32) * 0.5 + 0.4 * truth
+  found = (shares > 0.5).astype(np.uint8)
+  stored, turned = nib.Nifti1Image(found, AFFINE), _turned(found, "PIR")
+  reference, areas = nib.Nifti1Image(truth, AFFINE), []
+  for name, image, of in (("p", stored, shares), ("q", turned, None)):
+    of = np.asanyarray(_turned(shares, "PIR").dataobj) if of is None else of
+    for folder, kept in ((tmp_path / name, image), (tmp_path / f"{name}r", reference)):
+      folder.mkdir()
+      nib.save(kept, folder / "a.nii.gz")
+    both = np.stack([1 - of.T, of.T], -1)
+    np.savez(tmp_path / name / "a_probabilities.npz", probabilities=both)
+    folders = tmp_path / name, tmp_path / f"{name}r"
+    report = evaluate(*folders, metrics=("auc",), workers=1)
+    areas.append(report["cases"]["a"]["auc"]["1"])
+  assert areas[0] > 0.9
+  assert areas[1] == pytest.approx(areas[0])

@@ -47,6 +47,12 @@ def channel_names(description: Mapping[str, Any], where) -> tuple[str, ...]:
       f'{where}: the keys of "channel_names" (or "modality") are {", ".join(channels)}; expected '
       'the channels\' numbers, as in {"0": "CT"}.'
     )
+  strange = [name for name in channels.values() if not isinstance(name, str | int)]
+  if strange:
+    raise ValueError(
+      f'{where}: "channel_names" (or "modality") holds {strange[0]!r:.80}; expected a name in '
+      'quotes for each channel, as in {"0": "CT"}.'
+    )
   numbers = sorted(map(int, channels))
   if numbers[-1] - numbers[0] + 1 != len(numbers) or numbers[0] > 1:
     raise ValueError(
@@ -143,12 +149,25 @@ def _regions(description, labels: dict[str, Any], ignore: int | None, where) -> 
         f'{where}: "regions_class_order" writes {value} for the region "{name}", which unites only '
         f"{list(region)}."
       )
+  _check_visible(names, regions, where)
   ordered = tuple(
     (value, *(v for v in region if v != value))
     for region, value in zip(regions, order, strict=True)
   )
   stored = (0, *sorted({value for region in ordered for value in region} - {0}))
   return LabelSpec(names, stored, ordered, ignore, _mirror_pairs(description, names, where))
+
+
+def _check_visible(names, regions, where) -> None:
+  """Raises ValueError for a region that is written before one which covers all of it."""
+  for i, (name, region) in enumerate(zip(names, regions, strict=True)):
+    for later, covering in zip(names[i + 1 :], regions[i + 1 :], strict=True):
+      if set(region) <= set(covering):
+        raise ValueError(
+          f'{where}: the region "{later}" covers all of "{name}" and is written after it, so that '
+          f'no segmentation would show "{name}"; list larger regions first, in "labels" and in '
+          '"regions_class_order".'
+        )
 
 
 def _mirror_pairs(description, names: tuple[str, ...], where) -> tuple:

@@ -75,6 +75,20 @@ def test_an_order_of_regions_that_does_not_fit_is_told(order):
     spec({"background": 0, "whole": [1, 2], "core": [2]}, regions_class_order=order)
 
 
+@pytest.mark.parametrize("whole", [[1, 2], [2]])
+def test_a_region_that_a_later_one_would_hide_is_told(whole):
+  labels = {"background": 0, "core": [2], "whole": whole}
+  with pytest.raises(ValueError, match=r'"whole" covers all of "core".*larger regions first'):
+    spec(labels, regions_class_order=[2, whole[0]])
+  spec({"background": 0, "whole": [1, 2], "core": [2]}, regions_class_order=[1, 2])
+
+
+@pytest.mark.parametrize("name", [{"name": "CT"}, ["CT"], None, 1.5])
+def test_a_channel_whose_name_is_none_is_told(name):
+  with pytest.raises(ValueError, match=r'"channel_names".*expected a name in quotes'):
+    dataset_json.channel_names({"channel_names": {"0": name}}, "dataset.json")
+
+
 def test_labels_named_by_digits_are_no_decathlon_labels():
   assert spec({"0": 0, "7": 1}).names == ("0", "7")
   assert spec({"0": "background", "7": "organ"}).stored_values == (0, 7)

@@ -45,6 +45,13 @@ class Geometry:
     return lengths[::-1].astype(np.float32)
 
   @property
+  def shear(self) -> float:
+    """How far two of the axes are from a right angle at most, in degrees."""
+    columns = self.affine[:3, : self.rank] / self.spacing[::-1]
+    cosines = np.abs(columns.T @ columns - np.eye(self.rank))
+    return float(np.degrees(np.arcsin(np.minimum(cosines.max(), 1))))
+
+  @property
   def axcodes(self) -> str:
     """Direction of growing index per (x, y, z) axis, for example "LPS"; "" where it isn't told."""
     lengths = self.spacing

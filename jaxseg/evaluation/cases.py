@@ -17,6 +17,8 @@ from jaxseg.data.workers import spread
 from jaxseg.metrics import score
 
 _OBJECTS = ("background", "object")
+# degrees that rounding in headers may take from a right angle
+_RIGHT_ANGLE = 1.0
 
 Scores = dict[str, dict[str, float]]
 
@@ -28,12 +30,14 @@ class Scored(NamedTuple):
     scores: metric -> label -> value, background left out.
     predicted, reference: the values in each file, without 0; empty where labels are described.
     measured: whether prediction or reference tells its spacing; else distances count voxels.
+    sheared: whether the grid's axes are not at right angles, as distances take them to be.
   """
 
   scores: Scores
   predicted: frozenset[int]
   reference: frozenset[int]
   measured: bool
+  sheared: bool
 
 
 class Task(NamedTuple):
@@ -107,7 +111,8 @@ def score_case(task: Task) -> Scored:
     metric: dict(zip(labels.names[first:], map(float, of[first:]), strict=True))
     for metric, of in found.items()
   }
-  return Scored(scores, *values, told or tells_spacing(geometry))
+  measured = told or tells_spacing(geometry)
+  return Scored(scores, *values, measured, truth_geometry.shear > _RIGHT_ANGLE)
 
 
 def strange_values(scored: Sequence[Scored], where: str) -> list[int]:

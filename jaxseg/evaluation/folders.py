@@ -16,6 +16,8 @@ from jaxseg.metrics import needs_probabilities
 _ARRAYS = ".npz"
 # what `predict` writes beside the segmentation, under its name
 _PROBABILITIES = "_probabilities"
+# 3D Slicer calls the segmentation of a.nrrd a.seg.nrrd
+_LAYERS = ".seg"
 _COMPANIONS = ("_overlay", _PROBABILITIES)
 
 
@@ -39,6 +41,9 @@ def find_cases(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   for file in sorted(folder.iterdir()):
     if file.is_file() and not file.name.startswith(".") and file.name.lower().endswith(ENDINGS):
       found.setdefault(stem(file), []).append(file)
+  for name in [name for name in found if name.endswith(_LAYERS)]:
+    if (plain := name.removesuffix(_LAYERS)) not in found:
+      found[plain] = found.pop(name)
   cases = {}
   for name in sorted(found, key=natural):
     chosen = [f for f in found[name] if not f.name.lower().endswith(_ARRAYS)] or found[name]

@@ -193,9 +193,10 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     ("missing", "reference(s) have no prediction and are not scored"),
     ("unmatched", "prediction(s) have no reference"),
     ("strange", "predicted value(s) occur in no reference and no dataset.json explains them"),
+    ("sheared", "case(s) have axes that are not at right angles, as distances take them to be"),
     ("left_out", "metric(s) of 'all' need probabilities, which are not there"),
   ):
-    if report[name]:
+    if report.get(name):
       notes.append(f"{len(report[name])} {what}: {listing(map(str, report[name]), 20)}.")
   return notes
 

@@ -62,7 +62,8 @@ def evaluate(
     "infinite": metric -> label -> over cases; "foreground": metric -> mean over labels; "missing":
     references without prediction; "unmatched": predictions without reference; "left_out": metrics
     of "all" without probabilities; "strange": predicted values of no reference, where nothing
-    describes the labels; "unmeasured": cases of which no file tells a spacing; "options": as given;
+    describes the labels; "unmeasured": cases of which no file tells a spacing; "sheared": those
+    whose axes are not at right angles, if distances are measured; "options": as given;
     "against": the same of the second folder on the cases that both hold, "first": of the first one
     on these, and "compared".
     NaN where a metric is undefined; infinite values are in no mean, and counted.
@@ -105,6 +106,8 @@ def evaluate(
   report |= {"missing": found[0].missing, "unmatched": found[0].unmatched, "left_out": left_out}
   report["strange"] = sorted(set().union(*strange))
   report["unmeasured"] = [name for name, case in cases[0].items() if not case.measured]
+  if any({"surfaces", "spacing"} & set(_parameters(metric)) for metric in chosen.values()):
+    report["sheared"] = [name for name, case in cases[0].items() if case.sheared]
   report["options"] = {name: dict(given) for name, given in (options or {}).items()}
   if against is not None:
     report["against"] = _against(against, scored, chosen, names)

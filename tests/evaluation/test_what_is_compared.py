@@ -176,3 +176,29 @@ def test_an_itk_file_that_is_turned_is_told(tmp_path):
   sitk.WriteImage(image, tmp_path / "p/c0.nrrd")
   with pytest.raises(ValueError, match="the affines of image and prediction differ"):
     evaluate(tmp_path / "p", tmp_path / "r")
+
+
+def test_distances_on_sheared_grids_are_told(tmp_path):
+  label = np.zeros((6, 6, 6), np.uint8)
+  label[1:4, 1:4, 1:4] = 1
+  sheared = np.diag([1.0, 1, 2, 1])
+  sheared[1, 2] = 0.5  # 14 degrees
+  for name in ("predictions", "references"):
+    for case, affine in (("a", np.diag([1.0, 1, 2, 1])), ("b", sheared)):
+      (tmp_path / name).mkdir(exist_ok=True)
+      nib.save(nib.Nifti1Image(label, affine), tmp_path / name / f"{case}.nii.gz")
+  folders = tmp_path / "predictions", tmp_path / "references"
+  report = evaluate(*folders, metrics=("hd95",), workers=1)
+  assert report["sheared"] == ["b"]
+  assert "1 case(s) have axes that are not at right angles" in as_text(report)
+  assert "right angles" not in as_text(evaluate(*folders, metrics=("dice",), workers=1))
+
+
+def test_a_segmentation_of_slicer_is_matched_without_its_second_ending(tmp_path):
+  for name, file in (("predictions", "a.seg.nrrd"), ("references", "a.nii.gz")):
+    (tmp_path / name).mkdir()
+    image = sitk.GetImageFromArray(np.eye(4, dtype=np.uint8)[None].repeat(3, 0))
+    sitk.WriteImage(image, tmp_path / name / file)
+  folders = tmp_path / "predictions", tmp_path / "references"
+  report = evaluate(*folders, metrics=("dice",), workers=1)
+  assert report["cases"]["a"]["dice"]["1"] == 1

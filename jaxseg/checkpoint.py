@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from jaxseg import files, orbax_store, sharding
+from jaxseg import files, orbax_store, run_folder, sharding
 from jaxseg.method import Learner, State
 
 LATEST, BEST = "checkpoints", "best"
@@ -101,6 +101,7 @@ class Checkpoints:
       arrays = {name: [str(a.dtype), list(a.shape)] for name, a in flat.items()}
       with files.full_disk_told(self.folder):
         whole = {**note, "step": step, "arrays": arrays, "orbax": orbax_store.version()}
+        whole[run_folder.RUN] = run_folder.identity(self.folder.parent)
         _write_note(temporary, whole)
         # Orbax leaves the bytes to the system's memory
         files.flush(temporary)
@@ -140,6 +141,7 @@ class Checkpoints:
 
     Raises:
       Damaged: it is missing, or not what was written.
+      ValueError: it is another run's.
       OSError: it cannot be read for another reason.
     """
     folder = self.folder / str(step)
@@ -154,6 +156,12 @@ class Checkpoints:
       raise Damaged(f"{path}: the note is not what was written.")
     if note["step"] != step:
       raise Damaged(f"{folder}: holds step {note['step']}, not that of its name.")
+    owner = run_folder.identity(self.folder.parent)
+    if None not in (owner, note.get(run_folder.RUN)) and note[run_folder.RUN] != owner:
+      raise ValueError(
+        f"{folder}: is a checkpoint of another run than {self.folder.parent / run_folder.DATASET} "
+        "tells of; put the right one back, or remove it to go on without it."
+      )
     return note
 
   def verify(self, step: int) -> dict:

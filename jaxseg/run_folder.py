@@ -1,5 +1,6 @@
 """What a run folder says of itself: config, data set, versions; all that prediction needs."""
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -29,6 +30,8 @@ _DATASET_KINDS = {
   "training": list,
   "validation": list,
 }
+RUN = "run"
+_LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
 _ADVICE = "copy the run folder again, from where it is whole"
 
 
@@ -93,13 +96,31 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
         "data are those that the run was started with cannot be checked."
       )
     if write:
-      sealed.write(workdir / DATASET, dataset)
+      run_of = _identity(config if stored is None else stored, dataset)
+      sealed.write(workdir / DATASET, dataset | {RUN: run_of})
   if write:
     now = config if stored is None else same_run.updated(stored, config)
     if now != stored:
       sealed.write(workdir / CONFIG, now)
     sealed.write(workdir / VERSIONS, versions())
   return told
+
+
+def _identity(config: dict, dataset: dict) -> str:
+  """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
+  told = {name: config[name] for name in _LEARNT_FROM}
+  told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
+  told |= {side: dataset[side] for side in ("training", "validation")}
+  return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identity(workdir) -> str | None:
+  """What tells a run's files from another one's; None where dataset.json is gone or older."""
+  path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
+  try:
+    return sealed.read(path, what=what, advice=_ADVICE, fields={RUN: str}, only=True)[RUN]
+  except (OSError, ValueError):
+    return None
 
 
 def _of_data(run) -> dict:
@@ -236,6 +257,8 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
       f"{path / CONFIG}: not found; give the folder of a run (train.py's --workdir), or of "
       "several folds."
     )
+  for folder in folds:
+    _check_fold(folder)
   split = read_config(folds[0])["data"]["split"]
   # a gap in the numbers is seen without their number
   number = number_of_folds(split) or len(folds)
@@ -247,6 +270,16 @@ def run_folders(path) -> tuple[pathlib.Path, ...]:
       f"--fold=all), or name the folds to use: --workdir {' '.join(map(str, folds))}."
     )
   return folds
+
+
+def _check_fold(folder: pathlib.Path) -> None:
+  """Raises ValueError if a folder's name is not that of the fold in it: it is a copy of another."""
+  fold = read_config(folder)["data"]["split"].get("fold")
+  if fold is not None and folder.name != f"{FOLD}{fold}":
+    raise ValueError(
+      f"{folder}: holds fold {fold} of config.data.split, expected that of its name; give each "
+      "fold its own folder back."
+    )
 
 
 def folds_in(path) -> tuple[pathlib.Path, ...]:

@@ -154,7 +154,9 @@ def read_rows(path) -> tuple[list[dict], list[str]]:
       sound = sound and all(type(value) in (int, float, str) for value in row.values())
     except (ValueError, RecursionError):
       sound = False
-    if sound:
+    if sound and rows and row["step"] < rows[-1]["step"]:
+      problems.append(f"line {number} goes back from step {rows[-1]['step']} to {row['step']}")
+    elif sound:
       rows.append(row)
     elif line and number < len(lines):
       problems.append(f"line {number} is no row of metrics")

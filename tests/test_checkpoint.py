@@ -8,8 +8,9 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import run_folders
 
-from jaxseg import checkpoint, files, orbax_store
+from jaxseg import checkpoint, files, orbax_store, run_folder
 from jaxseg.keeper import Keeper
 from jaxseg.method import Learner, State
 
@@ -345,3 +346,20 @@ def test_checkpoints_of_earlier_versions_are_read_and_verified(kept):
   path.write_text(json.dumps(note | {"digest": "0" * 64}))
   assert resumed(kept) == 2
   assert kept.aside == ["4.damaged-1"]
+
+
+def test_a_checkpoint_of_another_run_is_told_and_stays(tmp_path):
+  one, other = (run_folders.write(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+  again = run_folders.write(tmp_path / "again" / "deeper", seed=0)
+  # the same run elsewhere is the same run
+  assert run_folder.identity(again) == run_folder.identity(one) != run_folder.identity(other)
+  shutil.rmtree(one / "checkpoints" / "0")
+  shutil.copytree(other / "checkpoints" / "0", one / "checkpoints" / "0")
+  with pytest.raises(ValueError, match=r"checkpoints/0: is a checkpoint of another run than"):
+    checkpoint.load_learners(one)
+  with pytest.raises(ValueError, match="is a checkpoint of another run"):
+    checkpoint.Checkpoints(one).newest_sound()
+  assert checkpoint.Checkpoints(one).steps == [0]
+  # of a copy without dataset.json nothing tells whose it is
+  (one / "dataset.json").unlink()
+  assert checkpoint.load_learners(one)

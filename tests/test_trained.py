@@ -125,7 +125,10 @@ def test_runs_on_other_labels_or_channels_are_told(folds, tmp_path, field, value
   [
     ({"name": "unet", "widths": [4, 12], "depth": 1, "decoder_depth": 1}, r"that has an array"),
     # it would take a part of what the checkpoint holds, and be another network
-    ({"name": "unet", "widths": [4, 8], "depth": 1, "decoder_depth": 0}, "the checkpoint an array"),
+    (
+      {"name": "unet", "widths": [4, 8], "depth": 1, "decoder_depth": 1, "norm": "none"},
+      "the checkpoint an array",
+    ),
     ({"name": "vnet"}, "that has|the checkpoint"),
     ({"name": "unett"}, r"config.json: its model cannot be built .*did you mean 'unet'"),
     ({"name": "unet", "widths": "abc"}, r"config.json: "),
@@ -141,12 +144,19 @@ def test_a_config_that_does_not_fit_the_weights_is_one_sentence(folds, tmp_path,
     trained.load(tmp_path / "b")
 
 
-def test_another_runs_checkpoint_is_told_when_it_is_applied(folds, tmp_path):
+def test_a_fold_in_anothers_place_is_told(folds, tmp_path):
+  shutil.copytree(folds / "a" / "fold_1", tmp_path / "a" / "fold_1")
+  shutil.copytree(folds / "a" / "fold_1", tmp_path / "a" / "fold_0")
+  with pytest.raises(ValueError, match=r"fold_0: holds fold 1 of config\.data\.split"):
+    run_folder.run_folders(tmp_path / "a")
+
+
+def test_another_runs_checkpoint_is_told(folds, tmp_path):
   other = run_folders.write(tmp_path / "other", **{"network.widths": (4, 12)})
   shutil.copytree(folds / "b", tmp_path / "b")
   shutil.rmtree(tmp_path / "b" / "checkpoints")
   shutil.copytree(other / "checkpoints", tmp_path / "b" / "checkpoints")
-  with pytest.raises(ValueError, match=r"the weights of its checkpoint don't fit the network"):
+  with pytest.raises(ValueError, match=r"checkpoints/0: is a checkpoint of another run"):
     trained.load(tmp_path / "b").logits(CASE)
 
 

@@ -156,3 +156,12 @@ def test_rows_that_were_lost_are_told(tmp_path, caplog, steps, resumed, told):
   else:
     (line,) = caplog.messages
     assert f"holds no loss of the steps {told}," in line
+
+
+def test_rows_that_go_back_are_left_out_and_told(tmp_path):
+  """As after two copies of a file were joined: the curves would run twice."""
+  rows = "".join(f'{{"step": {step}, "loss": 1.0}}\n' for step in (1, 2, 1, 2, 3))
+  (tmp_path / "metrics.jsonl").write_text(rows)
+  kept, problems = writer.read_rows(tmp_path / "metrics.jsonl")
+  assert [row["step"] for row in kept] == [1, 2, 2, 3]
+  assert problems == ["line 3 goes back from step 2 to 1"]

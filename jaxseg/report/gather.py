@@ -1,5 +1,6 @@
 """Run folders -> what a report tells: the folds, their scores, their curves."""
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ def gather(path, say: Callable[[str], None] = print) -> Gathered:
   """
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
-    return Gathered(path.resolve().name, (_fold(path, say),), ())
+    return Gathered(_name(path), (_fold(path, say),), ())
   folders = folds_in(path)
   if not folders:
     raise FileNotFoundError(
@@ -99,7 +100,12 @@ def gather(path, say: Callable[[str], None] = print) -> Gathered:
   count = number_of_folds(folds[0].config["data"]["split"]) or len(folders)
   names = dict.fromkeys([f"{FOLD}{i}" for i in range(count)] + [f.name for f in folders])
   missing = tuple(name for name in names if name not in {fold.name for fold in folds})
-  return Gathered(path.resolve().name, folds, missing)
+  return Gathered(_name(path), folds, missing)
+
+
+def _name(folder: pathlib.Path) -> str:
+  """Of a folder as it is called, also where that is a link."""
+  return pathlib.Path(os.path.abspath(folder)).name
 
 
 def _complete(folder: pathlib.Path) -> bool:
@@ -118,11 +124,18 @@ def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
       f"{folder / FOLDER}: holds {len(scores['cases'])} cases of step {scores['step']}, training "
       f"to step {config['steps']} was interrupted; give the train command again, it goes on."
     )
+  kinds = {"channels": list, "rank": int, "training": list, "validation": list}
+  dataset = read_dataset(folder, kinds)
+  if foreign := sorted(scores["cases"].keys() - set(dataset["validation"])):
+    raise ValueError(
+      f"{folder / FOLDER}: holds case '{foreign[0]}', which this run did not hold out: the scores "
+      "are another run's; put the right ones back, or remove them and give the train command again."
+    )
   return Fold(
-    name=folder.resolve().name,
+    name=_name(folder),
     folder=folder,
     config=config,
-    dataset=read_dataset(folder, {"channels": list, "rank": int, "training": list}),
+    dataset=dataset,
     versions=read_versions(folder),
     labels=scores["labels"],
     cases={name: case["own"] for name, case in scores["cases"].items()},

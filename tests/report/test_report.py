@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from jaxseg.evaluation.reporting import harmless
+from jaxseg.report.gather import gather
 from jaxseg.report.page import chosen_cases
 from jaxseg.verbs import report
 
@@ -206,6 +207,21 @@ def test_folds_of_different_configs_are_refused_by_the_field(folds):
 def test_a_case_held_out_twice_is_refused(folds):
   scored_runs.write(folds / "fold_2", {"case_a": (1, 1)}, fold=2)
   assert "case 'case_a' was held out in fold_0 too" in refused(folds)
+
+
+def test_scores_of_another_run_are_refused(folds):
+  one, other = (folds / name / "validation" / "scores.json" for name in ("fold_0", "fold_1"))
+  first = one.read_text()
+  one.write_text(other.read_text())
+  other.write_text(first)
+  assert "fold_0/validation: holds case 'case_c', which this run did not hold out" in refused(folds)
+
+
+def test_a_fold_that_is_a_link_keeps_its_name(folds):
+  (folds / "fold_1").rename(folds / "elsewhere")
+  (folds / "fold_1").symlink_to(folds / "elsewhere")
+  assert [fold.name for fold in gather(folds).folds] == ["fold_0", "fold_1"]
+  assert "fold_1" not in gather(folds).missing
 
 
 def test_a_damaged_picture_or_row_never_stops_a_report(folds, capsys):

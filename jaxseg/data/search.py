@@ -16,6 +16,8 @@ from jaxseg.data.source import natural
 _BESIDE = (".raw", ".zraw", ".json", ".txt", ".csv", ".tsv", ".md", ".bval", ".bvec", ".xml")
 _PLAIN = tuple(known for known in ENDINGS if known not in dicom.ENDINGS)
 _SYSTEM = ("dicomdir", "thumbs.db", "desktop.ini")
+# images of other programs
+_FOREIGN = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".par", ".rec", ".vtk", ".webp")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 # what `predict` writes beside its segmentations
 LEGEND = "labels.json"
@@ -257,9 +259,15 @@ def _strange(
 ) -> dict[pathlib.Path, str]:
   """Why files are left out that neither are images nor usually lie beside them."""
   others = [f for f in files if f not in known and not f.name.lower().endswith(_BESIDE)]
-  archive = [f.name.lower().endswith(_ARCHIVES) for f in others]
-  words = ("is no image", "is an archive: unpack it")
-  return {file: words[packed] for file, packed in zip(others, archive, strict=True)}
+  return {file: _what(file.name.lower()) for file in others}
+
+
+def _what(name: str) -> str:
+  if name.endswith(_ARCHIVES):
+    return "is an archive: unpack it"
+  if name.endswith(_FOREIGN):
+    return "is of a format that is not read: convert it, a volume to NIfTI (.nii.gz)"
+  return "is no image"
 
 
 def _grouped(skipped: Mapping[pathlib.Path, str]) -> list[str]:

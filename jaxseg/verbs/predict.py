@@ -6,6 +6,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tqdm
 
 from jaxseg import checkpoint, files, run_folder
@@ -42,6 +43,13 @@ def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
     )
   check_spacing(raw.geometry, str(where))
   return raw
+
+
+def blank(raw: RawCase, channels: Sequence[str]) -> str:
+  """A remark about channels in which there is nothing to see, "" where there are none."""
+  each = np.moveaxis(raw.image, -1, 0)
+  names = ", ".join(n for n, of in zip(channels, each, strict=True) if of.min() == of.max())
+  return names and f"one value everywhere in {names}, so that the network sees nothing there"
 
 
 def load_all(
@@ -185,9 +193,9 @@ def _run(wanted) -> None:
 
     try:
       raw = read(case, told)
-      for model in models:
-        remark = model.described.preparation.remark(raw.geometry)
-        remarks.setdefault(remark, {})[name] = None
+      notes = [model.described.preparation.remark(raw.geometry) for model in models]
+      for note in (*notes, blank(raw, told.channels)):
+        remarks.setdefault(note, {})[name] = None
       found = segment(
         [model.configuration for model in models],
         raw,

@@ -80,12 +80,13 @@ def test_what_lies_beside_slices_is_not_the_scan(tmp_path):
 
 def test_files_that_are_no_images_are_named(tmp_path):
   write(tmp_path / "a.nii")
-  for other in ("b.doc", "c.zip", "d.json", "e.nii.part"):
+  for other in ("b.doc", "c.zip", "d.json", "e.nii.part", "f.hdr", "f.img", "g.mgz"):
     (tmp_path / other).write_bytes(b"words" * 40)
   notes = find_cases(tmp_path).notes
   assert [note.replace(f"{tmp_path}/", "") for note in notes] == [
     "b.doc, e.nii.part: is no image",
     "c.zip: is an archive: unpack it",
+    "f.hdr, f.img, g.mgz: is of a format that is not read: convert it, a volume to NIfTI (.nii.gz)",
   ]
 
 

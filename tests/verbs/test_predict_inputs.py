@@ -119,6 +119,16 @@ def test_what_was_left_out_is_said(run, quick, tmp_path, capsys):
   assert segmentations(tmp_path / "in" / "out") == ["scan.nii.gz"]
 
 
+def test_an_image_of_one_value_is_told(run, quick, tmp_path, capsys):
+  for name, voxels in (("a", np.zeros((6, 7, 8), np.int16)), ("b", volume((6, 7, 8)))):
+    (tmp_path / "in").mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "in" / f"{name}.nii.gz")
+  main(run, tmp_path / "in", tmp_path / "out")
+  (line,) = [line for line in capsys.readouterr().err.splitlines() if "one value" in line]
+  assert line.startswith("predict: note: a: one value everywhere in ")
+  assert segmentations(tmp_path / "out") == ["a.nii.gz", "b.nii.gz"]
+
+
 def test_channel_files_with_a_gap_are_told_before_any_is_segmented(run, quick, tmp_path):
   for name in ("x_0000.nii.gz", "x_0001.nii.gz", "y.nii.gz", "y.nii", "z.nii.gz"):
     nib.save(nib.Nifti1Image(np.zeros((9, 8, 10), np.float32), np.eye(4)), tmp_path / name)

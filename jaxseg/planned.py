@@ -53,7 +53,8 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   asked = _asked(own["plan"])
   told = data_of(config)
   spec, preset = told["source"], planning.PRESETS[asked["preset"]]
-  predictor = {"name": "sliding_window", "overlap": 0.5, "batch": 2}
+  sliced = own["data"]["slices"] is not None
+  predictor = {"name": "slices" if sliced else "sliding_window", "overlap": 0.5, "batch": 2}
   split = told.get("split", {"name": "file", "path": SPLITS, "fold": 0})
   # what is known of the result before it is planned, so that mistakes are told then
   sketch = {"network": {"name": preset.network}, "predictor": predictor}

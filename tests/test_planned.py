@@ -118,6 +118,12 @@ def test_a_mistake_is_told_before_anything_is_planned(change, words, tmp_path, m
 
 
 @pytest.mark.usefixtures("at_place")
+def test_slices_that_the_config_sets_are_predicted_by_slices():
+  made = resolve(config("--config.data.slices=0", "--config.data.patch=(8,8)"), say=quietly)
+  assert made.predictor.name == "slices"
+
+
+@pytest.mark.usefixtures("at_place")
 def test_without_a_plan_a_verb_that_makes_none_says_which_command_does():
   words = (
     r"there is no plan of preset 'resenc_m' in plans/phantom2d yet; .* jaxseg plan phantom\.py"

@@ -11,6 +11,7 @@ from scipy import special
 
 from jaxseg import data
 from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.integrity import file_sum
 from jaxseg.inference import Case, postprocessing
 from jaxseg.inference.postprocessing import Learned, Step
 from jaxseg.trained import load
@@ -96,7 +97,7 @@ def test_learned_steps_are_applied_unless_told_otherwise(home, tmp_path, capsys)
 
 def test_missing_steps_are_told(home, tmp_path):
   options = ("--workdir", home / "a", "--input", home / "scan.npy", "--output", tmp_path)
-  with pytest.raises(SystemExit, match=r"predict: .*p.json: no such file"):
+  with pytest.raises(SystemExit, match=r"predict: .*p.json: not found, expected"):
     run(*options, "--postprocessing", tmp_path / "p.json")
 
 
@@ -138,7 +139,11 @@ def test_find_best_writes_the_command_that_predict_takes(tmp_path, capsys):
           predicted[predicted == 9] = 0
         grid = plain_geometry(predicted.shape)
         data.write_label(folder / "validation" / f"c{i}.nii.gz", predicted, grid)
-      told = {"step": 6, "complete": True, "labels": [], "cases": {}}
+      files = {f"c{i}.nii.gz" for i in (2 * fold, 2 * fold + 1)}
+      sums = {name[:2]: {name: file_sum(folder / "validation" / name)} for name in files}
+      cases = {case: {"own": {"dice": {"dim": 1.0, "bright": 1.0}}} for case in sums}
+      told = {"step": 6, "complete": True, "labels": ["dim", "bright"]}
+      told |= {"cases": cases, "files": sums}
       (folder / "validation" / "scores.json").write_text(json.dumps(told))
   find_best.main([str(tmp_path / "b"), str(tmp_path / "a"), "--no-pairs"])
   told = json.loads((tmp_path / "best.json").read_text())

@@ -7,10 +7,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from jaxseg.data.geometry import Geometry
-from jaxseg.data.itk_headers import millimetres
+from jaxseg.data.itk_headers import directed, millimetres
 
 
-def _geometry(image: sitk.Image, unit: float) -> Geometry:
+def _geometry(image: sitk.Image, unit: float, told: bool) -> Geometry:
   rank = min(image.GetDimension(), 3)
   size = image.GetDimension()
   direction = np.reshape(image.GetDirection(), (size, size))[:rank, :rank]
@@ -21,7 +21,7 @@ def _geometry(image: sitk.Image, unit: float) -> Geometry:
   affine[:2] *= -1  # LPS -> RAS
   if rank == 2:
     affine[2] = (0, 0, 1, 0)
-  return Geometry(affine, image.GetSize()[rank - 1 :: -1], "itk")
+  return Geometry(affine, image.GetSize()[rank - 1 :: -1], "itk", directed=told)
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, Geometry]:
@@ -42,7 +42,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, Geometry]:
     voxels = np.moveaxis(voxels, 0, -1)
   elif image.GetNumberOfComponentsPerPixel() == 1:
     voxels = voxels[..., None]
-  return voxels, _geometry(image, unit)
+  return voxels, _geometry(image, unit, directed(path))
 
 
 def write(path: pathlib.Path, array: np.ndarray, geometry: Geometry) -> None:

@@ -24,15 +24,24 @@ _BYTES = {
 _CHUNK = 2**20
 
 
+def directed(path: pathlib.Path) -> bool:
+  """Whether the header says which way the axes run; where it does not, ITK makes it LPS."""
+  if _is_meta(path):
+    return bool({"TransformMatrix", "Rotation", "Orientation"} & _meta_fields(path)[0].keys())
+  return "space directions" in _nrrd_fields(path)
+
+
 def millimetres(path: pathlib.Path) -> float:
   """How many millimetres a unit of the header's lengths is.
 
   Raises ValueError for what ITK would read wrong without an error: unknown or mixed units, a series
   over time, voxels that are missing or don't decompress.
   """
-  if path.suffix.lower() in (".mha", ".mhd"):
-    return _of_meta(path)
-  return _of_nrrd(path)
+  return _of_meta(path) if _is_meta(path) else _of_nrrd(path)
+
+
+def _is_meta(path: pathlib.Path) -> bool:
+  return path.suffix.lower() in (".mha", ".mhd")
 
 
 def _scale(units) -> float:
@@ -47,7 +56,7 @@ def _scale(units) -> float:
   return scales.pop() if scales else 1.0
 
 
-def _of_nrrd(path: pathlib.Path) -> float:
+def _nrrd_fields(path: pathlib.Path) -> dict[str, str]:
   fields = {}
   with path.open("rb") as file:
     for line in file:
@@ -56,6 +65,11 @@ def _of_nrrd(path: pathlib.Path) -> float:
       name, colon, value = line.decode("utf-8", "replace").partition(": ")
       if colon:
         fields[name.strip().lower()] = value.strip()
+  return fields
+
+
+def _of_nrrd(path: pathlib.Path) -> float:
+  fields = _nrrd_fields(path)
   kinds = fields.get("kinds", "").split()
   if "time" in kinds:
     raise ValueError("it holds a series over time: split it into one file per time")
@@ -66,7 +80,8 @@ def _of_nrrd(path: pathlib.Path) -> float:
   return _scale(domain)
 
 
-def _of_meta(path: pathlib.Path) -> float:
+def _meta_fields(path: pathlib.Path) -> tuple[dict[str, str], int]:
+  """The header, and where the voxels begin if they are in the same file."""
   fields, start = {}, 0
   with path.open("rb") as file:
     for line in file:
@@ -75,6 +90,11 @@ def _of_meta(path: pathlib.Path) -> float:
       if not sign or name.strip() == "ElementDataFile":
         start = file.tell() if sign else 0
         break
+  return fields, start
+
+
+def _of_meta(path: pathlib.Path) -> float:
+  fields, start = _meta_fields(path)
   _check_voxels(path, fields, start)
   return _scale([fields.get("DistanceUnits", "")])
 

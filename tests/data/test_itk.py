@@ -63,6 +63,19 @@ def test_the_space_of_a_nrrd_says_what_its_axes_mean(tmp_path, space, signs):
   np.testing.assert_allclose(geometry.affine, expected)
 
 
+def test_headers_that_tell_no_direction_are_taken_for_none(tmp_path):
+  plain = {"space": None, "space_directions": None, "space_origin": None, "spacings": "0.5 0.75 2"}
+  _, geometry = read_image(nrrd(tmp_path / "a.nrrd", **plain))
+  assert (geometry.axcodes, geometry.spacing.tolist()) == ("", [2, 0.75, 0.5])
+  assert read_image(nrrd(tmp_path / "b.nrrd"))[1].axcodes == "LPS"
+  path = meta(tmp_path / "c.mha")
+  assert read_image(path)[1].axcodes == "LPS"
+  told = b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+  assert told in path.read_bytes()
+  path.write_bytes(path.read_bytes().replace(told, b""))
+  assert read_image(path)[1].axcodes == ""
+
+
 def test_a_detached_header_finds_its_voxels(tmp_path):
   path = nrrd(tmp_path / "a.nhdr", data_file="a.raw")
   path.write_bytes(path.read_bytes().split(b"\n\n")[0] + b"\n")

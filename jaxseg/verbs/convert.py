@@ -105,6 +105,24 @@ def _splits(cases, training, validation) -> dict[str, list[str]]:
   return {part: names for part, names in kept.items() if names}
 
 
+def _check_output(folder: pathlib.Path, cases, channels: int, options) -> None:
+  """Raises ValueError where files of another data set, or of the one that is read, lie there."""
+  parts = [folder / "imagesTr", folder / "labelsTr"]
+  read = {pathlib.Path(o).expanduser().resolve() for o in options if isinstance(o, str) and o}
+  own = {path.resolve() for path in (folder, *parts)} & read
+  found = [file for part in parts if part.is_dir() for file in sorted(part.iterdir())]
+  written = {
+    f"{case}{end}" for case in cases for end in ("", *(f"_{i:04d}" for i in range(channels)))
+  }
+  seen = [file for file in found if not file.name.startswith(".")]
+  others = [file for file in seen if file.name.removesuffix(".nii.gz") not in written]
+  if own or others:
+    what = f"files of other cases ({others[0]})" if others else "the data set that is read"
+    raise ValueError(
+      f"--output {folder}: holds {what}, which would be overwritten or mixed; choose another one."
+    )
+
+
 def main(arguments: list[str]) -> None:
   parser = Parser(prog="jaxseg convert", description=__doc__)
   add_config(parser)
@@ -124,7 +142,11 @@ def main(arguments: list[str]) -> None:
     source = source_of(config)
     training, validation = split(config, source)
     parts = {"training": training, "validation": validation, "all": source.cases}
-    cases, folder = parts[wanted.cases], files.writable_folder(wanted.output, "--output")
+    cases = parts[wanted.cases]
+    if wanted.format == "nnunet":
+      read = config["data"]["source"].values()
+      _check_output(wanted.output, cases, len(source.channels), read)
+    folder = files.writable_folder(wanted.output, "--output")
     if wanted.format == "tfds":
       folder = write_tfds(source, _splits(cases, training, validation), folder)
     else:

@@ -118,3 +118,24 @@ def test_the_verb_writes_a_set_of_tfds_with_both_parts(tmp_path, capsys):
     np.testing.assert_array_equal(back.read(name).image, source.read(name).image)
   with pytest.raises(SystemExit, match=r"convert: .*phantom2d/1.0.0: is there already"):
     main(arguments)
+
+
+def test_files_of_another_set_or_of_the_one_that_is_read_are_not_overwritten(tmp_path):
+  config = str(pathlib.Path(__file__).parents[2] / "configs/unet_phantom2d.py")
+  small = [f"--config={config}", "--config.data.source.cases=5"]
+  small.append("--config.data.source.size=(16, 16)")
+  main([*small, f"--output={tmp_path / 'set'}", "--cases=all"])
+
+  def content():
+    return {f: f.read_bytes() for f in (tmp_path / "set").rglob("*") if f.is_file()}
+
+  before = content()
+  main([*small, f"--output={tmp_path / 'set'}", "--cases=all"])  # the same once more
+  assert content() == before
+  with pytest.raises(SystemExit, match="holds files of other cases"):
+    main([*small, f"--output={tmp_path / 'set'}"])
+  source = f"dict(name='nnunet_raw', path={str(tmp_path / 'set')!r})"
+  own = [f"--config={config}", f"--config.data.source={source}"]
+  with pytest.raises(SystemExit, match="holds the data set that is read"):
+    main([*own, f"--output={tmp_path / 'set'}", "--cases=all"])
+  assert content() == before

@@ -106,8 +106,8 @@ def _options(config: Mapping[str, Any], path: str) -> dict[str, inspect.Paramete
   name = path.rsplit(".", 1)[1] if name is None and in_group and "." in path else name
   if table is None or not isinstance(name, str) or name not in table:
     return {}
-  # the sources' files stand before the star
-  known = options_of(table[name], given=() if path == "data.source" else None)
+  # the sources' files stand before the star, and some of Optax's options
+  known = options_of(table[name], given=() if path in ("data.source", "optimiser") else None)
   if path == "optimiser":
     from jaxseg import optimisers
 

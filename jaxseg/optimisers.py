@@ -148,9 +148,10 @@ def optimiser(
   own_options = [option for option in parameters if option not in ("steps", "where", "options")]
   build.check_options(name, options, [*own_options, *known], where)
   check_values(name, options, known, where)
-  if options.get("nesterov") and "momentum" in known and not options.get("momentum"):
+  momentum = options.get("momentum", known["momentum"].default if "momentum" in known else 1)
+  if options.get("nesterov") and not momentum:
     raise ValueError(
-      f"config.{where}.nesterov: needs a momentum, got momentum={options.get('momentum')}; "
+      f"config.{where}.nesterov: needs a momentum, got momentum={momentum}; "
       f"expected config.{where}.momentum above 0, as 0.9."
     )
   parts = []

@@ -115,3 +115,8 @@ def test_unknown_names_and_options_list_the_choices():
 def test_nesterov_needs_a_momentum(options):
   with pytest.raises(ValueError, match=r"config\.optimiser\.nesterov: needs a momentum"):
     optimiser(name="sgd", learning_rate=0.1, steps=4, nesterov=True, **options)
+
+
+@pytest.mark.parametrize("name", ["lars", "nadam", "adam"])
+def test_nesterov_passes_where_the_momentum_has_a_default_or_another_name(name):
+  optimiser(name=name, learning_rate=0.1, steps=4, nesterov=True)

@@ -39,6 +39,12 @@ def changed(file, *words):
     (["--config.optimiser.learning_rate=1e-4"], "optimiser.learning_rate", 1e-4),
     (["--config.deterministic=false"], "deterministic", False),
     (["--noconfig.deterministic"], "deterministic", False),
+    (["--config.optimiser.name=sgd", "--config.optimiser.nesterov"], "optimiser.nesterov", True),
+    (
+      ["--config.optimiser.name=rmsprop", "--config.optimiser.centered=f"],
+      "optimiser.centered",
+      False,
+    ),
     (["--noconfig.deterministic", "--config.deterministic"], "deterministic", True),
     (["--config.data.patch=(32,48)"], "data.patch", (32, 48)),
     (["--config.data.patch=32,48"], "data.patch", (32, 48)),

@@ -162,7 +162,11 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
 
 
 def _check_no_data(workdir: pathlib.Path, source: dict) -> None:
-  """Raises ValueError if a new run would lie among the files that it learns from."""
+  """Raises ValueError if a new run would lie among the files of a data set."""
+  if (workdir / "imagesTr").is_dir():
+    raise ValueError(
+      f"{workdir}: is the folder of a data set (it holds imagesTr); choose another --workdir."
+    )
   for name in ("path", "images", "masks", "data_dir"):
     place = source.get(name)
     if place and pathlib.Path(place).expanduser().resolve() == workdir.resolve():

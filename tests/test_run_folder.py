@@ -78,3 +78,6 @@ def test_a_run_among_its_own_data_is_refused(tmp_path):
   (tmp_path / "set").mkdir()
   with pytest.raises(ValueError, match=r"set: is the folder of the data .*source\.path"):
     run_folder.check_same(tmp_path / "set", config)
+  (tmp_path / "other" / "imagesTr").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"other: is the folder of a data set"):
+    run_folder.check_same(tmp_path / "other", config)

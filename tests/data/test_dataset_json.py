@@ -26,7 +26,8 @@ def test_a_byte_order_mark_and_crlf_are_no_part_of_the_text(tmp_path):
     (b"null", "holds null, expected an object"),
     (b'"labels"', "holds a text, expected an object"),
     (b"", "is damaged or no JSON .*line 1"),
-    (b'{\n"labels": {"a": 1},\n}', "is damaged or no JSON .*line 3"),
+    # Python 3.13 names the comma, older ones what comes after it
+    (b'{\n"labels": {"a": 1},\n}', "is damaged or no JSON .*line [23]"),
     (b'{\n// channels\n"labels": 1}', "is damaged or no JSON .*line 2"),
     (b'{"labels": {"a": 1, "a": 2}}', "'a' occurs twice"),
     ('{"labels": 1}'.encode("utf-16"), "expected the description .* as UTF-8 text"),

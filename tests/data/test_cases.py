@@ -33,7 +33,7 @@ def test_channels_on_different_grids_are_refused(tmp_path):
   write(tmp_path / "a_0000.nii.gz")
   other = np.zeros((4, 5, 7), np.float32)
   write_image(tmp_path / "a_0001.nii.gz", other, plain_geometry(other.shape))
-  with pytest.raises(ValueError, match=r"a_0001.nii.gz: the image has shape .* the other channel"):
+  with pytest.raises(ValueError, match=r"a_0001.nii.gz: the image has shape .* the channel"):
     read_case(find_cases(tmp_path).cases["a"])
 
 

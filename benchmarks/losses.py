@@ -22,7 +22,7 @@ import short_runs
 from short_runs import ROOT
 
 from jaxseg import files
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 from jaxseg.metrics import METRICS
 
 ROWS = ROOT / "docs" / "losses.json"

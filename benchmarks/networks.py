@@ -26,7 +26,7 @@ import time
 import short_runs
 from short_runs import ROOT
 
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 
 ROWS = ROOT / "docs" / "networks.json"
 PICTURES = ROOT / "runs" / "networks"

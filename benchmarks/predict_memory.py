@@ -20,9 +20,9 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.preparation import Preparation
-from jaxseg.data.source import RawCase
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import sliding_window
 from jaxseg.inference.segmentation import Configuration, segment
 

@@ -40,9 +40,9 @@ def short_run(
 
   from jaxseg import sharding
   from jaxseg.data import sampling
+  from jaxseg.evaluation.while_training import METRICS, validate
   from jaxseg.experiment import experiment
   from jaxseg.loop import compile_step
-  from jaxseg.validation import METRICS, validate
 
   run = experiment(config)
   feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")

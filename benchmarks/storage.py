@@ -26,7 +26,7 @@ import numpy as np
 import tensorstore
 from scipy import ndimage
 
-from jaxseg.data import blocks
+from jaxseg.data.prepared import blocks
 
 _THREADS = 2
 

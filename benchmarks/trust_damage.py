@@ -31,13 +31,16 @@ import jax
 import numpy as np
 from trust_damage_trials import Trial, trials
 
-from jaxseg import checkpoint, defaults, folds, loop, planned, run_folder, sealed
+from jaxseg import defaults, loop, sealed
 from jaxseg.build import build, plain
 from jaxseg.data import SOURCES, SPLITS, write_image
 from jaxseg.experiment import experiment
 from jaxseg.planning import nnunet_files, nnunet_plans
+from jaxseg.planning import resolve as planned
+from jaxseg.runs import checkpoint, folds
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs.writer import Writer
 from jaxseg.verbs import find_best, predict, report
-from jaxseg.writer import Writer
 
 RIGHT, WRONG = ("named", "fallback", "unaffected"), ("silent", "traceback", "unclear")
 _LONGEST = 900

@@ -158,7 +158,7 @@ def outcome(folder: pathlib.Path):
   def work():
     import numpy as np
 
-    from jaxseg import checkpoint
+    from jaxseg.runs import checkpoint
 
     run, found = folder / "run", {}
     for kind in (checkpoint.LATEST, checkpoint.BEST):

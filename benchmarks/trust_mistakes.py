@@ -27,7 +27,8 @@ os.environ["TQDM_DISABLE"] = "1"
 from trust_mistakes_list import CONTROLS, FILES, MISTAKES
 
 from jaxseg import __main__ as command
-from jaxseg import compose, experiment, loop, planned  # noqa: F401  (imported once, before the forks)
+from jaxseg import loop
+from jaxseg.planning import resolve as planned  # noqa: F401  (imported once, before the forks)
 from jaxseg.verbs import augment, convert, describe, evaluate, plan, predict, train  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[1]

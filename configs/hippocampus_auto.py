@@ -9,7 +9,7 @@ front and back are what the labels tell apart.
 
 import pathlib
 
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 
 
 def get_config(folder="../shared/data/msd_hippocampus"):

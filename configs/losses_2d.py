@@ -9,7 +9,7 @@ Every loss by such runs: python benchmarks/losses.py (docs/losses.md).
 import pathlib
 
 from jaxseg.build import lookup
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 
 DICE = dict(batch=True, include_background=False)
 

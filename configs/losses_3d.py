@@ -10,7 +10,7 @@ import pathlib
 import runpy
 
 from jaxseg.build import lookup
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 
 HERE = pathlib.Path(__file__)
 LOSSES = {

@@ -13,7 +13,7 @@ Any other set that TFDS prepared as array_record is read likewise, with its clas
 
 import pathlib
 
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 
 
 def get_config():

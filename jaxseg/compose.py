@@ -4,22 +4,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxseg import (
-  augment,
-  cascade,
-  config_checks,
-  data,
-  inference,
-  losses,
-  methods,
-  networks,
-  optimisers,
-)
+from jaxseg import augment, data, inference, losses, methods, networks, optimisers
 from jaxseg.build import bind, build, check, check_options
-from jaxseg.data.normalise import schemes
+from jaxseg.config import checks as config_checks
+from jaxseg.config.option_values import check_value
+from jaxseg.config.ranges import FROM_0
+from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
-from jaxseg.option_values import check_value
-from jaxseg.ranges import FROM_0
+from jaxseg.runs import first_stage as cascade
 
 # what the program gives a method
 _ROLES = ("network", "loss", "optimiser")

@@ -80,12 +80,12 @@ def config() -> ConfigDict:
 def planned(data: str, **options) -> ConfigDict:
   """A config that leaves to a plan what nnU-Net's recipe plans; reads and plans nothing itself.
 
-  Network, augmentation, spacing, patch, batch and the like stay empty. `jaxseg.planned.resolve`
+  Network, augmentation, spacing, patch, batch and the like stay empty. `jaxseg.planning.resolve`
   fills them in when the plan is there; what a config file or the command line sets goes before.
 
   Args:
     data: a folder, a Decathlon task, or a config file whose data are meant.
-    options: preset, configuration, previous, folder; see `jaxseg.planned`.
+    options: preset, configuration, previous, folder; see `jaxseg.planning.resolve`.
   """
   c = config()
   c.plan = dict(data=data, **options)

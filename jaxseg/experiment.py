@@ -7,22 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import (
-  augment,
-  cascade,
-  data,
-  planned,
-  rehearsal,
-  run_folder,
-)
+from jaxseg import augment, data
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, suggestion
 from jaxseg.compose import class_weights, complete, maps, method, network, window
-from jaxseg.data.normalise import schemes
-from jaxseg.data.preparation import check_target, check_transpose
-from jaxseg.data.prepared import Dataset
+from jaxseg.config import rehearsal
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.normalise import schemes
+from jaxseg.data.prepared.preparation import check_target, check_transpose
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.method import Method
+from jaxseg.planning import resolve as planned
+from jaxseg.runs import first_stage as cascade
+from jaxseg.runs import folder as run_folder
 
 
 class Experiment(NamedTuple):

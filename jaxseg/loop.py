@@ -14,16 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import checkpoint, files, held_out, lock, sealed, sharding
+from jaxseg import files, sealed, sharding
 from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
+from jaxseg.evaluation import held_out
+from jaxseg.evaluation.while_training import absent_classes, validate
 from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
-from jaxseg.keeper import Keeper
 from jaxseg.method import State
-from jaxseg.run_folder import record
-from jaxseg.validation import absent_classes, validate
-from jaxseg.writer import Writer
+from jaxseg.runs import checkpoint, lock
+from jaxseg.runs.folder import record
+from jaxseg.runs.keeper import Keeper
+from jaxseg.runs.writer import Writer
 
 # what a key is for, folded into the root key of the config's seed
 INIT, TRAIN = 0, 1

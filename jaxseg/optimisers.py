@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import optax
 
 from jaxseg import build
-from jaxseg.option_values import check_values
+from jaxseg.config.option_values import check_values
 
 OPTIMISERS = {
   "adabelief": optax.adabelief,

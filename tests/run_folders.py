@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import tiny
 
-from jaxseg import checkpoint, run_folder
+from jaxseg.runs import checkpoint
+from jaxseg.runs import folder as run_folder
 
 
 def write(folder, *, seed=0, rank=2, prior=0, seen=None, **changes):

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks, optimisers
 from jaxseg.build import bind, build, options_of, plain
-from jaxseg.data.maps import MAPS
-from jaxseg.data.normalise import NORMALISATIONS
+from jaxseg.data.prepared.maps import MAPS
+from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
 

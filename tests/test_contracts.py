@@ -20,14 +20,14 @@ from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.build import build
 from jaxseg.compose import complete
 from jaxseg.compose import loss as experiment_loss
-from jaxseg.config_file import load_config
+from jaxseg.config.file import load_config
 from jaxseg.data import sampling
 from jaxseg.experiment import experiment
 from jaxseg.loop import compile_step, train
 from jaxseg.losses import LOSSES
 from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
-from jaxseg.planned import resolve
+from jaxseg.planning.resolve import resolve
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))

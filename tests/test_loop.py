@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxseg import checkpoint, lock, loop
+from jaxseg import loop
 from jaxseg.method import Learner, State
+from jaxseg.runs import checkpoint, lock
 
 pytestmark = pytest.mark.bits
 

@@ -13,12 +13,13 @@ import tiny
 from closeness import assert_close
 from flax import linen as nn
 
-from jaxseg import checkpoint, loop, sharding
+from jaxseg import loop, sharding
 from jaxseg.batch import Target, target
 from jaxseg.losses import LOSSES
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods import averaged, supervised
 from jaxseg.networks import NETWORKS
+from jaxseg.runs import checkpoint
 
 
 class Critic(nn.Module):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from jaxseg import run_folder, sealed
+from jaxseg import sealed
+from jaxseg.runs import folder as run_folder
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import tiny
 from closeness import assert_close
 
-from jaxseg import checkpoint, loop, sharding
+from jaxseg import loop, sharding
+from jaxseg.runs import checkpoint
 
 pytestmark = pytest.mark.bits
 

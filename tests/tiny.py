@@ -10,9 +10,9 @@ from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.compose import method, network
 from jaxseg.data import RawCase
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.preparation import Preparation
-from jaxseg.data.prepared import Dataset
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sampling import sampling
 from jaxseg.experiment import Experiment
 

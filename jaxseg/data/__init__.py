@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 
-from jaxseg.data import phantom as phantoms
-from jaxseg.data.decathlon import msd
-from jaxseg.data.frequencies import label_counts
-from jaxseg.data.geometry import Geometry
-from jaxseg.data.hdf5 import h5
-from jaxseg.data.images import read_image, read_label, write_image, write_label
-from jaxseg.data.maps import MAPS, bind_map, with_maps
-from jaxseg.data.nnunet_folder import nnunet_raw
-from jaxseg.data.picture_folder import paired_folder
-from jaxseg.data.preparation import Preparation
-from jaxseg.data.prepared import Dataset, open_prepared, prepare
-from jaxseg.data.source import RawCase, Source
+from jaxseg.data.formats.geometry import Geometry
+from jaxseg.data.formats.images import read_image, read_label, write_image, write_label
+from jaxseg.data.prepared.dataset import Dataset, open_prepared, prepare
+from jaxseg.data.prepared.frequencies import label_counts
+from jaxseg.data.prepared.maps import MAPS, bind_map, with_maps
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources import phantom as phantoms
+from jaxseg.data.sources.decathlon import msd
+from jaxseg.data.sources.hdf5 import h5
+from jaxseg.data.sources.nnunet_folder import nnunet_raw
+from jaxseg.data.sources.picture_folder import paired_folder
+from jaxseg.data.sources.source import RawCase, Source
+from jaxseg.data.sources.tfds_folder import tfds
+from jaxseg.data.sources.tfds_writing import write_tfds
 from jaxseg.data.splits import SPLITS
-from jaxseg.data.tfds_folder import tfds
-from jaxseg.data.tfds_writing import write_tfds
 
 SOURCES: dict[str, Callable[..., Source]] = {
   "phantom": phantoms.phantom,

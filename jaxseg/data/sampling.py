@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import batch as batch_module
-from jaxseg.data.prepared import Dataset
+from jaxseg.data.prepared.dataset import Dataset
 
 CACHES = ("device", "host", "disk")
 

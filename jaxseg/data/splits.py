@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxseg import files
-from jaxseg.option_values import check_expression
+from jaxseg.config.option_values import check_expression
 
 Split = tuple[tuple[str, ...], tuple[str, ...]]
 

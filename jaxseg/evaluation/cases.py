@@ -11,9 +11,9 @@ import numpy as np
 import tqdm
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.images import read_label
-from jaxseg.data.source import label_file, on_image_grid, tells_spacing
-from jaxseg.data.workers import spread
+from jaxseg.data.formats.images import read_label
+from jaxseg.data.prepared.workers import spread
+from jaxseg.data.sources.source import label_file, on_image_grid, tells_spacing
 from jaxseg.metrics import score
 
 _OBJECTS = ("background", "object")

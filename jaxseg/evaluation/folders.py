@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from jaxseg import files
 from jaxseg.batch import LabelSpec
-from jaxseg.data import dataset_json
-from jaxseg.data.images import ENDINGS, stem
-from jaxseg.data.source import existing_folder, natural
+from jaxseg.data.formats.images import ENDINGS, stem
+from jaxseg.data.sources import dataset_json
+from jaxseg.data.sources.source import existing_folder, natural
 from jaxseg.metrics import needs_probabilities
 
 # nnU-Net saves probabilities so, beside the segmentation of the same name

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.grids import Grid
-from jaxseg.data.preparation import Preparation
-from jaxseg.data.source import RawCase
+from jaxseg.data.prepared.grids import Grid
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import channels
 from jaxseg.inference.case import Case
 from jaxseg.inference.postprocessing import background_of

@@ -27,7 +27,7 @@ def boundary(
   Args:
     logits: (b, *space, k), any float dtype.
     target: labels (b, *space) int, or (b, *space, k) soft or region labels; optional weight; the
-      map "distance", (b, *space, k) in millimetres, that `jaxseg.data.maps.signed_distance` makes
+      map "distance", (b, *space, k) in millimetres, that `data.prepared.maps` makes
       (an absent class is 0 everywhere).
     include_background: False leaves out class 0. With `sigmoid` every channel is a region of its
       own, and none is left out.

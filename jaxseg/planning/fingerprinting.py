@@ -10,9 +10,9 @@ import numpy as np
 import tqdm
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.cropping import nonzero_box
-from jaxseg.data.source import RawCase, Source, check_spacing
-from jaxseg.data.workers import spread
+from jaxseg.data.prepared.cropping import nonzero_box
+from jaxseg.data.prepared.workers import spread
+from jaxseg.data.sources.source import RawCase, Source, check_spacing
 from jaxseg.planning import intensities
 from jaxseg.planning.mirroring import Mirroring, mirroring
 from jaxseg.planning.places import Place, places

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 
 from jaxseg import files
-from jaxseg.data.resizing import ORDERS
+from jaxseg.data.prepared.resizing import ORDERS
 from jaxseg.planning.architecture import from_architecture, to_architecture
 from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from jaxseg.data.source import Source
+from jaxseg.data.sources.source import Source
 from jaxseg.planning.mirroring import Mirroring
 
 
@@ -68,7 +68,7 @@ class Configuration:
     strides: per stage, the step that leads into it; the first is 1.
     depth: convolutions or residual blocks per encoder stage.
     decoder_depth: convolutions per decoder stage, finest first.
-    normalisation: per channel, a name of `jaxseg.data.normalise.NORMALISATIONS`.
+    normalisation: per channel, a name of `jaxseg.data.prepared.normalise.NORMALISATIONS`.
     masked: per channel, whether only the voxels inside the nonzero mask are normalised.
     batch_dice: Dice over the batch as if it were one image.
     image, label, scores: how each is resampled; scores on the way back.

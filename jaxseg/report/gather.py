@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxseg import same_run
-from jaxseg.held_out import FOLDER, SCORES, VIEWS, read_scores
+from jaxseg.evaluation.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
-from jaxseg.run_folder import (
+from jaxseg.runs import same_run
+from jaxseg.runs.folder import (
   FOLD,
   folds_in,
   number_of_folds,
@@ -16,7 +16,7 @@ from jaxseg.run_folder import (
   read_dataset,
   read_versions,
 )
-from jaxseg.writer import read_rows
+from jaxseg.runs.writer import read_rows
 
 
 class Fold(NamedTuple):

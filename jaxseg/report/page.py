@@ -16,7 +16,7 @@ from jaxseg.inference.pictures import COLOURS
 from jaxseg.report import plots, tables
 from jaxseg.report.gather import Fold, Gathered
 from jaxseg.report.style import SCRIPT, STYLE
-from jaxseg.same_run import flat
+from jaxseg.runs.same_run import flat
 
 # classes shown with pictures; of more, those with the lowest Dice
 _CLASSES = 24

@@ -15,7 +15,7 @@ from PIL import Image
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase
-from jaxseg.data.geometry import orient, oriented
+from jaxseg.data.formats.geometry import orient, oriented
 from jaxseg.inference import pictures
 
 # longer sides are thinned out; a page shows no more pixels

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from jaxseg.build import suggestion
-from jaxseg.option_values import check_value
-from jaxseg.overrides import literal, read_config
-from jaxseg.ranges import Range
+from jaxseg.config.option_values import check_value
+from jaxseg.config.overrides import literal, read_config
+from jaxseg.config.ranges import Range
 
 
 def warn_in_words() -> None:

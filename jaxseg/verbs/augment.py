@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw
 from jaxseg import augment, files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind
-from jaxseg.cascade import one_hot
 from jaxseg.compose import complete
+from jaxseg.config.ranges import COUNT, SEED
 from jaxseg.data import sampling
 from jaxseg.experiment import augmentation, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
-from jaxseg.planned import resolve
-from jaxseg.ranges import COUNT, SEED
+from jaxseg.planning.resolve import resolve
+from jaxseg.runs.first_stage import one_hot
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 
 SIZE, MARGIN, GAP = 200, 130, 4

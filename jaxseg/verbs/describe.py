@@ -4,11 +4,11 @@ import json
 import sys
 
 from jaxseg.compose import complete, network
+from jaxseg.config.ranges import COUNT
 from jaxseg.experiment import source_of
 from jaxseg.networks.describe import Description
 from jaxseg.networks.describe import describe as describe_network
-from jaxseg.planned import resolve
-from jaxseg.ranges import COUNT
+from jaxseg.planning.resolve import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import suggestion
-from jaxseg.data.source import natural
+from jaxseg.config.option_values import check_value
+from jaxseg.config.ranges import COUNT, FROM_0, RANGES
+from jaxseg.data.sources.source import natural
 from jaxseg.evaluation.cases import Scores, Task, score_cases, strange_values
 from jaxseg.evaluation.folders import declared_labels, matched, probability_files, read_labels
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
 from jaxseg.metrics import METRICS, needs_probabilities
-from jaxseg.option_values import check_value
-from jaxseg.ranges import COUNT, FROM_0, RANGES
 from jaxseg.verbs.arguments import Parser, number
 
 # what most papers report; nsd needs a tolerance that suits the task, the others a question

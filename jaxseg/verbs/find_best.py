@@ -4,12 +4,15 @@ import pathlib
 import shlex
 import sys
 
-from jaxseg import files, held_out, run_folder
+from jaxseg import files
+from jaxseg.evaluation import choice as selection
+from jaxseg.evaluation import held_out
 from jaxseg.experiment import source_of
-from jaxseg.inference import postprocessing, selection
+from jaxseg.inference import postprocessing
 from jaxseg.inference.postprocessing import mean_of_classes
-from jaxseg.run_folder import run_folders
-from jaxseg.trained import check_alike
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs.folder import run_folders
+from jaxseg.runs.load import check_alike
 from jaxseg.verbs.arguments import Parser
 
 FILE = "best.json"

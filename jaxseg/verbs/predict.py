@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tqdm
 
-from jaxseg import checkpoint, files, run_folder
+from jaxseg import files
 from jaxseg.data import RawCase
-from jaxseg.data.cases import read_case
-from jaxseg.data.search import LEGEND, CaseFiles, find_cases
-from jaxseg.data.source import check_spacing
+from jaxseg.data.sources.cases import read_case
+from jaxseg.data.sources.search import LEGEND, CaseFiles, find_cases
+from jaxseg.data.sources.source import check_spacing
 from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment
 from jaxseg.inference.writing import write
-from jaxseg.run_folder import FOLD, run_folders
-from jaxseg.trained import Model, by_configuration, check_alike, load
+from jaxseg.runs import checkpoint
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs.folder import FOLD, run_folders
+from jaxseg.runs.load import Model, by_configuration, check_alike, load
 from jaxseg.verbs.arguments import Parser
 
 # names of cases in one note

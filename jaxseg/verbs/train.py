@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxseg import xla_flags
 from jaxseg.build import plain, suggestion
-from jaxseg.overrides import read_config
+from jaxseg.config.overrides import read_config
 from jaxseg.verbs.arguments import check_folder, warn_in_words
 
 # read by `overrides.read_config`, as for every verb; the flag gives it its place in --help
@@ -32,9 +32,12 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
-  from jaxseg import folds, loop, planned, run_folder, sharding
+  from jaxseg import loop, sharding
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
+  from jaxseg.planning import resolve as planned
+  from jaxseg.runs import folder as run_folder
+  from jaxseg.runs import folds
 
   check_folder(workdir, "--workdir")
   config = ConfigDict(complete(planned.resolve(config)))

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from jaxseg.augment import mirror, spatial
 from jaxseg.augment.resampling import affine_coordinates, resample
-from jaxseg.data.maps import border_weight, signed_distance
+from jaxseg.data.prepared.maps import border_weight, signed_distance
 
 
 def sample_of(shape, spacing, seed):

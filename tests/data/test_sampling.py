@@ -8,14 +8,14 @@ import pytest
 import tiny
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data import phantom as phantoms
 from jaxseg.data import sampling
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.maps import with_maps
-from jaxseg.data.prepared import prepare
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.dataset import prepare
+from jaxseg.data.prepared.maps import with_maps
 from jaxseg.data.sampling import Choice
 from jaxseg.data.sampling import sampling as make
-from jaxseg.data.source import RawCase, Source
+from jaxseg.data.sources import phantom as phantoms
+from jaxseg.data.sources.source import RawCase, Source
 
 
 def numpy_cut(array, start, size, pad):

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image
 
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.images import write_label
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.formats.images import write_label
 from jaxseg.evaluation.reporting import as_text
 from jaxseg.verbs.evaluate import evaluate
 

@@ -8,9 +8,9 @@ from closeness import assert_close
 from scipy import special
 
 from jaxseg.batch import LabelSpec
-from jaxseg.data.geometry import Geometry, plain_geometry
-from jaxseg.data.preparation import Preparation
-from jaxseg.data.source import RawCase
+from jaxseg.data.formats.geometry import Geometry, plain_geometry
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import Case, sliding_window
 from jaxseg.inference.segmentation import Configuration, prepared_case, segment
 

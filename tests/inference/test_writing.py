@@ -5,7 +5,7 @@ import pytest
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, read_label
-from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.inference.segmentation import Segmentation
 from jaxseg.inference.writing import write
 

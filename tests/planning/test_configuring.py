@@ -8,7 +8,7 @@ from abstract import shapes
 
 from jaxseg import networks, planning
 from jaxseg.build import build
-from jaxseg.data.normalise import schemes
+from jaxseg.data.prepared.normalise import schemes
 from jaxseg.networks.blocks import conv
 from jaxseg.planning import Description, Fingerprint, Resampling
 

@@ -10,7 +10,7 @@ import pytest
 from jaxseg import planning
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source, nnunet_raw, paired_folder
-from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.planning import intensities
 
 

@@ -8,7 +8,7 @@ import pytest
 from jaxseg import augment, planning
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source
-from jaxseg.data.geometry import Geometry, orient, oriented, plain_geometry
+from jaxseg.data.formats.geometry import Geometry, orient, oriented, plain_geometry
 
 SHAPE = (24, 30, 36)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])

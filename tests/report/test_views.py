@@ -5,7 +5,7 @@ import pytest
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data import Geometry, RawCase
-from jaxseg.data.geometry import plain_geometry
+from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.report import views
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 5, 9))

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from jaxseg.ranges import COUNT, POSITIVE
+from jaxseg.config.ranges import COUNT, POSITIVE
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse, warn_in_words
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source, nnunet_raw, paired_folder, tfds
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.phantom import phantom
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.sources.phantom import phantom
 from jaxseg.verbs.convert import convert, main
 
 NESTED = LabelSpec(

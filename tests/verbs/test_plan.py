@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg import planning
 from jaxseg.data import nnunet_raw
-from jaxseg.planned import asked_for, made_plan, write_plans
+from jaxseg.planning.resolve import asked_for, made_plan, write_plans
 from jaxseg.verbs.plan import main
 
 

@@ -10,11 +10,11 @@ import tiny
 from scipy import special
 
 from jaxseg import data
-from jaxseg.data.geometry import plain_geometry
-from jaxseg.data.integrity import file_sum
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.inference import Case, postprocessing
 from jaxseg.inference.postprocessing import Learned, Step
-from jaxseg.trained import load
+from jaxseg.runs.load import load
 from jaxseg.verbs import find_best, predict
 
 VALUES = np.array([0, 5, 9])

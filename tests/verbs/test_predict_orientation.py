@@ -7,7 +7,7 @@ import pytest
 import run_folders
 import SimpleITK as sitk
 
-from jaxseg import trained
+from jaxseg.runs import load as trained
 from jaxseg.verbs import predict
 
 RAS = np.diag([1.5, 1.0, 2.0, 1.0])

@@ -1,0 +1,120 @@
+"""What can be said of a config by itself: which fields it has, their types and ranges, their sense.
+
+Nothing is read and nothing built here, so that a mistake is told at once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxseg import build, defaults
+from jaxseg.config.fields import FIELDS, check_field, suggested
+from jaxseg.data.formats.geometry import check_orientation
+from jaxseg.data.prepared.preparation import check_resampling, check_transpose
+
+_GROUPS = ("data", "evaluate")
+
+
+def fields(config) -> dict[str, Any]:
+  """The config as plain data, its fields checked; what a plan is to decide may be None.
+
+  Parts of `loss` and `augment` that are None are left out. Raises ValueError that names the field,
+  its value and what was expected.
+  """
+  given, known = python(build.plain(config)), build.plain(defaults.config())
+  _compare(given, known, "config")
+  for path in FIELDS:
+    group, _, name = path.rpartition(".")
+    value = given[group][name] if group else given[name]
+    if value is not None or not given["plan"] or name not in defaults.PLANNED:
+      check_field(path, value)
+  for group in ("loss", "augment"):
+    given[group] = {key: spec for key, spec in given[group].items() if spec is not None}
+    for key, spec in given[group].items():
+      if not isinstance(spec, Mapping):
+        more = f"; its weight is config.loss.{key}.weight" if group == "loss" else ""
+        raise ValueError(
+          f"config.{group}.{key}: expected a dict of options, dict() for their defaults, got "
+          f"{spec!r}{more}."
+        )
+  _check_initialise(given["initialise"])
+  _check_together(given)
+  return given
+
+
+def python(value: Any) -> Any:
+  """NumPy's numbers and arrays as Python's own, which a run folder's JSON keeps."""
+  if isinstance(value, np.generic):
+    return value.item()
+  if isinstance(value, np.ndarray):
+    return build.plain(value.tolist())
+  if isinstance(value, dict):
+    return {key: python(item) for key, item in value.items()}
+  return tuple(map(python, value)) if isinstance(value, tuple) else value
+
+
+def _compare(given, known, where: str) -> None:
+  if not isinstance(given, Mapping):
+    raise ValueError(f"{where}: {given!r}; expected the fields {', '.join(known)}.")
+  for name in given:
+    if name not in known:
+      raise ValueError(
+        f"{where}.{name}: no such field{suggested(str(name), known)}; fields: {', '.join(known)}."
+      )
+  for name in known:
+    if name not in given:
+      raise ValueError(f"{where}.{name}: missing; start from jaxseg.defaults.config().")
+  for name in _GROUPS if where == "config" else ():
+    _compare(given[name], known[name], f"config.{name}")
+
+
+def _check_initialise(starts: Mapping) -> None:
+  for learner, folder in starts.items():
+    if not isinstance(folder, str) or not folder:
+      raise ValueError(
+        f"config.initialise.{learner}: {folder!r}; expected the folder of the run that this "
+        "learner's weights start from."
+      )
+
+
+def _check_together(config: Mapping) -> None:
+  """Fields that are right by themselves and wrong together."""
+  options, accumulate = config["data"], config["optimiser"].get("accumulate", 1)
+  patch, slices = options["patch"], options["slices"]
+  if isinstance(accumulate, int) and accumulate > config["steps"]:
+    raise ValueError(
+      f"config.optimiser.accumulate: {accumulate} batches for one update, but config.steps is "
+      f"{config['steps']}; expected 1 to {config['steps']}."
+    )
+  if config["data"]["resampling"]:
+    check_resampling(options["resampling"])
+  try:
+    # None is a plan's, of the patch too
+    check_orientation(options["orientation"] or "stored")
+  except ValueError as error:
+    raise ValueError(f"config.data.{error}") from error
+  if patch is None:
+    return
+  if len(patch) not in (2, 3):
+    raise ValueError(
+      f"config.data.patch: {patch}; expected two or three whole numbers, (y, x) or (z, y, x)."
+    )
+  if slices is not None and len(patch) != 2:
+    raise ValueError(
+      f"config.data.patch: {patch} with config.data.slices={slices}; expected two whole numbers, "
+      "the size of a slice, or slices=None."
+    )
+  if slices is not None and config["predictor"].get("name") == "sliding_window":
+    raise ValueError(
+      f"config.predictor.name: 'sliding_window' with config.data.slices={slices}; expected "
+      "'slices', which puts a volume together from its slices."
+    )
+  rank = len(patch) + (slices is not None)
+  check_transpose(options["transpose"] or (), rank)
+  spacing = options["spacing"]
+  if spacing and len(spacing) != rank:
+    raise ValueError(
+      f"config.data.spacing: {spacing}; expected () to keep the voxels as they are, or {rank} "
+      "numbers of millimetres above 0 (None keeps an axis), as many as the cases have axes."
+    )

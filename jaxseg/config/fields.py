@@ -1,0 +1,140 @@
+"""Every field of a config: its type, its range, and the table that a component is taken from."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxseg.build import options_of, suggestion
+from jaxseg.config.option_values import check_value
+from jaxseg.config.option_values import kind_of as kind_of_option
+from jaxseg.config.ranges import AXIS, BELOW_1, COUNT, FROM_0, POSITIVE, SEED, SHARE, STEPS, Range
+
+
+class Field(NamedTuple):
+  """What a field may be: a type, the range of its numbers, or the words to choose from."""
+
+  kind: Any
+  span: Range | None = None
+  choices: tuple[str, ...] = ()
+
+
+_GROUP = Field(Mapping)
+FIELDS: dict[str, Field] = {
+  "seed": Field(int, SEED),
+  "steps": Field(int, STEPS),
+  **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
+  **dict.fromkeys(("initialise", "plan", "data", "evaluate"), _GROUP),
+  "average": Field(float, BELOW_1),
+  **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
+  "data.maps": _GROUP,
+  "data.normalise": Field(str | Mapping | Sequence[str | Mapping]),
+  "data.orientation": Field(str),
+  "data.transpose": Field(Sequence[int], AXIS),
+  "data.crop_nonzero": Field(bool),
+  "data.spacing": Field(Sequence[float | None], POSITIVE),
+  "data.folder": Field(str),
+  "data.workers": Field(int, FROM_0),
+  "data.patch": Field(Sequence[int], COUNT),
+  "data.batch": Field(int, COUNT),
+  "data.foreground": Field(float, SHARE),
+  "data.slices": Field(int | None, AXIS),
+  "data.cache": Field(str, None, ("device", "host", "disk")),
+  "evaluate.every": Field(int, COUNT),
+  "evaluate.cases": Field(int, FROM_0),
+  "evaluate.probabilities": Field(bool),
+  "log_every": Field(int, COUNT),
+  "checkpoint_every": Field(int, COUNT),
+  "deterministic": Field(bool),
+}
+
+# what stands beside a loss's own options, and what some options may be before they are resolved
+_WEIGHT = float | Mapping
+_BEFORE = {"class_weights": Sequence[float] | str | Mapping | None, "auxiliary": _WEIGHT}
+
+
+def check_field(path: str, value: Any) -> None:
+  """Raises ValueError unless the value is what the field may be."""
+  field = FIELDS[path]
+  check_value(value, f"config.{path}", field.kind, field.span)
+  if field.choices and value not in field.choices:
+    raise ValueError(
+      f"config.{path}: '{value}' is unknown{suggestion(value, field.choices)}; "
+      f"choices: {', '.join(field.choices)}."
+    )
+
+
+def suggested(name: str, known) -> str:
+  """(did you mean 'x'?), of the known names of a group or, where none is near, of all fields."""
+  near = suggestion(name, known)
+  paths = {path.rsplit(".", 1)[-1]: path for path in FIELDS}
+  found = difflib.get_close_matches(name, paths, n=1)
+  return near or (f" (did you mean 'config.{paths[found[0]]}'?)" if found else "")
+
+
+def table_of(path: str) -> Mapping[str, Callable] | None:
+  """The table that the component at a path ("network", "loss.dice") is taken from, or None."""
+  # these load JAX, which reads its settings when it starts: only where they are needed
+  from jaxseg import augment, data, inference, losses, methods, networks, optimisers
+
+  tables = {
+    "network": networks.NETWORKS,
+    "method": methods.METHODS,
+    "optimiser": optimisers.OPTIMISERS,
+    "optimiser.schedule": optimisers.SCHEDULES,
+    "predictor": inference.PREDICTORS,
+    "data.source": data.SOURCES,
+    "data.split": data.SPLITS,
+    "loss": losses.LOSSES,
+    "augment": {**augment.AUGMENTATIONS, **augment.MIXTURES},
+  }
+  group, _, key = path.partition(".")
+  return tables.get(group) if group in ("loss", "augment") and key else tables.get(path)
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+  for name in path.split("."):
+    config = config.get(name) if isinstance(config, Mapping) else None
+  return config
+
+
+def _options(config: Mapping[str, Any], path: str) -> dict[str, inspect.Parameter]:
+  """The options of the constructor that the component at a path names; {} where none is."""
+  table, spec = table_of(path), _at(config, path)
+  in_group = path.split(".")[0] in ("loss", "augment")
+  name = spec.get("name") if isinstance(spec, Mapping) else None
+  name = path.rsplit(".", 1)[1] if name is None and in_group and "." in path else name
+  if table is None or not isinstance(name, str) or name not in table:
+    return {}
+  # the sources' files stand before the star, and some of Optax's options
+  known = options_of(table[name], given=() if path in ("data.source", "optimiser") else None)
+  if path == "optimiser":
+    from jaxseg import optimisers
+
+    known = {**known, **options_of(optimisers.optimiser)}
+  return known
+
+
+def kind_of(config: Mapping[str, Any], path: str) -> Any:
+  """The type of a field or of a component's option, as an annotation; Any where it is unknown."""
+  if path in FIELDS:
+    return FIELDS[path].kind
+  component, _, option = path.rpartition(".")
+  if option == "name":
+    return str
+  if option == "weight" and component.startswith("loss."):
+    return _WEIGHT
+  known = _options(config, component) if component else {}
+  if option not in known:
+    return Any
+  return _BEFORE.get(option, kind_of_option(known[option]))
+
+
+def name_of(config: Mapping[str, Any], path: str) -> str | None:
+  """The name of the part that a component has at an option which the config leaves out."""
+  component, _, option = path.rpartition(".")
+  parameter = (_options(config, component) if component else {}).get(option)
+  default = parameter.default if parameter else None
+  if isinstance(default, Mapping):
+    return default.get("name")
+  return default if isinstance(default, str) else None

@@ -1,0 +1,1 @@
+"""Files <-> arrays with their geometry, one format per file."""

@@ -1,0 +1,331 @@
+"""The prepared data set: every case validated, normalised and resampled once, stored in blocks.
+
+There is one folder per source (its fingerprint) and preparation, so that a changed file or option
+makes a new set. A set grows beside and is renamed: a half-written one is never read.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg import files
+from jaxseg.batch import LabelSpec
+from jaxseg.data.prepared import blocks, building, integrity
+from jaxseg.data.prepared.blocks import Stored
+from jaxseg.data.prepared.integrity import Damaged
+from jaxseg.data.prepared.locations import unpack
+from jaxseg.data.prepared.normalise import fit, needs_statistics, schemes
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import Source
+from jaxseg.data.prepared.workers import LostWorker
+
+# part of every set's hash: raise it when the stored format changes
+_VERSION = "6"
+
+
+def _unknown(i: int) -> None:
+  return None
+
+
+def _untold(i: int) -> str:
+  return ""
+
+
+class Dataset(NamedTuple):
+  """A prepared data set.
+
+  Attributes:
+    names: names of the cases, in the order of the source.
+    labels: the label specification.
+    channels: names of the image channels.
+    rank: number of spatial axes.
+    preparation: how images were prepared; needed to predict.
+    load: i -> {"image": float32 (*space, channels), "label": int32 (*space) or "soft_label":
+      float32 (*space, k) for regions, "spacing": float32 (rank,), "weight": float32 (*space)
+      where the set has ignored voxels, and "body": float32 (*space), 1 inside the nonzero mask
+      where a channel is normalised in it alone}.
+    crop: (i, start, size) -> the same of a part of the case, which must lie within it; only the
+      blocks that it touches are read.
+    locations: i -> {class: (n, rank) int32 voxels}, foreground only; region r is class r + 1. Where
+      the labels have an ignored value, class 0 is every voxel that has another one.
+    shape: i -> (*space).
+    folder: where the set lies.
+    content: i -> hash of the case as its source has it; None where the set does not know.
+    axcodes: i -> the orientation that the case is stored in, "LPS"; "" where that isn't told.
+
+  `load`, `crop` and `locations` check what they read; they raise Damaged, in a sentence.
+  """
+
+  names: tuple[str, ...]
+  labels: LabelSpec
+  channels: tuple[str, ...]
+  rank: int
+  preparation: Preparation
+  load: Callable[[int], dict[str, np.ndarray]]
+  crop: Callable[[int, Sequence[int], Sequence[int]], dict[str, np.ndarray]]
+  locations: Callable[[int], dict[int, np.ndarray]]
+  shape: Callable[[int], tuple[int, ...]]
+  folder: pathlib.Path
+  content: Callable[[int], str | None] = _unknown
+  axcodes: Callable[[int], str] = _untold
+
+
+def _foreground(source: Source, case: str) -> tuple[np.ndarray, np.ndarray]:
+  raw = source.read(case)
+  if raw.label is None:
+    raise ValueError(f"case '{case}' has no label; a training set needs one for every case.")
+  label, weight = source.labels.encode(raw.label, f"case '{case}'")
+  inside = label.any(-1) if source.labels.regions else label > 0
+  for ignored in (weight, raw.weight):
+    inside = inside if ignored is None else inside & (ignored > 0)
+  return raw.image, inside
+
+
+class _Reader:
+  """Reads one prepared set; safe to use from several threads, and to send to other processes."""
+
+  def __init__(self, folder: pathlib.Path):
+    self.folder = folder
+    index = _index(folder)
+    self.cases = index["cases"]
+    self.arrays = [
+      {field: Stored.from_json(stored) for field, stored in case["arrays"].items()}
+      for case in self.cases
+    ]
+    self.labels = LabelSpec.from_json(index["labels"])
+    self.preparation = Preparation.from_json(index["preparation"])
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    return self._read(i, ())
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    return self._read(i, tuple(slice(a, a + n) for a, n in zip(start, size, strict=True)))
+
+  def _read(self, i: int, region: tuple[slice, ...]) -> dict[str, np.ndarray]:
+    case, folder = self.cases[int(i)], building.case_folder(self.folder, int(i))
+    sample = {}
+    for field, stored in self.arrays[int(i)].items():
+      name = "soft_label" if field == "label" and self.labels.regions else field
+      with self._damage_told(i, field):
+        array = blocks.read(folder / field, stored, region)
+      sample[name] = array.astype(np.int32 if name == "label" else np.float32, copy=False)
+    return {**sample, "spacing": np.array(case["spacing"], np.float32)}
+
+  def locations(self, i: int) -> dict[int, np.ndarray]:
+    case = self.cases[int(i)]
+    counts = {int(k): n for k, n in case["locations"].items()}
+    file = building.case_folder(self.folder, int(i)) / building.LOCATIONS
+    with self._damage_told(i, "locations"):
+      rows = _rows(file, tuple(case["locations_sum"]), integrity.state_of(file))
+    return unpack(rows, counts)
+
+  def shape(self, i: int) -> tuple[int, ...]:
+    return tuple(self.cases[int(i)]["shape"])
+
+  def content(self, i: int) -> str | None:
+    return self.cases[int(i)].get("content")
+
+  def axcodes(self, i: int) -> str:
+    return self.cases[int(i)]["axcodes"]
+
+  @contextlib.contextmanager
+  def _damage_told(self, i: int, field: str) -> Iterator[None]:
+    try:
+      yield
+    except Damaged as error:
+      name = self.cases[int(i)]["name"]
+      raise Damaged(
+        f"{self.folder}: the prepared set is damaged (case '{name}', {field}: {error}); "
+        f"{building.again(self.folder)}."
+      ) from error
+
+
+@functools.lru_cache(4096)
+def _rows(file: pathlib.Path, expected: tuple[int, int], state: tuple) -> np.ndarray:
+  """(voxels, rank) of a case, checked; anew where the file's `state` tells of a change."""
+  del state
+  integrity.check_file(file, expected)
+  # mapped, not read: a patch needs one voxel of one class
+  return np.load(file, mmap_mode="r")
+
+
+def _index(folder: pathlib.Path) -> dict:
+  advice = building.again(folder)
+  return integrity.read_sealed(
+    folder / building.INDEX, what="the index of a prepared data set", advice=advice
+  )
+
+
+def open_prepared(folder) -> Dataset:
+  """The prepared set in a folder, without its source.
+
+  Raises FileNotFoundError if there is none, ValueError (Damaged) if its index is not as written.
+  """
+  folder = pathlib.Path(folder)
+  if not (folder / building.INDEX).is_file():
+    raise FileNotFoundError(
+      f"{folder}: holds no prepared data set ({building.INDEX} is missing); if it was one, remove "
+      "it and give the command again: it is made anew."
+    )
+  reader = _Reader(folder)
+  return Dataset(
+    names=tuple(case["name"] for case in reader.cases),
+    labels=reader.labels,
+    channels=reader.preparation.channels,
+    rank=reader.preparation.rank,
+    preparation=reader.preparation,
+    load=reader.load,
+    crop=reader.crop,
+    locations=reader.locations,
+    shape=reader.shape,
+    folder=folder,
+    content=reader.content,
+    axcodes=reader.axcodes,
+  )
+
+
+def prepare(
+  source: Source,
+  *,
+  normalise="auto",
+  orientation: str = "stored",
+  spacing: Sequence[float | None] = (),
+  transpose: Sequence[int] = (),
+  crop_nonzero: bool = False,
+  resampling: Mapping | None = None,
+  cache_dir="~/.cache/jaxseg",
+  train_cases: Sequence[str] | None = None,
+  workers: int | None = None,
+) -> Dataset:
+  """Validates, normalises, resamples and stores every case of a source, or finds it prepared.
+
+  An interrupted preparation goes on with the cases that are missing; of two processes that prepare
+  the same set, one waits for the other.
+
+  Args:
+    source: the cases.
+    normalise: a scheme or one per channel, see `jaxseg.data.prepared.normalise.schemes`.
+    orientation: "RAS", or three other such letters, to turn every volume that way. With "stored",
+      what is stored otherwise than all training cases is turned to the most common of theirs.
+    spacing, transpose, crop_nonzero, resampling: see `Preparation`.
+    cache_dir: where prepared sets lie; one folder per source, fingerprint and options.
+    train_cases: the cases that `ct` takes its numbers from, and whose orientations count; all by
+      default. Without `ct`, and where all are stored alike, all folds share one prepared set.
+    workers: processes; None is one per core where there is more work than a few seconds.
+
+  Returns:
+    The data set; its order is that of `source.cases`.
+
+  Raises:
+    ValueError: a case is invalid (its name and file are told), or an option is unknown.
+    OSError: the disk is full.
+    PermissionError: `cache_dir` is not writable.
+  """
+  scheme_list = schemes(normalise, source.channels)
+  preparation = Preparation(
+    source.channels,
+    source.rank,
+    scheme_list,
+    orientation,
+    tuple(spacing),
+    tuple(transpose),
+    bool(crop_nonzero),
+    dict(resampling or {}),
+  )
+  fitted_on = None
+  if any(needs_statistics(scheme) for scheme in scheme_list):
+    fitted_on = sorted(source.cases if train_cases is None else train_cases)
+  dataset = _opened(source, preparation, fitted_on, cache_dir, workers)
+  if orientation != "stored" or source.rank != 3:
+    return dataset
+  stored = dict(zip(dataset.names, map(dataset.axcodes, range(len(dataset.names))), strict=True))
+  chosen = stored if train_cases is None else train_cases
+  seen = tuple(code for code, _ in Counter(stored[case] for case in chosen).most_common() if code)
+  _warn_of_orientations(source.name, stored, chosen)
+  if seen and not {code for code in stored.values() if code} <= set(seen):
+    # the other cases are turned to these, in a set of their own
+    preparation = dataclasses.replace(preparation, seen=seen)
+    return _opened(source, preparation, fitted_on, cache_dir, workers)
+  return dataset._replace(preparation=dataclasses.replace(dataset.preparation, seen=seen))
+
+
+def _warn_of_orientations(name: str, stored: Mapping[str, str], training: Iterable[str]) -> None:
+  """Says which cases are stored otherwise than others."""
+  training = set(training)
+  counts = Counter(stored[case] for case in stored if case in training and stored[case])
+  listed = ", ".join(f"{count} x {code}" for code, count in counts.most_common())
+  if len(counts) > 1:
+    warnings.warn(
+      f"the training cases of '{name}' differ in orientation ({listed}), and a network would take "
+      "left for right; set config.data.orientation='RAS' to turn them all the same way.",
+      stacklevel=3,
+    )
+  others = Counter(code for code in stored.values() if code and code not in counts)
+  if counts and others:
+    other = ", ".join(f"{count} x {code}" for code, count in others.most_common())
+    print(f"'{name}': stored as {other}, the training cases as {listed}: turned to theirs")
+  untold = [case for case, code in stored.items() if not code]
+  if counts and untold:
+    more = f" and {len(untold) - 1} more" if len(untold) > 1 else ""
+    print(f"'{name}': case(s) without an orientation, left as stored: {untold[0]}{more}")
+
+
+def _opened(source, preparation, fitted_on, cache_dir, workers) -> Dataset:
+  """The prepared set of these options, made where there is none."""
+  options = [_VERSION, source.fingerprint, source.labels.to_json(), source.cases]
+  options += [preparation.to_json(), fitted_on]
+  key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+  home = pathlib.Path(cache_dir).expanduser() / source.name
+  folder = home / key
+  if not folder.is_dir():
+    _build(source, preparation, fitted_on or (), home, key, workers)
+  print(f"prepared data set: {folder} ({len(source.cases)} cases)")
+  return open_prepared(folder)
+
+
+def _build(source, preparation, fitted_on, home: pathlib.Path, key: str, workers) -> None:
+  growing, folder = home / f".building-{key}", home / key
+  try:
+    home.mkdir(parents=True, exist_ok=True)
+    if not os.access(home, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+  except OSError as error:
+    raise PermissionError(
+      f"{home}: prepared data cannot be written here ({error.strerror}); set the cache folder to "
+      "a writable one."
+    ) from error
+  with building.alone(growing, folder) as wanted:
+    if not wanted:
+      return
+    try:
+      filled = fit(preparation.normalisation, lambda c: _foreground(source, c), fitted_on)
+      first = source.read(source.cases[0])
+      recipe = building.Recipe(
+        read=source.read,
+        labels=source.labels,
+        preparation=dataclasses.replace(preparation, normalisation=filled),
+        weighted=first.weight is not None or source.labels.ignore is not None,
+        folder=growing,
+      )
+      building.build(source, recipe, workers=workers)
+    except LostWorker:
+      # with fewer of them, the same set goes on
+      raise
+    except ValueError:
+      # what is wrong lies in the files or the options: mended, they make another set
+      shutil.rmtree(growing, ignore_errors=True)
+      raise
+    # its cases and its index are on the disk
+    files.rename(growing, folder)

@@ -1,0 +1,102 @@
+"""Further fields of a prepared set's cases, kept beside it: maps, a first stage's segmentations."""
+
+import functools
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg import files
+from jaxseg.data.prepared import blocks, building, integrity
+from jaxseg.data.prepared.blocks import Stored
+from jaxseg.data.prepared.integrity import Damaged
+from jaxseg.data.prepared.dataset import Dataset
+
+_NOTE, _VALUES = "field.json", "values"
+
+
+class Field(NamedTuple):
+  """One array for each case, in a folder of its own.
+
+  Attributes:
+    folder: where it lies.
+    decode: from the stored array, or a part of it, to the field; None where they are the same.
+  """
+
+  folder: pathlib.Path
+  decode: Callable[[np.ndarray], np.ndarray] | None = None
+
+  def has(self, case: int) -> bool:
+    return self._of(case).is_dir()
+
+  def write(self, case: int, array: np.ndarray, spacing: Sequence[float]) -> None:
+    """Stores a case's (*space, ...) array; of several processes that do, any one's is kept."""
+    rank, folder = len(spacing), self._of(case)
+    part = folder.with_name(f".{os.getpid()}.{folder.name}")
+    with files.full_disk_told(folder):
+      shutil.rmtree(part, ignore_errors=True)
+      part.mkdir(parents=True)
+      try:
+        voxel = array.itemsize * int(np.prod(array.shape[rank:]))
+        block = blocks.block_shape(array.shape[:rank], spacing, bytes_per_voxel=voxel)
+        stored = blocks.write(part / _VALUES, array, block)
+        note = integrity.sealed(stored._asdict())
+        (part / _NOTE).write_text(json.dumps(note), encoding="utf-8")
+        files.flush(part)
+        files.rename(part, folder)
+      except OSError:
+        if not folder.is_dir():
+          raise
+      finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+  def read(self, case: int, region: Sequence[slice] = ()) -> np.ndarray:
+    """The field of a case, or of a region of it; raises Damaged with the reason."""
+    folder = self._of(case)
+    stored = _stored(folder)
+    try:
+      array = blocks.read(folder / _VALUES, stored, region)
+    except Damaged as error:
+      raise Damaged(f"{folder}: is damaged, {error}; {building.again(self.folder)}.") from error
+    return array if self.decode is None else self.decode(array)
+
+  def _of(self, case: int) -> pathlib.Path:
+    return self.folder / f"{int(case):06d}"
+
+
+@functools.lru_cache(4096)
+def _stored(folder: pathlib.Path) -> Stored:
+  advice = building.again(folder.parent)
+  note = integrity.read_sealed(folder / _NOTE, what="the note of a stored field", advice=advice)
+  return Stored.from_json(note)
+
+
+class _Wider(NamedTuple):
+  """`load` and `crop` of a data set, with more fields; plain values, so that it pickles."""
+
+  dataset_load: Callable[[int], dict[str, np.ndarray]]
+  dataset_crop: Callable[..., dict[str, np.ndarray]]
+  fields: Mapping[str, Field]
+  cases: frozenset[int]
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    return {**self.dataset_load(i), **self._read(i, ())}
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    return {**self.dataset_crop(i, start, size), **self._read(i, region)}
+
+  def _read(self, i: int, region: tuple[slice, ...]) -> dict[str, np.ndarray]:
+    if int(i) not in self.cases:
+      return {}
+    return {name: field.read(i, region) for name, field in self.fields.items()}
+
+
+def with_fields(dataset: Dataset, fields: Mapping[str, Field], cases: Sequence[int]) -> Dataset:
+  """The data set with more fields in the samples of some cases, all of which have them stored."""
+  wider = _Wider(dataset.load, dataset.crop, fields, frozenset(int(i) for i in cases))
+  return dataset._replace(load=wider.load, crop=wider.crop)

@@ -1,0 +1,102 @@
+"""The grid that a network sees a case on, and the way there and back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg.data.formats.geometry import Geometry, orient, restore
+from jaxseg.data.prepared.resizing import resize, resize_label
+
+
+class Grid(NamedTuple):
+  """A case's own grid and the network's: flipped, transposed, cropped and resampled, in this order.
+
+  Attributes:
+    geometry: of the image as stored.
+    orientation: what it is turned to, "stored" for its own.
+    transpose: order of the axes after that.
+    whole: (rank,) size of the turned image.
+    box: (rank,) slices of what is kept of it.
+    shape: (rank,) size of the network's grid.
+    spacing: (rank,) float32, millimetres on the network's grid.
+    orders: (rank,) orders of interpolation for images, there.
+    label_orders: for labels.
+    score_orders: for scores, back.
+  """
+
+  geometry: Geometry
+  orientation: str
+  transpose: tuple[int, ...]
+  whole: tuple[int, ...]
+  box: tuple[slice, ...]
+  shape: tuple[int, ...]
+  spacing: np.ndarray
+  orders: tuple[int, ...]
+  label_orders: tuple[int, ...]
+  score_orders: tuple[int, ...]
+
+  @property
+  def cropped(self) -> tuple[int, ...]:
+    """(rank,) size of the box."""
+    return tuple(s.stop - s.start for s in self.box)
+
+  @property
+  def resamples(self) -> bool:
+    """Whether voxels are interpolated; otherwise they are only moved."""
+    return self.shape != self.cropped
+
+  def cut(self, array: np.ndarray) -> np.ndarray:
+    """(*space[, k]) as stored -> turned, transposed and cropped, its voxels not yet resampled."""
+    return turned(array, self.geometry, self.orientation, self.transpose)[self.box]
+
+  def image(self, array: np.ndarray) -> np.ndarray:
+    """(*cropped, k) -> (*shape, k) float32."""
+    return self._each(array, self.shape, self.orders)
+
+  def label(self, array: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """(*cropped) integers, all among the ascending `values` -> (*shape)."""
+    if not self.resamples:
+      return array
+    return resize_label(array, self.shape, self.label_orders, values)
+
+  def weight(self, array: np.ndarray) -> np.ndarray:
+    """(*cropped) weights -> (*shape), of the nearest voxel: what is ignored stays ignored."""
+    return resize(array, self.shape, (0,) * len(self.shape))
+
+  def restore(self, array: np.ndarray, *, outside: float = 0) -> np.ndarray:
+    """(*shape[, k]) -> (*space[, k]) on the grid of the stored image.
+
+    Args:
+      array: scores, of classes one by one or all at once, resampled linearly; or integer labels,
+        resampled as labels are.
+      outside: value of voxels that were cropped away. 0 in all scores decodes as background.
+    """
+    if self.resamples:
+      if np.issubdtype(array.dtype, np.integer):
+        array = resize_label(array, self.cropped, self.label_orders, np.unique(array))
+      else:
+        array = self._each(array, self.cropped, self.score_orders)
+    if self.cropped != self.whole:
+      full = np.full((*self.whole, *array.shape[len(self.whole) :]), outside, array.dtype)
+      full[self.box] = array
+      array = full
+    back = (*np.argsort(self.transpose).tolist(), *range(len(self.whole), array.ndim))
+    return restore(np.transpose(array, back), self.geometry, self.orientation)
+
+  def _each(self, array: np.ndarray, shape, orders) -> np.ndarray:
+    """Resamples every channel, where there are channels."""
+    if array.shape[: len(shape)] == tuple(shape):
+      return array
+    if array.ndim == len(shape):
+      return resize(array, shape, orders)
+    out = np.empty((*shape, array.shape[-1]), np.float32)
+    for channel in range(array.shape[-1]):
+      out[..., channel] = resize(array[..., channel], shape, orders)
+    return out
+
+
+def turned(array: np.ndarray, geometry: Geometry, orientation: str, transpose) -> np.ndarray:
+  """(*space[, k]) as stored -> flipped and permuted to the orientation, then transposed."""
+  axes = (*transpose, *range(geometry.rank, array.ndim))
+  return np.transpose(orient(array, geometry, orientation), axes)

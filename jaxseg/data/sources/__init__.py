@@ -1,0 +1,1 @@
+"""Users' data sets: which files make which cases, and what their labels mean."""

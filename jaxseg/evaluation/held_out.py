@@ -1,0 +1,289 @@
+"""The end of training: every validation case segmented on its own grid, written and scored.
+
+A run folder then holds `validation/`: the segmentations, `scores.json`, and under `views/` the
+slices that the report page shows. What is written is found again, so that an interrupted end goes
+on with the next case; `scores.json` holds the sums of these files, so that what was lost or damaged
+is made again.
+"""
+
+import json
+import logging
+import math
+import pathlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg import files, sealed
+from jaxseg.data import RawCase, read_label
+from jaxseg.data.prepared.integrity import file_sum
+from jaxseg.evaluation.reporting import as_json
+from jaxseg.evaluation.while_training import METRICS as OVERLAP
+from jaxseg.evaluation.while_training import Scores, classes_of
+from jaxseg.inference.segmentation import Configuration, Segmentation, segment
+from jaxseg.inference.writing import write as write_segmentation
+from jaxseg.metrics import METRICS, score
+from jaxseg.report import views
+
+FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
+# hd95 beside the overlap: what most papers report
+_METRICS = {**OVERLAP, "hd95": METRICS["hd95"]}
+_ENDINGS = (".nii.gz", ".png")
+_ADVICE = "give the train command again, it scores the validation cases anew"
+_PANELS = 4
+# seconds between two writings of the scores while cases are segmented
+_PAUSE = 10.0
+
+
+class Outcome(NamedTuple):
+  """The scores of the final weights.
+
+  Attributes:
+    own: of every validation case, on its own grid.
+    watched: of those scored while training, on the network's grid, to compare with earlier steps.
+    fresh: whether any of it is new, not found in the run folder.
+  """
+
+  own: Scores
+  watched: Scores
+  fresh: bool
+
+
+def predict(
+  run,
+  apply: Callable,
+  state,
+  workdir: pathlib.Path,
+  *,
+  record: bool = True,
+  stop: Callable[[], bool] = lambda: False,
+  resume: bool = True,
+) -> Outcome | None:
+  """Segments, writes and scores the validation cases; each is predicted once.
+
+  Args:
+    run: the experiment.
+    apply: jitted (state, batch) -> {"logits"}.
+    state: the final state.
+    workdir: the run folder.
+    record: whether this process writes.
+    stop: asked before every case; where it says True, what is done is kept.
+    resume: whether cases that the folder holds for this step are taken as they are.
+
+  Returns:
+    The scores, or None if it was stopped.
+  """
+  folder = workdir / FOLDER
+  step, labels = int(state.step), run.dataset.labels
+  names = [run.dataset.names[i] for i in run.validation]
+  watched = [run.dataset.names[i] for i in run.watched]
+  found, sums = _found(folder, step) if resume else ({}, {})
+  # the command may ask for more now than when a case was done
+  lacking = {name for name in watched if "network" not in found.get(name, {})}
+  if run.config["evaluate"]["probabilities"]:
+    lacking |= set(without_probabilities(workdir, names))
+  cases = {name: found[name] for name in names if name in found and name not in lacking}
+  fresh, saved = len(cases) < len(names), time.monotonic()
+
+  def save(complete: bool) -> None:
+    if record:
+      scored = labels.names if labels.regions else labels.names[1:]
+      told = {"step": step, "complete": complete, "labels": scored, "cases": cases, "files": sums}
+      # as JSON has it: null for what is undefined
+      sealed.write(folder / SCORES, json.loads(as_json(told)))
+
+  for index in run.validation:
+    name = run.dataset.names[index]
+    if name in cases:
+      continue
+    if stop():
+      save(False)
+      return None
+    cases[name] = _one(run, apply, state, index, folder if record else None)
+    if record:
+      sums[name] = _sums(folder, name)
+    if time.monotonic() - saved > _PAUSE:
+      save(False)
+      saved = time.monotonic()
+  if fresh:
+    save(True)
+  panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
+  first = 0 if labels.regions else 1
+  own = Scores(labels.names[first:], {name: cases[name]["own"] for name in names}, panels)
+  seen = {name: cases[name]["network"] for name in watched}
+  return Outcome(own, Scores(labels.names[first:], seen, []), fresh)
+
+
+def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
+  """Those of the named cases whose probabilities a run folder does not hold."""
+  folder = pathlib.Path(workdir) / FOLDER
+  return [name for name in names if not (folder / f"{name}_probabilities.npz").is_file()]
+
+
+def read_scores(folder: pathlib.Path) -> dict[str, Any]:
+  """{"step", "complete", "labels", "cases": case -> {"own": metric -> label -> value, ...}, ...}.
+
+  Raises FileNotFoundError if the run has none, ValueError if the file isn't what was written.
+  """
+  path = pathlib.Path(folder) / FOLDER / SCORES
+  if not path.is_file():
+    raise FileNotFoundError(
+      f"{path}: not found; the run has no validation scores, they are written at the end of "
+      "training: give the train command again, it goes on."
+    )
+  fields = {"step": int, "complete": bool, "labels": list, "cases": dict}
+  told = sealed.read(path, what="the scores of a run", advice=_ADVICE, fields=fields)
+  labels, metrics = tuple(told["labels"]), {}
+  for name, case in told["cases"].items():
+    where = f"{path}: case '{name}'"
+    files.check_fields(case, where, advice=_ADVICE, fields={"own": dict})
+    # all are scored alike; those on the network's grid by overlap alone
+    for grid, scored in case.items():
+      first = metrics.setdefault(grid, list(scored) if isinstance(scored, dict) else [])
+      files.check_fields(scored, where, advice=_ADVICE, fields=dict.fromkeys(first, dict))
+      for metric, of in scored.items():
+        if set(of) != set(labels) or not all(_is_score(value) for value in of.values()):
+          raise ValueError(f"{where}: '{metric}' are no scores of {', '.join(labels)}; {_ADVICE}.")
+  if told["complete"] and not metrics.get("own"):
+    raise ValueError(f"{path}: holds no scored case; {_ADVICE}.")
+  sums = told.get("files", {})
+  if not isinstance(sums, dict) or not all(isinstance(of, dict) for of in sums.values()):
+    raise ValueError(f"{path}: its 'files' are no sums of files; {_ADVICE}.")
+  cases = {name: _numbers(case) for name, case in told["cases"].items()}
+  return {**told, "labels": labels, "cases": cases}
+
+
+def _is_score(value) -> bool:
+  return value is None or value in ("inf", "-inf") or type(value) in (int, float)
+
+
+def _numbers(value):
+  """What JSON cannot say comes back: null is NaN, "inf" infinite."""
+  if isinstance(value, dict):
+    return {name: _numbers(item) for name, item in value.items()}
+  return math.nan if value is None else float(value)
+
+
+def _written(folder: pathlib.Path, name: str) -> dict[str, pathlib.Path]:
+  """The files of a case that are there, by their names in the folder."""
+  names = [f"{name}{ending}" for ending in (*_ENDINGS, "_probabilities.npz")]
+  paths = {file: folder / file for file in (*names, f"{VIEWS}/{name}.npz")}
+  return {file: path for file, path in paths.items() if path.is_file()}
+
+
+def _sums(folder: pathlib.Path, name: str) -> dict[str, list[int]]:
+  return {file: list(file_sum(path)) for file, path in _written(folder, name).items()}
+
+
+def _problem(folder: pathlib.Path, name: str, sums: dict | None) -> str | None:
+  """What is wrong with the files of a case in a sentence's middle, None if nothing is."""
+  if sums is None:  # of a version that kept none
+    try:
+      views.load(folder / VIEWS, name)
+      labels = [path for file, path in _written(folder, name).items() if file.endswith(_ENDINGS)]
+      if not labels:
+        return f"{folder / name}: its segmentation is missing"
+      read_label(labels[0])
+    except (FileNotFoundError, ValueError) as error:
+      return str(error).rstrip(".")
+    return None
+  for file, expected in sums.items():
+    path = folder / file
+    if not path.is_file():
+      return f"{path}: is missing"
+    if list(file_sum(path)) != list(expected):
+      return f"{path}: is damaged or was changed"
+  return None
+
+
+def lost(workdir) -> str:
+  """A sentence about the first file of a validation case that is not as written, "" if all are.
+
+  Raises FileNotFoundError without scores, ValueError where these are damaged.
+  """
+  folder, told = pathlib.Path(workdir) / FOLDER, read_scores(pathlib.Path(workdir))
+  for name in told["cases"]:
+    if problem := _problem(folder, name, told.get("files", {}).get(name)):
+      return f"{problem}; give the train command again, it makes the case anew."
+  return ""
+
+
+def _found(folder: pathlib.Path, step: int) -> tuple[dict[str, dict], dict[str, dict]]:
+  """The cases that were done with the weights of this step, and the sums of their files."""
+  if not (folder / SCORES).is_file():
+    return {}, {}
+  try:
+    told = read_scores(folder.parent)
+  except ValueError as error:
+    kept = files.copy_aside(folder / SCORES)
+    logging.warning("%s They are scored anew; the file as it was is %s.", error, kept.name)
+    return {}, {}
+  if told["step"] != step:
+    return {}, {}
+  cases, sums = {}, told.get("files", {})
+  for name, case in told["cases"].items():
+    if problem := _problem(folder, name, sums.get(name)):
+      logging.warning("%s; the case is segmented again.", problem)
+    else:
+      cases[name] = case
+  return cases, {name: sums[name] for name in cases if name in sums}
+
+
+def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
+  """Segments and scores a case; "own" on its own grid, "network" on the network's if watched."""
+  labels, name = run.dataset.labels, run.dataset.names[index]
+  raw = run.read(name)
+  seen: dict[str, np.ndarray] = {}
+
+  def logits(case, *, into=None, progress=None):
+    whole = np.zeros((*case.image.shape[:-1], *_regions(labels)), np.int32)
+
+    # the parts pass by on their way: watched cases are scored on the network's grid as well
+    def both(region, scores):
+      whole[region] = classes_of(scores, labels)
+      into(region, scores)
+
+    options = {"progress": progress} if into is None else {"progress": progress, "into": both}
+    scores = run.predict(lambda batch: apply(state, batch), case, **options)
+    seen["network"] = whole if into is not None else classes_of(scores, labels)
+    return scores
+
+  # of a cascade's first stage: that of the fold which has not seen the case
+  prior = run.dataset.load(index)["prior"] if run.config["data"]["prior"] else None
+  earlier = None if prior is None else lambda raw, where: prior
+  configuration = Configuration((run.dataset.preparation,), labels, logits, earlier)
+  wanted = run.config["evaluate"]["probabilities"]
+  segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
+  scored = {"own": _own_scores(raw, segmentation, labels, name)}
+  if index in run.watched:
+    sample = run.dataset.load(index)
+    truth = sample["soft_label" if labels.regions else "label"]
+    arrays = (seen["network"], truth, sample.get("weight"))
+    scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)
+  if folder is not None:
+    write_segmentation(folder, name, raw, segmentation, labels)
+    views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
+  return scored
+
+
+def _regions(labels) -> tuple[int, ...]:
+  return (labels.channels,) if labels.regions else ()
+
+
+def _own_scores(raw: RawCase, segmentation: Segmentation, labels, name: str) -> dict[str, dict]:
+  truth, weight = labels.encode(raw.label, f"case '{name}'")
+  if raw.weight is not None:
+    weight = raw.weight if weight is None else weight * raw.weight
+  predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
+  return _score(_METRICS, predicted, truth, weight, raw.geometry.spacing, labels)
+
+
+def _score(metrics, predicted, truth, weight, spacing, labels) -> dict[str, dict[str, float]]:
+  values = score(metrics, predicted, truth, weight, classes=labels.channels, spacing=spacing)
+  first = 0 if labels.regions else 1
+  return {
+    metric: dict(zip(labels.names[first:], np.asarray(of)[first:].tolist(), strict=True))
+    for metric, of in values.items()
+  }

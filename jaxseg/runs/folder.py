@@ -1,0 +1,384 @@
+"""What a run folder says of itself: config, data set, versions; all that prediction needs."""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import operator
+import pathlib
+import platform
+import subprocess
+from typing import NamedTuple
+
+import jax
+
+from jaxseg import defaults, files, sealed
+from jaxseg.runs import same_run
+from jaxseg.batch import LabelSpec
+from jaxseg.build import plain
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import natural
+from jaxseg.data.splits import count
+
+FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
+CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
+PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_DATASET_KINDS = {
+  "labels": dict,
+  "channels": list,
+  "rank": int,
+  "preparation": dict,
+  "training": list,
+  "validation": list,
+}
+RUN = "run"
+_LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
+_ADVICE = "copy the run folder again, from where it is whole"
+
+
+class Described(NamedTuple):
+  """What a run folder tells about its model."""
+
+  config: dict
+  labels: LabelSpec
+  channels: tuple[str, ...]
+  rank: int
+  preparation: Preparation
+
+
+def versions() -> dict:
+  """Versions, devices and the git revision of the code that runs."""
+  found = {}
+  for package in PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      found[package] = None
+  return {
+    "packages": found,
+    "python": platform.python_version(),
+    "platform": platform.platform(),
+    "devices": [device.device_kind for device in jax.devices()],
+    "git": _revision(),
+  }
+
+
+def _revision() -> str | None:
+  here = pathlib.Path(__file__).parent
+
+  def git(*arguments):
+    return subprocess.run(
+      ("git", *arguments), cwd=here, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+  try:
+    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+  except (OSError, subprocess.CalledProcessError):
+    return None
+
+
+def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
+  """Writes config.json, dataset.json and versions.json, or checks that they are this run's.
+
+  Of a folder that holds a run already, config.json changes in what may differ on resume alone, and
+  dataset.json not at all: else what it has learned from would count as held out.
+
+  Returns sentences to show. Raises ValueError that says what was changed, or which file is damaged.
+  """
+  workdir, told = pathlib.Path(workdir), []
+  config, dataset = json_like(run.config), _of_data(run)
+  stored = check_same(workdir, config)
+  if (workdir / DATASET).exists():
+    _check_same_data(workdir, dataset)
+  else:
+    if stored is not None and steps_done(workdir):
+      told.append(
+        f"Warning: {workdir / DATASET}: not found, it is written anew from the config; whether the "
+        "data are those that the run was started with cannot be checked."
+      )
+    if write:
+      run_of = _identity(config if stored is None else stored, dataset)
+      sealed.write(workdir / DATASET, dataset | {RUN: run_of})
+  if write:
+    now = config if stored is None else same_run.updated(stored, config)
+    if now != stored:
+      sealed.write(workdir / CONFIG, now)
+    sealed.write(workdir / VERSIONS, versions())
+  return told
+
+
+def _identity(config: dict, dataset: dict) -> str:
+  """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
+  told = {name: config[name] for name in _LEARNT_FROM}
+  told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
+  told |= {side: dataset[side] for side in ("training", "validation")}
+  return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identity(workdir) -> str | None:
+  """What tells a run's files from another one's; None where dataset.json is gone or older."""
+  path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
+  try:
+    return sealed.read(path, what=what, advice=_ADVICE, fields={RUN: str}, only=True)[RUN]
+  except (OSError, ValueError):
+    return None
+
+
+def _of_data(run) -> dict:
+  """What dataset.json holds."""
+  dataset, cases = run.dataset, (*run.training, *run.validation)
+  return json_like(
+    {
+      "labels": json.loads(dataset.labels.to_json()),
+      "channels": dataset.channels,
+      "rank": dataset.rank,
+      "preparation": json.loads(dataset.preparation.to_json()),
+      "training": [dataset.names[i] for i in run.training],
+      "validation": [dataset.names[i] for i in run.validation],
+      "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    }
+  )
+
+
+def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
+  """The config of the run in a folder, None without one.
+
+  Raises ValueError that says what was changed, if it is another config's run.
+  """
+  workdir = pathlib.Path(workdir)
+  if not (workdir / CONFIG).exists():
+    if steps_done(workdir):
+      raise ValueError(
+        f"{workdir / CONFIG}: not found, though there are checkpoints, so that nothing tells of "
+        "what; put it back, or choose another --workdir."
+      )
+    _check_no_data(workdir, config["data"]["source"])
+    return None
+  stored = read_config(workdir)
+  _check_whole(workdir / CONFIG)
+  found = same_run.differences(stored, json_like(config), same_run.RESUME)
+  if found:
+    raise ValueError(f"{_another(workdir)} {same_run.sentence(found)}. {_ways_out(workdir)}")
+  return stored
+
+
+def _check_no_data(workdir: pathlib.Path, source: dict) -> None:
+  """Raises ValueError if a new run would lie among the files of a data set."""
+  if (workdir / "imagesTr").is_dir():
+    raise ValueError(
+      f"{workdir}: is the folder of a data set (it holds imagesTr); choose another --workdir."
+    )
+  for name in ("path", "images", "masks", "data_dir"):
+    place = source.get(name)
+    if place and pathlib.Path(place).expanduser().resolve() == workdir.resolve():
+      raise ValueError(
+        f"{workdir}: is the folder of the data (config.data.source.{name}); choose another "
+        "--workdir."
+      )
+
+
+def _another(workdir) -> str:
+  return f"{workdir}: holds a run that was started otherwise, and goes on only as it was started:"
+
+
+def _ways_out(workdir) -> str:
+  if not steps_done(workdir):
+    return "It has no checkpoint yet: remove the folder to start anew, or choose another --workdir."
+  return (
+    "Choose another --workdir, for a run of its own; with "
+    f"--config.initialise.network={workdir} it starts from the weights of this one."
+  )
+
+
+def steps_done(workdir) -> int:
+  """The step of a run's newest checkpoint, by its name; 0 without one."""
+  names = [path.name for path in (pathlib.Path(workdir) / "checkpoints").glob("*")]
+  return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
+  before = plain(read_dataset(workdir, _DATASET_KINDS, only=False))
+  _preparation(before, workdir / DATASET)
+  learned, labels = (_labels(told["labels"], workdir / DATASET) for told in (before, now))
+  meaning = operator.attrgetter("names", "stored_values", "regions", "ignore")
+  content = before.get("content") or {}
+  others = [name for name in now["training"] if _differ(content, now["content"], name)]
+  others += [name for name in now["validation"] if _differ(content, now["content"], name)]
+  if meaning(learned) != meaning(labels):
+    what = f"with the labels {meaning(learned)}, now they are {meaning(labels)}"
+  elif before["training"] != now["training"]:
+    what = "with other training cases (config.data.split, or the data themselves)"
+  elif before["validation"] != now["validation"]:
+    what = "with other validation cases (config.data.split, or the data themselves)"
+  elif others:
+    what = f"when case '{others[0]}'" + (f" and {len(others) - 1} more" if others[1:] else "")
+    what += " had other voxels, labels or spacing (config.data.source, or the files themselves)"
+  elif field := _differing(before["preparation"], now["preparation"]):
+    what = f"with other numbers of the preparation ('{field}')"
+  else:
+    return
+  raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
+
+
+def _differ(before: dict, now: dict, name: str) -> bool:
+  """Whether both know a case's content, and it is not one."""
+  return None not in (before.get(name), now[name]) and before[name] != now[name]
+
+
+def _differing(before: dict, now: dict) -> str | None:
+  """The first field of two preparations that differs by more than another machine's rounding."""
+  a, b = same_run.flat(_by_position(before)), same_run.flat(_by_position(now))
+  for name in dict.fromkeys([*a, *b]):
+    x, y = a.get(name), b.get(name)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y))
+    if not (math.isclose(x, y, rel_tol=1e-5) if numbers else x == y):
+      # a field that is younger than the run
+      if name not in a and name.split(".")[0] not in before:
+        continue
+      return name
+  return None
+
+
+def _by_position(value):
+  """Sequences as objects, so that `flat` reaches their elements."""
+  if isinstance(value, dict):
+    return {name: _by_position(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return {str(i): _by_position(item) for i, item in enumerate(value)}
+  return value
+
+
+def run_folders(path) -> tuple[pathlib.Path, ...]:
+  """A run folder itself, or the folds `fold_0`, `fold_1`, ... of a cross-validation's folder.
+
+  Raises FileNotFoundError if it is neither, ValueError if a fold is missing.
+  """
+  path = pathlib.Path(path)
+  if (path / CONFIG).is_file():
+    return (path,)
+  folds = folds_in(path)
+  if not folds:
+    raise FileNotFoundError(
+      f"{path / CONFIG}: not found; give the folder of a run (train.py's --workdir), or of "
+      "several folds."
+    )
+  for folder in folds:
+    _check_fold(folder)
+  split = read_config(folds[0])["data"]["split"]
+  # a gap in the numbers is seen without their number
+  number = number_of_folds(split) or len(folds)
+  wanted = [f"{FOLD}{i}" for i in range(number)]
+  missing = [name for name in wanted if name not in {fold.name for fold in folds}]
+  if missing:
+    raise ValueError(
+      f"{path}: {', '.join(missing)} of {len(wanted)} folds missing; train the rest (train.py "
+      f"--fold=all), or name the folds to use: --workdir {' '.join(map(str, folds))}."
+    )
+  return folds
+
+
+def _check_fold(folder: pathlib.Path) -> None:
+  """Raises ValueError if a folder's name is not that of the fold in it: it is a copy of another."""
+  fold = read_config(folder)["data"]["split"].get("fold")
+  if fold is not None and folder.name != f"{FOLD}{fold}":
+    raise ValueError(
+      f"{folder}: holds fold {fold} of config.data.split, expected that of its name; give each "
+      "fold its own folder back."
+    )
+
+
+def folds_in(path) -> tuple[pathlib.Path, ...]:
+  """The run folders `fold_0`, `fold_1`, ... of a folder, in order; `fold_0_old` is none."""
+  found = (file.parent for file in pathlib.Path(path).glob(f"{FOLD}*/{CONFIG}"))
+  folds = (folder for folder in found if folder.name.removeprefix(FOLD).isdigit())
+  return tuple(sorted(folds, key=lambda folder: natural(folder.name)))
+
+
+def number_of_folds(split: dict) -> int | None:
+  """Of a stored config.data.split; None where only a file tells, which may lie elsewhere."""
+  return count(**split) if split.get("name") in ("kfold", "blocks") else None
+
+
+def json_like(value):
+  """The value as it comes back from JSON."""
+  return plain(json.loads(json.dumps(value, default=str)))
+
+
+def describe(workdir) -> Described:
+  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged."""
+  workdir = pathlib.Path(workdir)
+  kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
+  config, told, where = read_config(workdir), read_dataset(workdir, kinds), workdir / DATASET
+  _check_whole(workdir / CONFIG)
+  labels, preparation = _labels(told["labels"], where), _preparation(told, where)
+  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation)
+
+
+def read_config(workdir) -> dict:
+  """The config in a run folder, `completed`; raises ValueError where it was damaged or edited."""
+  path = pathlib.Path(workdir) / CONFIG
+  told = plain(sealed.read(path, what="the config of a run", advice=_ADVICE))
+  _check_kinds(told, plain(defaults.config()), path)
+  return same_run.completed(told)
+
+
+def _check_whole(path: pathlib.Path) -> None:
+  """Raises ValueError where a model would be built of a default that training did not have."""
+  parts = dict.fromkeys(("data", "network", "method"), dict)
+  told = files.read_json(path, what="the config of a run", advice=_ADVICE, fields=parts)
+  fields = {"source": dict, "patch": list}
+  files.check_fields(told["data"], path, advice=_ADVICE, fields=fields, prefix="data.")
+
+
+def read_dataset(workdir, kinds: dict, *, only: bool = True) -> dict:
+  """dataset.json of a run folder; with `only` other fields than `kinds` may be damaged.
+
+  Raises ValueError where it was damaged or edited.
+  """
+  path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
+  return sealed.read(path, what=what, advice=_ADVICE, fields=kinds, only=only)
+
+
+def read_versions(workdir) -> dict:
+  """versions.json of a run folder; raises FileNotFoundError or ValueError."""
+  return sealed.read(
+    pathlib.Path(workdir) / VERSIONS,
+    what="the versions that a run was made with",
+    advice="give the train command again, it writes the file anew",
+    fields={"packages": dict, "python": str, "devices": list, "git": (str, type(None))},
+  )
+
+
+def _labels(told: dict, where) -> LabelSpec:
+  try:
+    return LabelSpec.from_json(json.dumps(told))
+  except ValueError as error:
+    raise ValueError(f"{where}: 'labels': {error}; {_ADVICE}.") from error
+
+
+def _preparation(told: dict, where) -> Preparation:
+  try:
+    preparation = Preparation.from_json(json.dumps(told["preparation"]))
+    if (list(preparation.channels), preparation.rank) != (list(told["channels"]), told["rank"]):
+      raise ValueError("its channels and rank are not those of the data set")
+  except ValueError as error:
+    raise ValueError(f"{where}: 'preparation': {error}; {_ADVICE}.") from error
+  return preparation
+
+
+def is_sealed(workdir) -> bool:
+  """Whether the config in a run folder has digests; those of earlier versions have none."""
+  return sealed.DIGESTS in files.read_json(
+    pathlib.Path(workdir) / CONFIG, what="the config of a run", advice=_ADVICE
+  )
+
+
+def _check_kinds(told: dict, known: dict, path: pathlib.Path, prefix: str = "") -> None:
+  """Raises ValueError where a field of a config is of another kind than its default."""
+  for name, default in known.items():
+    if name not in told or default is None or name == "normalise":
+      continue
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+    files.check_fields(told, path, advice=_ADVICE, fields={name: kinds}, prefix=prefix)
+    if name in ("data", "evaluate"):
+      _check_kinds(told[name], default, path, f"{name}.")

@@ -1,0 +1,226 @@
+"""Run folders, or the folds of a cross-validation -> configurations that segment cases."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax
+import jax
+import numpy as np
+
+from jaxseg.runs import first_stage as cascade, checkpoint, folder as run_folder, same_run
+from jaxseg import inference
+from jaxseg.compose import method, network, window
+from jaxseg.experiment import mirroring
+from jaxseg.inference.segmentation import Configuration, segment
+from jaxseg.method import Learner, State
+from jaxseg.runs.folder import FOLD, run_folders
+
+
+class Model(NamedTuple):
+  """One configuration's trained runs, ready to predict.
+
+  Attributes:
+    described: what the first run folder tells; the others tell the same of labels and channels.
+    configuration: its networks, their logits averaged.
+    logits: (Case, **options) -> (*space, k) float32 logits on the case's grid.
+  """
+
+  described: run_folder.Described
+  configuration: Configuration
+  logits: Callable
+
+
+def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
+  """Loads a run, or several of one configuration; a run folder needs nothing but itself.
+
+  Args:
+    workdir: the run folder, or several.
+    kind: checkpoint.LATEST (the end of training) or checkpoint.BEST (the best validation score).
+    mirror: averages the logits over the mirror images that training drew from: over all if its
+      augmentation has no `mirror`.
+
+  Raises:
+    FileNotFoundError: no run, one without a checkpoint, or a cascade's without its first stage.
+    ValueError: the runs differ in labels or channels.
+  """
+  folders = [workdir] if isinstance(workdir, str | pathlib.Path) else list(workdir)
+  described = {str(folder): run_folder.describe(folder) for folder in folders}
+  check_alike(described)
+  if len(by_configuration(folders)) > 1:
+    raise ValueError(
+      f"{', '.join(map(str, folders))}: differ in network, method or data options, or are no folds "
+      "of one folder; average the probabilities of several configurations instead (segment)."
+    )
+  told = _facing_alike(described)
+  first, config = told[0], told[0].config
+  patch = tuple(config["data"]["patch"])
+  scheme, predict = _built(first, patch, pathlib.Path(folders[0]))
+  states = [_state(folder, kind) for folder in folders]
+  preparations = tuple(dict.fromkeys(one.preparation.to_json() for one in told))
+  own = [preparations.index(one.preparation.to_json()) for one in told]
+  channels = len(first.channels)
+  prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
+  prior, more = _first_stage(
+    config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror
+  )
+
+  def check_fit(*, always: bool) -> None:
+    for folder, state in zip(folders, states, strict=True):
+      if always or not run_folder.is_sealed(folder):
+        _check_fit(scheme, state, patch, channels, more, folder)
+
+  check_fit(always=False)
+  compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
+  # fold by fold, so that one set of activations is on the device at a time
+  added = jax.jit(lambda total, more: total + more, donate_argnums=0)
+
+  def apply(batch):
+    total = None
+    for state, i in zip(states, own, strict=True):
+      image = batch["image"][..., i * channels : (i + 1) * channels]
+      try:
+        logits = compiled(state, {**batch, "image": image})["logits"]
+      except flax.errors.FlaxError:
+        check_fit(always=True)
+        raise
+      total = logits if total is None else added(total, logits)
+    return {"logits": total if len(states) == 1 else total / len(states)}
+
+  flips = _flips(folders, told, patch) if mirror else {}
+
+  def logits(case: inference.Case, **options):
+    return predict(apply, case, **flips, **options)
+
+  return Model(first, Configuration(prepared, first.labels, logits, prior), logits)
+
+
+def _built(told: run_folder.Described, patch, folder: pathlib.Path):
+  """The method and the predictor of a run folder's config."""
+  config = told.config
+  try:
+    net = network(config, told.labels.channels)
+    scheme = method(config, net, regions=told.labels.regions is not None)
+    return scheme, window(config, net, patch, config["data"]["slices"])
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f"{folder / run_folder.CONFIG}: its model cannot be built ({error}); the file was damaged or "
+      "edited, or written by another version: copy the run folder again."
+    ) from error
+
+
+def _check_fit(scheme, state: State, patch, channels: int, more: int, folder) -> None:
+  """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
+  batch = {"image": np.zeros((1, *patch, channels), np.float32)}
+  if more:
+    batch["prior"] = np.zeros((1, *patch, more), np.float32)
+  expected = jax.eval_shape(lambda: scheme.init(jax.random.key(0), batch)).learners
+  expected = {name: {"params": of.params, "stats": of.stats} for name, of in expected.items()}
+  learners = {name: {"params": of.params, "stats": of.stats} for name, of in state.learners.items()}
+  wanted, held = checkpoint.flatten(expected), checkpoint.flatten(learners)
+  for name in sorted({**wanted, **held}):
+    shapes = [np.shape(of[name]) if name in of else None for of in (wanted, held)]
+    if shapes[0] != shapes[1]:
+      a, b = ("nothing" if shape is None else f"an array {shape}" for shape in shapes)
+      raise ValueError(
+        f"{folder}: the weights of its checkpoint don't fit the network of its "
+        f"{run_folder.CONFIG}: for '{name}' that has {a}, the checkpoint {b}; one of them was "
+        "changed or comes from another run: copy the run folder again."
+      )
+
+
+def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
+  """The predictor's options for mirror images, of runs that were all trained with the same."""
+  flips = [mirroring(one.config, one.labels, patch, one.preparation.code) for one in told]
+  for folder, other in zip(folders, flips, strict=True):
+    if other != flips[0]:
+      raise ValueError(
+        f"{folder}: was trained with mirror images along the axes {other['mirror_axes']}, "
+        f"{folders[0]} along {flips[0]['mirror_axes']}; predict without --mirror."
+      )
+  return flips[0]
+
+
+def _first_stage(config, preparation, folder, **options) -> tuple[Callable | None, int]:
+  """((raw, where) -> the prior that a cascade's second stage wants, its channels); None, 0."""
+  if not config["data"].get("prior"):
+    return None, 0
+  first = load(run_folders(cascade.run_beside(config["data"]["prior"], folder)), **options)
+  labels = first.described.labels
+
+  def prior(raw, where):
+    found = segment([first.configuration], raw, where).labels
+    grid = preparation.grid(raw.geometry, raw.image)
+    return cascade.one_hot(cascade.on_grid(found, grid, labels, where), labels)
+
+  return prior, labels.channels
+
+
+def _facing_alike(told: dict[str, run_folder.Described]) -> list[run_folder.Described]:
+  """The runs, by folder, with the orientations that all have seen: one image is given to all.
+
+  Raises ValueError if there is none.
+  """
+  known = {name: one.preparation.seen for name, one in told.items() if one.preparation.seen}
+  common = tuple(
+    code for code in next(iter(known.values()), ()) if all(code in seen for seen in known.values())
+  )
+  if known and not common:
+    seen = "; ".join(f"{name}: {', '.join(codes)}" for name, codes in known.items())
+    raise ValueError(
+      f"the runs were trained on scans of different orientations ({seen}), so that no scan suits "
+      "all; predict with each alone, or train them with config.data.orientation='RAS'."
+    )
+  if not known:
+    return list(told.values())
+  return [
+    one._replace(preparation=dataclasses.replace(one.preparation, seen=common))
+    for one in told.values()
+  ]
+
+
+def _state(folder, kind: str) -> State:
+  learners = {
+    name: Learner(learner.params, learner.stats, ())
+    for name, learner in checkpoint.load_learners(folder, kind).items()
+  }
+  return State(np.zeros((), np.int32), learners)
+
+
+def check_alike(told: dict[str, run_folder.Described]) -> None:
+  """Raises ValueError unless the runs, by name, have the same labels and channels."""
+  (name, first), *rest = told.items()
+  for other, one in rest:
+    for what, ours, theirs in (
+      ("labels", _meaning(first.labels), _meaning(one.labels)),
+      ("channels", first.channels, one.channels),
+      ("rank", first.rank, one.rank),
+    ):
+      if ours != theirs:
+        raise ValueError(
+          f"{other}: its {what} {theirs} are not those of {name}, {ours}; an ensemble needs runs "
+          "on the same data."
+        )
+
+
+def _meaning(labels) -> tuple:
+  return (labels.names, labels.regions or labels.stored_values)
+
+
+def by_configuration(folders: Sequence[pathlib.Path]) -> list[list[pathlib.Path]]:
+  """Run folders, those together whose logits can be averaged (see `same_run.MAY_DIFFER`).
+
+  They lie in one folder: what find-best takes for two, though only the losses differ, stays two.
+  """
+  groups: list[tuple[pathlib.Path, dict, list[pathlib.Path]]] = []
+  for folder in map(pathlib.Path, folders):
+    home = (folder.parent if folder.name.startswith(FOLD) else folder).resolve()
+    config = run_folder.read_config(folder)
+    for other, first, members in groups:
+      if other == home and not same_run.differences(first, config, same_run.MEMBERS):
+        members.append(folder)
+        break
+    else:
+      groups.append((home, config, [folder]))
+  return [members for _, _, members in groups]

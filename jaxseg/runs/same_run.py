@@ -1,0 +1,229 @@
+"""What makes two configs those of one run, of the folds of one, of the members of an ensemble."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers
+from jaxseg.build import options_of, plain
+from jaxseg.data.prepared.normalise import NORMALISATIONS
+from jaxseg.data.prepared.preparation import RESAMPLING
+
+RESUME, FOLDS, MEMBERS = "resume", "folds", "members"
+_ALL = (RESUME, FOLDS, MEMBERS)
+
+# field, or all fields that begin so -> where it may differ: when a run goes on, between the folds
+# of a cross-validation, between the members of an ensemble that averages logits; what is not here
+# may differ nowhere
+MAY_DIFFER: dict[str, tuple[str, ...]] = {
+  # how a run is told, fed and kept, not what it learns
+  "log_every": _ALL,
+  "checkpoint_every": _ALL,
+  "evaluate": _ALL,
+  "deterministic": _ALL,
+  "data.folder": _ALL,
+  "data.workers": _ALL,
+  "data.cache": _ALL,
+  "predictor.batch": _ALL,
+  # where files lie: names and content of the cases are compared
+  "data.source.path": _ALL,
+  "data.source.data_dir": _ALL,
+  "data.source.images": _ALL,
+  "data.source.masks": _ALL,
+  "data.source.weights": _ALL,
+  "data.source.cache": _ALL,
+  "data.source.url": _ALL,
+  "data.source.download": _ALL,
+  "data.split.path": _ALL,
+  "data.prior.run": (RESUME, FOLDS),
+  "data.split.fold": (FOLDS, MEMBERS),
+  # a longer training goes on from a shorter one, see `_fewer`
+  "steps": (RESUME, MEMBERS),
+  # who has trained how: the networks are alike
+  "seed": (MEMBERS,),
+  "loss": (MEMBERS,),
+  "optimiser": (MEMBERS,),
+  "augment": (MEMBERS,),
+  "initialise": (MEMBERS,),
+  "data.batch": (MEMBERS,),
+  "data.foreground": (MEMBERS,),
+  "data.maps": (MEMBERS,),
+  "data.source": (MEMBERS,),
+  "data.split": (MEMBERS,),
+}
+
+# what the program provides where a config leaves it out: no default of the constructor's
+_PROVIDED = {
+  "network": ("classes",),
+  "loss": ("sigmoid",),
+  "augment": ("patch", "swap", "swap_axis", "background", "classes"),
+  "predictor": ("patch", "total_stride", "margin", "axis"),
+  "optimiser": ("steps", "where"),
+}
+_SHOWN = 12
+_ABSENT = "left out"
+
+
+def may_differ(field: str, where: str) -> bool:
+  """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS or MEMBERS."""
+  return any(
+    where in places and f"{field}.".startswith(f"{name}.") for name, places in MAY_DIFFER.items()
+  )
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+  """A stored config with today's defaults for the fields that did not exist when it was stored."""
+  known = plain(defaults.config())
+  parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate")}
+  return {**known, **config, **parts}
+
+
+def explicit(config: dict[str, Any]) -> dict[str, Any]:
+  """The config, `completed`, its components with every option: to compare what two configs mean.
+
+  An option that is left out counts as the constructor's default.
+  """
+  config = completed(plain(config))
+  chains = augment.AUGMENTATIONS | augment.MIXTURES
+  data_of = config["data"]
+  return config | {
+    "network": _filled(config["network"], networks.NETWORKS, "network"),
+    "method": _method(config["method"]),
+    "loss": {key: _loss(key, spec) for key, spec in config["loss"].items()},
+    "optimiser": _optimiser(config["optimiser"]),
+    "augment": {
+      key: _filled(_named(key, spec), chains, "augment") for key, spec in config["augment"].items()
+    },
+    "predictor": _filled(config["predictor"], inference.PREDICTORS, "predictor"),
+    "data": data_of
+    | {
+      "source": _filled(data_of["source"], data.SOURCES, "source"),
+      "split": _filled(data_of["split"], data.SPLITS),
+      "normalise": _normalise(data_of["normalise"]),
+      "resampling": RESAMPLING | data_of["resampling"],
+      "maps": {key: _filled(_named(key, spec), data.MAPS) for key, spec in data_of["maps"].items()},
+    },
+  }
+
+
+def _named(key: str, spec):
+  return {"name": key, **spec} if isinstance(spec, Mapping) else spec
+
+
+def _filled(spec, table: Mapping[str, Callable], part: str = ""):
+  """A component with every option of its constructor; anything else as it is."""
+  if not isinstance(spec, Mapping) or "name" not in spec:
+    return spec
+  made = table.get(spec["name"])
+  return {"name": spec["name"], **(_defaults(made, part) if made else {}), **spec}
+
+
+def _defaults(made: Callable, part: str) -> dict[str, Any]:
+  # what Optax and the sources are called with are options too
+  given = () if part in ("optimiser", "source") else None
+  return {
+    name: plain(option.default)
+    for name, option in options_of(made, given=given).items()
+    if option.default is not option.empty and name not in _PROVIDED.get(part, ())
+  }
+
+
+def _method(spec):
+  spec = _filled(spec, methods.METHODS)
+  if isinstance(spec, Mapping) and "auxiliary" in spec:
+    return {**spec, "auxiliary": _filled(spec["auxiliary"], losses.SCHEDULES)}
+  return spec
+
+
+def _loss(key: str, spec):
+  if not isinstance(spec, Mapping):
+    return spec
+  spec = {"weight": 1.0, **_filled(_named(key, spec), losses.LOSSES, "loss")}
+  spec["weight"] = _filled(spec["weight"], losses.SCHEDULES)
+  weighting = spec.get("class_weights")
+  if isinstance(weighting, str | Mapping):
+    named = {"name": weighting} if isinstance(weighting, str) else weighting
+    spec["class_weights"] = _filled(named, losses.CLASS_WEIGHTINGS)
+  return spec
+
+
+def _optimiser(spec: Mapping[str, Any]) -> dict[str, Any]:
+  made = optimisers.OPTIMISERS.get(spec.get("name"))
+  own = _defaults(made, "optimiser") if made else {}
+  spec = {**own, **_defaults(optimisers.optimiser, "optimiser"), **spec}
+  schedule = _filled(spec["schedule"] or {"name": "constant"}, optimisers.SCHEDULES)
+  # no limit is 0 in a config
+  return spec | {"schedule": schedule, "clip": spec["clip"] or None}
+
+
+def _normalise(value):
+  if isinstance(value, tuple):
+    return tuple(map(_normalise, value))
+  if not isinstance(value, Mapping) or "name" not in value:
+    return value
+  usual = _filled({"name": value["name"]}, NORMALISATIONS)
+  return value["name"] if _filled(value, NORMALISATIONS) == usual else value
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Nested fields -> "data.split.fold": value."""
+  fields = {}
+  for name, value in config.items():
+    if isinstance(value, Mapping) and value:
+      fields |= flat(value, f"{prefix}{name}.")
+    else:
+      fields[f"{prefix}{name}"] = value
+  return fields
+
+
+def differences(before: dict, now: dict, where: str) -> dict[str, tuple[Any, Any]]:
+  """Field -> (before, now), of those that must not differ there; of components what they are."""
+  a, b = flat(explicit(before)), flat(explicit(now))
+  fields = [name for name in dict.fromkeys([*a, *b]) if not may_differ(name, where)]
+  found = {
+    name: (a.get(name, _ABSENT), b.get(name, _ABSENT))
+    for name in fields
+    if not _equal(a.get(name, _ABSENT), b.get(name, _ABSENT))
+  }
+  if where == RESUME and now["steps"] < before["steps"]:
+    found["steps"] = (before["steps"], now["steps"])
+  # the options of another component tell nothing more
+  others = tuple(name.removesuffix("name") for name in found if name.endswith(".name"))
+  return {
+    name: pair
+    for name, pair in found.items()
+    if name.endswith(".name") or not name.startswith(others)
+  }
+
+
+def _equal(a, b) -> bool:
+  # True is no 1, and NaN is itself
+  if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+    return True
+  return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def sentence(found: Mapping[str, tuple[Any, Any]], words: str = "was {}, is {}") -> str:
+  """`differences` in words: the fields, the old values and the new ones."""
+  parts = [f"config.{name} {words.format(_shown(a), _shown(b))}" for name, (a, b) in found.items()]
+  more = [f"and {len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+  return "; ".join(parts[:_SHOWN] + more)
+
+
+def _shown(value) -> str:
+  return value if value is _ABSENT else repr(value)
+
+
+def updated(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+  """The stored config with what another one changes, which must be what may differ on resume."""
+  a, b = flat(explicit(before)), flat(explicit(now))
+  changed = [name for name in b if not _equal(a.get(name, _ABSENT), b[name])]
+  result = dict(before)
+  for name in changed:
+    *path, last = name.split(".")
+    inner = result
+    for part in path:
+      inner[part] = dict(inner.get(part, {}))
+      inner = inner[part]
+    inner[last] = b[name]
+  return result

@@ -1,0 +1,188 @@
+"""The way to the network's grid and back, against crops and axes written out by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from closeness import assert_close
+from scipy import ndimage
+from skimage.transform import resize as skimage_resize
+
+from jaxseg.data.formats.geometry import Geometry, plain_geometry
+from jaxseg.data.prepared.cropping import nonzero_mask
+from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources.source import RawCase
+
+PLAIN = Preparation(("MR",), 3, ({"name": "none"},))
+
+
+def preparation(**changes):
+  return dataclasses.replace(PLAIN, **changes)
+
+
+def raw_case(image, spacing=(1, 1, 1)):
+  return RawCase(image[..., None], None, None, plain_geometry(image.shape, spacing))
+
+
+def noise(shape):
+  return np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+
+
+def test_axes_are_transposed_then_cropped_then_resampled():
+  image = np.zeros((6, 9, 8), np.float32)
+  image[1:5, 2:8, 3:7] = 5 + noise((4, 6, 4))
+  prepared = preparation(transpose=(2, 0, 1), crop_nonzero=True, spacing=(1, 2, 1.5))
+  found, grid = prepared.place(raw_case(image, (2, 3, 1)))
+  box = image[1:5, 2:8, 3:7].transpose(2, 0, 1)  # 4 x 4 x 6 voxels of 1, 2, 3 mm
+  expected = skimage_resize(box.astype(float), (4, 4, 12), 3, mode="edge", anti_aliasing=False)
+  assert_close(found[..., 0], expected, atol=2e-5)
+  assert_close(grid.spacing, [1, 2, 1.5])
+  assert grid.whole == (8, 6, 9)
+  assert grid.box == (slice(3, 7), slice(1, 5), slice(2, 8))
+
+
+def test_none_keeps_the_spacing_of_an_axis():
+  found, grid = preparation(spacing=(None, 2, 2)).place(raw_case(noise((4, 6, 8)), (7, 1, 1)))
+  assert found.shape == (4, 3, 4, 1)
+  assert_close(grid.spacing, [7, 2, 2])
+
+
+def test_normalisation_comes_before_resampling():
+  image = 100 * noise((6, 8, 8))
+  prepared = preparation(normalisation=({"name": "zscore"},), spacing=(2, 2, 2))
+  found = prepared.apply(raw_case(image))
+  standard = (image.astype(float) - image.mean()) / image.std()
+  expected = skimage_resize(standard, (3, 4, 4), 3, mode="edge", anti_aliasing=False)
+  assert_close(found[..., 0], expected, atol=2e-5)
+
+
+def test_masked_normalisation_counts_holes_and_every_channel():
+  image = np.zeros((7, 7, 7, 2), np.float32)
+  image[1:6, 1:6, 1:6, 0] = 5 + noise((5, 5, 5))
+  image[3, 3, 3, 0] = 0  # a hole: inside
+  image[6, 6, 6, 1] = 1  # the other channel alone: inside
+  mask = nonzero_mask(image)
+  assert mask.sum() == 5**3 + 1
+  prepared = Preparation(("a", "b"), 3, ({"name": "zscore", "nonzero": True},) * 2)
+  raw = RawCase(image, None, None, plain_geometry(image.shape[:3]))
+  found = prepared.apply(raw)
+  values = image[..., 0][mask].astype(float)
+  assert_close(found[..., 0][mask], (values - values.mean()) / values.std())
+  assert not found[~mask].any()
+
+
+def test_empty_image_is_not_cropped():
+  assert preparation(crop_nonzero=True).apply(raw_case(np.zeros((3, 4, 5)))).shape == (3, 4, 5, 1)
+
+
+def test_scores_come_back_slice_by_slice_where_an_axis_is_apart():
+  # 4 slices of 5 mm became 20 of 1 mm: a score's own slice is the nearest, its plane is linear
+  prepared = preparation(spacing=(1, 2, 2))
+  grid = prepared.grid(plain_geometry((4, 6, 10), (5, 1, 1)))
+  assert (grid.shape, grid.orders, grid.score_orders) == ((20, 3, 5), (0, 3, 3), (0, 1, 1))
+  scores = noise((20, 3, 5))
+  expected = np.stack(
+    [
+      skimage_resize(scores[i].astype(float), (6, 10), 1, mode="edge", anti_aliasing=False)
+      for i in (2, 7, 12, 17)
+    ]
+  )
+  assert_close(grid.restore(scores), expected, atol=2e-6)
+
+
+def test_resampling_options_choose_the_orders():
+  geometry = plain_geometry((4, 6, 10), (5, 1, 1))
+  grid = preparation(
+    spacing=(1, 2, 2), resampling={"order": 1, "label_order": 0, "separate_z": False}
+  ).grid(geometry)
+  assert (grid.orders, grid.label_orders, grid.score_orders) == ((1,) * 3, (0,) * 3, (1,) * 3)
+  forced = preparation(spacing=(1, 1, 1), resampling={"separate_z": True, "order_z": 1})
+  assert forced.grid(plain_geometry((4, 6, 6), (2, 1, 1))).orders == (1, 3, 3)
+
+
+def test_what_was_cropped_away_comes_back_as_told():
+  image = np.zeros((5, 6, 7), np.float32)
+  image[1:3, 2:5, 3:6] = 1
+  raw = raw_case(image)
+  grid = preparation(crop_nonzero=True, transpose=(1, 2, 0)).grid(raw.geometry, raw.image)
+  scores = noise((3, 3, 2))
+  expected = np.full((5, 6, 7), -4, np.float32)
+  expected[1:3, 2:5, 3:6] = scores.transpose(2, 0, 1)
+  np.testing.assert_array_equal(grid.restore(scores, outside=-4), expected)
+  many = grid.restore(np.stack([scores, scores], -1))
+  assert many.shape == (5, 6, 7, 2)
+  assert not many[0].any()
+  with pytest.raises(ValueError, match="follows from its image"):
+    preparation(crop_nonzero=True).restore(scores, raw.geometry)
+
+
+@pytest.mark.parametrize("orientation", ["stored", "RAS"])
+def test_label_comes_back_on_its_own_grid(orientation):
+  shape = (22, 40, 36)
+  z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+  label = np.where(z**2 + y**2 + x**2 < 0.5, 1, 0)
+  label[(z - 0.2) ** 2 + (y - 0.1) ** 2 + x**2 < 0.12] = 2
+  affine = np.array([[0, 0, 3, 0], [-1.5, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+  raw = RawCase((label[..., None] + 1.0), label, None, Geometry(affine, shape, "nifti"))
+  raw.image[:3] = 0
+  prepared = preparation(
+    orientation=orientation, transpose=(2, 0, 1), crop_nonzero=True, spacing=(1.2, 1.4, 1.1)
+  )
+  _, grid = prepared.place(raw)
+  there = grid.label(grid.cut(label), (0, 1, 2))
+  scores = (there[..., None] == np.arange(3)).astype(np.float32)
+  back = np.argmax(grid.restore(scores), -1)
+  assert back.shape == shape
+  for k in (1, 2):
+    a, b = back == k, (label == k) & (np.arange(shape[0])[:, None, None] > 2)
+    assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.98, k
+  # integers go back as labels, class by class: much the same
+  assert (grid.restore(there) == back).mean() > 0.99
+
+
+def test_ignored_voxels_stay_ignored():
+  weight = np.ones((6, 6, 6), np.float32)
+  weight[2:4] = 0
+  grid = preparation(spacing=(0.5, 1, 1)).grid(plain_geometry((6, 6, 6)))
+  found = grid.weight(grid.cut(weight))
+  np.testing.assert_array_equal(found, np.repeat(weight, 2, 0))
+
+
+def test_json_keeps_everything_and_reads_older_run_folders():
+  prepared = preparation(
+    spacing=(None, 1.5, 2), transpose=(2, 1, 0), crop_nonzero=True, resampling={"order": 1}
+  )
+  assert Preparation.from_json(prepared.to_json()) == prepared
+  older = '{"channels": ["MR"], "rank": 3, "normalisation": [{"name": "none"}]}'
+  assert Preparation.from_json(older) == PLAIN
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"spacing": (1, 1)}, r"config.data.spacing: \(1, 1\); expected .* 3 positive numbers"),
+    ({"spacing": (1, 0, 1)}, r"config.data.spacing"),
+    ({"transpose": (0, 1)}, r"config.data.transpose: \(0, 1\); .* \(0, 1, 2\)"),
+    ({"resampling": {"ordre": 1}}, r"ordre: no such option \(did you mean 'order'\?\)"),
+    ({"resampling": {"order": 2}}, r"resampling.order: 2; choices: 0, 1, 3"),
+    ({"resampling": {"separate_z": 1}}, r"separate_z: 1; choices: None, True, False"),
+  ],
+)
+def test_what_cannot_be_meant_is_told(changes, message):
+  with pytest.raises(ValueError, match=message):
+    preparation(**changes)
+
+
+def test_spacing_of_zero_is_told_before_it_is_divided_by():
+  raw = raw_case(np.ones((3, 3, 3)))
+  raw = raw._replace(geometry=dataclasses.replace(raw.geometry, affine=np.diag([1.0, 1, 0, 1])))
+  with pytest.raises(ValueError, match=r"scan: the spacing is \(0, 1, 1\) mm"):
+    preparation(spacing=(1, 1, 1)).apply(raw, "scan")
+
+
+def test_cubic_image_equals_scipys_zoom_of_a_real_looking_volume():
+  image = ndimage.gaussian_filter(noise((12, 14, 10)), 1)
+  found = preparation(spacing=(0.8, 1.3, 1)).apply(raw_case(image))[..., 0]
+  zoom = [m / n for n, m in zip(image.shape, (15, 11, 10), strict=True)]
+  expected = ndimage.zoom(image.astype(float), zoom, order=3, mode="nearest", grid_mode=True)
+  assert_close(found, np.clip(expected, image.min(), image.max()), atol=1e-6)

@@ -1,0 +1,83 @@
+"""What a run folder is compared by when training goes on in it."""
+
+import json
+
+import pytest
+import tiny
+
+from jaxseg.batch import LabelSpec
+from jaxseg.runs import folder as run_folder
+
+
+@pytest.fixture
+def begun(tmp_path):
+  run = tiny.experiment()
+  run_folder.record(tmp_path, run)
+  return tmp_path, run
+
+
+def rewrite(path, change):
+  """A file as earlier versions left it, without digests."""
+  told = json.loads(path.read_text())
+  told.pop("digests", None)
+  change(told)
+  path.write_text(json.dumps(told))
+
+
+def test_a_run_from_before_a_field_existed_goes_on_with_its_default(begun):
+  folder, run = begun
+
+  def older(config):
+    del config["average"], config["optimiser"]["l2"], config["optimiser"]["accumulate"]
+    del config["data"]["prior"], config["evaluate"]["probabilities"]
+
+  rewrite(folder / "config.json", older)
+  told = run_folder.describe(folder).config
+  assert told["average"] == 0.0
+  assert told["data"]["prior"] == {}
+  assert told["data"]["patch"] == (16, 16)
+  run_folder.record(folder, run)
+  # it is not rewritten: nothing was changed
+  assert "accumulate" not in json.loads((folder / "config.json").read_text())["optimiser"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("accumulate", 2), ("l2", 0.1)])
+def test_another_value_than_the_default_of_a_missing_field_is_refused(tmp_path, field, value):
+  run = tiny.experiment(**{f"optimiser.{field}": value})
+  run_folder.record(tmp_path, run)
+  rewrite(tmp_path / "config.json", lambda config: config["optimiser"].pop(field))
+  with pytest.raises(ValueError, match=f"config.optimiser.{field} was .*, is {value}"):
+    run_folder.record(tmp_path, run)
+
+
+def test_a_network_option_written_out_as_its_default_is_no_change(begun):
+  folder, run = begun
+  config = run.config
+  spelt = {**config, "network": {**config["network"], "kernels": 3}}
+  run_folder.check_same(folder, spelt)
+  with pytest.raises(ValueError, match=r"config.network.kernels was 3, is 5"):
+    run_folder.check_same(folder, {**config, "network": {**config["network"], "kernels": 5}})
+
+
+def test_a_fold_is_not_resumed_with_cases_it_has_not_held_out(begun):
+  folder, run = begun
+  moved = run._replace(training=(0, 1, 4, 5), validation=(2, 3))
+  with pytest.raises(ValueError, match=r"with other training cases .*another --workdir"):
+    run_folder.record(folder, moved)
+
+
+def test_labels_of_another_meaning_are_refused(begun):
+  folder, run = begun
+  renamed = LabelSpec(("background", "bright", "dim"), (0, 5, 9))
+  with pytest.raises(ValueError, match=r"it began with the labels .*'dim', 'bright'.*now they are"):
+    run_folder.record(folder, run._replace(dataset=run.dataset._replace(labels=renamed)))
+
+
+def test_a_run_among_its_own_data_is_refused(tmp_path):
+  config = {"data": {"source": {"name": "nnunet_raw", "path": str(tmp_path / "set")}}}
+  (tmp_path / "set").mkdir()
+  with pytest.raises(ValueError, match=r"set: is the folder of the data .*source\.path"):
+    run_folder.check_same(tmp_path / "set", config)
+  (tmp_path / "other" / "imagesTr").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"other: is the folder of a data set"):
+    run_folder.check_same(tmp_path / "other", config)

@@ -1,0 +1,142 @@
+"""Cross-validation: which folds, where they lie, and what is left as it is."""
+
+import json
+
+import pytest
+
+from jaxseg import defaults
+from jaxseg.data import splits
+from jaxseg.runs import folds
+from jaxseg.verbs.train import run
+
+PARTS = {"method": {"name": "supervised"}, "data": {"source": {"name": "phantom"}, "patch": [8]}}
+
+
+def config(**split):
+  made = defaults.config()
+  made.data.split = split or dict(name="kfold", folds=3)
+  made.steps = 5
+  return made
+
+
+def write_report(folder, step, case="a"):
+  """What the end of a fold leaves behind, of a single case whose files are not summed."""
+  (folder / "validation").mkdir(parents=True)
+  (folder / "report.json").write_text(json.dumps({"step": step, "cases": {case: {}}}))
+  scores = {"step": step, "complete": True, "labels": ["x"], "files": {case: {}}}
+  scores["cases"] = {case: {"own": {"dice": {"x": 1.0}}}}
+  (folder / "validation" / "scores.json").write_text(json.dumps(scores))
+
+
+@pytest.mark.parametrize(
+  ("given", "numbers"),
+  [("all", (0, 1, 2)), ("1", (1,)), ("0 2", (0, 2)), ("2,0", (0, 2)), ("1,1", (1,))],
+)
+def test_folds_are_given_as_all_or_as_numbers(given, numbers):
+  assert folds.chosen(given, 3) == numbers
+
+
+@pytest.mark.parametrize("given", ["3", "-1", "some", "", "0,x", "1.5"])
+def test_other_folds_are_refused_with_the_choices(given):
+  with pytest.raises(ValueError, match=r"expected all, or numbers from 0 to 2"):
+    folds.chosen(given, 3)
+
+
+def test_the_number_of_folds_follows_from_the_split(tmp_path):
+  assert splits.count(name="kfold", fold=0, folds=4, seed=1) == 4
+  assert splits.count(name="kfold") == 5
+  assert splits.count(name="blocks", folds=3) == 3
+  file = tmp_path / "splits_final.json"
+  file.write_text(json.dumps([{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]))
+  assert splits.count(name="file", path=str(file)) == 2
+  for options in ({"name": "explicit", "validation": ["a"]}, {"name": "blocks", "holdout": 2}):
+    with pytest.raises(ValueError, match=r"has no folds; choose kfold, blocks or file"):
+      splits.count(**options)
+
+
+def test_each_fold_gets_its_folder_and_its_number(tmp_path):
+  seen = []
+
+  def train(config, workdir):
+    seen.append((config.data.split.fold, workdir.name))
+    return {"step": 5}
+
+  folds.train_folds(config(), tmp_path, "all", train, print)
+  assert seen == [(0, "fold_0"), (1, "fold_1"), (2, "fold_2")]
+
+
+def test_finished_folds_are_left_and_longer_trainings_go_on(tmp_path, capsys):
+  write_report(tmp_path / "fold_0", 5)
+  write_report(tmp_path / "fold_1", 3)
+  seen = []
+  folds.train_folds(config(), tmp_path, "0,1", lambda c, w: seen.append(w.name) or {}, print)
+  assert seen == ["fold_1"]
+  assert "Fold 0 is finished" in capsys.readouterr().out
+
+
+def test_a_finished_fold_is_gone_through_again_for_probabilities(tmp_path):
+  asking = config()
+  asking.evaluate.probabilities = True
+  for fold in (0, 1):
+    write_report(tmp_path / f"fold_{fold}", 5, f"case_{fold}")
+  (tmp_path / "fold_0" / "validation" / "case_0_probabilities.npz").touch()
+  seen = []
+  folds.train_folds(asking, tmp_path, "0,1", lambda c, w: seen.append(w.name) or {}, print)
+  assert seen == ["fold_1"]
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [("report.json", "{"), ("validation/scores.json", "[]"), ("validation/a.png", None)],
+)
+def test_a_fold_whose_end_was_damaged_is_gone_through_again(tmp_path, caplog, name, text):
+  write_report(tmp_path / "fold_0", 5)
+  scores = tmp_path / "fold_0" / "validation" / "scores.json"
+  told = json.loads(scores.read_text())
+  scores.write_text(json.dumps({**told, "files": {"a": {"a.png": [3, 12345]}}}))
+  (tmp_path / "fold_0" / "validation" / "a.png").write_text("now")
+  if text is not None:
+    (tmp_path / "fold_0" / name).write_text(text)
+  seen = []
+  folds.train_folds(config(), tmp_path, "0", lambda c, w: seen.append(w.name) or {}, print)
+  assert seen == ["fold_0"]
+  (line,) = caplog.messages
+  assert name in line
+  assert "The end of this fold is gone through again" in line
+
+
+def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):
+  seen = []
+
+  def train(config, workdir):
+    seen.append(workdir.name)
+    if len(seen) == 2:
+      return None
+    write_report(workdir, 5)
+    return {"step": 5}
+
+  assert folds.train_folds(config(), tmp_path, "all", train, print) is None
+  assert set(folds.train_folds(config(), tmp_path, "all", train, print)) == {1, 2}
+  assert seen == ["fold_0", "fold_1", "fold_1", "fold_2"]
+
+
+def test_folds_of_another_config_are_refused_before_any_training(tmp_path):
+  (tmp_path / "fold_2").mkdir()
+  (tmp_path / "fold_2" / "config.json").write_text(
+    json.dumps({"network": {"name": "vnet"}, **PARTS})
+  )
+  with pytest.raises(
+    ValueError, match=r"fold_2: holds a run .*config.network.name was 'vnet', is 'unet'"
+  ):
+    folds.train_folds(config(), tmp_path, "all", lambda *a: pytest.fail("trained"), print)
+
+
+def test_a_folder_is_either_a_run_or_holds_folds(tmp_path):
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run" / "config.json").write_text("{}")
+  with pytest.raises(ValueError, match="holds a run of its own"):
+    folds.train_folds(config(), tmp_path / "run", "all", lambda *a: None, print)
+  (tmp_path / "cv" / "fold_0").mkdir(parents=True)
+  (tmp_path / "cv" / "fold_0" / "config.json").write_text("{}")
+  with pytest.raises(ValueError, match=r"holds folds \(fold_0, ...\); add --fold=all"):
+    run(config(), tmp_path / "cv")

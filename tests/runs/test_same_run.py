@@ -1,0 +1,207 @@
+"""One run is one config: what may differ on resume, between folds and between members."""
+
+import json
+
+import pytest
+import tiny
+
+from jaxseg import defaults
+from jaxseg.build import plain
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs import same_run
+from jaxseg.runs.same_run import FOLDS, MEMBERS, RESUME
+
+
+def config(**changes):
+  made = defaults.config()
+  made.loss = dict(dice=dict(weight=1.0))
+  made.augment = dict(noise=dict())
+  made.data.source = dict(name="phantom", size=(32, 32))
+  made.update_from_flattened_dict(changes)
+  return run_folder.json_like(plain(made))
+
+
+def replaced(field, value):
+  changed = config()
+  *path, last = field.split(".")
+  inner = changed
+  for part in path:
+    inner = inner[part]
+  inner[last] = value
+  return changed
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "where"),
+  [
+    ("seed", 1, {MEMBERS}),
+    ("steps", 2000, {RESUME, MEMBERS}),
+    ("steps", 500, {MEMBERS}),
+    ("log_every", 3, {RESUME, FOLDS, MEMBERS}),
+    ("checkpoint_every", 3, {RESUME, FOLDS, MEMBERS}),
+    ("evaluate.every", 3, {RESUME, FOLDS, MEMBERS}),
+    ("evaluate.probabilities", True, {RESUME, FOLDS, MEMBERS}),
+    ("deterministic", False, {RESUME, FOLDS, MEMBERS}),
+    ("data.cache", "disk", {RESUME, FOLDS, MEMBERS}),
+    ("data.workers", 3, {RESUME, FOLDS, MEMBERS}),
+    ("data.folder", "elsewhere", {RESUME, FOLDS, MEMBERS}),
+    ("data.source.path", "/elsewhere", {RESUME, FOLDS, MEMBERS}),
+    ("data.split.fold", 1, {FOLDS, MEMBERS}),
+    ("data.split.folds", 3, {MEMBERS}),
+    ("data.source.size", (64, 64), {MEMBERS}),
+    ("data.source.name", "h5", {MEMBERS}),
+    ("data.normalise", "none", set()),
+    ("data.patch", (16, 16), set()),
+    ("data.spacing", (2, 2), set()),
+    ("data.batch", 9, {MEMBERS}),
+    ("data.prior", {"run": "runs/first"}, set()),
+    ("loss.dice.weight", 2.0, {MEMBERS}),
+    ("augment.noise.prob", 0.7, {MEMBERS}),
+    ("augment.mirror", {}, {MEMBERS}),
+    ("optimiser.learning_rate", 1.0, {MEMBERS}),
+    ("average", 0.9, set()),
+    ("network.widths", (4, 8), set()),
+    ("method.head_decay", 0.3, set()),
+    ("predictor.overlap", 0.25, set()),
+    ("predictor.batch", 1, {RESUME, FOLDS, MEMBERS}),
+    ("initialise", {"network": "runs/a"}, {MEMBERS}),
+  ],
+)
+def test_the_table_says_where_a_field_may_differ(field, value, where):
+  other = replaced(field, value)
+  allowed = {at for at in (RESUME, FOLDS, MEMBERS) if not same_run.differences(config(), other, at)}
+  assert allowed == where
+
+
+def test_every_field_of_a_config_is_in_the_table_or_differs_nowhere():
+  known = same_run.flat(plain(defaults.config()))
+  for name in same_run.MAY_DIFFER:
+    # a source's and a split's options are not in the defaults
+    if not name.startswith(("data.source.", "data.split.", "data.prior.")):
+      assert any(f"{field}.".startswith(f"{name}.") for field in known), name
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [
+    ("network.kernels", 3),
+    ("method.head_decay", 0.5),
+    ("loss.dice.batch", False),
+    ("loss.dice.name", "dice"),
+    ("augment.noise.name", "noise"),
+    ("predictor.weighting", "gaussian"),
+    ("optimiser.b1", 0.9),
+    ("optimiser.schedule.end", 0.0),
+    ("data.source.seed", 0),
+    ("data.split.group", None),
+    ("data.resampling.order", 3),
+    ("data.normalise", {"name": "auto"}),
+  ],
+)
+def test_a_default_that_is_written_out_is_no_change(field, value):
+  other = replaced(field, value)
+  assert other != config()
+  assert not same_run.differences(config(), other, RESUME)
+  assert not same_run.differences(other, config(), FOLDS)
+
+
+def test_what_the_data_tell_where_a_config_is_silent_is_no_default():
+  mirrored = config(augment={"mirror": {}})
+  # left out, left and right classes swap as the labels say
+  other = config(augment={"mirror": {"swap": ()}})
+  assert "augment.mirror.swap" in same_run.differences(mirrored, other, RESUME)
+
+
+def test_the_first_stage_of_a_cascade_may_have_moved():
+  a, b = (replaced("data.prior", {"run": run}) for run in ("runs/first", "/elsewhere/first"))
+  assert not same_run.differences(a, b, RESUME)
+  assert same_run.differences(a, b, MEMBERS) == {
+    "data.prior.run": ("runs/first", "/elsewhere/first")
+  }
+
+
+def test_another_component_is_told_by_its_name_alone():
+  told = same_run.differences(config(), replaced("network", {"name": "vnet"}), RESUME)
+  assert told == {"network.name": ("unet", "vnet")}
+  lost = replaced("loss", {"cross_entropy": {"weight": 1.0}})
+  found = same_run.differences(config(), lost, RESUME)
+  assert found == {
+    "loss.dice.name": ("dice", "left out"),
+    "loss.cross_entropy.name": ("left out", "cross_entropy"),
+  }
+
+
+def test_a_refusal_lists_fields_and_values_and_the_ways_out(tmp_path):
+  run = tiny.experiment()
+  run_folder.record(tmp_path, run)
+  other = tiny.experiment(seed=3, **{"data.batch": 4, "optimiser.clip": 1.0}).config
+  before = (tmp_path / "config.json").read_bytes()
+  with pytest.raises(ValueError, match=r"no checkpoint yet: remove the folder to start anew"):
+    run_folder.check_same(tmp_path, other)
+  (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"goes on only as it was started") as told:
+    run_folder.check_same(tmp_path, other)
+  text = str(told.value)
+  for part in (
+    "config.seed was 0, is 3",
+    "config.data.batch was 2, is 4",
+    "config.optimiser.clip was 12.0, is 1.0",
+    "another --workdir",
+    f"--config.initialise.network={tmp_path}",
+  ):
+    assert part in text
+  assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_more_steps_change_the_stored_config_in_them_alone(tmp_path):
+  run_folder.record(tmp_path, tiny.experiment(steps=6))
+  stored = run_folder.read_config(tmp_path)
+  for name in ("config.json", "dataset.json"):
+    assert "digests" in json.loads((tmp_path / name).read_text())
+  data = (tmp_path / "dataset.json").read_bytes()
+  run_folder.record(tmp_path, tiny.experiment(steps=9, **{"evaluate.every": 2}))
+  now = run_folder.read_config(tmp_path)
+  assert (now["steps"], now["evaluate"]["every"]) == (9, 2)
+  assert now == stored | {"steps": 9, "evaluate": {**stored["evaluate"], "every": 2}}
+  assert (tmp_path / "dataset.json").read_bytes() == data
+  with pytest.raises(ValueError, match=r"config.steps was 9, is 6"):
+    run_folder.record(tmp_path, tiny.experiment(steps=6))
+
+
+def test_other_pixels_under_the_same_names_are_refused(tmp_path):
+  run = tiny.experiment()
+  known = run._replace(dataset=run.dataset._replace(content=lambda i: f"{i:016x}"))
+  run_folder.record(tmp_path, known)
+  run_folder.record(tmp_path, known)
+  # a set that does not know its content is taken
+  run_folder.record(tmp_path, run)
+  other = run._replace(dataset=run.dataset._replace(content=lambda i: f"{i % 4:016x}"))
+  with pytest.raises(ValueError, match=r"it began when case 'case_4' and 1 more had other voxels"):
+    run_folder.record(tmp_path, other)
+
+
+def test_numbers_of_the_preparation_may_differ_by_rounding_alone(tmp_path):
+  run = tiny.experiment()
+
+  def with_mean(mean):
+    scheme = {"name": "ct", "lower": 0.0, "upper": 1.0, "mean": mean, "std": 1.0}
+    prepared = run.dataset.preparation.__class__(("brightness",), 2, (scheme,))
+    return run._replace(dataset=run.dataset._replace(preparation=prepared))
+
+  run_folder.record(tmp_path, with_mean(0.5))
+  run_folder.record(tmp_path, with_mean(0.5 + 1e-8))
+  with pytest.raises(ValueError, match=r"other numbers of the preparation .*normalisation.0.mean"):
+    run_folder.record(tmp_path, with_mean(0.6))
+
+
+def test_a_run_that_lost_its_config_is_not_gone_on_with(tmp_path):
+  (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"config.json: not found, though there are checkpoints"):
+    run_folder.record(tmp_path, tiny.experiment())
+  run = tiny.experiment()
+  (tmp_path / "checkpoints" / "4").rmdir()
+  run_folder.record(tmp_path, run)
+  (tmp_path / "checkpoints" / "4").mkdir()
+  (tmp_path / "dataset.json").unlink()
+  (sentence,) = run_folder.record(tmp_path, run)
+  assert "dataset.json: not found, it is written anew" in sentence

@@ -42,7 +42,7 @@ def short_run(
   from jaxseg.data import sampling
   from jaxseg.evaluation.while_training import METRICS, validate
   from jaxseg.experiment import experiment
-  from jaxseg.loop import compile_step
+  from jaxseg.step import compile_step
 
   run = experiment(config)
   feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")

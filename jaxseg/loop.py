@@ -3,146 +3,30 @@
 It knows `Method` and `State`. A schedule or an every-k-steps lives inside the method.
 """
 
-import contextlib
 import math
 import pathlib
-import signal
 import time
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import files, sealed, sharding
-from jaxseg.augment.batched import batched
 from jaxseg.data import sampling
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import absent_classes, validate
 from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
-from jaxseg.method import State
-from jaxseg.runs import checkpoint, lock
+from jaxseg.runs import lock
 from jaxseg.runs.folder import record
+from jaxseg.runs.initialise import initialised
+from jaxseg.runs.interrupt import Interrupt
 from jaxseg.runs.keeper import Keeper
 from jaxseg.runs.writer import Writer
-
-# what a key is for, folded into the root key of the config's seed
-INIT, TRAIN = 0, 1
+from jaxseg.step import compile_step
 
 
 class Diverged(RuntimeError):
   """The loss is no longer a number."""
-
-
-class Step(NamedTuple):
-  """The compiled functions of a run and where their arguments live."""
-
-  init: callable
-  train: callable
-  apply: callable
-  replicated: jax.NamedSharding
-  split: jax.NamedSharding
-
-
-def compile_step(run: Experiment, example: dict, store: dict) -> Step:
-  """sample -> augment -> train_step as one jit; shapes are read from an example element.
-
-  Args:
-    run: the experiment.
-    example: an element of `sampling.batches`, global batch.
-    store: the device store, {} with `cache="host"`.
-  """
-  devices = sharding.usable(run.sampling.batch)
-  mesh = sharding.mesh(devices)
-  replicated, split = sharding.replicated(mesh), sharding.split(mesh)
-  augment = batched(run.augment, mesh, axis=sharding.BATCH)
-
-  def fed(store, element, key):
-    batch = sampling.sample_batch(store, element, how=run.sampling) if store else element
-    return run.mix(key, augment(key, batch))
-
-  shapes = jax.eval_shape(fed, store, example, jax.random.key(0))
-
-  # keys are made inside, from the seed: a plain number is the same on every process
-  def init(seed) -> State:
-    key = jax.random.fold_in(jax.random.key(seed), INIT)
-    # so are the zeros: only their shapes matter, and nothing becomes a constant of the program
-    return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
-
-  def train(state: State, store, element, seed):
-    train_key = jax.random.fold_in(jax.random.key(seed), TRAIN)
-    augment_key, method_key = jax.random.split(jax.random.fold_in(train_key, state.step))
-    return run.method.train_step(state, fed(store, element, augment_key), method_key)
-
-  return Step(
-    init=jax.jit(init, out_shardings=replicated),
-    train=jax.jit(
-      train,
-      in_shardings=(replicated, replicated, split, replicated),
-      out_shardings=replicated,
-      donate_argnums=0,
-    ),
-    # the logits alone: features that nobody asked for would be computed and kept
-    apply=jax.jit(lambda state, batch: {"logits": run.method.apply(state, batch)["logits"]}),
-    replicated=replicated,
-    split=split,
-  )
-
-
-class Interrupt:
-  """SIGTERM and Ctrl-C ask the loop to save and leave; a second one is not caught."""
-
-  def __init__(self):
-    self.asked = False
-    self._before = {}
-
-  def __enter__(self):
-    # signals can only be caught in the main thread; elsewhere (a notebook's worker) they pass
-    with contextlib.suppress(ValueError):
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._before[number] = signal.signal(number, self._ask)
-    return self
-
-  def _ask(self, number, frame):
-    del frame
-    self.asked = True
-    signal.signal(number, self._before[number])
-
-  def __exit__(self, *error):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def everywhere(self) -> bool:
-    """Whether any process was asked: all must leave at the same step."""
-    if jax.process_count() == 1:
-      return self.asked
-    from jax.experimental import multihost_utils
-
-    return bool(multihost_utils.process_allgather(np.array(self.asked)).any())
-
-
-def initialised(state: State, folders: dict[str, str], replicated) -> State:
-  """Replaces the weights of the learners that start from other runs."""
-  learners = dict(state.learners)
-  for name, folder in folders.items():
-    if name not in learners:
-      raise ValueError(
-        f"config.initialise.{name}: the method has no such learner; it has {', '.join(learners)}."
-      )
-    source, own = checkpoint.load_learner(folder), learners[name]
-    # the steps that schedules count are a run's own
-    stats = {where: tree for where, tree in source.stats.items() if where != "counts"}
-    stats |= {where: tree for where, tree in own.stats.items() if where == "counts"}
-    source = source.replace(stats=stats)
-    loaded = {
-      part: checkpoint.unflatten(
-        checkpoint.flatten(getattr(source, part)), getattr(own, part), f"config.initialise.{name}"
-      )
-      for part in ("params", "stats")
-    }
-    learners[name] = own.replace(**jax.device_put(loaded, replicated))
-  return state.replace(learners=learners)
 
 
 def train(run: Experiment, workdir) -> dict | None:

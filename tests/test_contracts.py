@@ -23,11 +23,12 @@ from jaxseg.compose import loss as experiment_loss
 from jaxseg.config.file import load_config
 from jaxseg.data import sampling
 from jaxseg.experiment import experiment
-from jaxseg.loop import compile_step, train
+from jaxseg.loop import train
 from jaxseg.losses import LOSSES
 from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
 from jaxseg.planning.resolve import resolve
+from jaxseg.step import compile_step
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))

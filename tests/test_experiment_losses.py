@@ -10,7 +10,8 @@ from jaxseg.build import plain
 from jaxseg.compose import complete, loss, maps
 from jaxseg.data import sampling
 from jaxseg.experiment import experiment
-from jaxseg.loop import compile_step, train
+from jaxseg.loop import train
+from jaxseg.step import compile_step
 
 
 def config_of(loss, **options):

@@ -16,6 +16,8 @@ import tiny
 from jaxseg import loop
 from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint, lock
+from jaxseg.runs.initialise import initialised
+from jaxseg.step import compile_step
 
 pytestmark = pytest.mark.bits
 
@@ -211,7 +213,7 @@ def test_the_second_step_does_not_recompile():
 
   feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")
   store = sampling.device_store(run.dataset, run.training)
-  step = loop.compile_step(run, feeder.element(0, range(2)), store)
+  step = compile_step(run, feeder.element(0, range(2)), store)
   state = step.init(np.uint32(0))
   for number in range(3):
     state, _ = step.train(state, store, feeder.element(number, range(2)), np.uint32(0))
@@ -243,11 +245,11 @@ def test_training_starts_from_another_runs_weights(whole, tmp_path):
 def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
   stats = {"batch_stats": {"mean": np.ones(2)}}
   source = Learner({"kernel": np.ones(3)}, stats | counted, ())
-  monkeypatch.setattr(loop.checkpoint, "load_learner", lambda folder: source)
+  monkeypatch.setattr(checkpoint, "load_learner", lambda folder: source)
   zeros = jax.tree.map(np.zeros_like, (source.params, stats))
   for own in ({}, {"counts": {"steps": np.zeros(())}}):
     learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
-    state = loop.initialised(State(0, learners), {"network": "elsewhere"}, None)
+    state = initialised(State(0, learners), {"network": "elsewhere"}, None)
     chex.assert_trees_all_equal(state.learners["network"], Learner(source.params, stats | own, ()))
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from flax import traverse_util
 
 from jaxseg import files, sharding
-from jaxseg.runs import orbax_store, folder as run_folder
 from jaxseg.method import Learner, State
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs import orbax_store
 
 LATEST, BEST = "checkpoints", "best"
 STATE, NOTE = "state", "note.json"

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxseg import files
-from jaxseg.evaluation import held_out
 from jaxseg.batch import LabelSpec
+from jaxseg.data.formats.images import read_label
+from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import Field, with_fields
 from jaxseg.data.prepared.grids import Grid
-from jaxseg.data.formats.images import read_label
 from jaxseg.data.prepared.integrity import file_sum
-from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.sources.source import RawCase, fingerprint, on_image_grid
+from jaxseg.evaluation import held_out
 from jaxseg.evaluation.choice import validation_files
 from jaxseg.runs.folder import FOLD
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import jax
 
 from jaxseg import defaults, files, sealed
-from jaxseg.runs import same_run
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
 from jaxseg.data.splits import count
+from jaxseg.runs import same_run
 
 FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
 CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"

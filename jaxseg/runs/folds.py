@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from jaxseg.evaluation import held_out
 from jaxseg import sealed
 from jaxseg.build import plain
 from jaxseg.data.splits import count
+from jaxseg.evaluation import held_out
 from jaxseg.runs.folder import FOLD, check_same, folds_in
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxseg.runs import checkpoint
 from jaxseg import sharding
 from jaxseg.method import State
+from jaxseg.runs import checkpoint
 
 
 class Keeper:

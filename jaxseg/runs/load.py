@@ -9,12 +9,14 @@ import flax
 import jax
 import numpy as np
 
-from jaxseg.runs import first_stage as cascade, checkpoint, folder as run_folder, same_run
 from jaxseg import inference
 from jaxseg.compose import method, network, window
 from jaxseg.experiment import mirroring
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.method import Learner, State
+from jaxseg.runs import checkpoint, same_run
+from jaxseg.runs import first_stage as cascade
+from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
 
 

@@ -25,8 +25,8 @@ from jaxseg.data.prepared.cropping import nonzero_mask
 from jaxseg.data.prepared.grids import Grid
 from jaxseg.data.prepared.locations import locate, pack
 from jaxseg.data.prepared.preparation import Preparation
-from jaxseg.data.sources.source import RawCase, Source, content
 from jaxseg.data.prepared.workers import refuse_in_starting_worker, spread
+from jaxseg.data.sources.source import RawCase, Source, content
 
 INDEX, NOTE, LOCATIONS = "jaxseg.json", "case.json", "locations.npy"
 _LOCK = ".lock"

@@ -28,8 +28,8 @@ from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.data.prepared.locations import unpack
 from jaxseg.data.prepared.normalise import fit, needs_statistics, schemes
 from jaxseg.data.prepared.preparation import Preparation
-from jaxseg.data.sources.source import Source
 from jaxseg.data.prepared.workers import LostWorker
+from jaxseg.data.sources.source import Source
 
 # part of every set's hash: raise it when the stored format changes
 _VERSION = "6"

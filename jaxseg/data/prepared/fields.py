@@ -13,8 +13,8 @@ import numpy as np
 from jaxseg import files
 from jaxseg.data.prepared import blocks, building, integrity
 from jaxseg.data.prepared.blocks import Stored
-from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.integrity import Damaged
 
 _NOTE, _VALUES = "field.json", "values"
 

@@ -15,8 +15,8 @@ import tqdm
 from scipy import ndimage
 
 from jaxseg import build, files
-from jaxseg.data.prepared.fields import Field, with_fields
 from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.fields import Field, with_fields
 
 # part of every map's folder: raise it when a map's values change
 _VERSION = 4

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxseg import build, files
-from jaxseg.data.prepared.cropping import nonzero_box, nonzero_mask
 from jaxseg.data.formats.geometry import Geometry, check_orientation, lies, oriented
+from jaxseg.data.prepared.cropping import nonzero_box, nonzero_mask
 from jaxseg.data.prepared.grids import Grid, turned
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.resizing import ORDERS, coarse_axis, lone_axis, resized_shape

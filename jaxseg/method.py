@@ -1,7 +1,7 @@
 """THE contract: a training scheme is three pure functions over named learners.
 
 The loop knows `Method` and `State` and nothing else. Schemes in `jaxseg.methods` are written
-with `learner`, `forward` and `descend`.
+with `learner`, `forward` and `descend`; `split` and `merge` part parameters by path.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from flax import struct
 
 from jaxseg.batch import Array, Batch
 from jaxseg.optimisers import learning_rate
+from jaxseg.paths import merge as merge
+from jaxseg.paths import split as split
 
 PyTree = Any
 Metrics = dict[str, Array]

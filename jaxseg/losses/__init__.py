@@ -7,17 +7,22 @@ are in sum and divisor, as PyTorch's.
 A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_losses.py.
 """
 
+from jaxseg.losses.boundary import boundary
 from jaxseg.losses.class_frequencies import CLASS_WEIGHTINGS, class_weights
+from jaxseg.losses.cldice import cldice
 from jaxseg.losses.combination import Loss, Schedule, weighted_sum
-from jaxseg.losses.compound import combo, exponential_log
-from jaxseg.losses.distance import boundary, hausdorff
-from jaxseg.losses.likelihood import cross_entropy, focal, topk_cross_entropy
+from jaxseg.losses.combo import combo
+from jaxseg.losses.cross_entropy import cross_entropy, topk_cross_entropy
+from jaxseg.losses.deep_supervision import centre_crop_target, deep_supervision
+from jaxseg.losses.dice import dice, generalized_dice
+from jaxseg.losses.exponential_log import exponential_log
+from jaxseg.losses.focal import focal
+from jaxseg.losses.hausdorff import hausdorff
+from jaxseg.losses.jaccard import jaccard
 from jaxseg.losses.lovasz import lovasz_softmax
-from jaxseg.losses.overlap import dice, focal_tversky, generalized_dice, jaccard, tversky
 from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
 from jaxseg.losses.schedules import SCHEDULES, resolve, resolve_weights
-from jaxseg.losses.skeleton import cldice
-from jaxseg.losses.supervision import centre_crop_target, deep_supervision
+from jaxseg.losses.tversky import focal_tversky, tversky
 
 LOSSES = {
   "boundary": boundary,

@@ -1,4 +1,4 @@
-"""Losses that compare voxel by voxel: cross entropy, of all voxels or of the hardest, focal."""
+"""Cross entropy of all voxels, or of the hardest ones."""
 
 import math
 from collections.abc import Sequence
@@ -92,66 +92,6 @@ def topk_cross_entropy(
   return voxels.weighted_mean(
     jnp.where(taken, losses[index], 0), jnp.where(taken, weight[index], 0)
   )
-
-
-def focal(
-  logits: Array,
-  target: Target,
-  *,
-  gamma: float = 2.0,
-  alpha: float | Sequence[float] | None = None,
-  average: str = "voxels",
-  class_weights: Sequence[float] | None = None,
-  weight_map: str | None = None,
-  sigmoid: bool = False,
-) -> jax.Array:
-  """Focal loss, -alpha (1 - p_t)^gamma log p_t, mean over voxels; gamma = 0 is cross entropy.
-
-  Args:
-    logits: (b, *space, k), any float dtype.
-    target: labels (b, *space) int, or (b, *space, k) soft or region labels; optional weight.
-    gamma: 0 or more; how little well-predicted voxels count.
-    alpha: k numbers that multiply the loss of each class (with `sigmoid`, of each channel); or
-      one number, for the foreground, and 1 - alpha for class 0 (for the outside of a region).
-      Unlike `class_weights` it stays out of the divisor, as MONAI's `weight` does.
-    average: "voxels" divides by the voxels' weights, "channels" by k times these, as MONAI does
-      with a softmax too. With `sigmoid` every channel of a voxel is a term of its own in either.
-    class_weights: k numbers, weights in sum and divisor as in `cross_entropy`; None means 1.
-    weight_map: a map of the target, (b, *space), that multiplies the voxels' weights.
-    sigmoid: k independent channels (regions) instead of k exclusive classes. A single channel is
-      class 1 of integer labels.
-
-  Returns:
-    A float32 scalar.
-
-  Source: Lin et al. 2017, 1708.02002.
-  """
-  if average not in ("voxels", "channels"):
-    raise ValueError(f"focal: average is '{average}'; expected 'voxels' or 'channels'.")
-  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "focal")
-  logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
-  weights = weight * voxels.per_class(class_weights, logits, "class_weights")
-  inside, outside = _alphas(alpha, logits, sigmoid=sigmoid)
-  log_yes = voxels.log_probabilities(logits, sigmoid=sigmoid)
-  losses = -inside * truth * voxels.power(-jnp.expm1(log_yes), gamma) * log_yes
-  if sigmoid:
-    log_no = voxels.log_complements(logits, sigmoid=True)
-    losses -= outside * (1 - truth) * voxels.power(-jnp.expm1(log_no), gamma) * log_no
-    return voxels.weighted_mean(weights * losses, weights)
-  mean = voxels.weighted_mean(
-    (weights * losses).sum(-1, keepdims=True), (weights * truth).sum(-1, keepdims=True)
-  )
-  return mean / logits.shape[-1] if average == "channels" else mean
-
-
-def _alphas(alpha, logits, *, sigmoid: bool):
-  """Focal's factors, (1, ..., k), of voxels inside a class and of those outside a region."""
-  if alpha is None or np.ndim(alpha) > 0:
-    factors = voxels.per_class(alpha, logits, "alpha")
-    return factors, factors
-  if sigmoid:
-    return alpha, 1 - alpha
-  return voxels.per_class((1 - alpha,) + (alpha,) * (logits.shape[-1] - 1), logits, "alpha"), None
 
 
 def _cross_entropies(

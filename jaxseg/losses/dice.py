@@ -1,4 +1,4 @@
-"""Losses that compare regions: soft Dice and its relatives, from the same soft counts.
+"""Soft Dice loss, by class and generalised.
 
 With p the probabilities and g the truth, a class's counts are shared = sum pg, predicted = sum p
 and true = sum g, over the voxels that are not ignored (`voxels.overlap`).
@@ -60,113 +60,6 @@ def dice(
     include_background=include_background,
     sigmoid=sigmoid,
   )
-
-
-def jaccard(
-  logits: Array,
-  target: Target,
-  *,
-  include_background: bool = True,
-  batch: bool = False,
-  squared: bool = False,
-  smooth_numerator: float = 1e-5,
-  smooth_denominator: float = 1e-5,
-  class_weights: Sequence[float] | None = None,
-  sigmoid: bool = False,
-) -> jax.Array:
-  """Soft Jaccard (IoU) loss, 1 - (sum pg + s) / (sum p + sum g - sum pg + s), mean over classes.
-
-  Arguments, empty classes and ignored voxels as in `dice`; `squared` sums p^2 + g^2 - pg below.
-  Source: Rahman and Wang 2016, "Optimizing intersection-over-union in deep neural networks".
-  """
-  shared, predicted, true = voxels.overlap(
-    logits, target, batch=batch, sigmoid=sigmoid, squared=squared
-  )
-  return voxels.class_mean(
-    voxels.dissimilarity(shared + smooth_numerator, predicted + true - shared + smooth_denominator),
-    class_weights=class_weights,
-    include_background=include_background,
-    sigmoid=sigmoid,
-  )
-
-
-def tversky(
-  logits: Array,
-  target: Target,
-  *,
-  alpha: float = 0.3,
-  beta: float = 0.7,
-  include_background: bool = True,
-  batch: bool = False,
-  smooth_numerator: float = 1e-5,
-  smooth_denominator: float = 1e-5,
-  class_weights: Sequence[float] | None = None,
-  sigmoid: bool = False,
-) -> jax.Array:
-  """Tversky loss, 1 - (TP + s) / (TP + alpha FP + beta FN + s), mean over classes.
-
-  alpha weighs false positives and beta false negatives: 1/2 and 1/2 give Dice, 1 and 1 Jaccard.
-  Other arguments, empty classes and ignored voxels as in `dice`.
-  Source: Salehi et al. 2017, 1706.05721, whose best pair for lesions is the default.
-  """
-  losses = _tversky(
-    logits,
-    target,
-    alpha=alpha,
-    beta=beta,
-    batch=batch,
-    smooth=(smooth_numerator, smooth_denominator),
-    sigmoid=sigmoid,
-  )
-  return voxels.class_mean(
-    losses, class_weights=class_weights, include_background=include_background, sigmoid=sigmoid
-  )
-
-
-def focal_tversky(
-  logits: Array,
-  target: Target,
-  *,
-  alpha: float = 0.3,
-  beta: float = 0.7,
-  gamma: float = 4 / 3,
-  include_background: bool = True,
-  batch: bool = False,
-  smooth_numerator: float = 1e-5,
-  smooth_denominator: float = 1e-5,
-  class_weights: Sequence[float] | None = None,
-  sigmoid: bool = False,
-) -> jax.Array:
-  """Focal Tversky loss, the mean over classes of (1 - TI) ** (1 / gamma).
-
-  gamma > 1 makes the loss steeper near TI = 1, where a class is nearly right, gamma < 1 near 0.
-  Other arguments as in `tversky`.
-  Source: Abraham and Khan 2018, 1810.07842 (there alpha weighs false negatives).
-  """
-  losses = _tversky(
-    logits,
-    target,
-    alpha=alpha,
-    beta=beta,
-    batch=batch,
-    smooth=(smooth_numerator, smooth_denominator),
-    sigmoid=sigmoid,
-  )
-  return voxels.class_mean(
-    voxels.power(losses, 1 / gamma),
-    class_weights=class_weights,
-    include_background=include_background,
-    sigmoid=sigmoid,
-  )
-
-
-def _tversky(logits, target, *, alpha, beta, batch, smooth, sigmoid):
-  """1 - the Tversky index of each class, (b, k)."""
-  if alpha == beta == 0:
-    raise ValueError("tversky: alpha and beta are 0, which counts no error; expected one above 0.")
-  shared, predicted, true = voxels.overlap(logits, target, batch=batch, sigmoid=sigmoid)
-  wrong = alpha * (predicted - shared) + beta * (true - shared)
-  return voxels.dissimilarity(shared + smooth[0], shared + wrong + smooth[1])
 
 
 def generalized_dice(

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from jaxseg.batch import Target
 from jaxseg.losses import centre_crop_target, cross_entropy, deep_supervision
-from jaxseg.losses.supervision import level_weights, nearest
+from jaxseg.losses.deep_supervision import level_weights, nearest
 
 
 def test_weights_of_four_levels_are_nnunets():

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from jaxseg.batch import Target
 from jaxseg.losses import cldice
-from jaxseg.losses.skeleton import soft_skeleton
+from jaxseg.losses.cldice import soft_skeleton
 
 
 def skeleton(image, iterations):

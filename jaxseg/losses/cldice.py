@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
-from jaxseg.losses.overlap import dice
+from jaxseg.losses.dice import dice
 
 
 def cldice(

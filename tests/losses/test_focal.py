@@ -1,4 +1,4 @@
-"""Focal loss and top-k cross entropy against numpy."""
+"""Focal loss against numpy."""
 
 import functools
 
@@ -8,7 +8,7 @@ import pytest
 from closeness import assert_close
 
 from jaxseg.batch import Target
-from jaxseg.losses import cross_entropy, focal, topk_cross_entropy
+from jaxseg.losses import focal
 
 RANDOM = np.random.default_rng(7)
 LOGITS = RANDOM.normal(size=(2, 5, 6, 3)).astype(np.float32)
@@ -20,30 +20,6 @@ PICKED = np.take_along_axis(LOGS, LABELS[..., None], -1)[..., 0]
 
 def value(loss, labels=LABELS, **options):
   return jax.jit(functools.partial(loss, **options))(LOGITS, Target(labels, WEIGHT))
-
-
-@pytest.mark.parametrize("class_weights", [None, (1, 2, 5)])
-def test_topk_takes_the_largest_weighted_losses(class_weights):
-  w = WEIGHT * np.array(class_weights or (1, 1, 1))[LABELS]
-  losses = (-w * PICKED)[WEIGHT > 0]
-  count = int(0.3 * losses.size)
-  hardest = np.argsort(losses)[::-1][:count]
-  expected = losses[hardest].sum() / w[WEIGHT > 0][hardest].sum()
-  found = value(topk_cross_entropy, share=0.3, class_weights=class_weights)
-  assert_close(found, expected)
-
-
-def test_topk_of_all_voxels_is_cross_entropy():
-  for options in ({}, {"label_smoothing": 0.1}, {"sigmoid": True, "class_weights": (1, 2, 5)}):
-    whole = value(cross_entropy, **options)
-    assert_close(value(topk_cross_entropy, share=1.0, **options), whole)
-
-
-def test_topk_gives_no_gradient_to_the_other_voxels():
-  loss = functools.partial(topk_cross_entropy, share=0.25)
-  gradient = jax.jit(jax.grad(loss))(LOGITS, Target(LABELS))
-  # of 60
-  assert (np.abs(gradient).sum(-1) > 0).sum() == 15
 
 
 def test_focal_scales_each_class_by_its_alpha():
@@ -67,8 +43,6 @@ def test_focal_of_regions_is_the_mean_of_binary_ones():
   assert_close(found, (w * losses).sum() / w.sum())
 
 
-def test_unknown_options_are_refused():
-  with pytest.raises(ValueError, match=r"share is 10; expected a number in \(0, 1\]"):
-    topk_cross_entropy(LOGITS, Target(LABELS), share=10)
+def test_an_unknown_average_is_refused():
   with pytest.raises(ValueError, match="average is 'classes'; expected 'voxels' or 'channels'"):
     focal(LOGITS, Target(LABELS), average="classes")

@@ -1,4 +1,4 @@
-"""Dice's relatives against numpy, and what becomes of absent classes."""
+"""Dice and its relatives (Jaccard, Tversky) against numpy, and what becomes of absent classes."""
 
 import functools
 
@@ -8,7 +8,7 @@ import pytest
 from closeness import assert_close
 
 from jaxseg.batch import Target
-from jaxseg.losses import focal_tversky, generalized_dice, jaccard, tversky
+from jaxseg.losses import dice, focal_tversky, generalized_dice, jaccard, tversky
 
 
 def inputs():
@@ -29,6 +29,27 @@ def counts(logits, labels, weight, axes):
 def value(loss, arrays, **options):
   logits, labels, weight = arrays
   return jax.jit(functools.partial(loss, **options))(logits, Target(labels, weight))
+
+
+def test_dice_is_taken_per_sample_or_over_the_batch():
+  logits, labels, _ = inputs()
+  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  g = np.eye(3)[labels]
+  by_sample = 1 - 2 * (p * g).sum((1, 2)) / (p + g).sum((1, 2))
+  of_batch = 1 - 2 * (p * g).sum((0, 1, 2)) / (p + g).sum((0, 1, 2))
+  assert_close(dice(logits, Target(labels)), by_sample.mean(), atol=1e-5)
+  assert_close(dice(logits, Target(labels), batch=True), of_batch.mean(), atol=1e-5)
+  weighted = dice(logits, Target(labels), batch=True, class_weights=(0, 1, 3))
+  assert_close(weighted, (of_batch[1] + 3 * of_batch[2]) / 3, atol=1e-5)
+
+
+def test_dice_keeps_every_region_where_there_is_no_background():
+  logits = np.zeros((1, 2, 2, 3), np.float32)
+  regions = np.random.default_rng(0).integers(0, 2, (1, 2, 2, 3)).astype(np.float32)
+  values = [
+    dice(logits, Target(regions), sigmoid=True, include_background=b) for b in (True, False)
+  ]
+  assert values[0] == values[1]
 
 
 @pytest.mark.parametrize(("batch", "axes"), [(False, (1, 2)), (True, (0, 1, 2))])

@@ -39,22 +39,21 @@ def short_run(
   import numpy as np
 
   from jaxseg import sharding
-  from jaxseg.data import sampling
+  from jaxseg.data.stream import Feeder
   from jaxseg.evaluation.while_training import METRICS, validate
   from jaxseg.experiment import experiment
   from jaxseg.step import compile_step
 
   run = experiment(config)
-  feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")
-  store = sampling.device_store(run.dataset, run.training)
-  slots = range(run.sampling.batch)
-  step = compile_step(run, feeder.element(0, slots), store)
+  feeder = Feeder(run.streams, cache="device")
+  store = feeder.store()
+  step = compile_step(run, feeder.element(0), store)
   seed = np.uint32(config.seed)
   state = step.init(seed)
   store = sharding.place(store, step.replicated)
   losses, begun = [], None
   for number in range(config.steps):
-    element = sharding.place(feeder.element(number, slots), step.split)
+    element = sharding.place(feeder.element(number), step.split)
     state, told = step.train(state, store, element, seed)
     losses.append(float(told["loss"]))
     if begun is None:
@@ -84,12 +83,12 @@ def _one_class(run) -> float:
   """Mean Dice of the best prediction that gives every voxel the same class."""
   import numpy as np
 
-  classes = range(1, run.dataset.labels.channels)
+  classes = range(1, run.main.dataset.labels.channels)
   best = 0.0
   for everywhere in classes:
     dice = []
     for index in run.watched:
-      truth = run.dataset.load(index)["label"]
+      truth = run.main.dataset.load(index)["label"]
       share = np.mean(truth == everywhere)
       dice.append(2 * share / (1 + share) / len(classes))
     best = max(best, float(np.mean(dice)))

@@ -16,6 +16,7 @@ from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.data.prepared.preparation import check_target, check_transpose
 from jaxseg.data.sampling import Sampling, sampling
+from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
 from jaxseg.planning import resolve as planned
 from jaxseg.runs import first_stage as cascade
@@ -29,30 +30,28 @@ class Experiment(NamedTuple):
     config: the plain config, for the run folder.
     method: the training scheme.
     network: the network that the method trains.
-    dataset: prepared cases.
-    training, validation: indices into the data set.
+    streams: what a batch is made of; MAIN, "", is the one that every run has.
+    validation: indices into the main stream's data set.
     watched: the validation cases that are scored while training.
-    sampling: how patches are drawn.
-    augment: (key, sample) -> sample, from crop to patch.
     patch: what the network is fed.
     predict: (apply, Case, **options) -> (*space, k) scores.
     read: case name -> the case as the user's files have it.
-    mix: (key, batch) -> batch, after `augment`.
   """
 
   config: dict[str, Any]
   method: Method
   network: Any
-  dataset: Dataset
-  training: tuple[int, ...]
+  streams: dict[str, Stream]
   validation: tuple[int, ...]
   watched: tuple[int, ...]
-  sampling: Sampling
-  augment: Callable
   patch: tuple[int, ...]
   predict: Callable
   read: Callable[[str], data.RawCase]
-  mix: Callable = augment.mixture({})
+
+  @property
+  def main(self) -> Stream:
+    """The stream that validation, fingerprints and scores belong to."""
+    return self.streams[MAIN]
 
 
 def source_of(config: dict[str, Any]) -> data.Source:
@@ -193,20 +192,23 @@ def experiment(config) -> Experiment:
     config, patch, prepared.labels, spacing, code=prepared.preparation.code
   )
   net = network(config, prepared.labels.channels)
+  main = Stream(
+    dataset=prepared,
+    cases=training,
+    sampling=_sampling(config, prepared.rank, crop, net),
+    augment=chain,
+    mix=mixture(config, prepared.labels.channels),
+  )
   return Experiment(
     config=config,
     method=method(weighed, net, regions=prepared.labels.regions is not None),
     network=net,
-    dataset=prepared,
-    training=training,
+    streams={MAIN: main},
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),
-    sampling=_sampling(config, prepared.rank, crop, net),
-    augment=chain,
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
     read=source.read,
-    mix=mixture(config, prepared.labels.channels),
   )
 
 

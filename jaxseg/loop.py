@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxseg import files, sealed, sharding
-from jaxseg.data import sampling
+from jaxseg.data.stream import Feeder
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import absent_classes, validate
 from jaxseg.experiment import Experiment
@@ -54,13 +54,11 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   """`train`, by the one run that may write to the folder."""
   main = jax.process_index() == 0
   notes = record(workdir, run, write=main)
-  steps, how = run.config["steps"], run.sampling
-  cache = run.config["data"]["cache"]
-  store = sampling.device_store(run.dataset, run.training) if cache == "device" else {}
-
-  feeder = sampling.Feeder(run.dataset, run.training, how, cache=cache)
+  steps = run.config["steps"]
+  feeder = Feeder(run.streams, cache=run.config["data"]["cache"])
+  store = feeder.store()
   # any element has the shapes of all
-  step = compile_step(run, feeder.element(0, range(how.batch)), store)
+  step = compile_step(run, feeder.element(0), store)
   seed = np.uint32(run.config["seed"])
   keeper = Keeper(workdir)
   if main:
@@ -73,7 +71,8 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   first = int(state.step)
   store = sharding.place(store, step.replicated)
   every = run.config["log_every"]
-  told = {"first_step": first, "last_step": steps, "images": how.batch, "every": every}
+  images = run.main.sampling.batch
+  told = {"first_step": first, "last_step": steps, "images": images, "every": every}
   writer = Writer(workdir, **told) if main else None
   try:
     with Interrupt() as interrupt:
@@ -83,7 +82,7 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
         _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
       if first < steps:
         _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
-      elements = feeder.elements(first, steps, sharding.local_slots(how.batch))
+      elements = feeder.elements(first, steps, sharding.local_slots)
       state = _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt)
       outcome = None
       if state is not None:
@@ -136,7 +135,9 @@ def _steps(run, step, state, store, seed, elements, pending, keeper, writer, int
       elapsed = time.perf_counter() - mark
       speed = (number - timed) / elapsed if number > timed else None
       if speed:
-        values |= {"images_per_second": speed * run.sampling.batch, "data_wait": waited / elapsed}
+        # the main stream's: those that a network is told of by their labels
+        images = run.main.sampling.batch
+        values |= {"images_per_second": speed * images, "data_wait": waited / elapsed}
       if writer:
         writer.scalars(number, values, speed=speed)
       waited, mark, timed = 0.0, time.perf_counter(), number

@@ -1,5 +1,6 @@
 """One step, compiled whole: sample, augment, mix, then the method's own step."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,12 +9,12 @@ import jax.numpy as jnp
 
 from jaxseg import sharding
 from jaxseg.augment.batched import batched
-from jaxseg.data import sampling
+from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State
 
 # what a key is for, folded into the root key of the config's seed
-INIT, TRAIN = 0, 1
+INIT, TRAIN, STREAM = 0, 1, 2
 
 
 class Step(NamedTuple):
@@ -27,23 +28,31 @@ class Step(NamedTuple):
 
 
 def compile_step(run: Experiment, example: dict, store: dict) -> Step:
-  """sample -> augment -> train_step as one jit; shapes are read from an example element.
+  """sample -> augment -> mix for each stream, then train_step, as one jit.
+
+  Shapes are read from an example element.
 
   Args:
     run: the experiment.
-    example: an element of `sampling.batches`, global batch.
-    store: the device store, {} with `cache="host"`.
+    example: an element of `Feeder`, global batch.
+    store: the store of `Feeder`.
   """
-  devices = sharding.usable(run.sampling.batch)
-  mesh = sharding.mesh(devices)
+  # one mesh for all: of every batch each device has an equal part
+  together = math.gcd(*(stream.sampling.batch for stream in run.streams.values()))
+  mesh = sharding.mesh(sharding.usable(together))
   replicated, split = sharding.replicated(mesh), sharding.split(mesh)
-  augment = batched(run.augment, mesh, axis=sharding.BATCH)
+  augments = {
+    name: batched(stream.augment, mesh, axis=sharding.BATCH) for name, stream in run.streams.items()
+  }
 
-  def fed(store, element, key):
-    batch = sampling.sample_batch(store, element, how=run.sampling) if store else element
-    return run.mix(key, augment(key, batch))
+  def batch_of(store, element, keys):
+    parts = {}
+    for name, part in streams.sample(run.streams, store, element).items():
+      parts[name] = run.streams[name].mix(keys[name], augments[name](keys[name], part))
+    return streams.nested(parts)
 
-  shapes = jax.eval_shape(fed, store, example, jax.random.key(0))
+  lone = dict.fromkeys(run.streams, jax.random.key(0))
+  shapes = jax.eval_shape(batch_of, store, example, lone)
 
   # keys are made inside, from the seed: a plain number is the same on every process
   def init(seed) -> State:
@@ -52,9 +61,12 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
   def train(state: State, store, element, seed):
-    train_key = jax.random.fold_in(jax.random.key(seed), TRAIN)
-    augment_key, method_key = jax.random.split(jax.random.fold_in(train_key, state.step))
-    return run.method.train_step(state, fed(store, element, augment_key), method_key)
+    root = jax.random.key(seed)
+    main, method_key = jax.random.split(
+      jax.random.fold_in(jax.random.fold_in(root, TRAIN), state.step)
+    )
+    keys = {name: _key(root, name, state.step) for name in run.streams} | {streams.MAIN: main}
+    return run.method.train_step(state, batch_of(store, element, keys), method_key)
 
   return Step(
     init=jax.jit(init, out_shardings=replicated),
@@ -69,3 +81,10 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     replicated=replicated,
     split=split,
   )
+
+
+def _key(root, name: str, step):
+  """Of a further stream's augmentation; it depends on no other stream."""
+  for number in (STREAM, streams.number(name), step):
+    root = jax.random.fold_in(root, number)
+  return root

@@ -18,8 +18,8 @@ def write(folder, *, seed=0, rank=2, prior=0, seen=None, **changes):
   """
   changes = {"seed": seed, "data.source": {"name": "phantom"}, **changes}
   run = tiny.experiment(rank=rank, **changes)
-  preparation = dataclasses.replace(run.dataset.preparation, seen=seen)
-  run = run._replace(dataset=run.dataset._replace(preparation=preparation))
+  preparation = dataclasses.replace(run.main.dataset.preparation, seen=seen)
+  run = tiny.with_dataset(run, preparation=preparation)
   folder.mkdir(parents=True, exist_ok=True)
   run_folder.record(folder, run)
   batch = {"image": np.zeros((1, *run.patch, 1), np.float32)}

@@ -21,7 +21,7 @@ from jaxseg.build import build
 from jaxseg.compose import complete
 from jaxseg.compose import loss as experiment_loss
 from jaxseg.config.file import load_config
-from jaxseg.data import sampling
+from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.loop import train
 from jaxseg.losses import LOSSES
@@ -195,9 +195,9 @@ def at_root(monkeypatch):
 def test_config_traces_at_full_size(path, prepared_folder, at_root):
   assert path.read_text().startswith('"""')
   run = built(path, prepared_folder)
-  feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")
-  store = sampling.device_store(run.dataset, run.training)
-  element = feeder.element(0, range(run.sampling.batch))
+  feeder = Feeder(run.streams, cache="device")
+  store = feeder.store()
+  element = feeder.element(0)
   step = compile_step(run, element, store)
   state = jax.eval_shape(step.init, np.uint32(0))
   after, metrics = jax.eval_shape(step.train, state, store, element, np.uint32(0))

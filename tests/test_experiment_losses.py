@@ -8,7 +8,7 @@ from jaxseg import defaults
 from jaxseg.batch import Target
 from jaxseg.build import plain
 from jaxseg.compose import complete, loss, maps
-from jaxseg.data import sampling
+from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.loop import train
 from jaxseg.step import compile_step
@@ -72,16 +72,16 @@ def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_
   config.data.batch = 2
   config.augment = dict(mirror=dict())
   run = experiment(config)
-  classes = run.dataset.labels.channels
-  sample = run.dataset.load(run.training[0])
+  classes = run.main.dataset.labels.channels
+  sample = run.main.dataset.load(run.main.cases[0])
   assert sample["distance"].shape == (24, 24, classes)
   assert sample["border"].shape == (24, 24)
-  assert "distance" not in run.dataset.load(run.validation[0])
-  made = {path.stem for path in run.dataset.folder.glob("maps/*/[0-9]*")}
-  assert {int(name) for name in made} == set(run.training)
+  assert "distance" not in run.main.dataset.load(run.validation[0])
+  made = {path.stem for path in run.main.dataset.folder.glob("maps/*/[0-9]*")}
+  assert {int(name) for name in made} == set(run.main.cases)
 
-  feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="host")
-  element = feeder.element(0, range(2))
+  feeder = Feeder(run.streams, cache="host")
+  element = feeder.element(0)
   after, _ = jax.eval_shape(
     lambda seed: (lambda step: step.train(step.init(seed), {}, element, seed))(
       compile_step(run, element, {})

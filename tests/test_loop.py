@@ -14,6 +14,7 @@ import pytest
 import tiny
 
 from jaxseg import loop
+from jaxseg.data.stream import Feeder
 from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint, lock
 from jaxseg.runs.initialise import initialised
@@ -209,14 +210,12 @@ def test_nan_loss_stops_with_a_word_and_keeps_the_last_good_checkpoint(tmp_path)
 
 def test_the_second_step_does_not_recompile():
   run = tiny.experiment()
-  from jaxseg.data import sampling
-
-  feeder = sampling.Feeder(run.dataset, run.training, run.sampling, cache="device")
-  store = sampling.device_store(run.dataset, run.training)
-  step = compile_step(run, feeder.element(0, range(2)), store)
+  feeder = Feeder(run.streams, cache="device")
+  store = feeder.store()
+  step = compile_step(run, feeder.element(0), store)
   state = step.init(np.uint32(0))
   for number in range(3):
-    state, _ = step.train(state, store, feeder.element(number, range(2)), np.uint32(0))
+    state, _ = step.train(state, store, feeder.element(number), np.uint32(0))
   assert step.train._cache_size() == 1
 
 

@@ -14,6 +14,7 @@ from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sampling import sampling
+from jaxseg.data.stream import MAIN, Stream
 from jaxseg.experiment import Experiment
 
 LABELS = LabelSpec(("background", "dim", "bright"), (0, 5, 9))
@@ -78,22 +79,35 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   data = dataset(rank=rank)
   patch = values["data"]["patch"]
   net = network(values, data.labels.channels)
+  main = Stream(
+    dataset=data,
+    cases=(0, 1, 2, 3),
+    sampling=sampling(rank, patch=patch, batch=values["data"]["batch"], seed=values["seed"]),
+    augment=augment.chain({"mirror": augment.mirror, "noise": augment.noise}, patch),
+  )
   return Experiment(
     config=values,
     method=scheme or method(values, net),
     network=net,
-    dataset=data,
-    training=(0, 1, 2, 3),
+    streams={MAIN: main},
     validation=(4, 5),
     watched=(4,),
-    sampling=sampling(rank, patch=patch, batch=values["data"]["batch"], seed=values["seed"]),
-    augment=augment.chain({"mirror": augment.mirror, "noise": augment.noise}, patch),
     patch=patch,
     predict=lambda apply, c, **o: inference.sliding_window(
       apply, c, patch=patch, total_stride=net.total_stride(rank), batch=2, **o
     ),
     read=lambda name: raw(name, rank),
   )
+
+
+def with_main(run: Experiment, **changes) -> Experiment:
+  """The run with other values of its main stream."""
+  return run._replace(streams={**run.streams, MAIN: run.main._replace(**changes)})
+
+
+def with_dataset(run: Experiment, **changes) -> Experiment:
+  """The run with other values of its main stream's data set."""
+  return with_main(run, dataset=run.main.dataset._replace(**changes))
 
 
 def sgd() -> optax.GradientTransformation:

@@ -1,16 +1,15 @@
 """Which patch of which case stands in which slot of which batch, and cutting it out.
 
-The host chooses case and corner as a pure function of (seed, step, slot), for all caches:
+The host chooses case and corner as a pure function of (seed, stream, step, slot), for all caches:
 `device` keeps all cases in device memory and cuts inside the compiled step, `host` keeps them in
 host memory and sends patches, `disk` keeps nothing and reads what a patch touches. The bits are the
 same.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +34,7 @@ class Sampling(NamedTuple):
     margin: voxels per side that a network of valid convolutions loses, per axis of the case: what
       it gives, not what it is fed, stays inside the case, so that borders are trained on.
     seed: of the order.
+    stream: number of the stream, which has an order of its own; 0 is the main one.
   """
 
   patch: tuple[int, ...]
@@ -44,6 +44,7 @@ class Sampling(NamedTuple):
   slices: int | None = None
   margin: tuple[int, ...] = (0, 0, 0)
   seed: int = 0
+  stream: int = 0
 
 
 class Choice(NamedTuple):
@@ -89,16 +90,17 @@ def sampling(
   return Sampling(patch=patch, crop=crop, margin=margin, batch=batch, **options)
 
 
-def _random(seed: int, *where: int) -> np.random.Generator:
-  return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, *where))))
+def _random(how: Sampling, *where: int) -> np.random.Generator:
+  entropy = (how.seed, *where, *((how.stream,) if how.stream else ()))
+  return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 
 def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slot: int) -> Choice:
   """The patch of a slot: every case once per epoch, in a new order each epoch."""
   number = step * how.batch + slot
   epoch, position = divmod(number, len(cases))
-  position = int(_random(how.seed, 0, epoch).permutation(len(cases))[position])
-  random = _random(how.seed, 1, number)
+  position = int(_random(how, 0, epoch).permutation(len(cases))[position])
+  random = _random(how, 1, number)
   shape = dataset.shape(cases[position])
   # the share is kept exactly over time, whatever the size of the batch
   forced = int((number + 1) * how.foreground) > int(number * how.foreground)
@@ -270,39 +272,3 @@ def sample_batch(store, index: dict[str, jax.Array], *, how: Sampling):
   return jax.vmap(lambda case, start: gather(store, case, start, how=how))(
     index["case"], index["start"]
   )
-
-
-class Feeder:
-  """Makes the elements that the step is fed: a pure function of (step, slots).
-
-  With `cache="device"` an element is the index {"case", "start"} for `sample_batch`; else it holds
-  the patches themselves.
-  """
-
-  def __init__(self, dataset: Dataset, cases: Sequence[int], how: Sampling, *, cache: str):
-    if cache not in CACHES:
-      raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
-    self._dataset, self._cases, self._how = dataset, tuple(cases), how
-    self._cache = cache
-    self._held = CaseCache(dataset, cases) if cache == "host" else None
-
-  def element(self, step: int, slots: Sequence[int]) -> dict[str, np.ndarray]:
-    choices = [choose(self._dataset, self._cases, self._how, int(step), slot) for slot in slots]
-    if self._cache == "device":
-      return {
-        "case": np.array([c.case for c in choices], np.int32),
-        "start": np.array([c.start for c in choices], np.int32),
-      }
-    patches = [self._patch(choice) for choice in choices]
-    return {field: np.stack([p[field] for p in patches]) for field in patches[0]}
-
-  def _patch(self, choice: Choice) -> dict[str, np.ndarray]:
-    if self._held is None:
-      return read_patch(self._dataset, self._cases[choice.case], self._how, choice)
-    return cut(self._held[choice.case], self._how, choice)
-
-  def elements(self, first: int, last: int, slots: Sequence[int], *, threads: int = 2) -> Iterator:
-    """The elements of steps first..last-1, made ahead of need by Grain's threads."""
-    steps = grain.MapDataset.range(first, last).map(lambda step: self.element(step, slots))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
-    return iter(steps.to_iter_dataset(options))

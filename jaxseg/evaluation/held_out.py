@@ -76,9 +76,9 @@ def predict(
     The scores, or None if it was stopped.
   """
   folder = workdir / FOLDER
-  step, labels = int(state.step), run.dataset.labels
-  names = [run.dataset.names[i] for i in run.validation]
-  watched = [run.dataset.names[i] for i in run.watched]
+  step, labels = int(state.step), run.main.dataset.labels
+  names = [run.main.dataset.names[i] for i in run.validation]
+  watched = [run.main.dataset.names[i] for i in run.watched]
   found, sums = _found(folder, step) if resume else ({}, {})
   # the command may ask for more now than when a case was done
   lacking = {name for name in watched if "network" not in found.get(name, {})}
@@ -95,7 +95,7 @@ def predict(
       sealed.write(folder / SCORES, json.loads(as_json(told)))
 
   for index in run.validation:
-    name = run.dataset.names[index]
+    name = run.main.dataset.names[index]
     if name in cases:
       continue
     if stop():
@@ -233,7 +233,7 @@ def _found(folder: pathlib.Path, step: int) -> tuple[dict[str, dict], dict[str, 
 
 def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
   """Segments and scores a case; "own" on its own grid, "network" on the network's if watched."""
-  labels, name = run.dataset.labels, run.dataset.names[index]
+  labels, name = run.main.dataset.labels, run.main.dataset.names[index]
   raw = run.read(name)
   seen: dict[str, np.ndarray] = {}
 
@@ -251,14 +251,14 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
     return scores
 
   # of a cascade's first stage: that of the fold which has not seen the case
-  prior = run.dataset.load(index)["prior"] if run.config["data"]["prior"] else None
+  prior = run.main.dataset.load(index)["prior"] if run.config["data"]["prior"] else None
   earlier = None if prior is None else lambda raw, where: prior
-  configuration = Configuration((run.dataset.preparation,), labels, logits, earlier)
+  configuration = Configuration((run.main.dataset.preparation,), labels, logits, earlier)
   wanted = run.config["evaluate"]["probabilities"]
   segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
   scored = {"own": _own_scores(raw, segmentation, labels, name)}
   if index in run.watched:
-    sample = run.dataset.load(index)
+    sample = run.main.dataset.load(index)
     truth = sample["soft_label" if labels.regions else "label"]
     arrays = (seen["network"], truth, sample.get("weight"))
     scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)

@@ -79,7 +79,7 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
     cases: indices into the data set.
     metrics: name -> metric, as in `jaxseg.metrics.METRICS`; Dice and IoU among them.
   """
-  labels = run.dataset.labels
+  labels = run.main.dataset.labels
   first = 0 if labels.regions else 1
   table, panels = {}, []
 
@@ -87,7 +87,7 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
     return apply(state, batch)
 
   for index in cases:
-    sample = run.dataset.load(index)
+    sample = run.main.dataset.load(index)
     scores = run.predict(window, Case(sample["image"], sample["spacing"], sample.get("prior")))
     truth = sample["soft_label" if labels.regions else "label"]
     predicted = classes_of(scores, labels)
@@ -99,7 +99,7 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
       classes=labels.channels,
       spacing=sample["spacing"],
     )
-    table[run.dataset.names[index]] = {
+    table[run.main.dataset.names[index]] = {
       metric: dict(zip(labels.names[first:], np.asarray(values)[first:].tolist(), strict=True))
       for metric, values in scored.items()
     }
@@ -111,17 +111,17 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
 
 def absent_classes(run) -> list[str]:
   """A sentence for each side of the split on which a class is in no case."""
-  labels, told = run.dataset.labels, []
+  labels, told = run.main.dataset.labels, []
   first = 0 if labels.regions else 1
   sides = (
-    ("training", run.training, "the network cannot learn"),
+    ("training", run.main.cases, "the network cannot learn"),
     ("validation", run.validation, "the scores tell nothing of"),
   )
   for side, cases, loss in sides:
     missing = set(range(1, len(labels.names) - first + 1))
     for index in cases:
       if missing:
-        missing -= set(run.dataset.locations(index))
+        missing -= set(run.main.dataset.locations(index))
     if missing:
       names = ", ".join(labels.names[k - 1 + first] for k in sorted(missing))
       told.append(
@@ -133,7 +133,7 @@ def absent_classes(run) -> list[str]:
 
 def _turn(run, array):
   """The sliced axis of a volume first: the axis that a picture is taken along."""
-  slices = run.sampling.slices
+  slices = run.main.sampling.slices
   return np.moveaxis(array, slices, 0) if slices else array
 
 

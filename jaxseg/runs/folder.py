@@ -126,14 +126,14 @@ def identity(workdir) -> str | None:
 
 def _of_data(run) -> dict:
   """What dataset.json holds."""
-  dataset, cases = run.dataset, (*run.training, *run.validation)
+  dataset, cases = run.main.dataset, (*run.main.cases, *run.validation)
   return json_like(
     {
       "labels": json.loads(dataset.labels.to_json()),
       "channels": dataset.channels,
       "rank": dataset.rank,
       "preparation": json.loads(dataset.preparation.to_json()),
-      "training": [dataset.names[i] for i in run.training],
+      "training": [dataset.names[i] for i in run.main.cases],
       "validation": [dataset.names[i] for i in run.validation],
       "content": {dataset.names[i]: dataset.content(i) for i in cases},
     }

@@ -15,6 +15,7 @@ from jaxseg.build import bind
 from jaxseg.compose import complete
 from jaxseg.config.ranges import COUNT, SEED
 from jaxseg.data import sampling
+from jaxseg.data.stream import MAIN, Feeder, Stream
 from jaxseg.experiment import augmentation, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
 from jaxseg.planning.resolve import resolve
@@ -121,7 +122,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
     slices=slices,
     seed=seed,
   )
-  batch = sampling.Feeder(prepared, training, how, cache="host").element(0, range(draws + 1))
+  batch = Feeder({MAIN: Stream(prepared, training, how)}, cache="host").element(0)[MAIN]
   samples = [{field: x[n] for field, x in batch.items()} for n in range(draws + 1)]
   label, first = ("soft_label", 0) if labels.regions else ("label", 1)
   lone = jax.random.key(0)

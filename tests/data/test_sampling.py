@@ -16,6 +16,7 @@ from jaxseg.data.sampling import Choice
 from jaxseg.data.sampling import sampling as make
 from jaxseg.data.sources import phantom as phantoms
 from jaxseg.data.sources.source import RawCase, Source
+from jaxseg.data.stream import MAIN, Feeder, Stream, sample
 
 
 def numpy_cut(array, start, size, pad):
@@ -61,12 +62,13 @@ def test_all_caches_feed_the_same_bits(tmp_path):
   data = prepare(source, cache_dir=tmp_path)
   data = with_maps(data, {"distance": {}}, range(3))
   how = make(3, patch=(9, 24, 8), batch=2, foreground=0.5)
-  store = jax.device_put(sampling.device_store(data, range(3)))
-  feeders = {c: sampling.Feeder(data, range(3), how, cache=c) for c in sampling.CACHES}
+  streams = {MAIN: Stream(data, (0, 1, 2), how)}
+  feeders = {c: Feeder(streams, cache=c) for c in sampling.CACHES}
+  store = jax.device_put(feeders["device"].store())
   for step in range(4):
-    host = feeders["host"].element(step, range(2))
-    disk = feeders["disk"].element(step, range(2))
-    device = sampling.sample_batch(store, feeders["device"].element(step, range(2)), how=how)
+    host = feeders["host"].element(step)[MAIN]
+    disk = feeders["disk"].element(step)[MAIN]
+    device = sample(streams, store, feeders["device"].element(step))[MAIN]
     assert set(host) == set(disk) == set(device) == {"image", "label", "spacing", "distance"}
     jax.tree.map(np.testing.assert_array_equal, disk, host)
     jax.tree.map(np.testing.assert_array_equal, dict(device), host)
@@ -199,13 +201,14 @@ def test_a_2d_patch_on_volumes_and_the_reverse_are_told_apart():
 def test_grain_feeds_from_any_step_what_an_uninterrupted_run_sees():
   data = tiny.dataset()
   how = make(2, patch=(8, 8), batch=2)
-  feeder = sampling.Feeder(data, range(6), how, cache="host")
-  whole = list(feeder.elements(0, 7, range(2)))
-  late = list(feeder.elements(4, 7, range(2)))
+  streams = {MAIN: Stream(data, tuple(range(6)), how)}
+  feeder = Feeder(streams, cache="host")
+  whole = list(feeder.elements(0, 7))
+  late = list(feeder.elements(4, 7))
   assert len(whole) == 7
   for a, b in zip(whole[4:], late, strict=True):
     jax.tree.map(np.testing.assert_array_equal, a, b)
   with pytest.raises(
     ValueError, match=r"config.data.cache: 'tape' is unknown; choices: device, host, disk"
   ):
-    sampling.Feeder(data, range(6), how, cache="tape")
+    Feeder(streams, cache="tape")

@@ -128,11 +128,11 @@ def test_a_class_that_a_side_of_the_split_lacks_is_told():
   run = tiny.experiment()
 
   def locations(i):
-    found = run.dataset.locations(i)
+    found = run.main.dataset.locations(i)
     return {k: v for k, v in found.items() if not (k == 2 and i in run.validation)}
 
   assert absent_classes(run) == []
-  (sentence,) = absent_classes(run._replace(dataset=run.dataset._replace(locations=locations)))
+  (sentence,) = absent_classes(tiny.with_dataset(run, locations=locations))
   assert sentence.startswith("Warning: none of the 2 validation cases holds bright")
 
 

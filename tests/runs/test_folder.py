@@ -61,7 +61,7 @@ def test_a_network_option_written_out_as_its_default_is_no_change(begun):
 
 def test_a_fold_is_not_resumed_with_cases_it_has_not_held_out(begun):
   folder, run = begun
-  moved = run._replace(training=(0, 1, 4, 5), validation=(2, 3))
+  moved = tiny.with_main(run, cases=(0, 1, 4, 5))._replace(validation=(2, 3))
   with pytest.raises(ValueError, match=r"with other training cases .*another --workdir"):
     run_folder.record(folder, moved)
 
@@ -70,7 +70,7 @@ def test_labels_of_another_meaning_are_refused(begun):
   folder, run = begun
   renamed = LabelSpec(("background", "bright", "dim"), (0, 5, 9))
   with pytest.raises(ValueError, match=r"it began with the labels .*'dim', 'bright'.*now they are"):
-    run_folder.record(folder, run._replace(dataset=run.dataset._replace(labels=renamed)))
+    run_folder.record(folder, tiny.with_dataset(run, labels=renamed))
 
 
 def test_a_run_among_its_own_data_is_refused(tmp_path):

@@ -170,12 +170,12 @@ def test_more_steps_change_the_stored_config_in_them_alone(tmp_path):
 
 def test_other_pixels_under_the_same_names_are_refused(tmp_path):
   run = tiny.experiment()
-  known = run._replace(dataset=run.dataset._replace(content=lambda i: f"{i:016x}"))
+  known = tiny.with_dataset(run, content=lambda i: f"{i:016x}")
   run_folder.record(tmp_path, known)
   run_folder.record(tmp_path, known)
   # a set that does not know its content is taken
   run_folder.record(tmp_path, run)
-  other = run._replace(dataset=run.dataset._replace(content=lambda i: f"{i % 4:016x}"))
+  other = tiny.with_dataset(run, content=lambda i: f"{i % 4:016x}")
   with pytest.raises(ValueError, match=r"it began when case 'case_4' and 1 more had other voxels"):
     run_folder.record(tmp_path, other)
 
@@ -185,8 +185,8 @@ def test_numbers_of_the_preparation_may_differ_by_rounding_alone(tmp_path):
 
   def with_mean(mean):
     scheme = {"name": "ct", "lower": 0.0, "upper": 1.0, "mean": mean, "std": 1.0}
-    prepared = run.dataset.preparation.__class__(("brightness",), 2, (scheme,))
-    return run._replace(dataset=run.dataset._replace(preparation=prepared))
+    prepared = run.main.dataset.preparation.__class__(("brightness",), 2, (scheme,))
+    return tiny.with_dataset(run, preparation=prepared)
 
   run_folder.record(tmp_path, with_mean(0.5))
   run_folder.record(tmp_path, with_mean(0.5 + 1e-8))

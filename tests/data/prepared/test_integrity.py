@@ -17,6 +17,7 @@ from jaxseg.data.prepared import blocks, building, integrity
 from jaxseg.data.prepared.dataset import open_prepared, prepare
 from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.data.sources.source import RawCase, Source
+from jaxseg.data.stream import MAIN, Feeder, Stream
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 1, 2))
 SHAPE = (13, 18, 15)
@@ -216,12 +217,10 @@ def test_every_cache_hands_damage_to_who_asks_for_batches(whole, tmp_path, cache
   flip(block_file(folder, 1, "image"), np.random.default_rng(0))
   dataset = open_prepared(folder)
   how = sampling.sampling(3, patch=SHAPE, batch=2)
-  feeder = sampling.Feeder(dataset, range(3), how, cache=cache)
+  feeder = Feeder({MAIN: Stream(dataset, (0, 1, 2), how)}, cache=cache)
 
   def feed():
-    if cache == "device":
-      return sampling.device_store(dataset, range(3))
-    return list(feeder.elements(0, 3, range(2)))
+    return feeder.store() or list(feeder.elements(0, 3))
 
   with pytest.raises(Damaged, match=r"case '1', image"):
     feed()

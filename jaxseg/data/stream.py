@@ -1,0 +1,118 @@
+"""Streams: the parts of a batch, and what each is fed from.
+
+The main stream, MAIN, is the batch itself; every further one lies in it under its name:
+batch["image"], batch["target"]["image"].
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+
+from jaxseg.batch import Batch
+from jaxseg.data import sampling
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.sampling import CACHES, Sampling
+
+MAIN = ""
+
+
+def unchanged(key, fields: Batch) -> Batch:
+  """No augmentation."""
+  del key
+  return fields
+
+
+class Stream(NamedTuple):
+  """One part of a batch, and all that feeding it needs.
+
+  Attributes:
+    dataset: prepared cases.
+    cases: indices into the data set of those that are fed.
+    sampling: how patches are drawn.
+    augment: (key, sample) -> sample, from crop to patch.
+    mix: (key, batch) -> batch, after `augment`.
+  """
+
+  dataset: Dataset
+  cases: tuple[int, ...]
+  sampling: Sampling
+  augment: Callable = unchanged
+  mix: Callable = unchanged
+
+
+def number(name: str) -> int:
+  """What a stream's name is folded into keys and seeds as; above 0."""
+  return 1 + zlib.crc32(name.encode()) % (2**32 - 1)
+
+
+def nested(parts: Mapping[str, Batch]) -> Batch:
+  """The batches of all streams as one: the main one's fields, the others under their names."""
+  further = {name: part for name, part in parts.items() if name != MAIN}
+  return {**parts[MAIN], **further}
+
+
+def sample(
+  streams: Mapping[str, Stream], store: Mapping[str, Batch], element: Mapping[str, Batch]
+) -> dict[str, Batch]:
+  """The patches of every stream, inside the compiled step; see `Feeder` for the arguments."""
+  return {
+    name: sampling.sample_batch(store[name], element[name], how=stream.sampling)
+    if name in store
+    else element[name]
+    for name, stream in streams.items()
+  }
+
+
+class Feeder:
+  """Makes the elements that the step is fed: a pure function of (step, stream, slots).
+
+  An element has a part for each stream: with `cache="device"` the index {"case", "start"} into its
+  part of the store, else the patches themselves.
+  """
+
+  def __init__(self, streams: Mapping[str, Stream], *, cache: str):
+    if cache not in CACHES:
+      raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
+    self._streams, self._cache = dict(streams), cache
+    host = streams.items() if cache == "host" else ()
+    self._decoded = {name: sampling.CaseCache(of.dataset, of.cases) for name, of in host}
+
+  def store(self) -> dict[str, Any]:
+    """The cases of all streams for the device's memory, an argument of the step; else {}."""
+    streams = self._streams if self._cache == "device" else {}
+    return {name: sampling.device_store(of.dataset, of.cases) for name, of in streams.items()}
+
+  def element(self, step: int, slots: Callable[[int], Sequence[int]] = range) -> dict[str, Any]:
+    """What a step is fed; `slots` tells which of a batch's slots are asked for."""
+    return {
+      name: self._part(name, int(step), slots(stream.sampling.batch))
+      for name, stream in self._streams.items()
+    }
+
+  def elements(
+    self, first: int, last: int, slots: Callable[[int], Sequence[int]] = range, *, threads: int = 2
+  ) -> Iterator[dict[str, Any]]:
+    """The elements of steps first..last-1, made ahead of need by Grain's threads."""
+    steps = grain.MapDataset.range(first, last).map(lambda step: self.element(step, slots))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    return iter(steps.to_iter_dataset(options))
+
+  def _part(self, name: str, step: int, slots: Sequence[int]) -> dict[str, np.ndarray]:
+    dataset, cases, how = self._streams[name][:3]
+    choices = [sampling.choose(dataset, cases, how, step, slot) for slot in slots]
+    if self._cache == "device":
+      return {
+        "case": np.array([c.case for c in choices], np.int32),
+        "start": np.array([c.start for c in choices], np.int32),
+      }
+    patches = [self._patch(name, choice) for choice in choices]
+    return {field: np.stack([p[field] for p in patches]) for field in patches[0]}
+
+  def _patch(self, name: str, choice: sampling.Choice) -> dict[str, np.ndarray]:
+    dataset, cases, how = self._streams[name][:3]
+    if name in self._decoded:
+      return sampling.cut(self._decoded[name][choice.case], how, choice)
+    return sampling.read_patch(dataset, cases[choice.case], how, choice)

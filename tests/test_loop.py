@@ -138,7 +138,8 @@ def test_killed_in_mid_training_and_rerun_equals_uninterrupted_bit_for_bit(whole
   script = f"""
 import sys; sys.path.insert(0, {str(HERE)!r})
 import conftest, tiny, os
-from jaxseg import loop, writer
+from jaxseg import loop
+from jaxseg.runs import writer
 advance = writer.Writer.advance
 def killed(self, steps=1):
   advance(self, steps)

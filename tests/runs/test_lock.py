@@ -38,7 +38,7 @@ def test_a_second_writer_is_told_who_the_first_is_and_the_lock_goes_with_it(tmp_
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
   script = f"""
 import os
-from jaxseg import lock
+from jaxseg.runs import lock
 held = lock.Lock({str(tmp_path)!r})
 os.kill(os.getpid(), 9)
 """

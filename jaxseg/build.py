@@ -70,15 +70,19 @@ def check_options(name: str, options, known, where: str) -> None:
       )
 
 
-def _checked(table, spec, where: str, given: Mapping[str, Any], *, at_once: bool):
-  """The named function, and its arguments so far: what is `given`, then the config's options."""
+def named(table: Mapping[str, Callable], spec, where: str) -> Callable:
+  """The entry that a component's dict names; raises ValueError that lists the choices."""
   if not isinstance(spec, Mapping) and not hasattr(spec, "to_dict"):
     raise ValueError(f"config.{where}: expected a dict with a 'name', got {spec!r}.")
-  spec = plain(spec)
   if "name" not in spec:
     raise ValueError(f"config.{where}: 'name' is missing; choices: {', '.join(sorted(table))}.")
+  return lookup(table, spec["name"], where)
+
+
+def _checked(table, spec, where: str, given: Mapping[str, Any], *, at_once: bool):
+  """The named function, and its arguments so far: what is `given`, then the config's options."""
+  function, spec = named(table, spec, where), plain(spec)
   name = spec.pop("name")
-  function = lookup(table, name, where)
   known = options_of(function, given=given if at_once else None)
   check_options(name, spec, known, where)
   check_values(name, spec, known, where)

@@ -4,17 +4,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxseg import augment, data, inference, losses, methods, networks, optimisers
-from jaxseg.build import bind, build, check, check_options
+from jaxseg import augment, data, inference, losses, methods, networks, optimisers, roles
+from jaxseg.build import bind, build, check, check_options, named
 from jaxseg.config import checks as config_checks
 from jaxseg.config.option_values import check_value
 from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
 from jaxseg.runs import first_stage as cascade
-
-# what the program gives a method
-_ROLES = ("network", "loss", "optimiser")
 
 
 def complete(config) -> dict[str, Any]:
@@ -25,13 +22,17 @@ def complete(config) -> dict[str, Any]:
   """
   config = config_checks.fields(config)
   options = config["data"]
-  check(networks.NETWORKS, config["network"], "network", given=("classes",))
-  check(methods.METHODS, method_options(config), "method", given=_ROLES)
+  constructor = _constructor(config)
+  roles.check(config, constructor)
+  for role in roles.of_kind(constructor, roles.NETWORK).values():
+    if (spec := roles.spec(config, role)) is not None:
+      check(_table(role), spec, role.field, given=("classes",))
+  check(methods.METHODS, method_options(config), "method", later=True)
   check(data.SOURCES, options["source"], "data.source")
   check(data.SPLITS, options["split"], "data.split", later=True)
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=("patch",))
-  optimiser(config)
-  loss(config)
+  optimisers_by_role(config)
+  losses_by_role(config)
   class_weights(config)
   maps(config)
   for key, spec in config["augment"].items():
@@ -46,29 +47,66 @@ def complete(config) -> dict[str, Any]:
   return config
 
 
-def loss(config: dict[str, Any], *, regions: bool = False) -> Callable:
-  """The weighted sum of the config's losses; `regions` makes them act on sigmoids."""
+def _constructor(config: dict[str, Any]) -> Callable:
+  """The constructor of the config's method."""
+  return named(methods.METHODS, config["method"], "method")
+
+
+def _by_role(config: dict[str, Any], kind: str, make: Callable) -> dict[str, Any]:
+  """Parameter of the method's constructor -> make(spec, role), of all roles that are filled."""
+  known = roles.of_kind(_constructor(config), kind)
+  specs = {name: roles.spec(config, role) for name, role in known.items()}
+  return {name: make(of, known[name]) for name, of in specs.items() if of is not None}
+
+
+def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str, losses.Loss]:
+  """The method's losses; `regions` makes them act on sigmoids."""
+
+  def make(parts, role):
+    return _weighted(parts, role.field, config["steps"], regions=regions)
+
+  return _by_role(config, roles.LOSS, make)
+
+
+def loss(config: dict[str, Any], *, regions: bool = False) -> losses.Loss:
+  """The weighted sum of the parts of config.loss; `regions` makes them act on sigmoids."""
+  return _weighted(config["loss"], "loss", config["steps"], regions=regions)
+
+
+def _weighted(specs, field: str, steps: int, *, regions: bool) -> losses.Loss:
   weights = losses.resolve_weights(
-    {key: spec.get("weight", 1.0) for key, spec in config["loss"].items()}, steps=config["steps"]
+    {key: spec.get("weight", 1.0) for key, spec in specs.items()}, steps=steps
   )
   parts = {}
-  for key, spec in config["loss"].items():
+  for key, spec in specs.items():
     # what is weighed below 0 grows; only of entropy is that meant (1701.06548)
     if isinstance(weights[key], int | float) and spec.get("name", key) != "entropy":
-      check_value(weights[key], f"config.loss.{key}.weight", float, FROM_0)
+      check_value(weights[key], f"config.{field}.{key}.weight", float, FROM_0)
     spec = {option: value for option, value in spec.items() if option != "weight"}
     if isinstance(spec.get("class_weights"), str | dict):  # counted when the data are known
       del spec["class_weights"]
-    part = bind(losses.LOSSES, {"name": key, **spec}, f"loss.{key}", sigmoid=regions)
+    part = bind(losses.LOSSES, {"name": key, **spec}, f"{field}.{key}", sigmoid=regions)
     parts[key] = (weights[key], part)
   if not parts:
-    raise ValueError("config.loss: at least one loss is needed.")
+    raise ValueError(f"config.{field}: at least one loss is needed.")
   if all(isinstance(weight, int | float) and weight == 0 for weight in weights.values()):
     raise ValueError(
-      f"config.loss: the weight of every loss ({', '.join(parts)}) is 0, so that nothing would be "
-      "learnt; expected one above 0."
+      f"config.{field}: the weight of every loss ({', '.join(parts)}) is 0, so that nothing would "
+      "be learnt; expected one above 0."
     )
   return losses.weighted_sum(parts)
+
+
+def _losses(config: dict[str, Any]) -> Iterator[tuple[str, str, dict]]:
+  """(field, key, spec) of every part of every loss that the config names."""
+  for field, parts in (("loss", config["loss"]), *_further(config, roles.LOSS)):
+    for key, spec in parts.items():
+      yield field, key, spec
+
+
+def _further(config: dict[str, Any], kind: str) -> Iterator[tuple[str, Any]]:
+  group = roles.GROUPS[kind]
+  return ((f"{group}.{key}", spec) for key, spec in config[group].items())
 
 
 def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict[str, Any]:
@@ -77,31 +115,33 @@ def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict
   `count()` gives the training voxels of each class, (cases, k), and is called only if a loss
   names a weighting; without it names and options are checked, and the config is as it was.
   """
-  named = {
-    key: spec["class_weights"]
-    for key, spec in config["loss"].items()
-    if isinstance(spec.get("class_weights"), str | dict)
-  }
-  weightings = {
-    key: bind(
-      losses.CLASS_WEIGHTINGS,
-      {"name": how} if isinstance(how, str) else how,
-      f"loss.{key}.class_weights",
-    )
-    for key, how in named.items()
-  }
-  if not named or count is None:
+  weightings = {}
+  for field, key, spec in _losses(config):
+    how = spec.get("class_weights")
+    if isinstance(how, str | dict):
+      how = {"name": how} if isinstance(how, str) else how
+      weighting = bind(losses.CLASS_WEIGHTINGS, how, f"{field}.{key}.class_weights")
+      weightings[field, key] = weighting
+  if not weightings or count is None:
     return config
   counts = count()
-  numbers = {key: {"class_weights": weighting(counts)} for key, weighting in weightings.items()}
-  specs = {key: {**spec, **numbers.get(key, {})} for key, spec in config["loss"].items()}
-  return {**config, "loss": specs}
+
+  def counted(field, parts):
+    return {
+      key: {**spec, "class_weights": weightings[field, key](counts)}
+      if (field, key) in weightings
+      else spec
+      for key, spec in parts.items()
+    }
+
+  further = {key: counted(f"losses.{key}", parts) for key, parts in config["losses"].items()}
+  return {**config, "loss": counted("loss", config["loss"]), "losses": further}
 
 
 def maps(config: dict[str, Any]) -> dict[str, dict]:
   """The maps that the config's losses need: name -> options from config.data.maps."""
   options, needed = config["data"]["maps"], []
-  for key, spec in config["loss"].items():
+  for _, key, spec in _losses(config):
     needed += losses.MAPS_NEEDED.get(spec.get("name", key), ())
     if spec.get("weight_map"):
       needed.append(spec["weight_map"])
@@ -111,15 +151,25 @@ def maps(config: dict[str, Any]) -> dict[str, dict]:
   return chosen
 
 
-def network(config: dict[str, Any], classes: int):
-  """The config's network with `classes` outputs."""
-  if config["network"].get("classes", classes) != classes:
-    raise ValueError(
-      f"config.network.classes: {config['network']['classes']}, but the data set has {classes} "
-      "classes (background counted); leave the field out."
-    )
-  with _in_field("network"):
-    return build(networks.NETWORKS, config["network"], "network", classes=classes)
+def _table(role: roles.Role) -> dict[str, Callable]:
+  """The networks that a role may be filled with: the one that predicts is no critic."""
+  predict = {**networks.NETWORKS, **networks.GENERATORS}
+  return predict if role.field == roles.NETWORK else {**predict, **networks.CRITICS}
+
+
+def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
+  """The method's networks, with `classes` outputs those that have classes."""
+
+  def make(spec, role):
+    if spec.get("classes", classes) != classes:
+      raise ValueError(
+        f"config.{role.field}.classes: {spec['classes']}, but the data set has {classes} classes "
+        "(background counted); leave the field out."
+      )
+    with _in_field(role.field):
+      return build(_table(role), spec, role.field, classes=classes)
+
+  return _by_role(config, roles.NETWORK, make)
 
 
 @contextlib.contextmanager
@@ -133,17 +183,20 @@ def _in_field(field: str) -> Iterator[None]:
     raise ValueError(f"config.{field}: {error}") from error
 
 
-def optimiser(config: dict[str, Any]):
-  """The config's optimiser."""
-  spec = config["optimiser"]
-  check_options("optimiser", [key for key in spec if key in ("steps", "where")], (), "optimiser")
-  for needed in ("name", "learning_rate"):
-    if spec.get(needed) is None:
-      raise ValueError(f"config.optimiser.{needed}: is missing; expected its value.")
-  clip = spec.get("clip")
-  return optimisers.optimiser(
-    steps=config["steps"], **{**spec, "clip": None if clip == 0 else clip}
-  )
+def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
+  """The method's optimisers."""
+
+  def make(spec, role):
+    where = role.field
+    check_options("optimiser", [key for key in spec if key in ("steps", "where")], (), where)
+    for needed in ("name", "learning_rate"):
+      if spec.get(needed) is None:
+        raise ValueError(f"config.{where}.{needed}: is missing; expected its value.")
+    clip = spec.get("clip")
+    spec = {**spec, "clip": None if clip == 0 else clip}
+    return optimisers.optimiser(steps=config["steps"], where=where, **spec)
+
+  return _by_role(config, roles.OPTIMISER, make)
 
 
 def method_options(config: dict[str, Any]) -> dict[str, Any]:
@@ -155,12 +208,12 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
   return spec
 
 
-def method(config: dict[str, Any], network, *, regions: bool = False) -> Method:
-  """The config's method around a network, with its loss and optimiser."""
-  parts = {"loss": loss(config, regions=regions), "optimiser": optimiser(config)}
+def method(config: dict[str, Any], by_role: dict[str, Any], *, regions: bool = False) -> Method:
+  """The config's method around its networks (`networks_by_role`), with losses and optimisers."""
+  parts = {**by_role, **losses_by_role(config, regions=regions), **optimisers_by_role(config)}
   options = method_options(config)
   with _in_field("method"):
-    scheme = build(methods.METHODS, options, "method", network=network, **parts)
+    scheme = build(methods.METHODS, options, "method", **parts)
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
   if config["average"]:

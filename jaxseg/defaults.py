@@ -41,6 +41,12 @@ def config() -> ConfigDict:
     clip=12.0,  # largest norm of the gradient; 0 is no limit
     accumulate=1,  # batches per update
   )
+  # further roles of the method, by name (a network `critic`, its optimiser `critic_optimiser`)
+  c.networks = dict()  # critic=dict(name="patch_critic")
+  c.losses = dict()  # as `loss`; config.loss where there is none
+  # config.optimiser where there is none; one without a name is config.optimiser with what it
+  # changes, one with a name is complete: what it leaves out is not config.optimiser's
+  c.optimisers = dict()  # critic=dict(name="adam", learning_rate=2e-4, b1=0.5)
   c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
   c.initialise = dict()  # learner -> run folder that its weights start from
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`

@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg import augment, data
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, suggestion
-from jaxseg.compose import class_weights, complete, maps, method, network, window
+from jaxseg.compose import class_weights, complete, maps, method, networks_by_role, window
 from jaxseg.config import rehearsal
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.normalise import schemes
@@ -191,7 +191,8 @@ def experiment(config) -> Experiment:
   chain, crop = augmentation(
     config, patch, prepared.labels, spacing, code=prepared.preparation.code
   )
-  net = network(config, prepared.labels.channels)
+  nets = networks_by_role(config, prepared.labels.channels)
+  net = nets["network"]
   main = Stream(
     dataset=prepared,
     cases=training,
@@ -201,7 +202,7 @@ def experiment(config) -> Experiment:
   )
   return Experiment(
     config=config,
-    method=method(weighed, net, regions=prepared.labels.regions is not None),
+    method=method(weighed, nets, regions=prepared.labels.regions is not None),
     network=net,
     streams={MAIN: main},
     validation=validation,
@@ -233,14 +234,15 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
   schemes(options["normalise"], source.channels)
   check_target(options["spacing"], source.rank)
   check_transpose(options["transpose"], source.rank)
-  net = network(config, labels.channels)
+  nets = networks_by_role(config, labels.channels)
+  net = nets["network"]
   predictor = window(config, net, patch, slices)
   _sampling(config, source.rank, patch, net)
   with rehearsal.told("config.augment"):
     augmentation(config, patch, labels)
   rehearsal.predict(predictor, net, channels, labels.channels, rank=len(patch), slices=slices)
   state = rehearsal.train(
-    method(config, net, regions=labels.regions is not None),
+    method(config, nets, regions=labels.regions is not None),
     mixture(config, labels.channels),
     rehearsal.batch_shapes((options["batch"], *patch), channels, labels, fields=fields),
   )

@@ -8,7 +8,7 @@ import optax
 from jaxseg import augment, defaults, inference
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
-from jaxseg.compose import method, network
+from jaxseg.compose import method, networks_by_role
 from jaxseg.data import RawCase
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.dataset import Dataset
@@ -78,7 +78,8 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   values = plain(config)
   data = dataset(rank=rank)
   patch = values["data"]["patch"]
-  net = network(values, data.labels.channels)
+  nets = networks_by_role(values, data.labels.channels)
+  net = nets["network"]
   main = Stream(
     dataset=data,
     cases=(0, 1, 2, 3),
@@ -87,7 +88,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   )
   return Experiment(
     config=values,
-    method=scheme or method(values, net),
+    method=scheme or method(values, nets),
     network=net,
     streams={MAIN: main},
     validation=(4, 5),

@@ -29,18 +29,29 @@ def fields(config) -> dict[str, Any]:
     value = given[group][name] if group else given[name]
     if value is not None or not given["plan"] or name not in defaults.PLANNED:
       check_field(path, value)
-  for group in ("loss", "augment"):
-    given[group] = {key: spec for key, spec in given[group].items() if spec is not None}
+  for group in ("networks", "losses", "optimisers"):
     for key, spec in given[group].items():
       if not isinstance(spec, Mapping):
-        more = f"; its weight is config.loss.{key}.weight" if group == "loss" else ""
-        raise ValueError(
-          f"config.{group}.{key}: expected a dict of options, dict() for their defaults, got "
-          f"{spec!r}{more}."
-        )
+        raise ValueError(f"config.{group}.{key}: {spec!r}; expected dict(...).")
+  for group in ("loss", "augment"):
+    given[group] = _parts(given[group], group)
+  given["losses"] = {key: _parts(of, f"losses.{key}") for key, of in given["losses"].items()}
   _check_initialise(given["initialise"])
   _check_together(given)
   return given
+
+
+def _parts(specs: Mapping[str, Any], field: str) -> dict[str, Any]:
+  """The parts of a loss or of augmentation that are not None; raises for what is no dict."""
+  parts = {key: spec for key, spec in specs.items() if spec is not None}
+  for key, spec in parts.items():
+    if not isinstance(spec, Mapping):
+      more = "" if field == "augment" else f"; its weight is config.{field}.{key}.weight"
+      raise ValueError(
+        f"config.{field}.{key}: expected a dict of options, dict() for their defaults, got "
+        f"{spec!r}{more}."
+      )
+  return parts
 
 
 def python(value: Any) -> Any:
@@ -80,13 +91,16 @@ def _check_initialise(starts: Mapping) -> None:
 
 def _check_together(config: Mapping) -> None:
   """Fields that are right by themselves and wrong together."""
-  options, accumulate = config["data"], config["optimiser"].get("accumulate", 1)
+  options = config["data"]
   patch, slices = options["patch"], options["slices"]
-  if isinstance(accumulate, int) and accumulate > config["steps"]:
-    raise ValueError(
-      f"config.optimiser.accumulate: {accumulate} batches for one update, but config.steps is "
-      f"{config['steps']}; expected 1 to {config['steps']}."
-    )
+  further = {f"optimisers.{key}": spec for key, spec in config["optimisers"].items()}
+  for field, spec in {"optimiser": config["optimiser"], **further}.items():
+    accumulate = spec.get("accumulate", 1)
+    if isinstance(accumulate, int) and accumulate > config["steps"]:
+      raise ValueError(
+        f"config.{field}.accumulate: {accumulate} batches for one update, but config.steps is "
+        f"{config['steps']}; expected 1 to {config['steps']}."
+      )
   if config["data"]["resampling"]:
     check_resampling(options["resampling"])
   try:

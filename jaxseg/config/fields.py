@@ -24,6 +24,7 @@ FIELDS: dict[str, Field] = {
   "seed": Field(int, SEED),
   "steps": Field(int, STEPS),
   **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
+  **dict.fromkeys(("networks", "losses", "optimisers"), _GROUP),
   **dict.fromkeys(("initialise", "plan", "data", "evaluate"), _GROUP),
   "average": Field(float, BELOW_1),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
@@ -77,19 +78,34 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
   # these load JAX, which reads its settings when it starts: only where they are needed
   from jaxseg import augment, data, inference, losses, methods, networks, optimisers
 
+  predict = {**networks.NETWORKS, **networks.GENERATORS}
   tables = {
-    "network": networks.NETWORKS,
+    "network": predict,
+    "networks.*": {**predict, **networks.CRITICS},
     "method": methods.METHODS,
     "optimiser": optimisers.OPTIMISERS,
     "optimiser.schedule": optimisers.SCHEDULES,
     "predictor": inference.PREDICTORS,
     "data.source": data.SOURCES,
     "data.split": data.SPLITS,
-    "loss": losses.LOSSES,
-    "augment": {**augment.AUGMENTATIONS, **augment.MIXTURES},
+    "loss.*": losses.LOSSES,
+    "augment.*": {**augment.AUGMENTATIONS, **augment.MIXTURES},
   }
-  group, _, key = path.partition(".")
-  return tables.get(group) if group in ("loss", "augment") and key else tables.get(path)
+  return tables.get(_like(path))
+
+
+def _like(path: str) -> str:
+  """A component's path as of the first role of its kind: "optimisers.critic" -> "optimiser".
+
+  Each part of a loss or of augmentation is "loss.*" or "augment.*", each network of a further role
+  "networks.*".
+  """
+  names = path.split(".")
+  if names[0] in ("losses", "optimisers") and names[1:]:
+    names = ["loss" if names[0] == "losses" else "optimiser", *names[2:]]
+  if names[0] in ("loss", "augment", "networks") and len(names) == 2:
+    names[1] = "*"
+  return ".".join(names)
 
 
 def _at(config: Mapping[str, Any], path: str) -> Any:
@@ -100,15 +116,18 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
 
 def _options(config: Mapping[str, Any], path: str) -> dict[str, inspect.Parameter]:
   """The options of the constructor that the component at a path names; {} where none is."""
-  table, spec = table_of(path), _at(config, path)
-  in_group = path.split(".")[0] in ("loss", "augment")
+  table, spec, like = table_of(path), _at(config, path), _like(path)
   name = spec.get("name") if isinstance(spec, Mapping) else None
-  name = path.rsplit(".", 1)[1] if name is None and in_group and "." in path else name
+  if name is None and like in ("loss.*", "augment.*"):
+    name = path.rsplit(".", 1)[1]
+  if name is None and path.startswith("optimisers."):
+    # it is config.optimiser with changes
+    name = config["optimiser"].get("name")
   if table is None or not isinstance(name, str) or name not in table:
     return {}
   # the sources' files stand before the star, and some of Optax's options
-  known = options_of(table[name], given=() if path in ("data.source", "optimiser") else None)
-  if path == "optimiser":
+  known = options_of(table[name], given=() if like in ("data.source", "optimiser") else None)
+  if like == "optimiser":
     from jaxseg import optimisers
 
     known = {**known, **options_of(optimisers.optimiser)}
@@ -122,7 +141,7 @@ def kind_of(config: Mapping[str, Any], path: str) -> Any:
   component, _, option = path.rpartition(".")
   if option == "name":
     return str
-  if option == "weight" and component.startswith("loss."):
+  if option == "weight" and _like(component) == "loss.*":
     return _WEIGHT
   known = _options(config, component) if component else {}
   if option not in known:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxseg import batch as batch_module
-from jaxseg.losses import deep_supervision
+from jaxseg.losses import Loss, deep_supervision
 from jaxseg.losses.detection import box_loss, heat_map_loss
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.networks.blocks.boxes import encode
@@ -16,7 +16,7 @@ from jaxseg.networks.detect_then_segment import DetectThenSegment
 
 def detected(
   network: DetectThenSegment,
-  loss,
+  loss: Loss,
   optimiser: optax.GradientTransformation,
   *,
   objects: str = "foreground",

@@ -7,13 +7,13 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
-from jaxseg.losses import Schedule, centre_crop_target, deep_supervision
+from jaxseg.losses import Loss, Schedule, centre_crop_target, deep_supervision
 from jaxseg.method import Method, State, descend, forward, learner
 
 
 def supervised(
   network: nn.Module,
-  loss,
+  loss: Loss,
   optimiser: optax.GradientTransformation,
   *,
   head_decay: float = 0.5,

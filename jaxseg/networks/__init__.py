@@ -6,6 +6,7 @@ from jaxseg.networks.bcdunet import BCDUNet
 from jaxseg.networks.bdclstm import BDCLSTM
 from jaxseg.networks.blocks.hdc import check_hdc
 from jaxseg.networks.cenet import CENet
+from jaxseg.networks.critics import CRITICS
 from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
 from jaxseg.networks.dense_unet161 import DenseUNet161
@@ -14,6 +15,7 @@ from jaxseg.networks.encoder_unet import EncoderUNet
 from jaxseg.networks.encoder_unetpp import EncoderUNetPP
 from jaxseg.networks.encoders import ENCODERS
 from jaxseg.networks.fc_densenet import FCDenseNet
+from jaxseg.networks.generators import GENERATORS
 from jaxseg.networks.h_denseunet import HDenseUNet
 from jaxseg.networks.kiunet import KiUNet
 from jaxseg.networks.lw_hcn import LWHCN
@@ -77,7 +79,9 @@ NETWORKS = {
 
 __all__ = [
   "BDCLSTM",
+  "CRITICS",
   "ENCODERS",
+  "GENERATORS",
   "LWHCN",
   "NETWORKS",
   "UNETR",

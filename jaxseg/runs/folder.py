@@ -33,6 +33,7 @@ _DATASET_KINDS = {
 }
 RUN = "run"
 _LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
+_ROLES = ("networks", "losses", "optimisers")  # empty of a run that has none
 _ADVICE = "copy the run folder again, from where it is whole"
 
 
@@ -110,6 +111,7 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
 def _identity(config: dict, dataset: dict) -> str:
   """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
   told = {name: config[name] for name in _LEARNT_FROM}
+  told |= {name: config[name] for name in _ROLES if config[name]}
   told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
   told |= {side: dataset[side] for side in ("training", "validation")}
   return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxseg import inference
-from jaxseg.compose import method, network, window
+from jaxseg.compose import method, networks_by_role, window
 from jaxseg.experiment import mirroring
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.method import Learner, State
@@ -102,8 +102,9 @@ def _built(told: run_folder.Described, patch, folder: pathlib.Path):
   """The method and the predictor of a run folder's config."""
   config = told.config
   try:
-    net = network(config, told.labels.channels)
-    scheme = method(config, net, regions=told.labels.regions is not None)
+    nets = networks_by_role(config, told.labels.channels)
+    net = nets["network"]
+    scheme = method(config, nets, regions=told.labels.regions is not None)
     return scheme, window(config, net, patch, config["data"]["slices"])
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers
+from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers, roles
 from jaxseg.build import options_of, plain
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
@@ -42,7 +42,9 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   # who has trained how: the networks are alike
   "seed": (MEMBERS,),
   "loss": (MEMBERS,),
+  "losses": (MEMBERS,),
   "optimiser": (MEMBERS,),
+  "optimisers": (MEMBERS,),
   "augment": (MEMBERS,),
   "initialise": (MEMBERS,),
   "data.batch": (MEMBERS,),
@@ -87,10 +89,8 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
   chains = augment.AUGMENTATIONS | augment.MIXTURES
   data_of = config["data"]
   return config | {
-    "network": _filled(config["network"], networks.NETWORKS, "network"),
+    **_roles(config),
     "method": _method(config["method"]),
-    "loss": {key: _loss(key, spec) for key, spec in config["loss"].items()},
-    "optimiser": _optimiser(config["optimiser"]),
     "augment": {
       key: _filled(_named(key, spec), chains, "augment") for key, spec in config["augment"].items()
     },
@@ -104,6 +104,26 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
       "maps": {key: _filled(_named(key, spec), data.MAPS) for key, spec in data_of["maps"].items()},
     },
   }
+
+
+def _roles(config: dict[str, Any]) -> dict[str, Any]:
+  """What fills each role of the method, said for each of them."""
+  tables = networks.NETWORKS | networks.CRITICS | networks.GENERATORS
+  filled = {
+    roles.NETWORK: lambda spec: _filled(spec, tables, "network"),
+    roles.LOSS: lambda spec: {key: _loss(key, part) for key, part in spec.items()},
+    roles.OPTIMISER: _optimiser,
+  }
+  constructor = methods.METHODS.get(config["method"].get("name"))
+  known = roles.roles(constructor).values() if constructor else ()
+  parts = {}
+  for kind, group in roles.GROUPS.items():
+    further = [role for role in known if role.kind == kind and role.key != kind]
+    specs = {role.key: roles.spec(config, role) for role in further}
+    specs = config[group] | {key: spec for key, spec in specs.items() if spec is not None}
+    parts[kind] = filled[kind](config[kind])
+    parts[group] = {key: filled[kind](spec) for key, spec in specs.items()}
+  return parts
 
 
 def _named(key: str, spec):

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from jaxseg.compose import complete, network
+from jaxseg.compose import complete, networks_by_role
 from jaxseg.config.ranges import COUNT
 from jaxseg.experiment import source_of
 from jaxseg.networks.describe import Description
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
       classes = classes or source.labels.channels
     patch = tuple(wanted.patch or config["data"]["patch"])
     shape = (wanted.batch or config["data"]["batch"], *patch, channels)
-    told = describe_network(network(config, classes), shape)
+    told = describe_network(networks_by_role(config, classes)["network"], shape)
   except (ValueError, OSError) as error:
     sys.exit(f"describe: {error}")
   if wanted.json:

@@ -1,0 +1,125 @@
+"""What a method's constructor is given, read from its signature: networks, losses, optimisers.
+
+`def adversarial(network: nn.Module, critic: nn.Module, loss: Loss, optimiser:
+optax.GradientTransformation, critic_optimiser: optax.GradientTransformation, *, fool=0.1)` has
+five roles and one option. A config fills a role by its name.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import optax
+from flax import linen as nn
+
+from jaxseg.build import options_of, suggestion
+from jaxseg.config.option_values import parts_of
+from jaxseg.losses import Loss
+
+NETWORK, LOSS, OPTIMISER = "network", "loss", "optimiser"
+# kind -> the group of a config that has the roles of that kind beside the first one
+GROUPS = {NETWORK: "networks", LOSS: "losses", OPTIMISER: "optimisers"}
+
+
+class Role(NamedTuple):
+  """A parameter of a method's constructor that a config's component fills.
+
+  Attributes:
+    kind: NETWORK, LOSS or OPTIMISER.
+    key: what the config calls it: "critic" for a network `critic`, for its `critic_optimiser`.
+    required: the constructor has no default for it.
+  """
+
+  kind: str
+  key: str
+  required: bool
+
+  @property
+  def field(self) -> str:
+    """The config's field: "optimiser", "optimisers.critic"."""
+    return self.kind if self.key == self.kind else f"{GROUPS[self.kind]}.{self.key}"
+
+
+def roles(constructor: Callable) -> dict[str, Role]:
+  """Parameter -> role, of all before the `*`; raises TypeError for an annotation of no role."""
+  parameters = inspect.signature(constructor, eval_str=True).parameters.values()
+  return {p.name: _role(constructor, p) for p in parameters if p.kind is not p.KEYWORD_ONLY}
+
+
+def of_kind(constructor: Callable, kind: str) -> dict[str, Role]:
+  """The roles of one kind."""
+  return {name: role for name, role in roles(constructor).items() if role.kind == kind}
+
+
+def spec(config: Mapping[str, Any], role: Role) -> Mapping[str, Any] | None:
+  """What of a config fills a role; None for what it lacks.
+
+  A further loss or optimiser that it lacks is the first one. A further optimiser with a name is
+  complete by itself; one without is the first one with what it changes.
+  """
+  first = config[role.kind]
+  if role.key == role.kind:
+    return first
+  own = config[GROUPS[role.kind]].get(role.key)
+  if role.kind == NETWORK:
+    return own
+  if own is None:
+    return first if role.required else None
+  return {**first, **own} if role.kind == OPTIMISER and "name" not in own else own
+
+
+def check(config: Mapping[str, Any], constructor: Callable) -> None:
+  """Raises ValueError for a role that the method lacks, or the config, or that is in a wrong place.
+
+  `constructor` is that of config.method.
+  """
+  known, name = roles(constructor), config["method"]["name"]
+  fields = [role.field for role in known.values()]
+  listed = f"; the roles of '{name}': {', '.join(fields)}."
+  for parameter, role in known.items():
+    if parameter in config["method"]:
+      raise ValueError(
+        f"config.method.{parameter}: is no option but a role of '{name}'; expected "
+        f"config.{role.field}=dict(...)."
+      )
+    if role.required and spec(config, role) is None:
+      raise ValueError(f"config.{role.field}: is missing{listed}")
+  for kind, group in GROUPS.items():
+    for key in config[group]:
+      if f"{group}.{key}" in fields:
+        continue
+      if key == kind or key in known:
+        right = kind if key == kind else known[key].field
+        raise ValueError(f"config.{group}.{key}: is in a wrong place; expected config.{right}.")
+      if key in options_of(constructor):
+        raise ValueError(
+          f"config.{group}.{key}: is no role but an option of '{name}'; expected "
+          f"config.method.{key}."
+        )
+      keys = [role.key for role in known.values() if role.kind == kind]
+      raise ValueError(
+        f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{listed}"
+      )
+
+
+def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:
+  for part in parts_of(parameter.annotation):
+    kind = _kind(part)
+    if kind:
+      key = parameter.name.removesuffix(f"_{kind}")
+      return Role(kind, key, parameter.default is parameter.empty)
+  name = getattr(constructor, "__name__", constructor)
+  raise TypeError(
+    f"{name}: its parameter '{parameter.name}' is annotated {parameter.annotation!r}; expected "
+    "nn.Module, losses.Loss or optax.GradientTransformation before the *, options after it."
+  )
+
+
+def _kind(annotation: Any) -> str | None:
+  if annotation == Loss:
+    return LOSS
+  if not inspect.isclass(annotation):
+    return None
+  if issubclass(annotation, nn.Module):
+    return NETWORK
+  return OPTIMISER if issubclass(annotation, optax.GradientTransformation) else None

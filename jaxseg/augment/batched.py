@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.augment.composition import Transform
+from jaxseg.augment.chain import Transform
 from jaxseg.batch import Batch
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.augment.order import AUGMENTATIONS
+
 
 def nnunet(
   rank: int,
@@ -29,8 +31,9 @@ def nnunet(
     cascade: whether the network is given a `prior`, whose mistakes are imitated.
 
   Returns:
-    name -> options; a name's defaults are nnU-Net's numbers. Source: nnU-Net (arXiv 1809.10486),
-    version 2.
+    name -> options, in their order; a name's defaults are nnU-Net's numbers.
+
+  Source: nnU-Net (arXiv 1809.10486), version 2.
   """
   if rank not in (2, 3) or len(patch) != rank or min(patch) < 1:
     raise ValueError(
@@ -46,20 +49,16 @@ def nnunet(
   turned = range(rank)[-2:]
   if mirror.get("swap_axis") in turned or not set(turned) <= set(mirror.get("axes", turned)):
     rotation = min(rotation, 30.0)
-  names = ("noise", "blur", "brightness", "contrast", "low_resolution", "gamma_inverted", "gamma")
-  out = {
-    "spatial": {
-      "rotation": rotation,
-      "axes": "inplane" if flat else "all",
-      "label": "majority",
-    },
-    **{name: {} for name in names},
+  names = {"spatial", "noise", "blur", "brightness", "contrast", "low_resolution"}
+  names |= {"gamma_inverted", "gamma", "mirror"}
+  if masked:
+    names |= {"find_body", "mask_body"}
+  if cascade:
+    names |= {"prior_morphology", "prior_components"}
+  options = {
+    "spatial": {"rotation": rotation, "axes": "inplane" if flat else "all", "label": "majority"},
     "mirror": mirror,
   }
   if flat:
-    out["low_resolution"] = {"axes": (1, 2)}
-  if masked:
-    out |= {"find_body": {}, "mask_body": {}}
-  if cascade:
-    out |= {"prior_morphology": {}, "prior_components": {}}
-  return out
+    options["low_resolution"] = {"axes": (1, 2)}
+  return {name: options.get(name, {}) for name in AUGMENTATIONS if name in names}

@@ -5,46 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxseg.augment import intensity, mixing, regions, scanner
-from jaxseg.augment.geometry import spatial
-from jaxseg.augment.mirroring import mirror
-from jaxseg.augment.priors import prior_components, prior_morphology
+from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.resampling import centre_crop, space_of
-from jaxseg.augment.resolution import blur, low_resolution
 from jaxseg.batch import Batch
 
 Transform = Callable[[jax.Array, Batch], Batch]
 
-# nnU-Net's order (arXiv 1809.10486). What it lacks stands where a scan has it: the scanner's
-# artefacts before its noise, windows among contrasts, what is taken away after all values
-ORDER = (
-  spatial,
-  regions.find_body,
-  scanner.bias_field,
-  scanner.ghosting,
-  scanner.gibbs,
-  intensity.noise,
-  blur,
-  intensity.brightness,
-  intensity.contrast,
-  intensity.intensity_window,
-  low_resolution,
-  intensity.gamma_inverted,
-  intensity.gamma,
-  regions.channel_dropout,
-  regions.cutout,
-  regions.mask_body,
-  mirror,
-  prior_morphology,
-  prior_components,
-  mixing.cutmix,
-  mixing.mixup,
-)
+_ORDER = (*AUGMENTATIONS.values(), *MIXTURES.values())
 
 
 def _position(step: Transform) -> int:
   function = getattr(step, "func", step)  # what a functools.partial binds
-  return ORDER.index(function) if function in ORDER else len(ORDER)
+  return _ORDER.index(function) if function in _ORDER else len(_ORDER)
 
 
 def chain(
@@ -54,8 +26,8 @@ def chain(
 
   Args:
     transforms: `(key, sample) -> sample`, options bound. A sequence is applied as it stands; a
-      mapping in nnU-Net's order (`ORDER`; others after them), because the named sub-dicts of a
-      config have none: ml_collections sorts them by name. Each transform gets a key of its own,
+      mapping in the order of `AUGMENTATIONS` (others after them), because the named sub-dicts of
+      a config have none: ml_collections sorts them by name. Each transform gets a key of its own,
       the chain's folded with its position.
     patch: size of the result: whatever is still larger (no `spatial` cropped it) is cropped
       around its centre. None keeps the size.

@@ -1,0 +1,37 @@
+"""Every transform by its name, in the order in which a chain of names applies them.
+
+nnU-Net's order (arXiv 1809.10486). What it lacks stands where a scan has it: the scanner's
+artefacts before its noise, windows among contrasts, what is taken away after all values.
+"""
+
+from jaxseg.augment import intensity, mixing, mri_artefacts, priors, regions, resolution
+from jaxseg.augment.geometry import spatial
+from jaxseg.augment.mirroring import mirror
+
+AUGMENTATIONS = {
+  "spatial": spatial,
+  "find_body": regions.find_body,
+  "bias_field": mri_artefacts.bias_field,
+  "ghosting": mri_artefacts.ghosting,
+  "gibbs": mri_artefacts.gibbs,
+  "noise": intensity.noise,
+  "blur": resolution.blur,
+  "brightness": intensity.brightness,
+  "contrast": intensity.contrast,
+  "intensity_window": intensity.intensity_window,
+  "low_resolution": resolution.low_resolution,
+  "gamma_inverted": intensity.gamma_inverted,
+  "gamma": intensity.gamma,
+  "channel_dropout": regions.channel_dropout,
+  "cutout": regions.cutout,
+  "mask_body": regions.mask_body,
+  "mirror": mirror,
+  "prior_morphology": priors.prior_morphology,
+  "prior_components": priors.prior_components,
+}
+
+# these act on a whole batch, after the others
+MIXTURES = {
+  "cutmix": mixing.cutmix,
+  "mixup": mixing.mixup,
+}

@@ -7,10 +7,11 @@ options are keyword-only. It returns one value per class, NaN where it is undefi
 the inputs, each once.
 """
 
-from jaxseg.metrics.boundary import boundary_iou
+from jaxseg.metrics.boundary_iou import boundary_iou
 from jaxseg.metrics.calibration import auc, average_precision, expected_calibration_error
 from jaxseg.metrics.centreline import cldice
-from jaxseg.metrics.em import v_info, v_rand
+from jaxseg.metrics.class_masks import Masks, class_masks
+from jaxseg.metrics.electron_microscopy import v_info, v_rand
 from jaxseg.metrics.instances import (
   lesion_f1,
   lesion_precision,
@@ -19,7 +20,6 @@ from jaxseg.metrics.instances import (
   recognition_quality,
   segmentation_quality,
 )
-from jaxseg.metrics.masks import Masks, class_masks
 from jaxseg.metrics.overlap import (
   accuracy,
   confusion,

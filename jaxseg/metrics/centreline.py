@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from jaxseg.metrics.masks import Masks, per_class
+from jaxseg.metrics.class_masks import Masks, per_class
 
 
 def cldice(masks: Sequence[Masks | None], *, empty: float = math.nan) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxseg.batch import Array
-from jaxseg.metrics.masks import Masks
+from jaxseg.metrics.class_masks import Masks
 
 
 class Matches(NamedTuple):

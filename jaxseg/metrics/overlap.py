@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_classes, holds_regions
+from jaxseg.metrics.checks import check_classes, holds_regions
 
 # bincount works on int64: a slab at a time keeps that copy small
 _SLAB = 1 << 22

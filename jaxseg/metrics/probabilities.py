@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_binary, check_classes
+from jaxseg.metrics.checks import check_binary, check_classes
 
 
 class Pairs(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from jaxseg.batch import Array
-from jaxseg.metrics.masks import class_masks
+from jaxseg.metrics.class_masks import class_masks
 from jaxseg.metrics.overlap import confusion
 from jaxseg.metrics.surface import surface_distances
 

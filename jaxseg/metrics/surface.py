@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from jaxseg.metrics.elements import surface_elements
-from jaxseg.metrics.inputs import check_spacing
-from jaxseg.metrics.masks import Masks, per_class
+from jaxseg.metrics.checks import check_spacing
+from jaxseg.metrics.class_masks import Masks, per_class
+from jaxseg.metrics.surface_elements import surface_elements
 
 # a tolerance of one voxel includes that voxel, though headers hold spacings as float32
 _ROUNDING = 1e-6

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import METRICS, class_masks, nsd, score
-from jaxseg.metrics.elements import surface_elements
+from jaxseg.metrics.surface_elements import surface_elements
 
 
 def ball(shape, centre, radii):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_binary, check_classes, holds_regions
+from jaxseg.metrics.checks import check_binary, check_classes, holds_regions
 
 
 class Masks(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import METRICS, score, v_info, v_rand
-from jaxseg.metrics.em import grow
+from jaxseg.metrics.electron_microscopy import grow
 
 # two cells of 4 x 3 voxels with a membrane (class 1) of one voxel between them
 LABEL = np.zeros((4, 7), np.int32)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from jaxseg.metrics.inputs import check_spacing
-from jaxseg.metrics.masks import Masks, per_class
+from jaxseg.metrics.checks import check_spacing
+from jaxseg.metrics.class_masks import Masks, per_class
 from jaxseg.metrics.surface import surface, within
 
 _DISTANCES = ("euclidean", "chessboard")

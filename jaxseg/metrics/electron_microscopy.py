@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxseg.batch import Array
-from jaxseg.metrics.inputs import check_binary, holds_regions
+from jaxseg.metrics.checks import check_binary, holds_regions
 from jaxseg.metrics.probabilities import check_probabilities, inside
 
 # those of the challenge, but 1, at which nothing is a segment

@@ -36,7 +36,7 @@ from jaxseg.build import build, plain
 from jaxseg.data import SOURCES, SPLITS, write_image
 from jaxseg.experiment import experiment
 from jaxseg.planning import nnunet_files, nnunet_plans
-from jaxseg.planning import resolve as planned
+from jaxseg.planning import planned_config as planned
 from jaxseg.runs import checkpoint, folds
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.writer import Writer

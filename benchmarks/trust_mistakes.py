@@ -28,7 +28,7 @@ from trust_mistakes_list import CONTROLS, FILES, MISTAKES
 
 from jaxseg import __main__ as command
 from jaxseg import loop
-from jaxseg.planning import resolve as planned  # noqa: F401  (imported once, before the forks)
+from jaxseg.planning import planned_config  # noqa: F401  (imported once, before the forks)
 from jaxseg.verbs import augment, convert, describe, evaluate, plan, predict, train  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[1]

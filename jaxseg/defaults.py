@@ -86,12 +86,12 @@ def config() -> ConfigDict:
 def planned(data: str, **options) -> ConfigDict:
   """A config that leaves to a plan what nnU-Net's recipe plans; reads and plans nothing itself.
 
-  Network, augmentation, spacing, patch, batch and the like stay empty. `jaxseg.planning.resolve`
+  Network, augmentation, spacing, patch, batch and the like stay empty: `planning.planned_config`
   fills them in when the plan is there; what a config file or the command line sets goes before.
 
   Args:
     data: a folder, a Decathlon task, or a config file whose data are meant.
-    options: preset, configuration, previous, folder; see `jaxseg.planning.resolve`.
+    options: preset, configuration, previous, folder; see `jaxseg.planning.planned_config`.
   """
   c = config()
   c.plan = dict(data=data, **options)

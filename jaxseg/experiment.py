@@ -18,7 +18,7 @@ from jaxseg.data.prepared.preparation import check_target, check_transpose
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
-from jaxseg.planning import resolve as planned
+from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 

@@ -27,7 +27,7 @@ from jaxseg.loop import train
 from jaxseg.losses import LOSSES
 from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
-from jaxseg.planning.resolve import resolve
+from jaxseg.planning.planned_config import resolve
 from jaxseg.step import compile_step
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -1,7 +1,6 @@
 """From a folder of scans to a plan: fingerprint, spacing, patch, batch, topology."""
 
-from jaxseg.planning.configuring import settings
-from jaxseg.planning.fingerprinting import Fingerprint, fingerprint
+from jaxseg.planning.fingerprint import Fingerprint, fingerprint
 from jaxseg.planning.mirroring import Axis, Mirroring
 from jaxseg.planning.mirroring_file import FILE as MIRRORING
 from jaxseg.planning.nnunet_files import (
@@ -11,10 +10,11 @@ from jaxseg.planning.nnunet_files import (
   write_splits,
 )
 from jaxseg.planning.nnunet_plans import read_plan, write_plan
+from jaxseg.planning.plan_table import as_text
 from jaxseg.planning.planner import plan
 from jaxseg.planning.plans import Configuration, Description, Plan, Resampling, description
 from jaxseg.planning.presets import PRESETS
-from jaxseg.planning.table import as_text
+from jaxseg.planning.settings import settings
 
 __all__ = [
   "MIRRORING",

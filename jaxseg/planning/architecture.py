@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from jaxseg.planning.plans import Configuration
-from jaxseg.planning.values import expect, whole
+from jaxseg.planning.value_checks import expect, whole
 
 _ROOM = "dynamic_network_architectures.architectures.unet"
 # our name -> nnU-Net's class and its name for the depth of the encoder's stages

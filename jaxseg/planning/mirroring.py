@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from jaxseg.batch import LabelSpec
-from jaxseg.planning.places import Place
+from jaxseg.planning.class_places import Place
 
 # cases that show both classes, fewer of which prove no order: of five, chance agrees in 1 of 16
 _CASES = 5

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxseg import files
 from jaxseg.data.splits import Split
-from jaxseg.planning.fingerprinting import Fingerprint
+from jaxseg.planning.fingerprint import Fingerprint
 from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 
 STATISTICS = ("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std")

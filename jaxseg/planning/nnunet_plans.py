@@ -14,7 +14,7 @@ from jaxseg.planning.architecture import from_architecture, to_architecture
 from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered
 from jaxseg.planning.plans import Configuration, Plan, Resampling
-from jaxseg.planning.values import among, expect, order, positive, several, whole
+from jaxseg.planning.value_checks import among, expect, order, positive, several, whole
 
 _SCHEMES = {
   "ct": "CTNormalization",

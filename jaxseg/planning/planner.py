@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxseg.build import suggestion
-from jaxseg.planning.fingerprinting import Fingerprint
+from jaxseg.planning.fingerprint import Fingerprint
 from jaxseg.planning.memory import feature_map_elements
 from jaxseg.planning.plans import Configuration, Description, Plan
 from jaxseg.planning.presets import PRESETS, Preset, with_memory

@@ -18,7 +18,7 @@ from jaxseg.data import sampling
 from jaxseg.data.stream import MAIN, Feeder, Stream
 from jaxseg.experiment import augmentation, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
-from jaxseg.planning.resolve import resolve
+from jaxseg.planning.planned_config import resolve
 from jaxseg.runs.first_stage import one_hot
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 

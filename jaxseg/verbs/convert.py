@@ -12,7 +12,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
 from jaxseg.data import Source, write_image, write_label, write_tfds
 from jaxseg.experiment import source_of, split
-from jaxseg.planning.resolve import resolve
+from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, parse
 
 PARTS = ("validation", "training", "all")

@@ -8,7 +8,7 @@ from jaxseg.config.ranges import COUNT
 from jaxseg.experiment import source_of
 from jaxseg.networks.describe import Description
 from jaxseg.networks.describe import describe as describe_network
-from jaxseg.planning.resolve import resolve
+from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
 
 

@@ -10,7 +10,7 @@ from jaxseg import data, files, planning
 from jaxseg.build import build
 from jaxseg.config.ranges import COUNT, POSITIVE, Range
 from jaxseg.data.sources import dataset_json
-from jaxseg.planning.resolve import asked_for, is_config, write_plans
+from jaxseg.planning.planned_config import asked_for, is_config, write_plans
 from jaxseg.verbs.arguments import Parser, check_folder, number
 
 _GIGABYTES = Range("from 1", 1)

@@ -35,7 +35,7 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   from jaxseg import loop, sharding
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
-  from jaxseg.planning import resolve as planned
+  from jaxseg.planning import planned_config as planned
   from jaxseg.runs import folder as run_folder
   from jaxseg.runs import folds
 

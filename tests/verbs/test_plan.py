@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg import planning
 from jaxseg.data import nnunet_raw
-from jaxseg.planning.resolve import asked_for, made_plan, write_plans
+from jaxseg.planning.planned_config import asked_for, made_plan, write_plans
 from jaxseg.verbs.plan import main
 
 

@@ -14,8 +14,8 @@ from jaxseg.data.prepared.cropping import nonzero_box
 from jaxseg.data.prepared.workers import spread
 from jaxseg.data.sources.source import RawCase, Source, check_spacing
 from jaxseg.planning import intensities
+from jaxseg.planning.class_places import Place, places
 from jaxseg.planning.mirroring import Mirroring, mirroring
-from jaxseg.planning.places import Place, places
 
 # nnU-Net's, over all cases
 _DRAWS = 100_000_000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg import defaults, planning
-from jaxseg.planning import resolve as planned
+from jaxseg.planning import planned_config as planned
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
 

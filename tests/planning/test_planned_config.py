@@ -10,7 +10,7 @@ from jaxseg import planning
 from jaxseg.build import plain
 from jaxseg.config.file import load_config
 from jaxseg.config.overrides import read_config
-from jaxseg.planning.resolve import merged, resolve
+from jaxseg.planning.planned_config import merged, resolve
 
 ROOT = pathlib.Path(__file__).parents[2]
 PHANTOM = """

@@ -11,8 +11,8 @@ import tqdm
 
 from jaxseg import files
 from jaxseg.data import RawCase
-from jaxseg.data.sources.cases import read_case
-from jaxseg.data.sources.search import LEGEND, CaseFiles, find_cases
+from jaxseg.data.sources.case_files import LEGEND, CaseFiles, find_cases
+from jaxseg.data.sources.read_case import read_case
 from jaxseg.data.sources.source import check_spacing
 from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from jaxseg import files
-from jaxseg.data.formats import dicom, itk, nifti, picture_spacing, pictures, plain
+from jaxseg.data.formats import array_files, dicom, itk, nifti, picture_spacing, pictures
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.unsuitable import Unsuitable
 
@@ -58,7 +58,7 @@ def _decoded(path, *, integer: bool, rank: int | None, key: str | None):
       return itk.read(path)
     if kind in _PICTURES:
       return pictures.read(path, integer=integer)
-    return plain.read(path, integer=integer, rank=rank, key=key)
+    return array_files.read(path, integer=integer, rank=rank, key=key)
   except PermissionError as error:
     raise PermissionError(f"{path}: not readable by this user; change its permissions.") from error
   except Unsuitable as error:
@@ -160,7 +160,7 @@ def _write(path, array: np.ndarray, geometry: Geometry, integer: bool) -> None:
     elif kind in _PICTURES:
       pictures.write(temporary, array, geometry)
     else:
-      plain.write(temporary, array, integer=integer)
+      array_files.write(temporary, array, integer=integer)
 
 
 def write_label(path, array: np.ndarray, geometry: Geometry) -> None:

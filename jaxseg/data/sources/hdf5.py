@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 
 from jaxseg.batch import LabelSpec
+from jaxseg.data.formats.array_files import HDF5
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.formats.images import integers
-from jaxseg.data.formats.plain import HDF5
 from jaxseg.data.sources.picture_folder import named_labels
 from jaxseg.data.sources.source import (
   RawCase,

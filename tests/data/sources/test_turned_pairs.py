@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxseg.data.sources.cases import read_case
+from jaxseg.data.sources.case_files import find_cases
 from jaxseg.data.sources.nnunet_folder import nnunet_raw
-from jaxseg.data.sources.search import find_cases
+from jaxseg.data.sources.read_case import read_case
 from jaxseg.verbs.evaluate import evaluate
 
 SHAPE = (7, 6, 5)  # x, y, z

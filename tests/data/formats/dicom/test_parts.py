@@ -6,8 +6,8 @@ import pytest
 from dicom_files import enhanced, save, volume, write_series
 
 from jaxseg.data.formats import dicom
-from jaxseg.data.sources.cases import read_case
-from jaxseg.data.sources.search import find_cases
+from jaxseg.data.sources.case_files import find_cases
+from jaxseg.data.sources.read_case import read_case
 
 TAGS = {
   "TemporalPositionIdentifier": ((1, 2), ("t1", "t2")),

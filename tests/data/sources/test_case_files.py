@@ -11,8 +11,8 @@ from dicom_files import dataset, save, volume, write_series
 from jaxseg.data import write_image
 from jaxseg.data.formats import dicom
 from jaxseg.data.formats.geometry import plain_geometry
-from jaxseg.data.sources.cases import read_case
-from jaxseg.data.sources.search import find_cases
+from jaxseg.data.sources.case_files import find_cases
+from jaxseg.data.sources.read_case import read_case
 
 
 def write(path, value=0):

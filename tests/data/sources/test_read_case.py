@@ -8,8 +8,8 @@ from dicom_files import dataset, save
 
 from jaxseg.data import SOURCES, write_image
 from jaxseg.data.formats.geometry import plain_geometry
-from jaxseg.data.sources.cases import read_case
-from jaxseg.data.sources.search import CaseFiles, find_cases
+from jaxseg.data.sources.case_files import CaseFiles, find_cases
+from jaxseg.data.sources.read_case import read_case
 
 GRID = plain_geometry((4, 5, 6), (3.0, 1.0, 2.0))
 

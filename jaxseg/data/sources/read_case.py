@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.formats import dicom
+from jaxseg.data.formats.array_files import HDF5
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.formats.images import read_image
-from jaxseg.data.formats.plain import HDF5
 from jaxseg.data.sources import hdf5
+from jaxseg.data.sources.case_files import CaseFiles
 from jaxseg.data.sources.picture_folder import in_colours
-from jaxseg.data.sources.search import CaseFiles
 from jaxseg.data.sources.source import RawCase, on_image_grid
 
 

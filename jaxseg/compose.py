@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxseg import augment, data, inference, losses, methods, networks, optimisers, roles
+from jaxseg import augment, data, inference, losses, methods, networks, optimisers, roles, schedules
 from jaxseg.build import bind, build, check, check_options, named
 from jaxseg.config import checks as config_checks
 from jaxseg.config.option_values import check_value
@@ -204,7 +204,7 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
   spec = dict(config["method"])
   if "auxiliary" in spec:
     given, steps = spec["auxiliary"], config["steps"]
-    spec["auxiliary"] = losses.resolve(given, steps=steps, where="method.auxiliary")
+    spec["auxiliary"] = schedules.resolve(given, steps=steps, where="method.auxiliary")
   return spec
 
 

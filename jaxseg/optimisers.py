@@ -1,15 +1,15 @@
-"""Optax optimisers and schedules by name.
+"""Optax optimisers by name.
 
 `optimiser(...)` composes the L2 regulariser, clipping, weight decay, the named optimiser under
 the named schedule, and gradient accumulation into one gradient transformation.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import optax
 
-from jaxseg import build
+from jaxseg import build, schedules
 from jaxseg.config.option_values import check_values
 
 OPTIMISERS = {
@@ -25,85 +25,6 @@ OPTIMISERS = {
   "radam": optax.radam,
   "rmsprop": optax.rmsprop,
   "sgd": optax.sgd,
-}
-
-
-def constant(learning_rate: float, steps: int):
-  """The same learning rate throughout."""
-  del steps
-  return optax.constant_schedule(learning_rate)
-
-
-def polynomial(learning_rate: float, steps: int, *, power: float = 0.9, end: float = 0.0):
-  """learning_rate * (1 - step / steps) ** power: nnU-Net's schedule (1904.08128)."""
-  return optax.polynomial_schedule(learning_rate, end, power, steps)
-
-
-def cosine(learning_rate: float, steps: int, *, end: float = 0.0):
-  """Half a cosine from learning_rate to end (1608.03983)."""
-  return optax.cosine_decay_schedule(learning_rate, steps, alpha=end / learning_rate)
-
-
-def warmup_cosine(
-  learning_rate: float,
-  steps: int,
-  *,
-  warmup: float = 0.05,
-  start: float = 0.0,
-  end: float = 0.0,
-):
-  """A linear warm-up over the share `warmup` of the steps, then `cosine`."""
-  return optax.warmup_cosine_decay_schedule(
-    start, learning_rate, max(1, round(warmup * steps)), steps, end
-  )
-
-
-def warmup_polynomial(
-  learning_rate: float,
-  steps: int,
-  *,
-  warmup: float = 0.05,
-  start: float = 0.0,
-  power: float = 0.9,
-  end: float = 0.0,
-):
-  """A linear warm-up over the share `warmup` of the steps, then `polynomial`."""
-  rise = max(1, round(warmup * steps))
-  return optax.join_schedules(
-    [
-      optax.linear_schedule(start, learning_rate, rise),
-      optax.polynomial_schedule(learning_rate, end, power, max(1, steps - rise)),
-    ],
-    [rise],
-  )
-
-
-def exponential(learning_rate: float, steps: int, *, factor: float = 0.01):
-  """learning_rate * factor ** (step / steps)."""
-  return optax.exponential_decay(learning_rate, steps, factor)
-
-
-def piecewise(
-  learning_rate: float,
-  steps: int,
-  *,
-  at: Sequence[float] = (0.5, 0.75),
-  factor: float = 0.1,
-):
-  """Multiplied by `factor` at each of the shares `at` of the steps."""
-  return optax.piecewise_constant_schedule(
-    learning_rate, {round(share * steps): factor for share in at}
-  )
-
-
-SCHEDULES = {
-  "constant": constant,
-  "cosine": cosine,
-  "exponential": exponential,
-  "piecewise": piecewise,
-  "polynomial": polynomial,
-  "warmup_cosine": warmup_cosine,
-  "warmup_polynomial": warmup_polynomial,
 }
 
 
@@ -126,7 +47,7 @@ def optimiser(
     name: a name in OPTIMISERS.
     learning_rate: the schedule's peak.
     steps: length of training in batches; the schedule ends there.
-    schedule: dict(name=..., **options), a name in SCHEDULES; None is constant.
+    schedule: dict(name=..., **options), a name in schedules.RATES; None is constant.
     weight_decay: decoupled where the optimiser knows it (adamw, lion, ...); else an L2 term
       added to the gradient, as PyTorch's SGD does. On all parameters.
     l2: adds l2 * w to the gradient before all else, clipping included: the regulariser of the
@@ -141,9 +62,7 @@ def optimiser(
   parameters = inspect.signature(optimiser).parameters
   check_values(name, {**own, "accumulate": accumulate}, parameters, where)
   updates = max(1, steps // accumulate)
-  rate = build.bind(SCHEDULES, schedule or {"name": "constant"}, f"{where}.schedule")(
-    learning_rate, updates
-  )
+  rate = schedules.rate(schedule, learning_rate, steps=updates, where=f"{where}.schedule")
   known = build.options_of(factory, given=())
   own_options = [option for option in parameters if option not in ("steps", "where", "options")]
   build.check_options(name, options, [*own_options, *known], where)

@@ -5,7 +5,17 @@ import inspect
 import pytest
 from ml_collections import ConfigDict
 
-from jaxseg import augment, data, inference, losses, methods, metrics, networks, optimisers
+from jaxseg import (
+  augment,
+  data,
+  inference,
+  losses,
+  methods,
+  metrics,
+  networks,
+  optimisers,
+  schedules,
+)
 from jaxseg.build import bind, build, options_of, plain
 from jaxseg.data.prepared.maps import MAPS
 from jaxseg.data.prepared.normalise import NORMALISATIONS
@@ -21,7 +31,6 @@ TABLE = {"widget": widget, "gadget": dict}
 # what is called later, with data or with a network
 CALLED = {
   "losses": losses.LOSSES,
-  "loss schedules": losses.SCHEDULES,
   "class weightings": losses.CLASS_WEIGHTINGS,
   "metrics": metrics.METRICS,
   "augmentations": augment.AUGMENTATIONS,
@@ -30,7 +39,8 @@ CALLED = {
   "splits": data.SPLITS,
   "maps": MAPS,
   "normalisations": NORMALISATIONS,
-  "schedules": optimisers.SCHEDULES,
+  "schedules": schedules.SCHEDULES,
+  "rates": schedules.RATES,
   "methods": methods.METHODS,
 }
 # modules: their attributes are their options

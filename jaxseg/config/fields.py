@@ -76,7 +76,7 @@ def suggested(name: str, known) -> str:
 def table_of(path: str) -> Mapping[str, Callable] | None:
   """The table that the component at a path ("network", "loss.dice") is taken from, or None."""
   # these load JAX, which reads its settings when it starts: only where they are needed
-  from jaxseg import augment, data, inference, losses, methods, networks, optimisers
+  from jaxseg import augment, data, inference, losses, methods, networks, optimisers, schedules
 
   predict = {**networks.NETWORKS, **networks.GENERATORS}
   tables = {
@@ -84,7 +84,7 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
     "networks.*": {**predict, **networks.CRITICS},
     "method": methods.METHODS,
     "optimiser": optimisers.OPTIMISERS,
-    "optimiser.schedule": optimisers.SCHEDULES,
+    "optimiser.schedule": schedules.RATES,
     "predictor": inference.PREDICTORS,
     "data.source": data.SOURCES,
     "data.split": data.SPLITS,

@@ -92,7 +92,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("learning_rate trust_coefficient", POSITIVE),
   "accumulate": COUNT,
   ("radam", "threshold"): FROM_0,
-  **_all("power end start value", FROM_0),
+  **_all("power end start value values", FROM_0),
   **_all("warmup begin until at", SHARE),
   # predictors
   **dict.fromkeys((("sliding_window", "overlap"), ("slices", "overlap")), BELOW_1),

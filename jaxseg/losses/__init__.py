@@ -10,7 +10,7 @@ A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_lo
 from jaxseg.losses.boundary import boundary
 from jaxseg.losses.class_frequencies import CLASS_WEIGHTINGS, class_weights
 from jaxseg.losses.cldice import cldice
-from jaxseg.losses.combination import Loss, Schedule, weighted_sum
+from jaxseg.losses.combination import Loss, resolve_weights, weighted_sum
 from jaxseg.losses.combo import combo
 from jaxseg.losses.cross_entropy import cross_entropy, topk_cross_entropy
 from jaxseg.losses.deep_supervision import centre_crop_target, deep_supervision
@@ -21,7 +21,6 @@ from jaxseg.losses.hausdorff import hausdorff
 from jaxseg.losses.jaccard import jaccard
 from jaxseg.losses.lovasz import lovasz_softmax
 from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
-from jaxseg.losses.schedules import SCHEDULES, resolve, resolve_weights
 from jaxseg.losses.tversky import focal_tversky, tversky
 
 LOSSES = {
@@ -51,9 +50,7 @@ __all__ = [
   "CLASS_WEIGHTINGS",
   "LOSSES",
   "MAPS_NEEDED",
-  "SCHEDULES",
   "Loss",
-  "Schedule",
   "boundary",
   "centre_crop_target",
   "class_weights",
@@ -70,7 +67,6 @@ __all__ = [
   "hausdorff",
   "jaccard",
   "lovasz_softmax",
-  "resolve",
   "resolve_weights",
   "size_constraint",
   "topk_cross_entropy",

@@ -21,7 +21,7 @@ def boundary(
 
   Negative where the prediction is good, and flat: an empty prediction has the loss 0, a local
   minimum for small objects. It is meant to be added to a regional loss, with a weight that grows
-  (`losses.schedules`).
+  (`schedules`).
 
   Args:
     logits: (b, *space, k), any float dtype.

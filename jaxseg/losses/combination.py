@@ -1,14 +1,16 @@
 """Losses made of losses: weighted sums, with weights that may change during training."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxseg import build
 from jaxseg.batch import Array, Target
+from jaxseg.schedules import SCHEDULES, Schedule, resolve
 
 Loss = Callable[[Array, Target], jax.Array]
-Schedule = Callable[[Array | int], Array | float]
 
 
 def weighted_sum(losses: Mapping[str, tuple[float | Schedule, Loss]]) -> Loss:
@@ -37,3 +39,39 @@ def weighted_sum(losses: Mapping[str, tuple[float | Schedule, Loss]]) -> Loss:
     return total
 
   return loss
+
+
+def complement(schedule: Schedule | float) -> Schedule:
+  """1 - the weight of another loss: Kervadec's "rebalance", (1 - alpha) L + alpha B (1812.07032).
+
+  In a config dict(name="complement", of=LOSS), as
+  `loss.dice.weight=dict(name="complement", of="boundary")`; the other loss has a number or a
+  schedule of its own, whose values should lie between 0 and 1.
+  """
+  return lambda step: 1 - (schedule(step) if callable(schedule) else schedule)
+
+
+def resolve_weights(specs: Mapping[str, Any], *, steps: int) -> dict[str, float | Schedule]:
+  """The weights of a config's losses -> numbers and schedules.
+
+  Args:
+    specs: loss -> what `schedules.resolve` takes; or dict(name="complement", of=LOSS).
+    steps: length of training.
+  """
+  out, partners = {}, {}
+  table = {**SCHEDULES, "complement": complement}
+  for loss, spec in specs.items():
+    where = f"loss.{loss}.weight"
+    if isinstance(spec, Mapping) and spec.get("name") == "complement":
+      build.check_options("complement", [x for x in spec if x != "name"], ("of",), where)
+      partners[loss] = spec.get("of")
+    else:
+      out[loss] = resolve(spec, steps=steps, where=where, table=table)
+  for loss, of in partners.items():
+    if of not in out:
+      raise ValueError(
+        f"config.loss.{loss}.weight.of: {of!r} is no loss with a weight of its own"
+        f"{build.suggestion(str(of), out)}; choices: {', '.join(sorted(out)) or 'none'}."
+      )
+    out[loss] = complement(out[of])
+  return out

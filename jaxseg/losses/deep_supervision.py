@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Array, Target
-from jaxseg.losses.combination import Loss, Schedule
+from jaxseg.losses.combination import Loss
+from jaxseg.schedules import Schedule
 
 
 def _map_spatial(function: Callable[[Array], Array], target: Target) -> Target:

@@ -7,8 +7,9 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
-from jaxseg.losses import Loss, Schedule, centre_crop_target, deep_supervision
+from jaxseg.losses import Loss, centre_crop_target, deep_supervision
 from jaxseg.method import Method, State, descend, forward, learner
+from jaxseg.schedules import Schedule
 
 
 def supervised(

@@ -4,7 +4,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxseg import augment, data, defaults, inference, losses, methods, networks, optimisers, roles
+from jaxseg import (
+  augment,
+  data,
+  defaults,
+  inference,
+  losses,
+  methods,
+  networks,
+  optimisers,
+  roles,
+  schedules,
+)
 from jaxseg.build import options_of, plain
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
@@ -151,7 +162,7 @@ def _defaults(made: Callable, part: str) -> dict[str, Any]:
 def _method(spec):
   spec = _filled(spec, methods.METHODS)
   if isinstance(spec, Mapping) and "auxiliary" in spec:
-    return {**spec, "auxiliary": _filled(spec["auxiliary"], losses.SCHEDULES)}
+    return {**spec, "auxiliary": _filled(spec["auxiliary"], schedules.SCHEDULES)}
   return spec
 
 
@@ -159,7 +170,7 @@ def _loss(key: str, spec):
   if not isinstance(spec, Mapping):
     return spec
   spec = {"weight": 1.0, **_filled(_named(key, spec), losses.LOSSES, "loss")}
-  spec["weight"] = _filled(spec["weight"], losses.SCHEDULES)
+  spec["weight"] = _filled(spec["weight"], schedules.SCHEDULES)
   weighting = spec.get("class_weights")
   if isinstance(weighting, str | Mapping):
     named = {"name": weighting} if isinstance(weighting, str) else weighting
@@ -171,7 +182,7 @@ def _optimiser(spec: Mapping[str, Any]) -> dict[str, Any]:
   made = optimisers.OPTIMISERS.get(spec.get("name"))
   own = _defaults(made, "optimiser") if made else {}
   spec = {**own, **_defaults(optimisers.optimiser, "optimiser"), **spec}
-  schedule = _filled(spec["schedule"] or {"name": "constant"}, optimisers.SCHEDULES)
+  schedule = _filled(spec["schedule"] or {"name": "constant"}, schedules.RATES)
   # no limit is 0 in a config
   return spec | {"schedule": schedule, "clip": spec["clip"] or None}
 

@@ -121,6 +121,36 @@ class LabelSpec:
     """Number of scores that a network gives per voxel."""
     return len(self.regions) if self.regions else len(self.stored_values)
 
+  @property
+  def first(self) -> int:
+    """The first channel that counts: class 0 is the background, of regions none is."""
+    return 0 if self.regions else 1
+
+  @property
+  def scored(self) -> tuple[str, ...]:
+    """Names of the classes that count, or of the regions."""
+    return self.names[self.first :]
+
+  @property
+  def field(self) -> str:
+    """The field of a sample that holds them."""
+    return "soft_label" if self.regions else "label"
+
+  @property
+  def members(self) -> tuple[tuple[int, ...], ...]:
+    """The stored values of each class that counts, or of each region."""
+    return self.regions or tuple((value,) for value in self.stored_values[1:])
+
+  @property
+  def background(self) -> int:
+    """The stored value of what belongs to no class; outside all regions it is 0."""
+    return 0 if self.regions else self.stored_values[0]
+
+  def by_name(self, values) -> dict[str, float]:
+    """One value per channel -> name -> value, of those that count."""
+    of = np.asarray(values)[self.first :].tolist()
+    return dict(zip(self.scored, of, strict=True))
+
   def encode(self, stored: np.ndarray, where: str = "label"):
     """Stored values -> ((*space) int32 classes, or (*space, k) float regions; weight or None).
 
@@ -147,17 +177,46 @@ class LabelSpec:
       encoded = np.where(weight > 0, encoded, 0)
     return encoded.astype(np.int32), weight
 
-  def decode(self, scores: np.ndarray) -> np.ndarray:
-    """(*space, k) scores (logits) -> (*space) stored values, int32.
+  def classes(self, scores: np.ndarray) -> np.ndarray:
+    """(*space, k) logits -> what `encode` makes of labels: (*space) classes, (*space, k) regions.
 
-    Classes by argmax; regions by score > 0 (probability > 0.5), later ones on top.
+    int32; classes by argmax, regions by score > 0 (probability > 0.5).
     """
-    values = np.asarray(self.stored_values, np.int32)
+    return (scores > 0 if self.regions else np.argmax(scores, -1)).astype(np.int32)
+
+  def index(self, encoded: np.ndarray) -> np.ndarray:
+    """(*space) positions among the classes, or among the regions from 1, later ones on top."""
     if not self.regions:
-      return values[np.argmax(scores, -1)]
-    out = np.zeros(scores.shape[:-1], np.int32)
-    for i, region in enumerate(self.regions):
-      out[scores[..., i] > 0] = region[0]
+      return encoded
+    return _on_top(lambda k: encoded[..., k] > 0, range(1, self.channels + 1))
+
+  def one_hot(self, encoded: np.ndarray) -> np.ndarray:
+    """What `encode` makes of labels -> (*space, k) float32."""
+    if self.regions:
+      return encoded.astype(np.float32)
+    return (encoded[..., None] == np.arange(self.channels)).astype(np.float32)
+
+  def decode(self, scores, *, threshold: float = 0.0) -> np.ndarray:
+    """Scores -> (*space) stored values, int32.
+
+    Args:
+      scores: (*space, k) logits or probabilities; or a function, class or region -> its (*space)
+        scores, which is asked for one after the other, so that they never lie in memory together.
+      threshold: classes go by the largest score, the first of equals; regions by score >
+        `threshold`, 0 for logits and 0.5 for probabilities, later ones on top.
+    """
+    of = scores if callable(scores) else lambda k: scores[..., k]
+    if self.regions:
+      return _on_top(lambda k: of(k) > threshold, [region[0] for region in self.regions])
+    if not callable(scores):
+      return np.asarray(self.stored_values, np.int32)[np.argmax(scores, -1)]
+    best = np.array(of(0), np.float32)
+    out = np.full(best.shape, self.stored_values[0], np.int32)
+    for k in range(1, self.channels):
+      current = of(k)
+      higher = current > best
+      np.copyto(best, current, where=higher)
+      out[higher] = self.stored_values[k]
     return out
 
   def to_json(self) -> str:
@@ -186,6 +245,16 @@ class LabelSpec:
       if not good:
         raise ValueError(f"its '{name}' are {told.get(name)!r}, which do not fit")
     return spec
+
+
+def _on_top(inside, values) -> np.ndarray:
+  """The value of each region where `inside` of its number says so, later ones on top; else 0."""
+  out = None
+  for k, value in enumerate(values):
+    mask = inside(k)
+    out = np.zeros(mask.shape, np.int32) if out is None else out
+    out[mask] = value
+  return out
 
 
 def _frozen(value):

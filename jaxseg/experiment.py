@@ -21,6 +21,7 @@ from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
+from jaxseg.task import Task, segmentation
 
 
 class Experiment(NamedTuple):
@@ -30,6 +31,7 @@ class Experiment(NamedTuple):
     config: the plain config, for the run folder.
     method: the training scheme.
     network: the network that the method trains.
+    task: what its output means.
     streams: what a batch is made of; MAIN, "", is the one that every run has.
     validation: indices into the main stream's data set.
     watched: the validation cases that are scored while training.
@@ -41,6 +43,7 @@ class Experiment(NamedTuple):
   config: dict[str, Any]
   method: Method
   network: Any
+  task: Task
   streams: dict[str, Stream]
   validation: tuple[int, ...]
   watched: tuple[int, ...]
@@ -204,6 +207,7 @@ def experiment(config) -> Experiment:
     config=config,
     method=method(weighed, nets, regions=prepared.labels.regions is not None),
     network=net,
+    task=segmentation(prepared.labels),
     streams={MAIN: main},
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),

@@ -12,6 +12,7 @@ from jaxseg.augment.batched import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State
+from jaxseg.task import only
 
 # what a key is for, folded into the root key of the config's seed
 INIT, TRAIN, STREAM = 0, 1, 2
@@ -76,8 +77,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
       out_shardings=replicated,
       donate_argnums=0,
     ),
-    # the logits alone: features that nobody asked for would be computed and kept
-    apply=jax.jit(lambda state, batch: {"logits": run.method.apply(state, batch)["logits"]}),
+    apply=jax.jit(only(run.task, run.method.apply)),
     replicated=replicated,
     split=split,
   )

@@ -16,6 +16,7 @@ from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sampling import sampling
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.experiment import Experiment
+from jaxseg.task import segmentation
 
 LABELS = LabelSpec(("background", "dim", "bright"), (0, 5, 9))
 
@@ -90,6 +91,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
     config=values,
     method=scheme or method(values, nets),
     network=net,
+    task=segmentation(data.labels),
     streams={MAIN: main},
     validation=(4, 5),
     watched=(4,),

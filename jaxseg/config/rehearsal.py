@@ -24,7 +24,7 @@ def batch_shapes(
 
   `fields` are those that are there besides image, label, weight and spacing.
   """
-  named = ["soft_label" if labels.regions else "label", *fields]
+  named = [labels.field, *fields]
   out = {
     "image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32),
     "spacing": jax.ShapeDtypeStruct((shape[0], len(shape) - 1), jnp.float32),

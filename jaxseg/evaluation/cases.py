@@ -14,7 +14,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.data.formats.images import read_label
 from jaxseg.data.prepared.workers import spread
 from jaxseg.data.sources.source import label_file, on_image_grid, tells_spacing
-from jaxseg.metrics import score
+from jaxseg.task import segmentation
 
 _OBJECTS = ("background", "object")
 # degrees that rounding in headers may take from a right angle
@@ -40,8 +40,8 @@ class Scored(NamedTuple):
   sheared: bool
 
 
-class Task(NamedTuple):
-  """One case to score.
+class Pair(NamedTuple):
+  """A prediction and its reference, to score.
 
   Attributes:
     prediction, reference: label images.
@@ -61,14 +61,14 @@ class Task(NamedTuple):
   instances: bool = False
 
 
-def score_case(task: Task) -> Scored:
+def score_case(pair: Pair) -> Scored:
   """The scores of a case, in the reference's millimetres; ValueError names the files."""
-  predicted, geometry = read_label(task.prediction)
-  truth, truth_geometry = read_label(task.reference)
-  where = f"{task.prediction} against {task.reference}"
+  predicted, geometry = read_label(pair.prediction)
+  truth, truth_geometry = read_label(pair.reference)
+  where = f"{pair.prediction} against {pair.reference}"
   # arrays and pictures tell no position
   told = tells_spacing(truth_geometry)
-  check = task.check_affine and told
+  check = pair.check_affine and told
   lay = functools.partial(
     on_image_grid,
     geometry=geometry,
@@ -77,40 +77,34 @@ def score_case(task: Task) -> Scored:
     affine=check,
     unless="--no-check-affine",
   )
-  probabilities = None if task.probabilities is None else _probabilities(task.probabilities)
+  probabilities = None if pair.probabilities is None else _probabilities(pair.probabilities)
   if probabilities is not None and probabilities.shape[:-1] == predicted.shape:
     probabilities = lay(probabilities, what="probabilities")
   predicted = lay(predicted, what="prediction")
   spacing = truth_geometry.spacing if told else geometry.spacing
-  instances, labels, values = None, task.labels, (frozenset(), frozenset())
-  if labels is None and not task.instances:
+  instances, labels, values = None, pair.labels, (frozenset(), frozenset())
+  if labels is None and not pair.instances:
     values = tuple(frozenset(np.unique(array).tolist()) - {0} for array in (predicted, truth))
     labels = _labels_of(values[0] | values[1])
-  if task.instances:
+  if pair.instances:
     instances = (predicted, truth)
-    ignore = task.labels.ignore if task.labels else None
+    ignore = pair.labels.ignore if pair.labels else None
     labels = LabelSpec(_OBJECTS, (0, 1), ignore=-1)
     predicted, truth = predicted != 0, np.where(truth == ignore, -1, truth != 0)
-  truth, weight = labels.encode(truth, label_file(task.reference))
-  predicted, _ = labels.encode(predicted, label_file(task.prediction))
+  truth, weight = labels.encode(truth, label_file(pair.reference))
+  predicted, _ = labels.encode(predicted, label_file(pair.prediction))
   try:
-    found = score(
-      task.metrics,
+    scores = segmentation(labels).score(
+      pair.metrics,
       predicted,
       truth,
       weight,
-      classes=labels.channels,
-      spacing=spacing,
+      spacing,
       probabilities=probabilities,
       instances=instances,
     )
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error
-  first = 0 if labels.regions else 1
-  scores = {
-    metric: dict(zip(labels.names[first:], map(float, of[first:]), strict=True))
-    for metric, of in found.items()
-  }
   measured = told or tells_spacing(geometry)
   return Scored(scores, *values, measured, truth_geometry.shear > _RIGHT_ANGLE)
 
@@ -147,14 +141,14 @@ def _probabilities(path: pathlib.Path) -> np.ndarray:
     ) from error
 
 
-def score_cases(tasks: Sequence[Task], *, workers: int | None = 1) -> list[Scored]:
+def score_cases(pairs: Sequence[Pair], *, workers: int | None = 1) -> list[Scored]:
   """The scores of all cases, in order, with a progress bar where a person watches.
 
   `workers` is as for `data.workers.spread`; it raises ValueError as that does.
   """
-  with tqdm.tqdm(total=len(tasks), unit="case", disable=not sys.stderr.isatty()) as bar:
+  with tqdm.tqdm(total=len(pairs), unit="case", disable=not sys.stderr.isatty()) as bar:
     results = []
-    for scored in spread(score_case, tasks, workers=workers, what="evaluate"):
+    for scored in spread(score_case, pairs, workers=workers, what="evaluate"):
       results.append(scored)
       bar.update()
   return results

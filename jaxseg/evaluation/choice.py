@@ -102,7 +102,7 @@ def validated(
         predicted = read_label(members[0][case])[0]
       else:
         shares = [channels.of_array(probabilities_of(of[case])) for of in members]
-        predicted = channels.decode(channels.mean(shares), labels, threshold=0.5)
+        predicted = labels.decode(channels.mean(shares), threshold=0.5)
       if predicted.shape != raw.label.shape:
         raise ValueError(
           f"{members[0][case]}: its grid {predicted.shape} is not that of the label of case "

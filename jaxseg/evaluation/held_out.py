@@ -21,10 +21,10 @@ from jaxseg.data import RawCase, read_label
 from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.evaluation.reporting import as_json
 from jaxseg.evaluation.while_training import METRICS as OVERLAP
-from jaxseg.evaluation.while_training import Scores, classes_of
+from jaxseg.evaluation.while_training import Scores
 from jaxseg.inference.segmentation import Configuration, Segmentation, segment
 from jaxseg.inference.writing import write as write_segmentation
-from jaxseg.metrics import METRICS, score
+from jaxseg.metrics import METRICS
 from jaxseg.report import views
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
@@ -65,7 +65,7 @@ def predict(
 
   Args:
     run: the experiment.
-    apply: jitted (state, batch) -> {"logits"}.
+    apply: jitted (state, batch) -> {the task's output}.
     state: the final state.
     workdir: the run folder.
     record: whether this process writes.
@@ -76,7 +76,7 @@ def predict(
     The scores, or None if it was stopped.
   """
   folder = workdir / FOLDER
-  step, labels = int(state.step), run.main.dataset.labels
+  step, scored = int(state.step), run.task.scored
   names = [run.main.dataset.names[i] for i in run.validation]
   watched = [run.main.dataset.names[i] for i in run.watched]
   found, sums = _found(folder, step) if resume else ({}, {})
@@ -89,7 +89,6 @@ def predict(
 
   def save(complete: bool) -> None:
     if record:
-      scored = labels.names if labels.regions else labels.names[1:]
       told = {"step": step, "complete": complete, "labels": scored, "cases": cases, "files": sums}
       # as JSON has it: null for what is undefined
       sealed.write(folder / SCORES, json.loads(as_json(told)))
@@ -110,10 +109,9 @@ def predict(
   if fresh:
     save(True)
   panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
-  first = 0 if labels.regions else 1
-  own = Scores(labels.names[first:], {name: cases[name]["own"] for name in names}, panels)
+  own = Scores(scored, {name: cases[name]["own"] for name in names}, panels)
   seen = {name: cases[name]["network"] for name in watched}
-  return Outcome(own, Scores(labels.names[first:], seen, []), fresh)
+  return Outcome(own, Scores(scored, seen, []), fresh)
 
 
 def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
@@ -242,12 +240,12 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
 
     # the parts pass by on their way: watched cases are scored on the network's grid as well
     def both(region, scores):
-      whole[region] = classes_of(scores, labels)
+      whole[region] = run.task.decode(scores)
       into(region, scores)
 
     options = {"progress": progress} if into is None else {"progress": progress, "into": both}
     scores = run.predict(lambda batch: apply(state, batch), case, **options)
-    seen["network"] = whole if into is not None else classes_of(scores, labels)
+    seen["network"] = whole if into is not None else run.task.decode(scores)
     return scores
 
   # of a cascade's first stage: that of the fold which has not seen the case
@@ -256,12 +254,12 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
   configuration = Configuration((run.main.dataset.preparation,), labels, logits, earlier)
   wanted = run.config["evaluate"]["probabilities"]
   segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
-  scored = {"own": _own_scores(raw, segmentation, labels, name)}
+  scored = {"own": _own_scores(run, raw, segmentation, name)}
   if index in run.watched:
     sample = run.main.dataset.load(index)
-    truth = sample["soft_label" if labels.regions else "label"]
-    arrays = (seen["network"], truth, sample.get("weight"))
-    scored["network"] = _score(OVERLAP, *arrays, sample["spacing"], labels)
+    truth = sample[labels.field]
+    arrays = (seen["network"], truth, sample.get("weight"), sample["spacing"])
+    scored["network"] = run.task.score(OVERLAP, *arrays)
   if folder is not None:
     write_segmentation(folder, name, raw, segmentation, labels)
     views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
@@ -272,18 +270,10 @@ def _regions(labels) -> tuple[int, ...]:
   return (labels.channels,) if labels.regions else ()
 
 
-def _own_scores(raw: RawCase, segmentation: Segmentation, labels, name: str) -> dict[str, dict]:
+def _own_scores(run, raw: RawCase, segmentation: Segmentation, name: str) -> dict[str, dict]:
+  labels = run.main.dataset.labels
   truth, weight = labels.encode(raw.label, f"case '{name}'")
   if raw.weight is not None:
     weight = raw.weight if weight is None else weight * raw.weight
   predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
-  return _score(_METRICS, predicted, truth, weight, raw.geometry.spacing, labels)
-
-
-def _score(metrics, predicted, truth, weight, spacing, labels) -> dict[str, dict[str, float]]:
-  values = score(metrics, predicted, truth, weight, classes=labels.channels, spacing=spacing)
-  first = 0 if labels.regions else 1
-  return {
-    metric: dict(zip(labels.names[first:], np.asarray(of)[first:].tolist(), strict=True))
-    for metric, of in values.items()
-  }
+  return run.task.score(_METRICS, predicted, truth, weight, raw.geometry.spacing)

@@ -1,11 +1,11 @@
-"""Whole validation cases through the run's predictor, scored by overlap on the network's grid."""
+"""Whole validation cases through the run's predictor, scored on the network's grid."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxseg.inference import Case, pictures
-from jaxseg.metrics import dice, iou, score
+from jaxseg.metrics import dice, iou
 
 PANELS = 4
 METRICS = {"dice": dice, "iou": iou}
@@ -74,13 +74,12 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
 
   Args:
     run: the experiment.
-    apply: jitted (state, batch) -> {"logits"}.
+    apply: jitted (state, batch) -> {the task's output}.
     state: the state to predict with.
     cases: indices into the data set.
     metrics: name -> metric, as in `jaxseg.metrics.METRICS`; Dice and IoU among them.
   """
   labels = run.main.dataset.labels
-  first = 0 if labels.regions else 1
   table, panels = {}, []
 
   def window(batch):
@@ -89,41 +88,31 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
   for index in cases:
     sample = run.main.dataset.load(index)
     scores = run.predict(window, Case(sample["image"], sample["spacing"], sample.get("prior")))
-    truth = sample["soft_label" if labels.regions else "label"]
-    predicted = classes_of(scores, labels)
-    scored = score(
-      metrics,
-      predicted,
-      truth,
-      sample.get("weight"),
-      classes=labels.channels,
-      spacing=sample["spacing"],
+    truth = sample[labels.field]
+    predicted = run.task.decode(scores)
+    table[run.main.dataset.names[index]] = run.task.score(
+      metrics, predicted, truth, sample.get("weight"), sample["spacing"]
     )
-    table[run.main.dataset.names[index]] = {
-      metric: dict(zip(labels.names[first:], np.asarray(values)[first:].tolist(), strict=True))
-      for metric, values in scored.items()
-    }
     if len(panels) < PANELS:
-      shown = (flat_classes(truth, labels), flat_classes(predicted, labels))
+      shown = (labels.index(truth), labels.index(predicted))
       panels.append(pictures.panel(*(_turn(run, array) for array in (sample["image"], *shown))))
-  return Scores(labels.names[first:], table, panels)
+  return Scores(run.task.scored, table, panels)
 
 
 def absent_classes(run) -> list[str]:
   """A sentence for each side of the split on which a class is in no case."""
   labels, told = run.main.dataset.labels, []
-  first = 0 if labels.regions else 1
   sides = (
     ("training", run.main.cases, "the network cannot learn"),
     ("validation", run.validation, "the scores tell nothing of"),
   )
   for side, cases, loss in sides:
-    missing = set(range(1, len(labels.names) - first + 1))
+    missing = set(range(1, len(labels.scored) + 1))
     for index in cases:
       if missing:
         missing -= set(run.main.dataset.locations(index))
     if missing:
-      names = ", ".join(labels.names[k - 1 + first] for k in sorted(missing))
+      names = ", ".join(labels.scored[k - 1] for k in sorted(missing))
       told.append(
         f"Warning: none of the {len(cases)} {side} cases holds {names}: {loss} what is absent; "
         "choose another split (config.data.split)."
@@ -135,20 +124,3 @@ def _turn(run, array):
   """The sliced axis of a volume first: the axis that a picture is taken along."""
   slices = run.main.sampling.slices
   return np.moveaxis(array, slices, 0) if slices else array
-
-
-def classes_of(scores, labels) -> np.ndarray:
-  """(*space, k) logits -> (*space) int32 classes, or (*space, k) int32 regions."""
-  if labels.regions:
-    return (scores > 0).astype(np.int32)
-  return np.argmax(scores, -1).astype(np.int32)
-
-
-def flat_classes(array, labels) -> np.ndarray:
-  """Regions -> one map of indices for a picture, later regions on top; classes as they are."""
-  if not labels.regions:
-    return array
-  out = np.zeros(array.shape[:-1], np.int32)
-  for i in range(array.shape[-1]):
-    out[array[..., i] > 0] = i + 1
-  return out

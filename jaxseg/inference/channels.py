@@ -18,32 +18,6 @@ def of_array(scores: np.ndarray) -> ByClass:
   return lambda k: scores[..., k]
 
 
-def decode(scores: ByClass, labels: LabelSpec, *, threshold: float = 0.0) -> np.ndarray:
-  """As `LabelSpec.decode`, one class at a time: (*space) int32 stored values.
-
-  Args:
-    scores: logits or probabilities.
-    labels: classes go by the largest score, the first of equals; regions by score > `threshold`,
-      later ones on top.
-    threshold: of regions: 0 for logits, 0.5 for probabilities.
-  """
-  if labels.regions:
-    out = None
-    for k, region in enumerate(labels.regions):
-      inside = scores(k) > threshold
-      out = np.zeros(inside.shape, np.int32) if out is None else out
-      out[inside] = region[0]
-    return out
-  best = np.array(scores(0), np.float32)
-  out = np.full(best.shape, labels.stored_values[0], np.int32)
-  for k in range(1, labels.channels):
-    current = scores(k)
-    higher = current > best
-    np.copyto(best, current, where=higher)
-    out[higher] = labels.stored_values[k]
-  return out
-
-
 def probabilities(scores: ByClass, labels: LabelSpec) -> ByClass:
   """Softmax of logits over classes, or a sigmoid per region; computed when a class is asked for."""
   if labels.regions:

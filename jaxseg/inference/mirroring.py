@@ -36,13 +36,14 @@ def _flip(values, flip: Flip, *, xp, per_class: bool):
 
 
 def mean_over_flips(apply: Apply, inputs: dict[str, np.ndarray], flips: list[Flip]):
-  """Logits of a batch, averaged over the flips, still on the device."""
+  """The one output of a batch, averaged over the flips, still on the device."""
   total = None
   for flip in flips:
     flipped = {
       name: values if name == "spacing" else _flip(values, flip, xp=np, per_class=name == "prior")
       for name, values in inputs.items()
     }
-    scores = _flip(apply(flipped)["logits"], flip, xp=jnp, per_class=True)
+    (scores,) = apply(flipped).values()
+    scores = _flip(scores, flip, xp=jnp, per_class=True)
     total = scores if total is None else total + scores
   return total if len(flips) == 1 else total / len(flips)

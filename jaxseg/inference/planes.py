@@ -81,7 +81,7 @@ def slices(
       name: np.delete(values, axis, 1) if name == "spacing" else np.squeeze(values, axis + 1)
       for name, values in batch.items()
     }
-    return {"logits": jnp.expand_dims(apply(flat)["logits"], axis + 1)}
+    return {name: jnp.expand_dims(of, axis + 1) for name, of in apply(flat).items()}
 
   return sliding_window(
     apply_to_slices,

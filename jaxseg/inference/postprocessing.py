@@ -9,8 +9,9 @@ from scipy import ndimage
 
 from jaxseg import files, sealed
 from jaxseg.batch import LabelSpec
-from jaxseg.metrics.overlap import confusion, dice
+from jaxseg.metrics.overlap import dice
 from jaxseg.metrics.statistics import finite_mean
+from jaxseg.task import segmentation
 
 FILE = "postprocessing.json"
 _VERSION = 1
@@ -57,18 +58,12 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
   return kept
 
 
-def background_of(labels: LabelSpec) -> int:
-  """The stored value of what belongs to no class; outside all regions it is 0."""
-  return 0 if labels.regions else labels.stored_values[0]
-
-
 def apply_steps(label: np.ndarray, steps: Sequence[Step], labels: LabelSpec) -> np.ndarray:
   """(*space) stored values -> the same without the components that the steps remove."""
-  background = background_of(labels)
   label = label.copy()
   for step in steps:
     mask = np.isin(label, step.values)
-    label[mask & ~largest_component(mask)] = background
+    label[mask & ~largest_component(mask)] = labels.background
   return label
 
 
@@ -91,17 +86,15 @@ def mean_dice(
 
   Cases where it is empty in both are left out; NaN where that are all. Ignored voxels don't count.
   """
-  rows = []
+  rows, judged = [], segmentation(labels).score
   for name, read in cases.items():
     case = read()
     truth, weight = labels.encode(case.reference, f"case '{name}', its reference")
     predicted, _ = labels.encode(change(case.prediction), f"case '{name}', its prediction")
     if case.weight is not None:
       weight = case.weight if weight is None else weight * case.weight
-    rows.append(dice(confusion(predicted, truth, weight, classes=labels.channels)))
-  means = finite_mean(np.array(rows), 0)
-  first = 0 if labels.regions else 1
-  return dict(zip(labels.names[first:], means[first:].tolist(), strict=True))
+    rows.append(list(judged({"dice": dice}, predicted, truth, weight, None)["dice"].values()))
+  return dict(zip(labels.scored, finite_mean(np.array(rows), 0).tolist(), strict=True))
 
 
 def mean_of_classes(values: Mapping[str, float]) -> float:
@@ -146,10 +139,7 @@ def learn(cases: Cases, labels: LabelSpec) -> Learned:
 
 def _steps(labels: LabelSpec) -> list[Step]:
   """One for each class or region."""
-  if labels.regions:
-    return [Step(*item) for item in zip(labels.names, labels.regions, strict=True)]
-  foreground = zip(labels.names[1:], labels.stored_values[1:], strict=True)
-  return [Step(name, (value,)) for name, value in foreground]
+  return [Step(*item) for item in zip(labels.scored, labels.members, strict=True)]
 
 
 def _apart(steps: Sequence[Step]) -> list[list[Step]]:

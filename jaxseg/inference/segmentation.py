@@ -11,7 +11,6 @@ from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import channels
 from jaxseg.inference.case import Case
-from jaxseg.inference.postprocessing import background_of
 from jaxseg.inference.store import Store
 
 # logit of the background where nothing was seen: a probability of 1 in float32
@@ -76,10 +75,7 @@ def segment(
   scores = [_scores(one, raw, where, progress) for one in configurations]
   shares = channels.mean([channels.probabilities(one, labels) for one in scores])
   # a single configuration gives the same labels whether its probabilities are asked for or not
-  if len(scores) == 1:
-    decoded = channels.decode(scores[0], labels)
-  else:
-    decoded = channels.decode(shares, labels, threshold=0.5)
+  decoded = labels.decode(scores[0]) if len(scores) == 1 else labels.decode(shares, threshold=0.5)
   if not probabilities:
     return Segmentation(decoded)
   whole = np.empty((*decoded.shape, labels.channels), np.float32)
@@ -102,14 +98,14 @@ def _labels(configuration: Configuration, raw, where, progress) -> np.ndarray:
   labels = configuration.labels
   case, grid = prepared_case(configuration, raw, where)
   if grid.resamples:
-    return channels.decode(_by_class(configuration, case, grid, progress), labels)
+    return labels.decode(_by_class(configuration, case, grid, progress))
   decoded = np.empty(case.image.shape[:-1], np.int32)
 
   def into(region, scores):
     decoded[region] = labels.decode(scores)
 
   configuration.logits(case, into=into, progress=progress)
-  return grid.restore(decoded, outside=background_of(labels))
+  return grid.restore(decoded, outside=labels.background)
 
 
 def _scores(configuration: Configuration, raw, where, progress) -> channels.ByClass:

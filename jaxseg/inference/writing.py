@@ -33,8 +33,7 @@ def write(
   data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
   if overlay:
     # a region is written as the first of its values
-    values = [of[0] for of in labels.regions] if labels.regions else labels.stored_values[1:]
-    shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
+    shown = sum((found.labels == of[0]) * (i + 1) for i, of in enumerate(labels.members))
     panel = pictures.panel(raw.image.astype(np.float32), shown)
     with files.replacing(picture) as temporary:
       imageio.imwrite(temporary, panel)

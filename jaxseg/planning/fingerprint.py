@@ -98,8 +98,7 @@ def fingerprint(
 
 def _check_classes(source: Source, counts: list[int], *, sampled: bool) -> None:
   """Raises ValueError where no case shows any class, warns of classes that none shows."""
-  first = 0 if source.labels.regions else 1
-  named = list(zip(source.labels.names, counts, strict=True))[first:]
+  named = list(zip(source.labels.scored, counts[source.labels.first :], strict=True))
   absent = [name for name, count in named if not count]
   if not sampled or len(absent) == len(named):
     raise ValueError(

@@ -104,7 +104,7 @@ def mirroring(
   known = Counter(code for code in codes if code)
   common = known.most_common(1)[0][0] if known else ""
   measured = _measured(cases, codes, common)
-  rank, first = measured.centre.shape[-1], 0 if labels.regions else 1
+  rank, first = measured.centre.shape[-1], labels.first
   pairs = {
     (a, b): _pair(measured, a - first, b - first)
     for a, b in itertools.combinations(range(first, len(labels.names)), 2)

@@ -129,8 +129,7 @@ def _planes(raw: RawCase, prediction: np.ndarray):
 
 def _masks(stored: np.ndarray, labels: LabelSpec) -> list[np.ndarray]:
   """One mask for each class but the background, or for each region."""
-  values = labels.regions or [(value,) for value in labels.stored_values[1:]]
-  return [np.isin(stored, of) for of in values]
+  return [np.isin(stored, of) for of in labels.members]
 
 
 def _flat(masks: list[np.ndarray]) -> np.ndarray:

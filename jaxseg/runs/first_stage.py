@@ -55,13 +55,6 @@ def run_beside(prior: dict, folder: pathlib.Path) -> pathlib.Path:
   )
 
 
-def one_hot(classes: np.ndarray, labels: LabelSpec) -> np.ndarray:
-  """(*space) int classes, or (*space, k) regions -> (*space, k) float32."""
-  if labels.regions:
-    return classes.astype(np.float32)
-  return (classes[..., None] == np.arange(labels.channels)).astype(np.float32)
-
-
 def on_grid(stored: np.ndarray, grid: Grid, labels: LabelSpec, where: str) -> np.ndarray:
   """(*own grid) stored values -> classes or regions, on the network's grid."""
   classes, _ = labels.encode(stored, where)
@@ -99,7 +92,7 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
   used = [written[name].resolve() for name in dataset.names]
   folder = dataset.folder / "priors" / fingerprint(used, {"format": _FORMAT})
   files.remove_leftovers(folder.parent)
-  prior = Field(folder, functools.partial(one_hot, labels=dataset.labels))
+  prior = Field(folder, dataset.labels.one_hot)
   for i, name in enumerate(dataset.names):
     if prior.has(i):
       continue

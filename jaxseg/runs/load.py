@@ -18,6 +18,7 @@ from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
+from jaxseg.task import only, segmentation
 
 
 class Model(NamedTuple):
@@ -74,7 +75,8 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
         _check_fit(scheme, state, patch, channels, more, folder)
 
   check_fit(always=False)
-  compiled = jax.jit(lambda state, batch: {"logits": scheme.apply(state, batch)["logits"]})
+  task = segmentation(first.labels)
+  compiled = jax.jit(only(task, scheme.apply))
   # fold by fold, so that one set of activations is on the device at a time
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
@@ -83,12 +85,12 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     for state, i in zip(states, own, strict=True):
       image = batch["image"][..., i * channels : (i + 1) * channels]
       try:
-        logits = compiled(state, {**batch, "image": image})["logits"]
+        logits = compiled(state, {**batch, "image": image})[task.output]
       except flax.errors.FlaxError:
         check_fit(always=True)
         raise
       total = logits if total is None else added(total, logits)
-    return {"logits": total if len(states) == 1 else total / len(states)}
+    return {task.output: total if len(states) == 1 else total / len(states)}
 
   flips = _flips(folders, told, patch) if mirror else {}
 
@@ -155,7 +157,7 @@ def _first_stage(config, preparation, folder, **options) -> tuple[Callable | Non
   def prior(raw, where):
     found = segment([first.configuration], raw, where).labels
     grid = preparation.grid(raw.geometry, raw.image)
-    return cascade.one_hot(cascade.on_grid(found, grid, labels, where), labels)
+    return labels.one_hot(cascade.on_grid(found, grid, labels, where))
 
   return prior, labels.channels
 

@@ -100,7 +100,7 @@ def row(name: str, samples: list[dict], field: str, first: int) -> np.ndarray:
 
 def with_prior(sample: dict, labels: LabelSpec) -> dict:
   """The label as the prior of a perfect first stage."""
-  field = "soft_label" if labels.regions else "label"
+  field = labels.field
   return {**sample, "prior": one_hot(np.asarray(sample[field]), labels)}
 
 
@@ -124,7 +124,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
   )
   batch = Feeder({MAIN: Stream(prepared, training, how)}, cache="host").element(0)[MAIN]
   samples = [{field: x[n] for field, x in batch.items()} for n in range(draws + 1)]
-  label, first = ("soft_label", 0) if labels.regions else ("label", 1)
+  label, first = labels.field, labels.first
   lone = jax.random.key(0)
   whole = augment.chain({}, patch)
   rows = []

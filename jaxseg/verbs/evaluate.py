@@ -15,7 +15,7 @@ from jaxseg.build import suggestion
 from jaxseg.config.option_values import check_value
 from jaxseg.config.ranges import COUNT, FROM_0, RANGES
 from jaxseg.data.sources.source import natural
-from jaxseg.evaluation.cases import Scores, Task, score_cases, strange_values
+from jaxseg.evaluation.cases import Pair, Scores, score_cases, strange_values
 from jaxseg.evaluation.folders import declared_labels, matched, probability_files, read_labels
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
@@ -90,12 +90,12 @@ def evaluate(
     # metrics that can do without must not use the ones of one folder only
     if any(None in of.values() for of in beside):
       beside = [{} for _ in found]
-  tasks = [
-    Task(*pair, files_of.get(name), labels, chosen, check_affine, instances)
+  pairs = [
+    Pair(*pair, files_of.get(name), labels, chosen, check_affine, instances)
     for of, files_of in zip(found, beside, strict=True)
     for name, pair in of.pairs.items()
   ]
-  results = iter(score_cases(tasks, workers=workers))
+  results = iter(score_cases(pairs, workers=workers))
   cases = [{name: next(results) for name in of.pairs} for of in found]
   strange = []
   if labels is None and not instances:
@@ -157,7 +157,7 @@ def _bound(name: str, options: Mapping[str, Any]) -> Callable:
 
 def _label_names(scored: list[dict[str, Scores]], chosen, labels: LabelSpec | None) -> list[str]:
   if labels is not None:
-    return list(labels.names if labels.regions else labels.names[1:])
+    return list(labels.scored)
   metric = next(iter(chosen))
   return sorted({n for cases in scored for of in cases.values() for n in of[metric]}, key=natural)
 

@@ -15,19 +15,19 @@ SCORES = np.random.default_rng(0).normal(scale=5, size=(4, 5, 6, 4)).astype(np.f
 
 def test_one_class_at_a_time_decodes_as_all_at_once():
   values = np.array([0, 7, 3, 9])[SCORES.argmax(-1)]
-  np.testing.assert_array_equal(channels.decode(channels.of_array(SCORES), LABELS), values)
+  np.testing.assert_array_equal(LABELS.decode(channels.of_array(SCORES)), values)
 
 
 def test_the_first_of_equal_scores_wins():
   tied = np.zeros((2, 2, 4), np.float32)
-  assert (channels.decode(channels.of_array(tied), LABELS) == 0).all()
+  assert (LABELS.decode(channels.of_array(tied)) == 0).all()
 
 
 def test_later_regions_lie_on_top():
   scores = np.array([[1.0, -1.0], [1.0, 2.0], [-1.0, -0.5], [-1.0, 0.5]], np.float32)
-  np.testing.assert_array_equal(channels.decode(channels.of_array(scores), REGIONS), [1, 2, 0, 2])
+  np.testing.assert_array_equal(REGIONS.decode(channels.of_array(scores)), [1, 2, 0, 2])
   shares = np.array([[0.6, 0.4], [0.9, 0.51], [0.5, 0.5]], np.float32)
-  decoded = channels.decode(channels.of_array(shares), REGIONS, threshold=0.5)
+  decoded = REGIONS.decode(channels.of_array(shares), threshold=0.5)
   np.testing.assert_array_equal(decoded, [1, 2, 0])
 
 

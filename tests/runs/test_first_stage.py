@@ -102,14 +102,14 @@ def test_a_prior_lies_in_the_training_orientation(how):
   grid = turned.grid(Geometry(affine, stored.shape, "nifti"))
   classes = cascade.on_grid(stored, grid, labels, "it")
   assert classes[0, 0].tolist() == [0, 0, 0, 1]
-  assert cascade.one_hot(classes, labels).sum() == stored.size
+  assert labels.one_hot(classes).sum() == stored.size
 
 
 def test_regions_are_a_prior_as_they_are():
   regions = np.zeros((2, 2, 2), np.uint8)
   regions[0, 0] = 1
   spec = LabelSpec(("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)))
-  np.testing.assert_array_equal(cascade.one_hot(regions, spec), regions.astype(np.float32))
+  np.testing.assert_array_equal(spec.one_hot(regions), regions.astype(np.float32))
 
 
 def test_prediction_runs_the_first_stage_first(tmp_path):

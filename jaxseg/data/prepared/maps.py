@@ -192,7 +192,7 @@ def with_maps(
 
   def make(i):
     sample = dataset.load(i)
-    label = sample["soft_label" if dataset.labels.regions else "label"]
+    label = sample[dataset.labels.field]
     ignored = sample["weight"] <= 0 if "weight" in sample else None
     for name in missing[i]:
       values = bound[name](label, sample["spacing"], dataset.labels.channels, ignored)

@@ -19,7 +19,6 @@ from jaxseg.data.stream import MAIN, Feeder, Stream
 from jaxseg.experiment import augmentation, dataset, facts, source_of
 from jaxseg.inference.pictures import colour, stack, telling_slice
 from jaxseg.planning.planned_config import resolve
-from jaxseg.runs.first_stage import one_hot
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 
 SIZE, MARGIN, GAP = 200, 130, 4
@@ -101,7 +100,7 @@ def row(name: str, samples: list[dict], field: str, first: int) -> np.ndarray:
 def with_prior(sample: dict, labels: LabelSpec) -> dict:
   """The label as the prior of a perfect first stage."""
   field = labels.field
-  return {**sample, "prior": one_hot(np.asarray(sample[field]), labels)}
+  return {**sample, "prior": labels.one_hot(np.asarray(sample[field]))}
 
 
 def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarray:

@@ -1,142 +1,121 @@
-"""The report as one HTML page that needs nothing else: no network, no files beside it."""
+"""The report as one HTML page that needs nothing else: no network, no files beside it.
+
+What it says is gathered here, as plain values; how it looks is in `templates/`.
+"""
 
 import base64
-import html
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import imageio.v3 as imageio
+import jinja2
 import numpy as np
 
 from jaxseg.evaluation.summary import MEAN
 from jaxseg.inference.pictures import COLOURS
 from jaxseg.report import plots, tables
 from jaxseg.report.gather import Fold, Gathered
-from jaxseg.report.style import SCRIPT, STYLE
 from jaxseg.runs.same_run import flat
 
 # classes shown with pictures; of more, those with the lowest Dice
 _CLASSES = 24
 _RANK = "dice"
+# names of cases and labels come from users' files: everything that a template fills in is escaped
+_TEMPLATES = jinja2.Environment(
+  loader=jinja2.PackageLoader("jaxseg.report"),
+  autoescape=True,
+  undefined=jinja2.StrictUndefined,
+  trim_blocks=True,
+  lstrip_blocks=True,
+  keep_trailing_newline=True,
+)
 
 
 def page(gathered: Gathered, told: dict[str, Any], say: Callable[[str], None] = print) -> str:
   """The whole page; `told` are the numbers of `tables.numbers`, `say` shows what is left out."""
   first = gathered.folds[0]
   source = first.config["data"]["source"].get("name", "")
-  title = f"{gathered.name}: {first.config['network']['name']} on {source}"
-  sections = [
-    ("Scores", _scores(told)),
-    ("By case and class", _distributions(gathered)),
-    ("Best, median and worst case of each class", _pictures(gathered, told, say)),
-    ("All cases", _cases(told)),
-    ("Training", _figure(plots.curves(gathered.folds))),
-    ("What was trained", _config(gathered)),
-  ]
-  body = "".join(f"<section><h2>{_e(name)}</h2>{part}</section>" for name, part in sections)
-  return (
-    '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>{_e(title)}</title><style>{STYLE}</style></head><body><main>"
-    f"{_header(gathered, told, title)}{body}</main><script>{SCRIPT}</script></body></html>\n"
+  return _TEMPLATES.get_template("page.html.j2").render(
+    title=f"{gathered.name}: {first.config['network']['name']} on {source}",
+    labels=gathered.labels,
+    colours={label: _colour(i) for i, label in enumerate(told["labels"])},
+    cards=_cards(gathered, told),
+    missing=gathered.missing,
+    scores=_scores(told),
+    notes=tables.notes(told),
+    distributions=_distributions(gathered),
+    pictures=_pictures(gathered, told, say),
+    cases=_cases(told),
+    curves=_svg(plots.curves(gathered.folds)),
+    experiment=_experiment(gathered),
+    versions=_versions(first),
+    config={"name": first.name, "text": json.dumps(flat(first.config), indent=1)},
   )
 
 
-def _e(value) -> str:
-  return html.escape(str(value))
+def _cards(gathered: Gathered, told: dict[str, Any]) -> list[dict[str, str]]:
+  """The headline's numbers."""
+  first, cases = gathered.folds[0], sum(len(fold.cases) for fold in gathered.folds)
+  facts = (
+    (_short(told["foreground"][_RANK]), "mean Dice over classes",
+     _interval(*told["foreground_interval"][_RANK], missing="")),
+    (cases, "validation cases", f"in {len(gathered.folds)} fold(s)"),
+    (len(gathered.labels), "classes", ", ".join(gathered.labels[:4])[:60]),
+    (first.config["steps"], "training steps",
+     f"{first.dataset['rank']}D, seed {first.config['seed']}"),
+  )  # fmt: skip
+  return [dict(zip(("value", "what", "more"), fact, strict=True)) for fact in facts]
 
 
-def _header(gathered: Gathered, told: dict[str, Any], title: str) -> str:
-  low, high = told["foreground_interval"][_RANK]
-  bounds = "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-  trained = sum(len(fold.cases) for fold in gathered.folds)
-  first = gathered.folds[0]
-  facts = [
-    (_short(told["foreground"][_RANK]), "mean Dice over classes", bounds),
-    (str(trained), "validation cases", f"in {len(gathered.folds)} fold(s)"),
-    (str(len(gathered.labels)), "classes", ", ".join(gathered.labels[:4])[:60]),
-    (
-      str(first.config["steps"]),
-      "training steps",
-      f"{first.dataset['rank']}D, seed {first.config['seed']}",
-    ),
-  ]
-  cards = "".join(
-    f'<div class="card"><b>{_e(value)}</b><span>{_e(what)}</span><small>{_e(more)}</small></div>'
-    for value, what, more in facts
-  )
-  missing = ""
-  if gathered.missing:
-    names = ", ".join(gathered.missing)
-    missing = f'<p class="warning">Not finished, and left out of all numbers: {_e(names)}.</p>'
-  return f'<header><h1>{_e(title)}</h1><div class="cards">{cards}</div>{missing}</header>'
-
-
-def _scores(told: dict[str, Any]) -> str:
+def _scores(told: dict[str, Any]) -> list[dict[str, Any]]:
+  """A table for each metric: a row for each class, and one for all."""
   folds = list(told["folds"])
   several = len(folds) > 1
   heads = ["class", "cases", "mean", "95 % interval", "std", "median"]
   heads += ["mean of folds", "std", *(name.replace("_", " ") for name in folds)] if several else []
-  parts = []
-  for metric in told["metrics"]:
-    lines = []
-    for row in tables.rows(told):
-      if row["metric"] != metric:
-        continue
-      ends = "-" if math.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
-      count = f"{row['cases']}" + (f" ({row['infinite']} inf)" if row["infinite"] else "")
-      cells = [count, _short(row["mean"]), ends, _short(row["std"]), _short(row["median"])]
-      if several:
-        cells += [_short(row["folds_mean"]), _short(row["folds_std"])]
-        cells += [_short(row[name]) for name in folds]
-      name = f"{_swatch(row['label'], told)}{_e(row['label'])}"
-      lines.append(_row([name, *map(_e, cells)], whole=row["label"] == MEAN))
-    head = "".join(f"<th>{_e(name)}</th>" for name in heads)
-    parts.append(
-      f'<h3>{_e(_named(metric))}</h3><div class="wide"><table><thead><tr>{head}</tr></thead>'
-      f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-  notes = "".join(f"<p>{_e(note)}</p>" for note in tables.notes(told))
-  return f'{"".join(parts)}<div class="notes">{notes}</div>'
+  by_metric = {metric: [] for metric in told["metrics"]}
+  for row in tables.rows(told):
+    count = f"{row['cases']}" + (f" ({row['infinite']} inf)" if row["infinite"] else "")
+    cells = [count, _short(row["mean"]), _interval(row["low"], row["high"])]
+    cells += [_short(row["std"]), _short(row["median"])]
+    if several:
+      cells += [_short(row[name]) for name in ("folds_mean", "folds_std", *folds)]
+    whole = row["label"] == MEAN
+    by_metric[row["metric"]].append({"label": row["label"], "whole": whole, "cells": cells})
+  return [
+    {"title": _title(metric), "heads": heads, "rows": rows} for metric, rows in by_metric.items()
+  ]
 
 
-def _row(cells: Sequence[str], *, whole: bool = False) -> str:
-  inside = "".join(f"<td>{cell}</td>" for cell in cells)
-  return f'<tr class="whole">{inside}</tr>' if whole else f"<tr>{inside}</tr>"
+def _interval(low: float, high: float, missing: str = "-") -> str:
+  return missing if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def _short(value: float) -> str:
   return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _named(metric: str) -> str:
+def _title(metric: str) -> str:
   return {"dice": "Dice", "iou": "IoU", "hd95": "HD95"}.get(metric, metric)
 
 
-def _swatch(label: str, told: dict[str, Any]) -> str:
-  if label not in told["labels"]:
-    return ""
-  r, g, b = COLOURS[told["labels"].index(label) % (len(COLOURS) - 1) + 1]
-  return f'<i class="swatch" style="background:rgb({r},{g},{b})"></i>'
+def _colour(label: int) -> list[int]:
+  """Red, green and blue of a class, as in the pictures."""
+  return [int(value) for value in COLOURS[label % (len(COLOURS) - 1) + 1]]
 
 
-def _distributions(gathered: Gathered) -> str:
+def _distributions(gathered: Gathered) -> list[str]:
   figures = []
   for metric in gathered.metrics:
     values = {
       label: np.array([case[metric][label] for case in gathered.cases.values()], np.float64)
       for label in gathered.labels
     }
-    figures.append(_figure(plots.distributions(values, _named(metric))))
-  return f'<div class="figures">{"".join(figures)}</div>'
-
-
-def _figure(svg: str) -> str:
-  encoded = base64.b64encode(svg.encode()).decode()
-  return f'<img class="figure" alt="" src="data:image/svg+xml;base64,{encoded}">'
+    figures.append(_svg(plots.distributions(values, _title(metric))))
+  return figures
 
 
 def chosen_cases(cases: dict[str, Any], label: str) -> list[tuple[str, str]]:
@@ -152,78 +131,70 @@ def chosen_cases(cases: dict[str, Any], label: str) -> list[tuple[str, str]]:
   return [("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])]
 
 
-def _pictures(gathered: Gathered, told: dict[str, Any], say) -> str:
+def _pictures(gathered: Gathered, told: dict[str, Any], say) -> dict[str, list[dict[str, Any]]]:
+  """label -> its best, median and worst case."""
   folds = {name: fold for fold in gathered.folds for name in fold.cases}
   labels = list(gathered.labels)
-  left = ""
   if len(labels) > _CLASSES:
     means = told["mean"][_RANK]
     lowest = sorted(labels, key=lambda name: math.inf if math.isnan(means[name]) else means[name])
     labels = [name for name in labels if name in lowest[:_CLASSES]]
-    left = f"<p>The {_CLASSES} classes with the lowest Dice of {len(gathered.labels)}.</p>"
-  legend = (
-    "Image | reference | prediction, in the slice where the class is largest in the reference."
-  )
-  parts = [f'<p class="notes">{legend}</p>{left}']
-  for label in labels:
-    k = gathered.labels.index(label)
-    shown = [
-      _picture(folds[case], case, label, k, what, say)
-      for what, case in chosen_cases(gathered.cases, label)
+  return {
+    label: [
+      _picture(folds[case], case, label, gathered.labels.index(label), rank, say)
+      for rank, case in chosen_cases(gathered.cases, label)
     ]
-    inside = "".join(shown) or "<p>In no case.</p>"
-    parts.append(f'<h3>{_swatch(label, told)}{_e(label)}</h3><div class="trio">{inside}</div>')
-  return "".join(parts)
+    for label in labels
+  }
 
 
-def _picture(fold: Fold, case: str, label: str, k: int, what: str, say) -> str:
+def _picture(fold: Fold, case: str, label: str, k: int, rank: str, say) -> dict[str, Any]:
   try:
-    views, why = fold.views(case), "the run folder has lost it"
+    views, reason = fold.views(case), "the run folder has lost it"
   except ValueError as error:
-    views, why = None, "its file is damaged"
+    views, reason = None, "its file is damaged"
     say(str(error))
-  if views is None or k >= len(views.slice_of):
-    shown, plane = f"<p>No picture: {why}.</p>", ""
-  else:
+  png = plane = None
+  if views is not None and k < len(views.slice_of):
     i = int(views.slice_of[k])
-    plane = str(views.names[i])
-    shown = f'<img alt="{_e(f"{what} {label}: {case}")}" src="{_png(views.picture(i))}">'
-  score = fold.cases[case][_RANK][label]
-  told = " · ".join(filter(None, (case, plane, fold.name.replace("_", " "))))
-  return (
-    f"<figure>{shown}"
-    f"<figcaption><b>{_e(what)}, Dice {_short(score)}</b> {_e(told)}</figcaption></figure>"
-  )
+    png, plane = _png(views.picture(i)), str(views.names[i])
+  return {
+    "rank": rank,
+    "name": case,
+    "score": _short(fold.cases[case][_RANK][label]),
+    "png": png,
+    "reason": reason,
+    "place": [part for part in (case, plane, fold.name.replace("_", " ")) if part],
+  }
 
 
 def _png(picture: np.ndarray) -> str:
   buffer = io.BytesIO()
   imageio.imwrite(buffer, picture, extension=".png")
-  return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+  return _embedded("image/png", buffer.getvalue())
 
 
-def _cases(told: dict[str, Any]) -> str:
+def _svg(text: str) -> str:
+  return _embedded("image/svg+xml", text.encode())
+
+
+def _embedded(kind: str, content: bytes) -> str:
+  return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _cases(told: dict[str, Any]) -> dict[str, Any]:
   """Every case and its Dice per class; a click on a column's head sorts by it."""
-  labels = told["labels"] if len(told["labels"]) <= _CLASSES else []
+  labels = told["labels"] if 1 < len(told["labels"]) <= _CLASSES else []
   metrics = [metric for metric in told["metrics"] if metric != _RANK]
-  heads = ["case", "fold", "Dice", *(f"Dice {label}" for label in labels if len(labels) > 1)]
-  heads += [_named(metric) for metric in metrics]
-  lines = []
+  heads = ["case", "fold", "Dice", *(f"Dice {label}" for label in labels), *map(_title, metrics)]
+  rows = []
   order = sorted(told["cases"].items(), key=lambda item: _last(tables.case_mean(item[1], _RANK)))
   for name, case in order:
-    values = [tables.case_mean(case, _RANK)]
-    values += [case[_RANK][label] for label in labels if len(labels) > 1]
+    values = [tables.case_mean(case, _RANK), *(case[_RANK][label] for label in labels)]
     values += [tables.case_mean(case, metric) for metric in metrics]
-    cells = "".join(f'<td data-v="{_last(v)}">{_short(v)}</td>' for v in values)
-    lines.append(
-      f"<tr><td>{_e(name)}</td><td>{_e(case['fold'].replace('_', ' '))}</td>{cells}</tr>"
-    )
-  head = "".join(f"<th>{_e(name)}</th>" for name in heads)
-  return (
-    '<p class="notes">Means over classes, worst first; a click on a column sorts.</p>'
-    '<div class="wide tall"><table class="sortable"><thead><tr>'
-    f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-  )
+    cells = [{"order": _last(value), "text": _short(value)} for value in values]
+    rows.append({"name": name, "fold": case["fold"].replace("_", " "), "cells": cells})
+  return {"heads": heads, "rows": rows}
 
 
 def _last(value: float) -> float:
@@ -231,10 +202,10 @@ def _last(value: float) -> float:
   return value if math.isfinite(value) else 1e300
 
 
-def _config(gathered: Gathered) -> str:
+def _experiment(gathered: Gathered) -> dict[str, str]:
   first = gathered.folds[0]
   data = first.config["data"]
-  facts = {
+  return {
     "data": " ".join(f"{name}={value}" for name, value in data["source"].items()),
     "channels": ", ".join(first.dataset["channels"]),
     "training cases": ", ".join(str(len(fold.dataset["training"])) for fold in gathered.folds),
@@ -245,22 +216,14 @@ def _config(gathered: Gathered) -> str:
     "augmentation": ", ".join(first.config["augment"]) or "none",
     "predictor": _components(first.config["predictor"]),
   }
-  versions = {name: of for name, of in first.versions["packages"].items() if of}
-  versions |= {"python": first.versions["python"], "git": first.versions["git"] or "-"}
-  versions["devices"] = ", ".join(first.versions["devices"])
-  every = json.dumps(flat(first.config), indent=1)
-  return (
-    f'<div class="columns">{_listed(facts)}{_listed(versions)}</div>'
-    f"<details><summary>The whole config of {_e(first.name)}</summary><pre>{_e(every)}</pre>"
-    "</details>"
-  )
+
+
+def _versions(fold: Fold) -> dict[str, str]:
+  versions = {name: of for name, of in fold.versions["packages"].items() if of}
+  versions |= {"python": fold.versions["python"], "git": fold.versions["git"] or "-"}
+  return versions | {"devices": ", ".join(fold.versions["devices"])}
 
 
 def _components(spec: dict[str, Any]) -> str:
   rest = [f"{name}={value}" for name, value in spec.items() if name != "name"]
   return f"{spec.get('name', '')}({', '.join(rest)})"
-
-
-def _listed(facts: dict[str, Any]) -> str:
-  lines = "".join(f"<tr><th>{_e(k)}</th><td>{_e(v)}</td></tr>" for k, v in facts.items())
-  return f'<table class="facts"><tbody>{lines}</tbody></table>'

@@ -74,15 +74,19 @@ class Links(html.parser.HTMLParser):
 
   def __init__(self):
     super().__init__()
-    self.links, self.open = [], []
+    self.links, self.open, self.alternatives, self.text = [], [], [], []
 
   def handle_starttag(self, tag, attributes):
     self.links += [value for name, value in attributes if name in ("src", "href", "data", "srcset")]
+    self.alternatives += [value for name, value in attributes if name == "alt"]
     if tag not in ("meta", "img", "link", "br"):
       self.open.append(tag)
 
   def handle_endtag(self, tag):
     assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text.append(data)
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(folds):
@@ -99,6 +103,20 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(folds):
   # names come from users' files
   assert "bright <b>" not in text
   assert "bright &lt;b&gt;" in text
+
+
+def test_a_case_name_of_a_users_file_is_text_wherever_it_stands(tmp_path):
+  name = """a" onload='x' <i>&"""
+  scored_runs.write(tmp_path / "run", {name: (0.9, 0.5)}, network={"name": "<u>"})
+  report.report(tmp_path / "run")
+  text = (tmp_path / "run/report/report.html").read_text(encoding="utf-8")
+  assert "<i>" not in text
+  assert "<u>" not in text
+  page = Links()
+  page.feed(text)
+  assert f"best dim: {name}" in page.alternatives
+  assert name in page.text
+  assert "run: <u> on phantom" in page.text
 
 
 def test_best_median_and_worst_leave_out_cases_without_the_class():

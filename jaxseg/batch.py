@@ -1,75 +1,161 @@
 """What flows through the program: the fields of a batch, the target of a loss, the labels.
 
-A batch is a flat dict of arrays whose first axis is the batch. A sample is one element of it,
-the same fields without that axis. Strings never enter a batch.
+A batch is a dict of arrays whose first axis is the batch; a further stream, or what another network
+is to see, is a batch of its own, nested under its name. A sample is one element of it, the same
+fields without that axis, and so is a whole case. Strings never enter a batch.
 """
 
 import dataclasses
 import json
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
-Batch = dict[str, Array]
+Batch = dict[str, "Array | Batch"]
 
 
 class Kind(NamedTuple):
-  """How a field behaves when the sample is cropped, padded, mirrored or resampled.
+  """How a field behaves, whatever its name: cropped, padded, mirrored, resampled, mixed, sliced.
 
   Attributes:
     spatial: the field has the sample's spatial axes, and is cropped and resampled with it.
     channels: a channel axis follows the spatial ones.
-    pad: value outside the case; None is that of the nearest voxel inside.
+    pad: value outside the case; None is that of the nearest voxel inside, of what surrounds a
+      voxel: no mixture of two samples has it.
     order: interpolation order when resampled (0 nearest, 1 linear).
+    classes: its channels are classes, or its values if it has none: they swap with left and right.
+    integer: int32; else float32.
     intensity: intensity augmentation changes it.
     length: the values are millimetres, and grow with a body that is scaled up.
+    axes: not spatial: its last axis has one number per spatial axis, without that of a slice.
+    target: what only a loss looks at, known in training alone.
+    map: of targets: a loss finds it in Target.maps.
   """
 
   spatial: bool = True
   channels: bool = False
   pad: float | None = 0.0
   order: int = 0
+  classes: bool = False
+  integer: bool = False
   intensity: bool = False
   length: bool = False
+  axes: bool = False
+  target: bool = False
+  map: bool = False
+
+  @property
+  def dtype(self) -> np.dtype:
+    return np.dtype(np.int32 if self.integer else np.float32)
+
+  def padded(self, values: np.ndarray, pads: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(*space, ...) values with what lies outside a case, (before, after) per spatial axis."""
+    width = [*pads, *[(0, 0)] * (values.ndim - len(pads))]
+    outside = {"mode": "edge"} if self.pad is None else {"constant_values": self.pad}
+    return np.pad(values, width, **outside)
+
+  @property
+  def blends(self) -> bool:
+    """Whether a mean of two samples' values has a meaning; else they are pasted or refused."""
+    return self.spatial and self.order == 1 and self.pad is not None
 
 
 IMAGE = Kind(channels=True, order=1, intensity=True)
-LABEL = Kind()
-SOFT = Kind(channels=True, order=1)
+CLASSES = Kind(classes=True, integer=True)
+SCORES = Kind(channels=True, order=1, classes=True)
+MARKS = Kind(channels=True, classes=True)
 WEIGHT = Kind()
 # maps of what surrounds a voxel vary slowly, and don't end at the border of a case
-DISTANCE = Kind(channels=True, pad=None, order=1, length=True)
-SURROUNDINGS = Kind(pad=None, order=1)
-SCALAR = Kind(spatial=False)
+SURROUNDINGS = Kind(pad=None, order=1, target=True, map=True)
+DISTANCE = SURROUNDINGS._replace(channels=True, classes=True, length=True)
+INDEX = Kind(spatial=False, integer=True)
 
 # field -> kind: a new field of a batch is a new row here, never a branch elsewhere
 FIELDS: dict[str, Kind] = {
   "image": IMAGE,  # (b, *space, channels) float
-  "label": LABEL,  # (b, *space) int32
-  "soft_label": SOFT,  # (b, *space, k) float: soft or overlapping region labels
-  "weight": WEIGHT,  # (b, *space) float, 0 = ignored
+  "label": CLASSES._replace(target=True),  # (b, *space) int32
+  # (b, *space, k) float: soft or overlapping region labels
+  "soft_label": SCORES._replace(target=True),
+  "weight": WEIGHT._replace(target=True),  # (b, *space) float, 0 = ignored
   "distance": DISTANCE,  # (b, *space, k) float, signed distance in millimetres
   "border": SURROUNDINGS,  # (b, *space) float, U-Net's weight of gaps between objects
   "body": WEIGHT,  # (b, *space) float, 1 where intensities were normalised; the rest is 0
-  "prior": SOFT,  # (b, *space, k) float, an earlier stage's scores
-  "spacing": SCALAR,  # (b, rank) float, millimetres
-  "case": SCALAR,  # (b,) int32, index into the host's table of names
+  "prior": SCORES,  # (b, *space, k) float, an earlier stage's scores
+  "previous": SCORES,  # (b, *space, k) float, a segmentation that a user goes on from
+  "clicks": MARKS,  # (b, *space, k) float, 1 around the points that a user gave a class
+  "scribble": MARKS._replace(target=True),  # (b, *space, k) float, 1 where a class was marked
+  "logits": SCORES,  # (b, *space, k) float, what a network says of a patch
+  "spacing": Kind(spatial=False, axes=True),  # (b, rank) float, millimetres
+  "case": INDEX,  # (b,) int32, index into the host's table of names
+  "domain": INDEX,  # (b,) int32, index of the scanner, hospital or data set
 }
-
-# the fields that a loss finds in Target.maps
-MAPS = ("distance", "border")
 
 
 def kind(field: str) -> Kind:
-  """The kind of a field; raises KeyError that lists the known fields."""
+  """The kind of a field; raises ValueError that lists the known fields."""
   if field not in FIELDS:
-    raise KeyError(
+    raise ValueError(
       f"batch field '{field}' has no kind; known fields: {', '.join(FIELDS)}. "
       "Add a row to jaxseg.batch.FIELDS."
     )
   return FIELDS[field]
+
+
+def by_kind(act: Callable[[Kind, Any], Any], batch: Batch) -> Batch:
+  """The batch with `act(kind, values)` in place of every field's values, nested ones as well."""
+  return {
+    name: by_kind(act, values) if isinstance(values, Mapping) else act(kind(name), values)
+    for name, values in batch.items()
+  }
+
+
+def space_of(sample: Batch) -> tuple[int, ...]:
+  """The spatial size of a sample (no batch axis); raises ValueError if no field is spatial."""
+  for field, values in sample.items():
+    row = None if isinstance(values, Mapping) else kind(field)
+    if row is not None and row.spatial:
+      return tuple(values.shape[: values.ndim - row.channels])
+  raise ValueError(
+    f"sample: none of its fields ({', '.join(sample)}) is spatial; expected one of "
+    f"{', '.join(name for name, row in FIELDS.items() if row.spatial)}."
+  )
+
+
+def inputs(sample: Batch) -> Batch:
+  """What a network may be given where it is applied: all but the targets."""
+  return {
+    name: inputs(values) if isinstance(values, Mapping) else values
+    for name, values in sample.items()
+    if isinstance(values, Mapping) or not kind(name).target
+  }
+
+
+def swap_classes(row: Kind, values: Array, pairs: Sequence[tuple[int, int]]) -> Array:
+  """Exchanges classes in pairs, as a mirror image of left and right does; of other kinds nothing.
+
+  Raises ValueError for a pair that it has no channels for.
+  """
+  if not row.classes or not pairs:
+    return values
+  xp = np if isinstance(values, np.ndarray) else jnp
+  if row.channels:
+    order = np.arange(values.shape[-1])
+    for a, b in pairs:
+      if max(a, b) >= len(order):
+        raise ValueError(
+          f"mirror: swap {(a, b)} names a class that a field with {len(order)} channels lacks; "
+          "give pairs of class indices (LabelSpec.mirror_pairs)."
+        )
+      order[[a, b]] = b, a
+    return values[..., order]
+  swapped = values
+  for a, b in pairs:
+    swapped = xp.where(values == a, b, xp.where(values == b, a, swapped)).astype(values.dtype)
+  return swapped
 
 
 class Target(NamedTuple):
@@ -93,7 +179,11 @@ class Target(NamedTuple):
 def target(batch: Batch, step: Array | int = 0) -> Target:
   """The part of a batch that a loss may look at."""
   labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
-  maps = {name: batch[name] for name in MAPS if name in batch}
+  maps = {
+    name: values
+    for name, values in batch.items()
+    if not isinstance(values, Mapping) and kind(name).map
+  }
   return Target(labels, batch.get("weight"), maps, step, batch.get("spacing"))
 
 

@@ -42,7 +42,7 @@ def test_label_spec_survives_json():
 
 
 def test_unknown_field_lists_the_known_ones():
-  with pytest.raises(KeyError, match="'imge' has no kind; known fields: image, label"):
+  with pytest.raises(ValueError, match="'imge' has no kind; known fields: image, label"):
     batch.kind("imge")
 
 

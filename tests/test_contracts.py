@@ -78,7 +78,7 @@ def test_odd_cases_go_through_the_predictor(name, rank):
   variables = {name: drawn(tree) for name, tree in shapes(net, 1, *patch, 1)[1].items()}
   apply = jax.jit(lambda inputs: {"logits": net.apply(variables, inputs["image"])["logits"]})
   image = np.random.default_rng(0).normal(size=(*space, 1)).astype(np.float32)
-  case = inference.Case(image, np.ones(rank, np.float32))
+  case = inference.Case({"image": image, "spacing": np.ones(rank, np.float32)})
   scores = inference.sliding_window(
     apply, case, patch=patch, total_stride=stride, margin=margin, overlap=0.0, batch=2
   )

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
-from jaxseg.augment.resampling import centre_crop, space_of
-from jaxseg.batch import Batch
+from jaxseg.augment.resampling import centre_crop
+from jaxseg.batch import Batch, space_of
 
 Transform = Callable[[jax.Array, Batch], Batch]
 

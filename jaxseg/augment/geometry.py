@@ -11,8 +11,8 @@ from jax import lax
 
 from jaxseg.augment.deformation import displacement_field
 from jaxseg.augment.draws import checked_probability, checked_range, within
-from jaxseg.augment.resampling import affine_coordinates, centre_crop, resample, space_of
-from jaxseg.batch import Array, Batch, kind
+from jaxseg.augment.resampling import affine_coordinates, centre_crop, resample
+from jaxseg.batch import Array, Batch, by_kind, space_of
 
 ELASTIC = ("grid", "smooth")
 
@@ -198,7 +198,7 @@ def spatial(
       coordinates = at()
     out = resample(fields, coordinates, majority=label == "majority")
     # in plane too: where slices are thick, what is nearest lies in the same one
-    return {field: x / step if kind(field).length else x for field, x in out.items()}
+    return by_kind(lambda row, x: x / step if row.length else x, out)
 
   drawn = rotates | rescales | shears | deforms
   return lax.cond(drawn, moved, lambda fields: centre_crop(fields, patch), dict(sample))

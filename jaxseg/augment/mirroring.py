@@ -1,5 +1,6 @@
 """Mirroring, which moves voxels and may exchange the names of left and right."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -7,33 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.augment.draws import checked_axes, checked_probability
-from jaxseg.augment.resampling import space_of
-from jaxseg.batch import Batch, kind
-
-
-def _exchange(sample: Batch, pairs: Sequence[tuple[int, int]]) -> Batch:
-  """Swaps classes: values of integer labels, channels of the per-class maps."""
-  out = dict(sample)
-  for field, x in sample.items():
-    row = kind(field)
-    if not row.spatial or row.intensity:
-      continue
-    if row.channels:
-      order = list(range(x.shape[-1]))
-      for a, b in pairs:
-        if max(a, b) >= len(order):
-          raise ValueError(
-            f"mirror: swap {(a, b)} names a class that field '{field}' with {len(order)} "
-            "channels lacks; give pairs of class indices (LabelSpec.mirror_pairs)."
-          )
-        order[a], order[b] = b, a
-      out[field] = x[..., jnp.asarray(order)]
-    elif jnp.issubdtype(x.dtype, jnp.integer):  # floats without channels are weights
-      swapped = x
-      for a, b in pairs:
-        swapped = jnp.where(x == a, b, jnp.where(x == b, a, swapped)).astype(x.dtype)
-      out[field] = swapped
-  return out
+from jaxseg.batch import Batch, by_kind, space_of, swap_classes
 
 
 def mirror(
@@ -67,9 +42,10 @@ def mirror(
 
   for axis in chosen:
 
-    def flipped(fields, axis=axis):
-      out = {f: jnp.flip(x, axis) if kind(f).spatial else x for f, x in fields.items()}
-      return _exchange(out, swap) if swap and axis == named else out
+    def act(row, x, axis=axis):
+      if not row.spatial:
+        return x
+      return swap_classes(row, jnp.flip(x, axis), swap if axis == named else ())
 
-    sample = lax.cond(drawn[axis], flipped, lambda fields: fields, dict(sample))
+    sample = lax.cond(drawn[axis], functools.partial(by_kind, act), lambda s: s, dict(sample))
   return sample

@@ -4,31 +4,32 @@
 the global batch, so that the number of devices doesn't change them.
 """
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
 
 from jaxseg.augment.draws import checked_probability
 from jaxseg.augment.regions import box_mask
-from jaxseg.batch import Array, Batch, kind
+from jaxseg.batch import Array, Batch, Kind, by_kind, kind, space_of
 
 
-def _refuse_maps(name: str, batch: Batch) -> None:
-  """Maps of a label's surroundings are not those of a mixed label."""
-  for field in batch:
-    row = kind(field)
-    if row.spatial and row.pad is None:
+def _check(name: str, batch: Batch, mixes: Callable[[Kind], bool]) -> None:
+  """Raises ValueError for a spatial field of which no mixture is right."""
+  for field, x in batch.items():
+    if isinstance(x, Mapping):
+      _check(name, x, mixes)
+    elif kind(field).spatial and not mixes(kind(field)):
       raise ValueError(
-        f"{name}: field '{field}' cannot be mixed as labels are; leave out {name} or the loss that "
-        f"needs '{field}'."
+        f"{name}: field '{field}' cannot be mixed as labels are; leave out {name} or what needs "
+        f"'{field}'."
       )
 
 
-def _checked(name: str, batch: Batch, p: float, alpha: float) -> int:
+def _checked_options(name: str, p: float, alpha: float) -> None:
   checked_probability(f"{name}.p", p)
   if alpha <= 0:
     raise ValueError(f"{name}.alpha: {alpha} must be positive.")
-  _refuse_maps(name, batch)
-  return next(iter(batch.values())).shape[0]
 
 
 def _partner(x: Array) -> Array:
@@ -40,7 +41,7 @@ def _spread(x: Array, ndim: int) -> Array:
 
 
 def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2) -> Batch:
-  """Blends each drawn sample with the next: images, and labels as soft labels.
+  """Blends each drawn sample with the next: images and scores, and labels as soft labels.
 
   Args:
     key: random key.
@@ -54,7 +55,11 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
     the two is ignored (weight 0), the other's label stands alone, with its share as weight.
     Source: Zhang et al. (arXiv 1710.09412).
   """
-  count = _checked("mixup", batch, p, alpha)
+  _checked_options("mixup", p, alpha)
+  labelled = {field: batch[field] for field in ("label", "soft_label", "weight") if field in batch}
+  others = {field: x for field, x in batch.items() if field not in labelled}
+  _check("mixup", others, lambda row: row.blends)
+  count = len(jax.tree.leaves(batch)[0])
   drawing, sharing = jax.random.split(key)
   share = jax.random.beta(sharing, alpha, alpha, (count,))
   share = jnp.where(jax.random.uniform(drawing, (count,)) < p, jnp.maximum(share, 1 - share), 1.0)
@@ -62,12 +67,13 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
   def blended(x, own, other):
     return _spread(own, x.ndim) * x + _spread(other, x.ndim) * _partner(x)
 
-  out = {field: x for field, x in batch.items() if field != "label"}
-  if "label" in batch and "soft_label" not in batch:
-    out["soft_label"] = jax.nn.one_hot(batch["label"], classes, dtype=jnp.float32)
-  for field, x in out.items():
-    if kind(field).intensity or field == "prior":
-      out[field] = blended(x.astype(jnp.float32), share, 1 - share).astype(x.dtype)
+  def with_partner(row, x):
+    return blended(x.astype(jnp.float32), share, 1 - share).astype(x.dtype) if row.blends else x
+
+  out = {**by_kind(with_partner, others), **labelled}
+  label = out.pop("label", None)
+  if label is not None and "soft_label" not in out:
+    out["soft_label"] = jax.nn.one_hot(label, classes, dtype=jnp.float32)
   weight = batch.get("weight")
   if weight is None:
     own, other = share, 1 - share
@@ -86,7 +92,7 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
 
 
 def cutmix(key, batch: Batch, *, p: float = 0.2, alpha: float = 1.0) -> Batch:
-  """Pastes a box of the next sample into each drawn one: image, label, weight, prior alike.
+  """Pastes a box of the next sample into each drawn one, in every spatial field alike.
 
   A segmentation's labels are pasted voxel by voxel and stay as hard as they were.
 
@@ -99,18 +105,19 @@ def cutmix(key, batch: Batch, *, p: float = 0.2, alpha: float = 1.0) -> Batch:
 
   Source: Yun et al. (arXiv 1905.04899); for segmentation French et al. (1906.01916).
   """
-  count = _checked("cutmix", batch, p, alpha)
-  spatial = {field: x for field, x in batch.items() if kind(field).spatial}
-  field, x = next(iter(spatial.items()))
-  space = x.shape[1 : x.ndim - kind(field).channels]
-  rank = len(space)
+  _checked_options("cutmix", p, alpha)
+  # maps of a label's surroundings are not those of a mixed label
+  _check("cutmix", batch, lambda row: row.pad is not None)
+  space = space_of(batch)[1:]
+  count, rank = len(jax.tree.leaves(batch)[0]), len(space)
   drawing, sharing, placing = jax.random.split(key, 3)
   share = jax.random.beta(sharing, alpha, alpha, (count,))
   width = jnp.where(jax.random.uniform(drawing, (count,)) < p, (1 - share) ** (1 / rank), -1.0)
   centre = jax.random.uniform(placing, (count, rank))
   widths = jnp.broadcast_to(width[:, None], (count, rank))
   inside = jax.vmap(lambda c, w: box_mask(space, c, w))(centre, widths)
-  pasted = {
-    field: jnp.where(_spread(inside, x.ndim), _partner(x), x) for field, x in spatial.items()
-  }
-  return {**batch, **pasted}
+
+  def pasted(row, x):
+    return jnp.where(_spread(inside, x.ndim), _partner(x), x) if row.spatial else x
+
+  return by_kind(pasted, batch)

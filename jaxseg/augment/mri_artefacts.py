@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.augment.draws import checked_axes, checked_range, on_images, over_space, within
-from jaxseg.augment.resampling import space_of
-from jaxseg.batch import Array, Batch
+from jaxseg.batch import Array, Batch, space_of
 
 
 def _along(values: Array, axis: int, ndim: int) -> Array:

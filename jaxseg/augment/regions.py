@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.augment.draws import checked_probability, checked_range, images_of, within
-from jaxseg.augment.resampling import space_of
-from jaxseg.batch import Array, Batch
+from jaxseg.batch import Array, Batch, space_of
 
 
 def box_mask(space: Sequence[int], centre: Array, width: Array) -> Array:

@@ -5,19 +5,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from jaxseg.batch import FIELDS, Array, Batch, Kind, kind
-
-
-def space_of(sample: Batch) -> tuple[int, ...]:
-  """The spatial size of a sample (no batch axis); raises ValueError if no field is spatial."""
-  for field, value in sample.items():
-    row = kind(field)
-    if row.spatial:
-      return tuple(value.shape[: value.ndim - row.channels])
-  raise ValueError(
-    f"sample: none of its fields ({', '.join(sample)}) is spatial; expected one of "
-    f"{', '.join(name for name, row in FIELDS.items() if row.spatial)}."
-  )
+from jaxseg.batch import Array, Batch, Kind, by_kind, space_of
 
 
 def crop_start(size: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
@@ -36,7 +24,7 @@ def centre_crop(sample: Batch, patch: Sequence[int]) -> Batch:
   window = tuple(
     slice(start, start + p) for start, p in zip(crop_start(size, patch), patch, strict=True)
   )
-  return {field: x[window] if kind(field).spatial else x for field, x in sample.items()}
+  return by_kind(lambda row, x: x[window] if row.spatial else x, sample)
 
 
 def affine_coordinates(
@@ -143,15 +131,14 @@ def resample(sample: Batch, coordinates: Sequence[Array], *, majority: bool = Fa
   label that wasn't there: they are taken from the nearest voxel or, with `majority`, by the
   argmax of their linearly interpolated one-hot maps.
   """
-  out = {}
-  for field, x in sample.items():
-    row = kind(field)
+
+  def at(row: Kind, x: Array) -> Array:
     if not row.spatial:
-      out[field] = x
-    elif jnp.issubdtype(x.dtype, jnp.floating) and row.order == 1:
-      out[field] = _linear(x, coordinates, row)
-    elif majority and jnp.issubdtype(x.dtype, jnp.integer) and not row.intensity:
-      out[field] = _majority(x, coordinates, row)
-    else:
-      out[field] = _nearest(x, coordinates, row)
-  return out
+      return x
+    if jnp.issubdtype(x.dtype, jnp.floating) and row.order == 1:
+      return _linear(x, coordinates, row)
+    if majority and row.classes and not row.channels:
+      return _majority(x, coordinates, row)
+    return _nearest(x, coordinates, row)
+
+  return by_kind(at, sample)

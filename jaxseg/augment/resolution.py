@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from jaxseg.augment.draws import checked_axes, checked_range, on_channels, within
-from jaxseg.augment.resampling import space_of
-from jaxseg.batch import Array, Batch
+from jaxseg.batch import Array, Batch, space_of
 
 
 def _convolved(x: Array, kernel: Array, axis: int) -> Array:

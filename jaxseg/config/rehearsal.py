@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import batch as batch_module
-from jaxseg.batch import LabelSpec
+from jaxseg.batch import LabelSpec, kind
 from jaxseg.inference import Case
 from jaxseg.method import Method, State
 
@@ -30,9 +29,8 @@ def batch_shapes(
     "spacing": jax.ShapeDtypeStruct((shape[0], len(shape) - 1), jnp.float32),
   }
   for field in [*named, "weight"] if labels.ignore is not None else named:
-    of = (labels.channels,) if batch_module.kind(field).channels else ()
-    dtype = jnp.int32 if field == "label" else jnp.float32
-    out[field] = jax.ShapeDtypeStruct((*shape, *of), dtype)
+    of = (labels.channels,) if kind(field).channels else ()
+    out[field] = jax.ShapeDtypeStruct((*shape, *of), kind(field).dtype)
   return out
 
 
@@ -78,6 +76,7 @@ def predict(
     inner = (n - 2 * m for n, m in zip(image.shape[1:-1], network.margin(rank), strict=True))
     return {"logits": np.zeros((len(image), *inner, classes), np.float32)}
 
-  case = Case(np.zeros((*space, channels), np.float32), np.ones(len(space), np.float32))
+  fields = {"image": np.zeros((*space, channels), np.float32)}
+  case = Case({**fields, "spacing": np.ones(len(space), np.float32)})
   with told("config.predictor"):
     predictor(apply, case, patch=patch)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import batch as batch_module
+from jaxseg.batch import Batch, Kind, by_kind, kind
 from jaxseg.data.prepared.dataset import Dataset
 
 CACHES = ("device", "host", "disk")
@@ -154,35 +154,33 @@ class CaseCache:
 
 
 def compact(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Labels in the smallest type that holds them: what the caches keep."""
-  if "label" not in sample:
-    return sample
-  dtype = np.uint8 if sample["label"].max(initial=0) < 256 else np.int32
-  return {**sample, "label": sample["label"].astype(dtype)}
+  """Classes in the smallest type that holds them: what the caches keep."""
+
+  def smallest(row: Kind, array: np.ndarray) -> np.ndarray:
+    fits = row.spatial and row.integer and 0 <= array.min(initial=0) <= array.max(initial=0) < 256
+    return array.astype(np.uint8) if fits else array
+
+  return by_kind(smallest, sample)
 
 
 def cut(sample: dict[str, np.ndarray], how: Sampling, choice: Choice) -> dict[str, np.ndarray]:
   """Cuts a patch out of a case on the host; outside the case is each field's pad value."""
-  patch = {}
-  for field, array in sample.items():
-    kind = batch_module.kind(field)
-    if kind.spatial:
-      shape = array.shape[: len(how.crop)]
-      # at least one voxel is kept where there must be one to repeat
-      least = int(kind.pad is None)
-      pads, inside = [], []
-      for first, size, length in zip(choice.start, how.crop, shape, strict=True):
-        low = min(max(0, first), length - least)
-        high = min(max(low + least, first + size), length)
-        before = min(max(0, -first), size - least)
-        inside.append(slice(low, high))
-        pads.append((before, size - before - (high - low)))
-      pads += [(0, 0)] * (array.ndim - len(how.crop))
-      outside = {"mode": "edge"} if kind.pad is None else {"constant_values": kind.pad}
-      patch[field] = np.pad(array[tuple(inside)], pads, **outside)
-    else:
-      patch[field] = array
-  return _finish(patch, how, np)
+
+  def cropped(row: Kind, array: np.ndarray) -> np.ndarray:
+    if not row.spatial:
+      return array
+    # at least one voxel is kept where there must be one to repeat
+    least = int(row.pad is None)
+    shape, pads, inside = array.shape[: len(how.crop)], [], []
+    for first, size, length in zip(choice.start, how.crop, shape, strict=True):
+      low = min(max(0, first), length - least)
+      high = min(max(low + least, first + size), length)
+      before = min(max(0, -first), size - least)
+      inside.append(slice(low, high))
+      pads.append((before, size - before - (high - low)))
+    return row.padded(array[tuple(inside)], pads)
+
+  return _finish(by_kind(cropped, sample), how, np)
 
 
 def read_patch(dataset: Dataset, case: int, how: Sampling, choice: Choice) -> dict[str, np.ndarray]:
@@ -198,18 +196,18 @@ def read_patch(dataset: Dataset, case: int, how: Sampling, choice: Choice) -> di
   return cut(part, how, choice._replace(start=moved))
 
 
-def _finish(patch, how: Sampling, numpy):
-  """Drops the sliced axis and widens labels."""
-  out = {}
-  for field, array in patch.items():
-    kind = batch_module.kind(field)
+def _finish(patch: Batch, how: Sampling, numpy) -> Batch:
+  """Drops the sliced axis and widens classes."""
+
+  def finished(row: Kind, array):
     if how.slices is not None:
-      if kind.spatial:
+      if row.spatial:
         array = numpy.squeeze(array, how.slices)
-      elif field == "spacing":
-        array = numpy.delete(array, how.slices, 0)
-    out[field] = array.astype(numpy.int32) if field in ("label", "case") else array
-  return out
+      elif row.axes:
+        array = numpy.delete(array, how.slices, -1)
+    return array.astype(row.dtype) if row.integer else array
+
+  return by_kind(finished, patch)
 
 
 def device_store(dataset: Dataset, cases: Sequence[int]) -> dict[str, np.ndarray]:
@@ -225,8 +223,7 @@ def device_store(dataset: Dataset, cases: Sequence[int]) -> dict[str, np.ndarray
     )
   store = {"shape": shapes, "offset": np.concatenate([[0], voxels.cumsum()[:-1]]).astype(np.int32)}
   for field, first in samples[0].items():
-    kind = batch_module.kind(field)
-    if kind.spatial:
+    if kind(field).spatial:
       channels = first.shape[rank:]
       store[field] = np.concatenate([s[field].reshape(-1, *channels) for s in samples])
     else:
@@ -244,20 +241,18 @@ def gather(store: dict[str, jax.Array], case, start, *, how: Sampling) -> dict[s
     within = (at >= 0) & (at < shape[axis])
     inside = _join(inside, within, axis, jnp.logical_and)
     flat = _join(flat * shape[axis], jnp.clip(at, 0, shape[axis] - 1), axis, jnp.add)
-  patch = {}
-  for field, buffer in store.items():
-    if field in ("shape", "offset"):
-      continue
-    kind = batch_module.kind(field)
-    if kind.spatial:
-      values = buffer[offset + flat]
-      if kind.pad is not None:
-        keep = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
-        values = jnp.where(keep, values, jnp.asarray(kind.pad, values.dtype))
-      patch[field] = values
-    else:
-      patch[field] = buffer[case]
-  return _finish(patch, how, jnp)
+
+  def cropped(row: Kind, buffer: jax.Array) -> jax.Array:
+    if not row.spatial:
+      return buffer[case]
+    values = buffer[offset + flat]
+    if row.pad is None:
+      return values
+    keep = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
+    return jnp.where(keep, values, jnp.asarray(row.pad, values.dtype))
+
+  fields = {name: buffer for name, buffer in store.items() if name not in ("shape", "offset")}
+  return _finish(by_kind(cropped, fields), how, jnp)
 
 
 def _join(a, b, axis: int, combine):

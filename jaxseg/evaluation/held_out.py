@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg import files, sealed
+from jaxseg.batch import inputs
 from jaxseg.data import RawCase, read_label
 from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.evaluation.reporting import as_json
@@ -236,7 +237,7 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
   seen: dict[str, np.ndarray] = {}
 
   def logits(case, *, into=None, progress=None):
-    whole = np.zeros((*case.image.shape[:-1], *_regions(labels)), np.int32)
+    whole = np.zeros((*case.space, *_regions(labels)), np.int32)
 
     # the parts pass by on their way: watched cases are scored on the network's grid as well
     def both(region, scores):
@@ -248,15 +249,14 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
     seen["network"] = whole if into is not None else run.task.decode(scores)
     return scores
 
-  # of a cascade's first stage: that of the fold which has not seen the case
-  prior = run.main.dataset.load(index)["prior"] if run.config["data"]["prior"] else None
-  earlier = None if prior is None else lambda raw, where: prior
-  configuration = Configuration((run.main.dataset.preparation,), labels, logits, earlier)
+  sample = run.main.dataset.load(index)
+  # a cascade's prior among them: of the fold of the first stage that has not seen the case
+  further = {name: x for name, x in inputs(sample).items() if name not in ("image", "spacing")}
+  configuration = Configuration((run.main.dataset.preparation,), labels, logits, lambda *_: further)
   wanted = run.config["evaluate"]["probabilities"]
   segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
   scored = {"own": _own_scores(run, raw, segmentation, name)}
   if index in run.watched:
-    sample = run.main.dataset.load(index)
     truth = sample[labels.field]
     arrays = (seen["network"], truth, sample.get("weight"), sample["spacing"])
     scored["network"] = run.task.score(OVERLAP, *arrays)

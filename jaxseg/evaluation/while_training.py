@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxseg.batch import inputs
 from jaxseg.inference import Case, pictures
 from jaxseg.metrics import dice, iou
 
@@ -87,7 +88,7 @@ def validate(run, apply, state, cases, metrics=METRICS) -> Scores:
 
   for index in cases:
     sample = run.main.dataset.load(index)
-    scores = run.predict(window, Case(sample["image"], sample["spacing"], sample.get("prior")))
+    scores = run.predict(window, Case(inputs(sample)))
     truth = sample[labels.field]
     predicted = run.task.decode(scores)
     table[run.main.dataset.names[index]] = run.task.score(

@@ -4,18 +4,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxseg.batch import Batch, space_of
+
 
 class Case(NamedTuple):
   """One case in the training orientation.
 
   Attributes:
-    image: (*space, channels) float32, normalised as in training.
-    spacing: (rank,) float32 millimetres, in array order.
-    prior: (*space, k) float32, an earlier stage's scores; None if there is none.
-    clicks: a user's clicks, for interactive predictors; None if there are none.
+    fields: those of a batch, without its axis: "image" (*space, channels), normalised as in
+      training, "spacing" (rank,) in millimetres, and what else a method takes: "prior", "clicks",
+      ... Predictors cut, pad and mirror each by its kind; nested ones as well.
   """
 
-  image: np.ndarray
-  spacing: np.ndarray
-  prior: np.ndarray | None = None
-  clicks: np.ndarray | None = None
+  fields: Batch
+
+  @property
+  def image(self) -> np.ndarray:
+    return self.fields["image"]
+
+  @property
+  def spacing(self) -> np.ndarray:
+    return self.fields["spacing"]
+
+  @property
+  def space(self) -> tuple[int, ...]:
+    """Voxels per axis."""
+    return space_of(self.fields)

@@ -7,7 +7,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-Apply = Callable[[dict[str, np.ndarray]], dict]
+from jaxseg.batch import Batch, Kind, by_kind, kind, swap_classes
+
+# one patch's network: the fields of a batch of windows -> {"logits": ...}, or another one field
+Apply = Callable[[Batch], Batch]
 
 
 class Flip(NamedTuple):
@@ -24,26 +27,19 @@ def all_flips(mirror_axes, swap, swap_axis: int) -> list[Flip]:
   return [Flip(tuple(a + 1 for a in x), tuple(swap) if swap_axis in x else ()) for x in axes]
 
 
-def _flip(values, flip: Flip, *, xp, per_class: bool):
-  if flip.axes:
-    values = xp.flip(values, flip.axes)
-  if flip.pairs and per_class:
-    order = np.arange(values.shape[-1])
-    for a, b in flip.pairs:
-      order[[a, b]] = order[[b, a]]
-    values = values[..., order]
-  return values
+def _flipped(row: Kind, values, flip: Flip):
+  if not row.spatial or not flip.axes:
+    return values
+  xp = np if isinstance(values, np.ndarray) else jnp
+  return swap_classes(row, xp.flip(values, flip.axes), flip.pairs)
 
 
-def mean_over_flips(apply: Apply, inputs: dict[str, np.ndarray], flips: list[Flip]):
-  """The one output of a batch, averaged over the flips, still on the device."""
+def mean_over_flips(apply: Apply, inputs: Batch, flips: list[Flip]):
+  """The one output for a batch, averaged over the flips, still on the device."""
   total = None
   for flip in flips:
-    flipped = {
-      name: values if name == "spacing" else _flip(values, flip, xp=np, per_class=name == "prior")
-      for name, values in inputs.items()
-    }
-    (scores,) = apply(flipped).values()
-    scores = _flip(scores, flip, xp=jnp, per_class=True)
+    flipped = by_kind(lambda row, values, flip=flip: _flipped(row, values, flip), inputs)
+    ((name, scores),) = apply(flipped).items()
+    scores = _flipped(kind(name), scores, flip)
     total = scores if total is None else total + scores
   return total if len(flips) == 1 else total / len(flips)

@@ -1,40 +1,51 @@
 """A 2D network over a volume: slice by slice."""
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.inference.accumulation import Into
+from jaxseg.batch import by_kind
 from jaxseg.inference.case import Case
 from jaxseg.inference.windows import Apply, sliding_window
 
 
-def _inserted(values: int | Sequence[int], axis: int, value: int) -> int | tuple[int, ...]:
+def _with_options_of(inner: Callable) -> Callable[[Callable], Callable]:
+  """A decorator: `**options` are those of `inner`, and the signature says so.
+
+  Configs are checked against signatures: an option of `inner` is one of the function, too.
+  """
+
+  def decorated(function: Callable) -> Callable:
+    own = inspect.signature(function)
+    named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    rest = inspect.signature(inner).parameters.values()
+    rest = [p for p in rest if p.kind is p.KEYWORD_ONLY and p.name not in own.parameters]
+    function.__signature__ = own.replace(parameters=[*named, *rest])
+    return function
+
+  return decorated
+
+
+def _inserted(values: int | Sequence[int], axis: int, value: int) -> tuple[int, ...]:
   """Per-axis values of the plane -> of the volume."""
   values = (values, values) if isinstance(values, int | np.integer) else tuple(values)
   return (*values[:axis], value, *values[axis:])
 
 
+@_with_options_of(sliding_window)
 def slices(
   apply: Apply,
   case: Case,
   *,
   patch: int | Sequence[int],
   axis: int = 0,
-  classes: int | None = None,
-  overlap: float = 0.5,
-  batch: int = 4,
-  weighting: str = "gaussian",
   total_stride: int | Sequence[int] = 1,
   margin: int | Sequence[int] = 0,
-  padding: str = "zero",
   mirror_axes: Sequence[int] = (),
-  swap: Sequence[tuple[int, int]] = (),
   swap_axis: int = -1,
-  precision: str | None = None,
-  into: Into | None = None,
-  progress: Callable[[int, int], None] | None = None,
+  **options,
 ) -> np.ndarray | None:
   """Scores of a volume by a 2D network: a sliding window in every slice along `axis`.
 
@@ -42,46 +53,39 @@ def slices(
 
   Args:
     apply: as for `sliding_window`, with patches of rank 2.
-    case: image (*space, c) of rank 3, spacing (3,); or of rank 2, spacing (2,).
+    case: of rank 3, or of rank 2.
     patch, total_stride, margin, mirror_axes, swap_axis: of the plane, whose two axes keep the
       volume's order.
     axis: the axis along which the volume is sliced, 0, 1 or 2.
-    classes, overlap, batch, weighting, padding, swap, precision, into, progress: as for
-      `sliding_window`.
+    options: the others of `sliding_window`.
 
   Returns:
     (*space, k) float32 logits on the case's grid.
   """
-  options = {
-    "classes": classes,
-    "overlap": overlap,
-    "batch": batch,
-    "weighting": weighting,
-    "padding": padding,
-    "swap": swap,
-    "precision": precision,
-    "into": into,
-    "progress": progress,
-  }
-  if case.image.ndim == 3:
-    plane = {"patch": patch, "total_stride": total_stride, "margin": margin}
-    mirroring = {"mirror_axes": mirror_axes, "swap_axis": swap_axis}
+  rank = len(case.space)
+  plane = {"patch": patch, "total_stride": total_stride, "margin": margin}
+  mirroring = {"mirror_axes": mirror_axes, "swap_axis": swap_axis}
+  if rank == 2:
     return sliding_window(apply, case, **plane, **mirroring, **options)
-  if case.image.ndim != 4 or axis not in (0, 1, 2):
+  if rank != 3 or axis not in (0, 1, 2):
     raise ValueError(
-      f"predictor slices: an image of shape {case.image.shape} and axis {axis}; expected a volume "
-      "(z, y, x, channels) and an axis 0, 1 or 2."
+      f"predictor slices: a case of {case.space} voxels and axis {axis}; expected a volume "
+      "(z, y, x) and an axis 0, 1 or 2."
     )
 
   def in_volume(a: int) -> int:
     return a + (a >= axis)
 
+  def flat(row, values):
+    if row.spatial:
+      return np.squeeze(values, axis + 1)
+    return np.delete(values, axis, -1) if row.axes else values
+
   def apply_to_slices(batch):
-    flat = {
-      name: np.delete(values, axis, 1) if name == "spacing" else np.squeeze(values, axis + 1)
-      for name, values in batch.items()
+    return {
+      name: jnp.expand_dims(scores, axis + 1)
+      for name, scores in apply(by_kind(flat, batch)).items()
     }
-    return {name: jnp.expand_dims(of, axis + 1) for name, of in apply(flat).items()}
 
   return sliding_window(
     apply_to_slices,

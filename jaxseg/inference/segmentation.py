@@ -1,11 +1,11 @@
 """From one case to its segmentation on its own grid: one configuration, or several together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.batch import LabelSpec
+from jaxseg.batch import Batch, LabelSpec
 from jaxseg.data.prepared.grids import Grid
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import RawCase
@@ -22,17 +22,17 @@ class Configuration(NamedTuple):
 
   Attributes:
     preparations: how images are prepared. Networks of several folds may differ in the numbers of
-      their normalisation: their images follow one another in the channels.
+      their normalisation: each has its own image (see `seen_by`).
     labels: what the scores mean.
     logits: (Case, *, into, progress) -> (*space, k) float32 logits on the grid of the case, which
       is the preparations'; `into` and `progress` as for `sliding_window`.
-    prior: (raw, where) -> (*space, k) scores of an earlier stage on that grid; None without one.
+    fields: (raw, where) -> further fields of the case on that grid, as an earlier stage's scores.
   """
 
   preparations: tuple[Preparation, ...]
   labels: LabelSpec
   logits: Callable
-  prior: Callable | None = None
+  fields: Callable[[RawCase, str], Batch] = lambda raw, where: {}
 
 
 class Segmentation(NamedTuple):
@@ -86,11 +86,23 @@ def segment(
 
 def prepared_case(configuration: Configuration, raw: RawCase, where: str) -> tuple[Case, Grid]:
   """The case as the configuration's networks see it; raises ValueError for what they cannot."""
-  images = [preparation.apply(raw, where) for preparation in configuration.preparations]
-  image = images[0] if len(images) == 1 else np.concatenate(images, -1)
-  grid = configuration.preparations[0].grid(raw.geometry, raw.image)
-  prior = None if configuration.prior is None else configuration.prior(raw, where)
-  return Case(image, grid.spacing, prior), grid
+  first, *others = configuration.preparations
+  grid = first.grid(raw.geometry, raw.image)
+  fields = {"image": first.apply(raw, where), "spacing": grid.spacing}
+  fields |= configuration.fields(raw, where)
+  fields |= {_own(i): {"image": other.apply(raw, where)} for i, other in enumerate(others, start=1)}
+  return Case(fields), grid
+
+
+def seen_by(preparation: int, batch: Batch) -> Batch:
+  """What the networks with one of a configuration's preparations see of its cases, or windows."""
+  common = {name: x for name, x in batch.items() if not isinstance(x, Mapping)}
+  return common | batch.get(_own(preparation), {})
+
+
+def _own(preparation: int) -> str:
+  """Under which name the fields of a configuration's further preparations are nested."""
+  return f"preparation {preparation}"
 
 
 def _labels(configuration: Configuration, raw, where, progress) -> np.ndarray:
@@ -99,7 +111,7 @@ def _labels(configuration: Configuration, raw, where, progress) -> np.ndarray:
   case, grid = prepared_case(configuration, raw, where)
   if grid.resamples:
     return labels.decode(_by_class(configuration, case, grid, progress))
-  decoded = np.empty(case.image.shape[:-1], np.int32)
+  decoded = np.empty(case.space, np.int32)
 
   def into(region, scores):
     decoded[region] = labels.decode(scores)
@@ -114,7 +126,7 @@ def _scores(configuration: Configuration, raw, where, progress) -> channels.ByCl
 
 
 def _by_class(configuration: Configuration, case: Case, grid: Grid, progress) -> channels.ByClass:
-  store = Store(case.image.shape[:-1])
+  store = Store(case.space)
   configuration.logits(case, into=store.put, progress=progress)
 
   def channel(k: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxseg.batch import Batch, Kind, by_kind
 from jaxseg.inference.accumulation import Accumulator, Into
 from jaxseg.inference.case import Case
 from jaxseg.inference.mirroring import Apply, all_flips, mean_over_flips
@@ -47,12 +48,38 @@ def _per_axis(values: int | Sequence[int], rank: int, what: str, *, least: int) 
   return tuple(int(v) for v in values)
 
 
-def _pad(array: np.ndarray, pads: Sequence[tuple[int, int]], padding: str) -> np.ndarray:
-  """Pads the spatial axes of (*space, channels)."""
-  pads = [*pads, (0, 0)]
-  if not np.any(pads):
-    return array
-  return np.pad(array, pads, mode="reflect" if padding == "mirror" else "constant")
+def _padded(
+  fields: Batch, space: tuple[int, ...], pads: Sequence[tuple[int, int]], padding: str
+) -> Batch:
+  """A case's fields with what lies outside; raises ValueError for one on another grid."""
+
+  def padded(row: Kind, values) -> np.ndarray:
+    values = np.asarray(values, row.dtype)
+    if not row.spatial:
+      return values
+    if values.shape[: len(space)] != space or values.ndim != len(space) + row.channels:
+      raise ValueError(
+        f"predictor: a field of the case has shape {values.shape}; expected {space}, the voxels of "
+        f"the others{', and channels' if row.channels else ''}."
+      )
+    if not np.any(pads):
+      return values
+    if padding == "mirror":
+      return np.pad(values, [*pads, *[(0, 0)] * row.channels], mode="reflect")
+    return row.padded(values, pads)
+
+  return by_kind(padded, fields)
+
+
+def _cut(fields: Batch, windows: Sequence[tuple[slice, ...]]) -> Batch:
+  """A batch of windows; what is not spatial is the same for all."""
+
+  def cut(row: Kind, values: np.ndarray) -> np.ndarray:
+    if row.spatial:
+      return np.stack([values[window] for window in windows])
+    return np.broadcast_to(values, (len(windows), *values.shape))
+
+  return by_kind(cut, fields)
 
 
 def sliding_window(
@@ -83,9 +110,10 @@ def sliding_window(
   still wait for a window: about half a patch across the case.
 
   Args:
-    apply: {"image" (batch, *patch, c), "spacing" (batch, rank), "prior" if the case has one}
-      -> {"logits": (batch, *(patch - 2 margin), k)}; compiled by the caller.
-    case: image (*space, c), spacing, optional prior (*space, k).
+    apply: the case's fields, cut: {"image" (batch, *patch, c), "spacing" (batch, rank), ...}
+      -> {"logits": (batch, *(patch - 2 margin), k)}, or another field alone; compiled by the
+      caller.
+    case: its fields; each is cut, padded and mirrored by its kind (`jaxseg.batch.FIELDS`).
     patch: size of a network's input; rounded up to a multiple of `total_stride` when `margin` is 0.
     classes: if given, the number of channels that the logits must have.
     overlap: least share of a window that its neighbour covers too, in [0, 1).
@@ -94,7 +122,8 @@ def sliding_window(
     total_stride: down-sampling factor of the network, per axis.
     margin: voxels that the network loses per side (valid convolutions): the case is padded by it,
       and the windows tile it by the size of the output.
-    padding: outside the case, "zero", or "mirror" as U-Net (1505.04597).
+    padding: outside the case, "zero" (what a field's kind has there: 0 of images), or "mirror"
+      as U-Net (1505.04597).
     mirror_axes: spatial axes for test-time augmentation: the mean of the logits over all flips.
     swap, swap_axis: pairs of classes that exchange their names when that spatial axis is flipped,
       as for `augment.mirror`.
@@ -107,8 +136,8 @@ def sliding_window(
   Returns:
     (*space, k) float32 logits on the case's grid.
   """
-  image = np.asarray(case.image, np.float32)
-  rank = image.ndim - 1
+  space = case.space
+  rank = len(space)
   margin = _per_axis(margin, rank, "margin", least=0)
   stride = _per_axis(total_stride, rank, "total_stride", least=1)
   patch = _per_axis(patch, rank, "patch", least=1)
@@ -124,14 +153,10 @@ def sliding_window(
     _check_choice(field, value, choices)
   flips = all_flips(mirror_axes, swap, swap_axis % rank)
 
-  space = image.shape[:-1]
   missing = [max(0, w - n) for w, n in zip(window, space, strict=True)]
   before = [n // 2 for n in missing]
   pads = [(b + m, n - b + m) for b, n, m in zip(before, missing, margin, strict=True)]
-  fields = {"image": _pad(image, pads, padding)}
-  if case.prior is not None:
-    fields["prior"] = _pad(np.asarray(case.prior, np.float32), pads, padding)
-  spacing = np.broadcast_to(np.asarray(case.spacing, np.float32), (batch, rank))
+  fields = _padded(case.fields, space, pads, padding)
   padded = [n + m for n, m in zip(space, missing, strict=True)]
   starts = [window_starts(n, w, overlap) for n, w in zip(padded, window, strict=True)]
   windows = _ordered(starts, window, padded)
@@ -140,8 +165,7 @@ def sliding_window(
     filled = chosen + [chosen[-1]] * (batch - len(chosen))
     corners = [[starts[a][i] for a, i in enumerate(index)] for index in filled]
     cuts = [tuple(slice(s, s + p) for s, p in zip(at, patch, strict=True)) for at in corners]
-    inputs = {name: np.stack([values[cut] for cut in cuts]) for name, values in fields.items()}
-    return mean_over_flips(apply, {**inputs, "spacing": spacing}, flips)
+    return mean_over_flips(apply, _cut(fields, cuts), flips)
 
   whole = None
   if into is None:

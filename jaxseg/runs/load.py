@@ -12,7 +12,7 @@ import numpy as np
 from jaxseg import inference
 from jaxseg.compose import method, networks_by_role, window
 from jaxseg.experiment import mirroring
-from jaxseg.inference.segmentation import Configuration, segment
+from jaxseg.inference.segmentation import Configuration, seen_by, segment
 from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
@@ -65,7 +65,7 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   own = [preparations.index(one.preparation.to_json()) for one in told]
   channels = len(first.channels)
   prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
-  prior, more = _first_stage(
+  further, more = _first_stage(
     config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror
   )
 
@@ -83,9 +83,8 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   def apply(batch):
     total = None
     for state, i in zip(states, own, strict=True):
-      image = batch["image"][..., i * channels : (i + 1) * channels]
       try:
-        logits = compiled(state, {**batch, "image": image})[task.output]
+        logits = compiled(state, seen_by(i, batch))[task.output]
       except flax.errors.FlaxError:
         check_fit(always=True)
         raise
@@ -97,7 +96,7 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
 
-  return Model(first, Configuration(prepared, first.labels, logits, prior), logits)
+  return Model(first, Configuration(prepared, first.labels, logits, **further), logits)
 
 
 def _built(told: run_folder.Described, patch, folder: pathlib.Path):
@@ -147,19 +146,19 @@ def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
   return flips[0]
 
 
-def _first_stage(config, preparation, folder, **options) -> tuple[Callable | None, int]:
-  """((raw, where) -> the prior that a cascade's second stage wants, its channels); None, 0."""
+def _first_stage(config, preparation, folder, **options) -> tuple[dict[str, Callable], int]:
+  """The fields of a `Configuration` with the prior of a cascade's first stage; its channels."""
   if not config["data"].get("prior"):
-    return None, 0
+    return {}, 0
   first = load(run_folders(cascade.run_beside(config["data"]["prior"], folder)), **options)
   labels = first.described.labels
 
-  def prior(raw, where):
+  def fields(raw, where):
     found = segment([first.configuration], raw, where).labels
     grid = preparation.grid(raw.geometry, raw.image)
-    return labels.one_hot(cascade.on_grid(found, grid, labels, where))
+    return {"prior": labels.one_hot(cascade.on_grid(found, grid, labels, where))}
 
-  return prior, labels.channels
+  return {"fields": fields}, labels.channels
 
 
 def _facing_alike(told: dict[str, run_folder.Described]) -> list[run_folder.Described]:

@@ -7,7 +7,8 @@ import pytest
 from closeness import assert_close
 from scipy import ndimage
 
-from jaxseg.augment.resampling import affine_coordinates, centre_crop, resample, space_of
+from jaxseg.augment.resampling import affine_coordinates, centre_crop, resample
+from jaxseg.batch import space_of
 
 RNG = np.random.default_rng(0)
 

@@ -69,7 +69,7 @@ def test_threads_add_the_same_bits(monkeypatch):
 
 def test_half_precision_holds_the_corners_of_a_gaussian():
   """A corner's weight is 1e-11 of the peak's, far below what float16 knows."""
-  case = Case(np.full((40, 40, 40, 1), 3.25, np.float32), np.ones(3))
+  case = Case({"image": np.full((40, 40, 40, 1), 3.25, np.float32), "spacing": np.ones(3)})
   scores = sliding_window(
     lambda batch: {"logits": batch["image"]}, case, patch=16, precision="float16"
   )
@@ -78,14 +78,16 @@ def test_half_precision_holds_the_corners_of_a_gaussian():
 
 
 def test_a_case_of_one_window_gets_the_networks_own_bits():
-  case = Case(RNG(0).normal(size=(6, 7, 1)).astype(np.float32), np.ones(2))
+  case = Case({"image": RNG(0).normal(size=(6, 7, 1)).astype(np.float32), "spacing": np.ones(2)})
   scores = sliding_window(lambda batch: {"logits": batch["image"]}, case, patch=8)
   np.testing.assert_array_equal(scores, case.image)
 
 
 @pytest.mark.parametrize(("space", "patch"), [((20, 9), (8, 8)), ((5, 30, 3), (8, 6, 4))])
 def test_parts_cover_the_case_once_and_equal_the_whole(space, patch):
-  case = Case(RNG(0).normal(size=(*space, 2)).astype(np.float32), np.ones(len(space)))
+  case = Case(
+    {"image": RNG(0).normal(size=(*space, 2)).astype(np.float32), "spacing": np.ones(len(space))}
+  )
   whole = sliding_window(lambda batch: {"logits": batch["image"] * 2}, case, patch=patch)
   seen, parts = np.zeros(space, int), np.empty_like(whole)
 
@@ -121,11 +123,13 @@ def test_the_longest_axis_is_the_outermost():
     return {"logits": batch["image"]}
 
   image = np.arange(16 * 32, dtype=np.float32).reshape(16, 32, 1)
-  sliding_window(apply, Case(image, np.ones(2)), patch=8, overlap=0.0, batch=1)
+  sliding_window(
+    apply, Case({"image": image, "spacing": np.ones(2)}), patch=8, overlap=0.0, batch=1
+  )
   assert columns == [0, 0, 8, 8, 16, 16, 24, 24]
 
 
 def test_unknown_precision_is_refused_in_words():
-  case = Case(np.zeros((8, 8, 1), np.float32), np.ones(2))
+  case = Case({"image": np.zeros((8, 8, 1), np.float32), "spacing": np.ones(2)})
   with pytest.raises(ValueError, match=r"predictor.precision: 'half'.*float32, float16"):
     sliding_window(lambda batch: {"logits": batch["image"]}, case, patch=8, precision="half")

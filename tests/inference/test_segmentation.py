@@ -12,7 +12,7 @@ from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import Case, sliding_window
-from jaxseg.inference.segmentation import Configuration, prepared_case, segment
+from jaxseg.inference.segmentation import Configuration, prepared_case, seen_by, segment
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 5, 9))
 REGIONS = LabelSpec(("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)))
@@ -98,13 +98,16 @@ def test_folds_with_other_normalisations_see_their_own_images():
   double = Preparation(("x",), 3, ({"name": "ct", "lower": -9, "upper": 9, "mean": 0, "std": 0.5},))
   case, _ = prepared_case(linear(*ONE, preparations=(PLAIN, double)), RAW, "it")
   assert isinstance(case, Case)
-  assert_close(case.image, np.concatenate([IMAGE, IMAGE * 2], -1))
+  for i in range(2):
+    own = seen_by(i, case.fields)
+    assert set(own) == {"image", "spacing"}
+    assert_close(own["image"], IMAGE * (1 + i))
 
 
 def test_an_earlier_stages_scores_reach_the_network():
   prior = np.random.default_rng(1).random((6, 9, 7, 2)).astype(np.float32)
   seen = []
-  one = linear(*ONE, seen=seen)._replace(prior=lambda raw, where: prior)
+  one = linear(*ONE, seen=seen)._replace(fields=lambda raw, where: {"prior": prior})
   segment([one], RAW)
   np.testing.assert_array_equal(seen[0]["prior"][0], prior[:4, :4, :4])
 

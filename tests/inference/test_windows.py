@@ -11,7 +11,8 @@ from jaxseg.inference.windows import window_starts, window_weights
 
 def case_of(*space, channels=2, seed=0, **fields):
   image = np.random.default_rng(seed).normal(size=(*space, channels)).astype(np.float32)
-  return Case(image, np.arange(1, len(space) + 1, dtype=np.float32), **fields)
+  spacing = np.arange(1, len(space) + 1, dtype=np.float32)
+  return Case({"image": image, "spacing": spacing, **fields})
 
 
 MIX = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]], np.float32)

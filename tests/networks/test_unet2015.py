@@ -122,7 +122,7 @@ def test_the_predictor_puts_every_voxel_of_an_odd_case_back(space):
   apply = passing(TINY, skip=True)
   scores = sliding_window(
     lambda batch: apply(batch["image"]),
-    Case(image, np.ones(2, np.float32)),
+    Case({"image": image, "spacing": np.ones(2, np.float32)}),
     patch=(18, 24),
     margin=TINY.margin(2),
     total_stride=TINY.total_stride(2),
@@ -145,7 +145,7 @@ def test_overlap_tiles_are_seamless():
   whole = apply(padded[None])[0]
   tiled = sliding_window(
     lambda batch: {"logits": apply(batch["image"])},
-    Case(image, np.ones(2, np.float32)),
+    Case({"image": image, "spacing": np.ones(2, np.float32)}),
     patch=22,
     margin=net.margin(2),
     overlap=0.0,

@@ -121,12 +121,12 @@ def test_prediction_runs_the_first_stage_first(tmp_path):
   second = trained.load(high)
   found = segment([second.configuration], raw).labels
   first = trained.load(low)
-  spacing = np.ones(2, np.float32)
-  early = first.logits(Case(raw.image, spacing)).argmax(-1)
+  fields = {"image": raw.image, "spacing": np.ones(2, np.float32)}
+  early = first.logits(Case(fields)).argmax(-1)
   prior = (early[..., None] == np.arange(3)).astype(np.float32)
-  logits = second.logits(Case(raw.image, spacing, prior))
+  logits = second.logits(Case({**fields, "prior": prior}))
   np.testing.assert_array_equal(found, VALUES[logits.argmax(-1)])
-  nothing = second.logits(Case(raw.image, spacing, np.zeros_like(prior)))
+  nothing = second.logits(Case({**fields, "prior": np.zeros_like(prior)}))
   assert np.abs(nothing - logits).max() > 1e-3
 
 

@@ -25,7 +25,7 @@ def folds(tmp_path_factory):
   return home
 
 
-CASE = Case(tiny.case(0, 2)["image"], np.ones(2, np.float32))
+CASE = Case({"image": tiny.case(0, 2)["image"], "spacing": np.ones(2, np.float32)})
 
 
 def test_folds_average_their_logits(folds):
@@ -73,8 +73,8 @@ def test_mirroring_keeps_to_the_axes_that_training_mirrored(tmp_path):
   folder = run_folders.write(tmp_path / "run", **axes)
   plain, mirrored = (trained.load(folder, mirror=m).logits for m in (False, True))
   # one window, as the weights of several don't mirror: their peak is at size // 2
-  case = CASE._replace(image=CASE.image[:16, :16])
-  flipped = case._replace(image=case.image[:, ::-1])
+  case = Case({**CASE.fields, "image": CASE.image[:16, :16]})
+  flipped = Case({**CASE.fields, "image": case.image[:, ::-1]})
   truth = (plain(case) + plain(flipped)[:, ::-1]) / 2
   np.testing.assert_allclose(mirrored(case), truth, rtol=1e-4, atol=1e-5)
 

@@ -64,7 +64,7 @@ def test_predictor_scores_as_validation_did(run):
   report = json.loads((run / "report.json").read_text())["cases"]
   for index in (4, 5):
     sample = data.load(index)
-    scores = model.logits(Case(sample["image"], sample["spacing"]))
+    scores = model.logits(Case({"image": sample["image"], "spacing": sample["spacing"]}))
     counts = metrics.confusion(scores.argmax(-1).astype(np.int32), sample["label"], classes=3)
     expected = report[f"case_{index}"]["dice"]
     np.testing.assert_allclose(

@@ -38,7 +38,7 @@ def run(*arguments):
 
 
 def image(home):
-  return Case(tiny.case(0, 2)["image"], np.ones(2, np.float32))
+  return Case({"image": tiny.case(0, 2)["image"], "spacing": np.ones(2, np.float32)})
 
 
 def logits(home, *names):

@@ -40,6 +40,7 @@ def config() -> ConfigDict:
     l2=0.0,  # the loss gains l2 / 2 |w|^2
     clip=12.0,  # largest norm of the gradient; 0 is no limit
     accumulate=1,  # batches per update
+    scale=dict(),  # pattern of paths -> factor of the rate, or a schedule of it; 0 freezes
   )
   # further roles of the method, by name (a network `critic`, its optimiser `critic_optimiser`)
   c.networks = dict()  # critic=dict(name="patch_critic")

@@ -1,16 +1,21 @@
 """Optax optimisers by name.
 
 `optimiser(...)` composes the L2 regulariser, clipping, weight decay, the named optimiser under
-the named schedule, and gradient accumulation into one gradient transformation.
+the named schedule, factors of the rate by path, and gradient accumulation into one gradient
+transformation.
 """
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
-from jaxseg import build, schedules
-from jaxseg.config.option_values import check_values
+from jaxseg import build, paths, schedules
+from jaxseg.config.option_values import check_value, check_values
+from jaxseg.config.ranges import FROM_0
 
 OPTIMISERS = {
   "adabelief": optax.adabelief,
@@ -38,6 +43,7 @@ def optimiser(
   l2: float = 0.0,
   clip: float | None = None,
   accumulate: int = 1,
+  scale: Mapping[str, Any] | None = None,
   where: str = "optimiser",
   **options,
 ) -> optax.GradientTransformation:
@@ -54,6 +60,11 @@ def optimiser(
       loss L + l2 / 2 |w|^2, whatever the optimiser. On all parameters.
     clip: largest global norm of the gradient; None is no limit.
     accumulate: batches whose gradients are averaged before one update.
+    scale: {pattern of paths: factor of the learning rate, or a schedule of it as of a loss's
+      weight}; the pattern that says the most counts, see `paths.match`. Decay scales with the
+      rate. A factor of 0 freezes: those parameters keep their bits, have no moments and no decay,
+      and don't count for `clip`. A schedule that is 0 for a while only holds them still: they have
+      moments, and count. Statistics of norms are no parameters (`freeze_statistics`).
     where: the config field that messages name.
     options: passed to Optax.
   """
@@ -62,6 +73,7 @@ def optimiser(
   parameters = inspect.signature(optimiser).parameters
   check_values(name, {**own, "accumulate": accumulate}, parameters, where)
   updates = max(1, steps // accumulate)
+  factors = _factors(scale, updates, f"{where}.scale")
   rate = schedules.rate(schedule, learning_rate, steps=updates, where=f"{where}.schedule")
   known = build.options_of(factory, given=())
   own_options = [option for option in parameters if option not in ("steps", "where", "options")]
@@ -85,8 +97,84 @@ def optimiser(
   # the rate as a hyper-parameter stands in the state, where the progress bar reads it
   static = [key for key in known if key != "learning_rate"]
   parts.append(optax.inject_hyperparams(factory, static_args=static)(learning_rate=rate, **options))
+  if any(factor != 0 for factor in factors.values()):
+    parts.append(_scale_by_path(factors))
   tx = optax.chain(*parts)
-  return optax.MultiSteps(tx, accumulate).gradient_transformation() if accumulate > 1 else tx
+  tx = optax.MultiSteps(tx, accumulate).gradient_transformation() if accumulate > 1 else tx
+  return _freeze(tx, factors, f"config.{where}.scale") if factors else tx
+
+
+def _factors(scale, updates: int, where: str) -> dict[str, float | schedules.Schedule]:
+  """Pattern -> a factor or a schedule of it."""
+  scale = {} if scale is None else scale
+  if not isinstance(scale, Mapping):
+    raise ValueError(
+      f"config.{where}: {scale!r}; expected factors of the rate by path, as dict with "
+      "{'encoder*': 0.1}."
+    )
+  factors = {}
+  for pattern, spec in scale.items():
+    field = f"{where}['{pattern}']"
+    factors[pattern] = schedules.resolve(spec, steps=updates, where=field)
+    if not isinstance(spec, Mapping):
+      check_value(spec, f"config.{field}", float, FROM_0)
+  return factors
+
+
+def _path(keys) -> str:
+  return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def _freeze(tx, factors: Mapping[str, Any], where: str) -> optax.GradientTransformation:
+  """`tx` for all parameters but those whose factor is the number 0.
+
+  Initialising it raises ValueError for a pattern that names nothing, and if nothing is left.
+  """
+
+  def labels(params):
+    def label(keys, _):
+      frozen = factors.get(paths.match(_path(keys), factors)) == 0
+      return "frozen" if frozen else "trained"
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+  still = any(factor == 0 for factor in factors.values())
+  parts = {"trained": tx, "frozen": optax.set_to_zero()}
+  inner = optax.partition(parts, labels) if still else tx
+
+  def init(params):
+    names = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
+    paths.check(factors, names, where)
+    paths.check_apart(factors, names, where)
+    if "trained" not in jax.tree.leaves(labels(params)):
+      raise ValueError(
+        f"{where}: the factor of every parameter is 0, so that nothing would be learnt; expected "
+        "one above 0, or a parameter that no pattern names."
+      )
+    return inner.init(params)
+
+  return optax.GradientTransformation(init, inner.update)
+
+
+def _scale_by_path(factors: Mapping[str, Any]) -> optax.GradientTransformation:
+  """Updates times the factor of their path, 1 where no pattern names it."""
+
+  def init(params):
+    del params
+    return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+  def update(updates, state, params=None):
+    del params
+
+    def scaled(keys, of):
+      factor = factors.get(paths.match(_path(keys), factors), 1)
+      factor = factor(state.count) if callable(factor) else factor
+      return of * jnp.asarray(factor, of.dtype)
+
+    scaled_updates = jax.tree_util.tree_map_with_path(scaled, updates)
+    return scaled_updates, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+  return optax.GradientTransformation(init, update)
 
 
 def learning_rate(opt_state):
@@ -101,6 +189,6 @@ def learning_rate(opt_state):
 
 def _walk(state):
   yield state
-  if isinstance(state, tuple | list):
-    for part in state:
+  if isinstance(state, tuple | list | dict):
+    for part in state.values() if isinstance(state, dict) else state:
       yield from _walk(part)

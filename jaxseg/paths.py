@@ -5,6 +5,7 @@ names what lies at a path and all that lies below: "encoder1", "encoder*", "*/no
 """
 
 import fnmatch
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -27,11 +28,60 @@ def unflatten(leaves: Mapping[str, Any]) -> PyTree:
 
 
 def match(path: str, patterns: Iterable[str]) -> str | None:
-  """The last of the patterns that names a path, so that an exception follows its rule; or None."""
-  parts = path.split("/")
-  above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+  """The pattern that counts for a path, or None: of those that name it, that which says the most.
+
+  That is the one with the most characters besides `*` and `?`: "encoder*norm*" is an exception to
+  "encoder*". A config doesn't keep the order of its fields, so that order cannot decide.
+  """
+  return next(iter(_naming(path, patterns)), None)
+
+
+def _naming(path: str, patterns: Iterable[str]) -> list[str]:
+  """The patterns that name a path, that which says the most first."""
+  above = _above(path)
   named = (p for p in patterns if any(fnmatch.fnmatchcase(name, p) for name in above))
-  return next(iter(list(named)[::-1]), None)
+  return sorted(named, key=_literal, reverse=True)
+
+
+def _above(path: str) -> list[str]:
+  parts = path.split("/")
+  return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
+def _literal(pattern: str) -> int:
+  return len(re.sub("[*?]", "", pattern))
+
+
+def rename(path: str, pattern: str, target: str) -> str:
+  """A path with what `pattern` names of it replaced by `target`, whose `*` are those of `pattern`.
+
+  ("encoder1/conv/kernel", "encoder*", "backbone/stage*") -> "backbone/stage1/conv/kernel". Raises
+  ValueError for a target with more `*` than the pattern has.
+  """
+  if target.count("*") > pattern.count("*"):
+    raise ValueError(
+      f"'{target}' has more * than '{pattern}'; expected at most as many, each for one of them."
+    )
+  # of several readings the one that leaves most to the first star
+  expression = "".join({"*": "(.*)", "?": "."}.get(c, re.escape(c)) for c in pattern)
+  for above in _above(path):
+    if found := re.fullmatch(expression, above):
+      pieces = target.split("*")
+      texts = found.groups()[: len(pieces) - 1]
+      filled = "".join(a + b for a, b in zip(pieces, (*texts, ""), strict=True))
+      return filled + path[len(above) :]
+  raise ValueError(f"'{pattern}' does not name '{path}'.")
+
+
+def check_apart(patterns: Collection[str], paths: Iterable[str], where: str) -> None:
+  """Raises ValueError, which `where` begins, if two patterns say as much of one path."""
+  for path in paths:
+    first, second, *_ = [*_naming(path, patterns), "", ""]
+    if second and _literal(first) == _literal(second):
+      raise ValueError(
+        f"{where}: the patterns '{first}' and '{second}' both name '{path}' and say as much of it; "
+        "expected one of them with more of the path."
+      )
 
 
 def check(patterns: Iterable[str], paths: Collection[str], where: str) -> None:

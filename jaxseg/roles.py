@@ -55,11 +55,14 @@ def spec(config: Mapping[str, Any], role: Role) -> Mapping[str, Any] | None:
   """What of a config fills a role; None for what it lacks.
 
   A further loss or optimiser that it lacks is the first one. A further optimiser with a name is
-  complete by itself; one without is the first one with what it changes.
+  complete by itself; one without is the first one with what it changes. Factors by path are those
+  of one network's paths, and no default for another's.
   """
   first = config[role.kind]
   if role.key == role.kind:
     return first
+  if role.kind == OPTIMISER:
+    first = {option: value for option, value in first.items() if option != "scale"}
   own = config[GROUPS[role.kind]].get(role.key)
   if role.kind == NETWORK:
     return own

@@ -1,11 +1,13 @@
 """Optimisers, schedules, clipping, accumulation."""
 
+import chex
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
 from closeness import assert_close
 
-from jaxseg.optimisers import learning_rate, optimiser
+from jaxseg.optimisers import OPTIMISERS, learning_rate, optimiser
 
 
 def run(tx, gradients, start=1.0):
@@ -120,3 +122,91 @@ def test_nesterov_needs_a_momentum(options):
 @pytest.mark.parametrize("name", ["lars", "nadam", "adam"])
 def test_nesterov_passes_where_the_momentum_has_a_default_or_another_name(name):
   optimiser(name=name, learning_rate=0.1, steps=4, nesterov=True)
+
+
+PARAMS = {
+  "encoder1": {"conv": {"kernel": jnp.array([1.0, -2.0])}, "norm": {"scale": jnp.array([3.0])}},
+  "head": {"kernel": jnp.array([0.5])},
+}
+
+
+def train(tx, steps=3):
+  """(parameters after steps of the loss sum w^2 / 2, the optimiser's state)."""
+  params, state = PARAMS, tx.init(PARAMS)
+  for _ in range(steps):
+    updates, state = jax.jit(tx.update)(params, state, params)
+    params = optax.apply_updates(params, updates)
+  return params, state
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMISERS))
+def test_a_factor_scales_what_a_parameter_moves_by(name):
+  options = dict(name=name, learning_rate=1e-2, steps=9, weight_decay=0.1)
+  by_path = optimiser(**options, scale={"encoder*": 0.25, "encoder*norm": 3.0})
+  expected, scaled = (
+    tx.update(PARAMS, tx.init(PARAMS), PARAMS)[0] for tx in (optimiser(**options), by_path)
+  )
+  expected["encoder1"]["conv"]["kernel"] *= 0.25
+  expected["encoder1"]["norm"]["scale"] *= 3.0
+  chex.assert_trees_all_close(scaled, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("name", sorted(OPTIMISERS))
+def test_what_is_frozen_keeps_its_bits_and_has_no_moments(name, accumulate):
+  options = dict(name=name, learning_rate=1e-2, steps=9, accumulate=accumulate)
+  options |= dict(weight_decay=0.1, l2=0.1, clip=1.0)
+  after, state = train(optimiser(**options, scale={"encoder*": 0}), 4)
+  chex.assert_trees_all_equal(after["encoder1"], PARAMS["encoder1"])
+  assert not (after["head"]["kernel"] == PARAMS["head"]["kernel"]).any()
+  paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+  assert not any("encoder1" in path for path in paths)
+  assert learning_rate(state) == pytest.approx(1e-2)
+
+
+def test_the_head_trains_as_if_the_frozen_part_were_not_there():
+  options = dict(name="adamw", learning_rate=1e-2, steps=9, weight_decay=0.1, clip=0.3)
+  after, _ = train(optimiser(**options, scale={"encoder*": 0.0}))
+  params = {"head": PARAMS["head"]}
+  tx = optimiser(**options)
+  state = tx.init(params)
+  for _ in range(3):
+    updates, state = jax.jit(tx.update)(params, state, params)
+    params = optax.apply_updates(params, updates)
+  # clipped by its own norm
+  chex.assert_trees_all_equal(after["head"], params["head"])
+
+
+def test_a_part_is_unfrozen_at_its_step():
+  late = dict(name="piecewise", at=(0.5,), values=(0.0, 1.0))
+  tx = optimiser(name="sgd", learning_rate=0.1, steps=4, scale={"encoder*": late})
+  still, _ = train(tx, 2)
+  chex.assert_trees_all_equal(still["encoder1"], PARAMS["encoder1"])
+  after, _ = train(tx, 4)
+  assert_close(after["encoder1"]["norm"]["scale"], [3 * 0.9 * 0.9])
+  assert_close(after["head"]["kernel"], [0.5 * 0.9**4])
+
+
+def test_without_factors_the_state_is_what_it_was():
+  options = dict(name="adamw", learning_rate=1e-2, steps=9, accumulate=2)
+  states = [optimiser(**options, **more).init(PARAMS) for more in ({}, {"scale": {}})]
+  chex.assert_trees_all_equal(*states)
+  assert isinstance(states[0], optax.MultiStepsState)
+
+
+@pytest.mark.parametrize(
+  ("scale", "message"),
+  [
+    (0.1, r"config\.optimiser\.scale: 0\.1; expected factors of the rate by path"),
+    ({"encoder*": -1}, r"config\.optimiser\.scale\['encoder\*'\]: -1; expected a number from 0"),
+    ({"encoder*": "low"}, r"scale\['encoder\*'\]: 'low' is neither a number nor a schedule"),
+    ({"encoder*": dict(name="step")}, r"scale\['encoder\*'\]\.name: 'step' is unknown"),
+    ({"encodr*": 0.1}, r"config\.optimiser\.scale: the pattern 'encodr\*' names no parameter"),
+    ({"*": 0}, r"config\.optimiser\.scale: the factor of every parameter is 0, .*nothing"),
+    ({"enc*": 1, "*ead": 1, "*nor": 1}, r"'\*nor' names no parameter"),
+    ({"en*": 1, "*r1": 0}, r"scale: the patterns '.*' and '.*' both name 'encoder1/conv/kernel'"),
+  ],
+)
+def test_a_wrong_factor_is_told_in_words(scale, message):
+  with pytest.raises(ValueError, match=message):
+    optimiser(name="sgd", learning_rate=0.1, steps=4, scale=scale).init(PARAMS)

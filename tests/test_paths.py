@@ -32,11 +32,39 @@ def test_a_pattern_names_what_lies_at_a_path_and_below(pattern, named):
   assert {leaf for path, leaf in leaves.items() if paths.match(path, (pattern,))} == named
 
 
-def test_the_last_pattern_that_fits_counts():
-  scale = {"encoder*": 0.1, "*norm*": 0.0}
-  assert paths.match("encoder1/conv/kernel", scale) == "encoder*"
-  assert paths.match("encoder1/norm/scale", scale) == "*norm*"
-  assert paths.match("head/kernel", scale) is None
+def test_the_pattern_that_says_the_most_counts_whatever_their_order():
+  for scale in (("encoder*", "encoder*norm*"), ("encoder*norm*", "encoder*")):
+    assert paths.match("encoder1/conv/kernel", scale) == "encoder*"
+    assert paths.match("encoder1/norm/scale", scale) == "encoder*norm*"
+    assert paths.match("head/kernel", scale) is None
+    paths.check_apart(scale, paths.flatten(TREE), "scale")
+  with pytest.raises(
+    ValueError,
+    match=r"^scale: the patterns '\*norm' and 'enc\*/\*' both name 'encoder1/norm/scale'",
+  ):
+    paths.check_apart(("*norm", "enc*/*"), paths.flatten(TREE), "scale")
+
+
+@pytest.mark.parametrize(
+  ("pattern", "target", "renamed"),
+  [
+    ("*", "*", "encoder1/conv/kernel"),
+    ("encoder1", "backbone", "backbone/conv/kernel"),
+    ("encoder*", "stage*", "stage1/conv/kernel"),
+    ("encoder?/*", "stage/*", "stage/conv/kernel"),
+    ("encoder1/*", "*", "conv/kernel"),
+    ("encoder1/*", "a/encoder1/*", "a/encoder1/conv/kernel"),
+    ("encoder*/conv", "layer*", "layer1/kernel"),
+    ("*/kernel", "*/weight", "encoder1/conv/weight"),
+  ],
+)
+def test_a_path_is_renamed_by_the_stars_of_its_pattern(pattern, target, renamed):
+  assert paths.rename("encoder1/conv/kernel", pattern, target) == renamed
+
+
+def test_a_target_has_no_more_stars_than_its_pattern():
+  with pytest.raises(ValueError, match=r"'\*/a\*' has more \* than 'encoder\*'"):
+    paths.rename("encoder1/conv/kernel", "encoder*", "*/a*")
 
 
 def test_a_pattern_that_names_nothing_is_refused():

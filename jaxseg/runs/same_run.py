@@ -183,8 +183,11 @@ def _optimiser(spec: Mapping[str, Any]) -> dict[str, Any]:
   own = _defaults(made, "optimiser") if made else {}
   spec = {**own, **_defaults(optimisers.optimiser, "optimiser"), **spec}
   schedule = _filled(spec["schedule"] or {"name": "constant"}, schedules.RATES)
+  scale = spec["scale"] or {}
+  if isinstance(scale, Mapping):
+    scale = {pattern: _filled(of, schedules.SCHEDULES) for pattern, of in scale.items()}
   # no limit is 0 in a config
-  return spec | {"schedule": schedule, "clip": spec["clip"] or None}
+  return spec | {"schedule": schedule, "scale": scale, "clip": spec["clip"] or None}
 
 
 def _normalise(value):

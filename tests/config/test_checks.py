@@ -141,6 +141,11 @@ def test_fields_that_are_missing_or_unknown_are_told():
     ("augment", {"noise": {"sigma": (0.5, 0.1)}}, r"noise"),
     ("data.patch", (32, 32, 32), r"config\.data\.patch: \(32, 32, 32\) has 3 axes"),
     ("data.split.folds", 9, r"config\.data\.split\.folds: 9 folds of 6 cases; expected 2 to 6"),
+    (
+      "optimiser.scale",
+      {"encodr*": 0.1},
+      r"config\.optimiser\.scale: the pattern 'encodr",
+    ),
     ("initialise", {"netwerk": "x"}, r"config\.initialise\.netwerk: .*did you mean 'network'"),
     ("initialise", {"network": "no_such"}, r"config\.initialise\.network: no_such"),
     ("initialise", {"network": "."}, r"config\.initialise\.network: \.: holds no checkpoint"),

@@ -12,21 +12,23 @@ from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
 from jaxseg.runs import first_stage as cascade
+from jaxseg.runs import networks as other_runs
 
 
 def complete(config) -> dict[str, Any]:
   """The config as plain data, checked as far as it goes without its data.
 
-  Raises ValueError in words for fields that do not exist or are missing, for values of another type
-  or outside of their range, and for components and options that there are not.
+  The networks of other runs are spelled out. Raises ValueError in words for fields that do not
+  exist or are missing, for values of another type or outside of their range, for components and
+  options that there are not, and for roles that the method lacks or the config.
   """
-  config = config_checks.fields(config)
+  config = other_runs.resolved(config_checks.fields(config))
   options = config["data"]
   constructor = _constructor(config)
   roles.check(config, constructor)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
     if (spec := roles.spec(config, role)) is not None:
-      check(_table(role), spec, role.field, given=("classes",))
+      check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
   check(data.SOURCES, options["source"], "data.source")
   check(data.SPLITS, options["split"], "data.split", later=True)
@@ -166,6 +168,7 @@ def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
         f"config.{role.field}.classes: {spec['classes']}, but the data set has {classes} classes "
         "(background counted); leave the field out."
       )
+    spec = other_runs.without_run(spec)
     with _in_field(role.field):
       return build(_table(role), spec, role.field, classes=classes)
 

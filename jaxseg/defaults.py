@@ -42,12 +42,15 @@ def config() -> ConfigDict:
     accumulate=1,  # batches per update
     scale=dict(),  # pattern of paths -> factor of the rate, or a schedule of it; 0 freezes
   )
-  # further roles of the method, by name (a network `critic`, its optimiser `critic_optimiser`)
-  c.networks = dict()  # critic=dict(name="patch_critic")
-  c.losses = dict()  # as `loss`; config.loss where there is none
-  # config.optimiser where there is none; one without a name is config.optimiser with what it
-  # changes, one with a name is complete: what it leaves out is not config.optimiser's
-  c.optimisers = dict()  # critic=dict(name="adam", learning_rate=2e-4, b1=0.5)
+  # what fills the further roles of the method, which are the parameters of its constructor before
+  # the *: networks.critic its `critic`, losses.critic and optimisers.critic its `critic_loss` and
+  # `critic_optimiser`
+  # critic=dict(name="patch_critic"); teacher=dict(run=FOLDER): the network and weights of that run
+  c.networks = dict()
+  c.losses = dict()  # critic=dict(dice=dict(...)), as `loss`; a role that is left out has `loss`
+  # critic=dict(name="adam", learning_rate=2e-4, b1=0.5), complete by itself; without a name it is
+  # `optimiser` with what it changes, as critic=dict(learning_rate=2e-4); left out it is `optimiser`
+  c.optimisers = dict()
   c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
   c.initialise = dict()  # learner -> run folder that its weights start from
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`

@@ -21,6 +21,7 @@ from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs import networks as other_runs
 from jaxseg.task import Task, segmentation
 
 
@@ -238,6 +239,7 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
   schemes(options["normalise"], source.channels)
   check_target(options["spacing"], source.rank)
   check_transpose(options["transpose"], source.rank)
+  other_runs.check(config, labels, source.channels)
   nets = networks_by_role(config, labels.channels)
   net = nets["network"]
   predictor = window(config, net, patch, slices)

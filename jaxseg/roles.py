@@ -109,7 +109,9 @@ def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:
   for part in parts_of(parameter.annotation):
     kind = _kind(part)
     if kind:
-      key = parameter.name.removesuffix(f"_{kind}")
+      name = parameter.name
+      # a network's learner has its role's whole name
+      key = name if kind == NETWORK else name.removesuffix(f"_{kind}")
       return Role(kind, key, parameter.default is parameter.empty)
   name = getattr(constructor, "__name__", constructor)
   raise TypeError(

@@ -316,6 +316,11 @@ def describe(workdir) -> Described:
   return Described(config, labels, tuple(told["channels"]), told["rank"], preparation)
 
 
+def meaning(labels: LabelSpec) -> tuple:
+  """What labels stand for: alike for two runs whose outputs can be compared or averaged."""
+  return (labels.names, labels.regions or labels.stored_values)
+
+
 def read_config(workdir) -> dict:
   """The config in a run folder, `completed`; raises ValueError where it was damaged or edited."""
   path = pathlib.Path(workdir) / CONFIG

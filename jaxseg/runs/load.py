@@ -197,7 +197,7 @@ def check_alike(told: dict[str, run_folder.Described]) -> None:
   (name, first), *rest = told.items()
   for other, one in rest:
     for what, ours, theirs in (
-      ("labels", _meaning(first.labels), _meaning(one.labels)),
+      ("labels", run_folder.meaning(first.labels), run_folder.meaning(one.labels)),
       ("channels", first.channels, one.channels),
       ("rank", first.rank, one.rank),
     ):
@@ -206,10 +206,6 @@ def check_alike(told: dict[str, run_folder.Described]) -> None:
           f"{other}: its {what} {theirs} are not those of {name}, {ours}; an ensemble needs runs "
           "on the same data."
         )
-
-
-def _meaning(labels) -> tuple:
-  return (labels.names, labels.regions or labels.stored_values)
 
 
 def by_configuration(folders: Sequence[pathlib.Path]) -> list[list[pathlib.Path]]:

@@ -1,5 +1,6 @@
 """What makes two configs those of one run, of the folds of one, of the members of an ensemble."""
 
+import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,9 +24,9 @@ from jaxseg.data.prepared.preparation import RESAMPLING
 RESUME, FOLDS, MEMBERS = "resume", "folds", "members"
 _ALL = (RESUME, FOLDS, MEMBERS)
 
-# field, or all fields that begin so -> where it may differ: when a run goes on, between the folds
-# of a cross-validation, between the members of an ensemble that averages logits; what is not here
-# may differ nowhere
+# field (* stands for any role), or all fields that begin so -> where it may differ: when a run goes
+# on, between the folds of a cross-validation, between the members of an ensemble that averages
+# logits; what is not here may differ nowhere
 MAY_DIFFER: dict[str, tuple[str, ...]] = {
   # how a run is told, fed and kept, not what it learns
   "log_every": _ALL,
@@ -58,6 +59,8 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "optimisers": (MEMBERS,),
   "augment": (MEMBERS,),
   "initialise": (MEMBERS,),
+  "network.run": (MEMBERS,),
+  "networks.*.run": (MEMBERS,),
   "data.batch": (MEMBERS,),
   "data.foreground": (MEMBERS,),
   "data.maps": (MEMBERS,),
@@ -80,7 +83,8 @@ _ABSENT = "left out"
 def may_differ(field: str, where: str) -> bool:
   """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS or MEMBERS."""
   return any(
-    where in places and f"{field}.".startswith(f"{name}.") for name, places in MAY_DIFFER.items()
+    where in places and fnmatch.fnmatchcase(f"{field}.", f"{name}.*")
+    for name, places in MAY_DIFFER.items()
   )
 
 

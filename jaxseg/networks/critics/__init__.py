@@ -1,6 +1,10 @@
 """Networks that judge: (b, *space, channels) -> {"score": ..., features}."""
 
-# config name -> network: a new critic is a new row
-CRITICS = {}
+from jaxseg.networks.critics.patch_critic import PatchCritic
 
-__all__ = ["CRITICS"]
+# config name -> network: a new critic is a new row
+CRITICS = {
+  "patch_critic": PatchCritic,
+}
+
+__all__ = ["CRITICS", "PatchCritic"]

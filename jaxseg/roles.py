@@ -85,13 +85,11 @@ def check(config: Mapping[str, Any], constructor: Callable) -> None:
         f"config.method.{parameter}: is no option but a role of '{name}'; expected "
         f"config.{role.field}=dict(...)."
       )
-    if role.required and spec(config, role) is None:
-      raise ValueError(f"config.{role.field}: is missing{listed}")
   for kind, group in GROUPS.items():
     for key in config[group]:
       if f"{group}.{key}" in fields:
         continue
-      if key == kind or key in known:
+      if key == kind or (key in known and known[key].key != key):
         right = kind if key == kind else known[key].field
         raise ValueError(f"config.{group}.{key}: is in a wrong place; expected config.{right}.")
       if key in options_of(constructor):
@@ -103,6 +101,9 @@ def check(config: Mapping[str, Any], constructor: Callable) -> None:
       raise ValueError(
         f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{listed}"
       )
+  for role in known.values():
+    if role.required and spec(config, role) is None:
+      raise ValueError(f"config.{role.field}: is missing{listed}")
 
 
 def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:

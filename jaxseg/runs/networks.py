@@ -19,8 +19,8 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
   So that a run folder tells all of its networks by itself. Options beside `run` must be the run's.
   Raises FileNotFoundError or ValueError in words.
   """
-  networks, starts = {"network": config["network"], **config["networks"]}, {}
-  for key, field, spec in _borrowed(config):
+  taken = {}
+  for field, spec in _borrowed(config):
     theirs = _spec(spec[RUN], field)
     own = {option: value for option, value in spec.items() if option != RUN}
     for option, value in own.items():
@@ -29,11 +29,15 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
           f"config.{field}.{option}: stands beside run='{spec[RUN]}', whose network is taken as it "
           f"is ({option}={theirs.get(option, 'its default')!r}); leave one of the two out."
         )
-    networks[key] = {RUN: spec[RUN], **theirs}
-    starts[key] = spec[RUN]
-  first = networks.pop("network")
-  initialise = {**starts, **config["initialise"]}
-  return {**config, "network": first, "networks": networks, "initialise": initialise}
+    taken[field] = {RUN: spec[RUN], **theirs}
+  starts = {field.rpartition(".")[2]: spec[RUN] for field, spec in taken.items()}
+  further = {key: taken.get(f"networks.{key}", spec) for key, spec in config["networks"].items()}
+  return {
+    **config,
+    "network": taken.get("network", config["network"]),
+    "networks": further,
+    "initialise": {**starts, **config["initialise"]},
+  }
 
 
 def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
 def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...]) -> None:
   """Raises ValueError unless the other runs have learnt from images and labels like this one's."""
   ours = _expects(config, labels, channels)
-  for _, field, spec in _borrowed(config):
+  for field, spec in _borrowed(config):
     told = run_folder.describe(spec[RUN])
     theirs = _expects(told.config, told.labels, told.channels)
     for what, value in theirs.items():
@@ -72,11 +76,12 @@ def _expects(config: Mapping[str, Any], labels: LabelSpec, channels) -> dict[str
   }
 
 
-def _borrowed(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-  """(key, field, spec) of the networks that are those of other runs."""
-  for key, spec in {"network": config["network"], **config["networks"]}.items():
+def _borrowed(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """(field, spec) of the networks that are those of other runs."""
+  further = {f"networks.{key}": spec for key, spec in config["networks"].items()}
+  for field, spec in {"network": config["network"], **further}.items():
     if RUN in spec:
-      yield key, key if key == "network" else f"networks.{key}", spec
+      yield field, spec
 
 
 def _spec(folder: Any, field: str) -> dict[str, Any]:

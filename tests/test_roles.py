@@ -1,0 +1,189 @@
+"""Roles: what a method's signature says, what a config fills them with, and what is told."""
+
+import inspect
+
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from two_networks import adversarial
+
+from jaxseg import compose, defaults, methods, roles
+from jaxseg.build import plain
+from jaxseg.losses import Loss
+from jaxseg.roles import LOSS, NETWORK, OPTIMISER, Role
+
+
+def distilled(
+  network: nn.Module,
+  teacher: nn.Module,
+  loss: Loss,
+  distance_loss: Loss,
+  optimiser: optax.GradientTransformation,
+  head_optimiser: optax.GradientTransformation | None = None,
+  *,
+  heat: float = 2.0,
+):
+  return locals()
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch):
+  for constructor in (adversarial, distilled):
+    monkeypatch.setitem(methods.METHODS, constructor.__name__, constructor)
+
+
+def config_of(scheme="adversarial", **fields):
+  config = plain(defaults.config())
+  config["method"] = {"name": scheme}
+  config["data"]["source"] = {"name": "phantom", "size": (32, 32)}
+  config["network"] |= {"widths": (4, 8), "depth": 1, "decoder_depth": 1}
+  if scheme == "adversarial":
+    config["networks"] = {"critic": {"name": "patch_critic", "widths": (4, 8)}}
+  return config | fields
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_has_the_network_that_predicts(name):
+  known = roles.roles(methods.METHODS[name])
+  assert known["network"] == Role(NETWORK, "network", True)
+  assert {role.kind for role in known.values()} <= {NETWORK, LOSS, OPTIMISER}
+
+
+def test_a_signature_tells_roles_by_annotation():
+  fields = {name: role.field for name, role in roles.roles(distilled).items()}
+  assert fields == {
+    "network": "network",
+    "teacher": "networks.teacher",
+    "loss": "loss",
+    "distance_loss": "losses.distance",
+    "optimiser": "optimiser",
+    "head_optimiser": "optimisers.head",
+  }
+  optional = {name for name, role in roles.roles(distilled).items() if not role.required}
+  assert optional == {"head_optimiser"}
+
+
+def test_what_is_no_role_stands_after_the_star():
+  def careless(network: nn.Module, rate: float):
+    return network, rate
+
+  with pytest.raises(TypeError, match=r"careless: its parameter 'rate' is annotated .*after it\."):
+    roles.roles(careless)
+
+
+WRONG = {
+  "lacks": (
+    {"networks": {}},
+    r"config\.networks\.critic: is missing; the roles of 'adversarial': network, networks\.critic, "
+    r"loss, optimiser, optimisers\.critic\.$",
+  ),
+  "unknown": (
+    {"networks": {"critik": {"name": "patch_critic"}}},
+    r"config\.networks\.critik: the method has no such role \(did you mean 'critic'\?\); the roles",
+  ),
+  "supervised": (
+    {"method": {"name": "supervised"}},
+    r"config\.networks\.critic: the method has no such role; the roles of 'supervised': network, "
+    r"loss, optimiser\.$",
+  ),
+  "optimiser": ({"optimisers": {"teacher": {}}}, r"config\.optimisers\.teacher: .*no such role"),
+  "loss": ({"losses": {"critic": {"dice": {}}}}, r"config\.losses\.critic: .*no such role"),
+  "first": ({"networks": {"network": {}, "critic": {}}}, r"expected config\.network\.$"),
+  "place": (
+    {"networks": {"critic": {}, "critic_optimiser": {}}},
+    r"config\.networks\.critic_optimiser: .*wrong place; expected config\.optimisers\.critic\.$",
+  ),
+  "option": (
+    {"networks": {"critic": {}, "fool": {}}},
+    r"config\.networks\.fool: is no role but an option of 'adversarial'; .*config\.method\.fool\.$",
+  ),
+  "role": (
+    {"method": {"name": "adversarial", "critic": {"name": "patch_critic"}}},
+    r"config\.method\.critic: is no option but a role .*config\.networks\.critic=dict\(\.\.\.\)",
+  ),
+  "name": (
+    {"networks": {"critic": {"name": "patch_critik"}}},
+    r"config\.networks\.critic\.name: .*did you mean 'patch_critic'\?",
+  ),
+  "option of a critic": (
+    {"networks": {"critic": {"name": "patch_critic", "width": 3}}},
+    r"config\.networks\.critic\.width: 'patch_critic' has no such option \(did you mean 'widths'",
+  ),
+  "value": (
+    {"networks": {"critic": {"name": "patch_critic", "widths": (0,)}}},
+    r"config\.networks\.critic\.widths: \(0,\); expected",
+  ),
+  "no dict": ({"optimisers": {"critic": "adam"}}, r"config\.optimisers\.critic: 'adam'; expected"),
+  "rate": ({"optimisers": {"critic": {"name": "adam"}}}, r"optimisers\.critic\.learning_rate: is"),
+  "option of adam": (
+    {"optimisers": {"critic": {"name": "adam", "learning_rate": 1e-3, "momentum": 0.9}}},
+    r"config\.optimisers\.critic\.momentum: 'adam' has no such option",
+  ),
+  "accumulate": (
+    {"optimisers": {"critic": {"accumulate": 2000}}},
+    r"config\.optimisers\.critic\.accumulate: 2000",
+  ),
+  "a critic predicts": ({"network": {"name": "patch_critic"}}, r"config\.network\.name: .*unknown"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_role_in_a_wrong_place_is_one_sentence(case):
+  fields, words = WRONG[case]
+  with pytest.raises(ValueError, match=words):
+    compose.complete(config_of(**fields))
+
+
+def test_the_parts_of_a_further_loss_are_checked():
+  teacher = {"teacher": {"name": "unet"}}
+  for parts, words in (
+    ({"dise": {}}, r"config\.losses\.distance\.dise\.name: .*did you mean 'dice'\?"),
+    ({"dice": {"weight": -1}}, r"config\.losses\.distance\.dice\.weight: -1"),
+    ({"dice": 1}, r"config\.losses\.distance\.dice: expected a dict"),
+    ({"dice": None}, r"config\.losses\.distance: at least one loss"),
+    ({"dice": {"class_weights": "invers"}}, r"config\.losses\.distance\.dice\.class_weights"),
+  ):
+    with pytest.raises(ValueError, match=words):
+      compose.complete(config_of("distilled", networks=teacher, losses={"distance": parts}))
+
+
+def test_a_further_loss_has_its_maps_and_its_class_weights():
+  parts = {"boundary": {}, "cross_entropy": {"class_weights": "inverse"}}
+  config = compose.complete(
+    config_of("distilled", networks={"teacher": {"name": "unet"}}, losses={"distance": parts})
+  )
+  assert set(compose.maps(config)) == {"distance"}
+
+  weighed = compose.class_weights(config, lambda: np.array([[90, 10]]))
+  assert len(weighed["losses"]["distance"]["cross_entropy"]["class_weights"]) == 2
+  assert weighed["losses"]["distance"]["boundary"] == {}
+  assert weighed["loss"] == config["loss"]
+
+
+@pytest.mark.parametrize(
+  ("own", "expected"),
+  [
+    (None, {"name": "adamw", "learning_rate": 1e-3, "clip": 12.0}),
+    ({"learning_rate": 2e-4}, {"name": "adamw", "learning_rate": 2e-4, "clip": 12.0}),
+    ({"name": "adam", "learning_rate": 2e-4, "b1": 0.5}, None),
+  ],
+)
+def test_a_further_optimiser_is_its_own_or_the_first_with_changes(own, expected):
+  config = config_of(optimisers={} if own is None else {"critic": own})
+  found = roles.spec(config, roles.roles(adversarial)["critic_optimiser"])
+  assert found == own if expected is None else expected.items() <= found.items()
+  assert set(compose.optimisers_by_role(config)) == {"optimiser", "critic_optimiser"}
+
+
+def test_an_optional_role_stays_empty_and_losses_follow_the_first():
+  config = compose.complete(config_of("distilled", networks={"teacher": {"name": "unet"}}))
+  filled = compose.method(config, compose.networks_by_role(config, 3))
+  assert filled["head_optimiser"] is None
+  assert filled["teacher"].classes == filled["network"].classes == 3
+  assert callable(filled["distance_loss"])
+  assert filled["heat"] == 2.0
+
+
+def test_the_two_networks_of_a_test_take_60_lines():
+  assert len(inspect.getsource(adversarial).splitlines()) <= 60

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxseg import augment, data, inference, losses, methods, networks, optimisers, roles, schedules
+from jaxseg import task as tasks
+from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, check, check_options, named
 from jaxseg.config import checks as config_checks
 from jaxseg.config.option_values import check_value
@@ -24,6 +26,8 @@ def complete(config) -> dict[str, Any]:
   """
   config = other_runs.resolved(config_checks.fields(config))
   options = config["data"]
+  check(tasks.TASKS, config["task"], "task", given=("labels", "metrics", "best"))
+  tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
   constructor = _constructor(config)
   roles.check(config, constructor)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
@@ -47,6 +51,12 @@ def complete(config) -> dict[str, Any]:
   if options["prior"]:
     cascade.run_of(options["prior"])
   return config
+
+
+def task(config: dict[str, Any], labels: LabelSpec) -> tasks.Task:
+  """What the output of the config's method means, and what judges it."""
+  judged = {name: config["evaluate"][name] for name in ("metrics", "best")}
+  return build(tasks.TASKS, config["task"], "task", labels=labels, **judged)
 
 
 def _constructor(config: dict[str, Any]) -> Callable:

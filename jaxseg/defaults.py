@@ -26,6 +26,7 @@ def config() -> ConfigDict:
   c = ConfigDict(type_safe=False)  # types are told with the field's path, see `config_fields`
   c.seed = 0
   c.steps = 1000  # training length, in batches
+  c.task = dict(name="segmentation")
   c.method = dict(name="supervised")
   c.network = dict(name="unet")
   c.loss = dict(
@@ -80,6 +81,8 @@ def config() -> ConfigDict:
   c.evaluate = ConfigDict(type_safe=False)
   c.evaluate.every = 250  # steps
   c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
+  c.evaluate.metrics = ()  # while training; () is the task's own: Dice and IoU
+  c.evaluate.best = ""  # of these, what the best checkpoint is judged by; "" is the first
   c.evaluate.probabilities = False  # written with the final predictions; find-best averages them
   c.log_every = 10  # steps
   c.checkpoint_every = 250  # steps

@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg import augment, data
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, suggestion
-from jaxseg.compose import class_weights, complete, maps, method, networks_by_role, window
+from jaxseg.compose import class_weights, complete, maps, method, networks_by_role, task, window
 from jaxseg.config import rehearsal
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.normalise import schemes
@@ -22,7 +22,7 @@ from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import networks as other_runs
-from jaxseg.task import Task, segmentation
+from jaxseg.task import Task
 
 
 class Experiment(NamedTuple):
@@ -208,7 +208,7 @@ def experiment(config) -> Experiment:
     config=config,
     method=method(weighed, nets, regions=prepared.labels.regions is not None),
     network=net,
-    task=segmentation(prepared.labels),
+    task=task(config, prepared.labels),
     streams={MAIN: main},
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),

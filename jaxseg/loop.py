@@ -60,7 +60,7 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   # any element has the shapes of all
   step = compile_step(run, feeder.element(0), store)
   seed = np.uint32(run.config["seed"])
-  keeper = Keeper(workdir)
+  keeper = Keeper(workdir, run.task.best)
   if main:
     files.remove_leftovers(workdir)
     keeper.tidy()
@@ -205,7 +205,8 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
     "validation": scores.summary(),
     "best_checkpoint": {
       "steps": keeper.best.steps,
-      "watched_dice": keeper.score if math.isfinite(keeper.score) else None,
+      "metric": keeper.metric,
+      "watched": keeper.score,
     },
     "cases": scores.cases,
   }

@@ -25,7 +25,7 @@ FIELDS: dict[str, Field] = {
   "steps": Field(int, STEPS),
   **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
   **dict.fromkeys(("networks", "losses", "optimisers"), _GROUP),
-  **dict.fromkeys(("initialise", "plan", "data", "evaluate"), _GROUP),
+  **dict.fromkeys(("initialise", "plan", "data", "evaluate", "task"), _GROUP),
   "average": Field(float, BELOW_1),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
   "data.maps": _GROUP,
@@ -43,6 +43,8 @@ FIELDS: dict[str, Field] = {
   "data.cache": Field(str, None, ("device", "host", "disk")),
   "evaluate.every": Field(int, COUNT),
   "evaluate.cases": Field(int, FROM_0),
+  "evaluate.metrics": Field(Sequence[str]),
+  "evaluate.best": Field(str),
   "evaluate.probabilities": Field(bool),
   "log_every": Field(int, COUNT),
   "checkpoint_every": Field(int, COUNT),
@@ -76,10 +78,21 @@ def suggested(name: str, known) -> str:
 def table_of(path: str) -> Mapping[str, Callable] | None:
   """The table that the component at a path ("network", "loss.dice") is taken from, or None."""
   # these load JAX, which reads its settings when it starts: only where they are needed
-  from jaxseg import augment, data, inference, losses, methods, networks, optimisers, schedules
+  from jaxseg import (
+    augment,
+    data,
+    inference,
+    losses,
+    methods,
+    networks,
+    optimisers,
+    schedules,
+    task,
+  )
 
   predict = {**networks.NETWORKS, **networks.GENERATORS}
   tables = {
+    "task": task.TASKS,
     "network": predict,
     "networks.*": {**predict, **networks.CRITICS},
     "method": methods.METHODS,

@@ -21,16 +21,12 @@ from jaxseg.batch import inputs
 from jaxseg.data import RawCase, read_label
 from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.evaluation.reporting import as_json
-from jaxseg.evaluation.while_training import METRICS as OVERLAP
-from jaxseg.evaluation.while_training import Scores
+from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.segmentation import Configuration, Segmentation, segment
 from jaxseg.inference.writing import write as write_segmentation
-from jaxseg.metrics import METRICS
 from jaxseg.report import views
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
-# hd95 beside the overlap: what most papers report
-_METRICS = {**OVERLAP, "hd95": METRICS["hd95"]}
 _ENDINGS = (".nii.gz", ".png")
 _ADVICE = "give the train command again, it scores the validation cases anew"
 _PANELS = 4
@@ -82,10 +78,16 @@ def predict(
   watched = [run.main.dataset.names[i] for i in run.watched]
   found, sums = _found(folder, step) if resume else ({}, {})
   # the command may ask for more now than when a case was done
-  lacking = {name for name in watched if "network" not in found.get(name, {})}
+  lacking = set()
   if run.config["evaluate"]["probabilities"]:
     lacking |= set(without_probabilities(workdir, names))
-  cases = {name: found[name] for name in names if name in found and name not in lacking}
+  asked = {name: {"own": run.task.final} for name in names}
+  asked |= {name: asked[name] | {"network": run.task.metrics} for name in watched}
+  cases = {}
+  for name in names:
+    scores = _chosen(found.get(name, {}), asked[name])
+    if scores is not None and name not in lacking:
+      cases[name] = scores
   fresh, saved = len(cases) < len(names), time.monotonic()
 
   def save(complete: bool) -> None:
@@ -110,9 +112,9 @@ def predict(
   if fresh:
     save(True)
   panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
-  own = Scores(scored, {name: cases[name]["own"] for name in names}, panels)
+  own = Scores(scored, {name: cases[name]["own"] for name in names}, run.task.best, panels)
   seen = {name: cases[name]["network"] for name in watched}
-  return Outcome(own, Scores(scored, seen, []), fresh)
+  return Outcome(own, Scores(scored, seen, run.task.best, []), fresh)
 
 
 def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
@@ -230,6 +232,13 @@ def _found(folder: pathlib.Path, step: int) -> tuple[dict[str, dict], dict[str, 
   return cases, {name: sums[name] for name in cases if name in sums}
 
 
+def _chosen(scores: dict[str, dict], asked: dict[str, Iterable[str]]) -> dict[str, dict] | None:
+  """Of the scores of a case, by grid, the metrics that are asked for; None where one is missing."""
+  if all(metric in scores.get(grid, {}) for grid, metrics in asked.items() for metric in metrics):
+    return {grid: {name: scores[grid][name] for name in metrics} for grid, metrics in asked.items()}
+  return None
+
+
 def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
   """Segments and scores a case; "own" on its own grid, "network" on the network's if watched."""
   labels, name = run.main.dataset.labels, run.main.dataset.names[index]
@@ -259,7 +268,7 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
   if index in run.watched:
     truth = sample[labels.field]
     arrays = (seen["network"], truth, sample.get("weight"), sample["spacing"])
-    scored["network"] = run.task.score(OVERLAP, *arrays)
+    scored["network"] = run.task.score(run.task.metrics, *arrays)
   if folder is not None:
     write_segmentation(folder, name, raw, segmentation, labels)
     views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
@@ -276,4 +285,4 @@ def _own_scores(run, raw: RawCase, segmentation: Segmentation, name: str) -> dic
   if raw.weight is not None:
     weight = raw.weight if weight is None else weight * raw.weight
   predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
-  return run.task.score(_METRICS, predicted, truth, weight, raw.geometry.spacing)
+  return run.task.score(run.task.final, predicted, truth, weight, raw.geometry.spacing)

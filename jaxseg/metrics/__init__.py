@@ -73,7 +73,11 @@ METRICS = {
   "average_precision": average_precision,
 }
 
+# of the others more is better
+LESS_IS_BETTER = frozenset({"hausdorff", "hd95", "assd", "masd", "expected_calibration_error"})
+
 __all__ = [
+  "LESS_IS_BETTER",
   "METRICS",
   "Masks",
   "SurfaceDistances",

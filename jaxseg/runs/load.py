@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxseg import inference
-from jaxseg.compose import method, networks_by_role, window
+from jaxseg.compose import method, networks_by_role, task, window
 from jaxseg.experiment import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
 from jaxseg.method import Learner, State
@@ -18,7 +18,7 @@ from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
-from jaxseg.task import only, segmentation
+from jaxseg.task import only
 
 
 class Model(NamedTuple):
@@ -75,8 +75,8 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
         _check_fit(scheme, state, patch, channels, more, folder)
 
   check_fit(always=False)
-  task = segmentation(first.labels)
-  compiled = jax.jit(only(task, scheme.apply))
+  meaning = task(config, first.labels)
+  compiled = jax.jit(only(meaning, scheme.apply))
   # fold by fold, so that one set of activations is on the device at a time
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
@@ -84,12 +84,12 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     total = None
     for state, i in zip(states, own, strict=True):
       try:
-        logits = compiled(state, seen_by(i, batch))[task.output]
+        logits = compiled(state, seen_by(i, batch))[meaning.output]
       except flax.errors.FlaxError:
         check_fit(always=True)
         raise
       total = logits if total is None else added(total, logits)
-    return {task.output: total if len(states) == 1 else total / len(states)}
+    return {meaning.output: total if len(states) == 1 else total / len(states)}
 
   flips = _flips(folders, told, patch) if mirror else {}
 

@@ -16,6 +16,7 @@ from jaxseg import (
   optimisers,
   roles,
   schedules,
+  task,
 )
 from jaxseg.build import options_of, plain
 from jaxseg.data.prepared.normalise import NORMALISATIONS
@@ -105,6 +106,7 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
   data_of = config["data"]
   return config | {
     **_roles(config),
+    "task": _filled(config["task"], task.TASKS),
     "method": _method(config["method"]),
     "augment": {
       key: _filled(_named(key, spec), chains, "augment") for key, spec in config["augment"].items()

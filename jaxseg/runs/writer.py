@@ -99,7 +99,10 @@ class Writer:
     self._show(step, values, speed)
 
   def _show(self, step, values, speed) -> None:
-    short = {"loss": "loss", "learning_rate": "lr", "validation/dice": "dice"}
+    short = {"loss": "loss", "learning_rate": "lr"}
+    # the mean of the metric that judges; those of classes have a further name
+    judged = [name for name in values if name.startswith("validation/") and name.count("/") == 1]
+    short |= {name: name.removeprefix("validation/") for name in judged}
     for name, label in short.items():
       if name in values:
         self._shown[label] = f"{values[name]:.4g}"

@@ -256,10 +256,10 @@ def test_what_killed_processes_left_is_removed_and_checkpoints_stay(kept):
 
 
 def test_the_best_score_is_found_again(tmp_path):
-  keeper = Keeper(tmp_path)
+  keeper = Keeper(tmp_path, "dice")
   keeper.keep(state(2), 0.5)
   keeper.keep(state(4), 0.25)
-  again = Keeper(tmp_path)
+  again = Keeper(tmp_path, "dice")
   again.resume(ABSTRACT, WHERE)
   assert again.score == 0.5
   assert again.best.steps == [2]
@@ -267,18 +267,41 @@ def test_the_best_score_is_found_again(tmp_path):
 
 @pytest.mark.parametrize("damage", [flip, shutil.rmtree], ids=["damaged", "deleted"])
 def test_a_best_checkpoint_that_is_lost_is_told_and_the_next_one_counts(tmp_path, damage, caplog):
-  keeper = Keeper(tmp_path)
+  keeper = Keeper(tmp_path, "dice")
   keeper.keep(state(2), 0.5)
   keeper.keep(state(4), 0.25)
   damage(keeper.best.folder / "2")
-  again = Keeper(tmp_path)
+  again = Keeper(tmp_path, "dice")
   again.resume(ABSTRACT, WHERE)
   assert "the best checkpoint (score 0.5) is gone" in caplog.text
-  assert again.score == -np.inf
+  assert again.score is None
   assert again.best.steps == []
   again.keep(state(6), 0.1)
   assert again.best.steps == [6]
   assert again.best.note(6)["best"] == 0.1
+
+
+def test_of_distances_the_smallest_is_best_and_nothing_undefined_ever_is(tmp_path):
+  keeper = Keeper(tmp_path, "hd95")
+  for step, score in ((2, np.nan), (4, 7.0), (6, np.inf), (8, 3.0), (10, np.nan), (12, 5.0)):
+    keeper.keep(state(step), score)
+  assert (keeper.score, keeper.best.steps) == (3.0, [8])
+  assert keeper.best.note(8)["metric"] == "hd95"
+
+
+def test_a_best_that_another_metric_judged_is_not_compared(tmp_path, caplog):
+  keeper = Keeper(tmp_path, "dice")
+  keeper.keep(state(2), 0.9)
+  keeper.best.save(state(2), {"best": 0.9})  # by a version that knew Dice alone
+  again = Keeper(tmp_path, "hd95")
+  again.resume(ABSTRACT, WHERE)
+  assert "was judged by dice, config.evaluate.best is hd95 now" in caplog.text
+  assert again.score is None
+  again.keep(state(4), 30.0)
+  assert (again.score, again.best.steps) == (30.0, [4])
+  same = Keeper(tmp_path, "hd95")
+  same.resume(ABSTRACT, WHERE)
+  assert same.score == 30.0
 
 
 def test_metrics_since_the_last_row_come_back_bit_for_bit(tmp_path):
@@ -286,8 +309,8 @@ def test_metrics_since_the_last_row_come_back_bit_for_bit(tmp_path):
     {"loss": np.float32(0.1), "count": np.int32(7)},
     {"loss": np.float32("nan"), "count": np.int32(8)},
   ]
-  Keeper(tmp_path).keep(state(2), None, rows)
-  _, pending = Keeper(tmp_path).resume(ABSTRACT, WHERE)
+  Keeper(tmp_path, "dice").keep(state(2), None, rows)
+  _, pending = Keeper(tmp_path, "dice").resume(ABSTRACT, WHERE)
   for before, after in zip(rows, pending, strict=True):
     for name in before:
       assert after[name].dtype == before[name].dtype
@@ -300,7 +323,7 @@ def copy_of(checkpoints, step, name):
 
 
 def test_what_a_kill_left_beside_the_best_and_the_latest_is_removed(tmp_path):
-  keeper = Keeper(tmp_path)
+  keeper = Keeper(tmp_path, "dice")
   for step, score in ((2, 0.5), (4, 0.6), (6, 0.1), (8, 0.7)):
     keeper.keep(state(step), score)
     if step == 2:
@@ -308,17 +331,17 @@ def test_what_a_kill_left_beside_the_best_and_the_latest_is_removed(tmp_path):
   (keeper.best.folder / "kept").rename(keeper.best.folder / "2")
   (keeper.latest.folder / "4").mkdir()  # half removed by an earlier version
   assert keeper.best.steps == [8, 2]
-  again = Keeper(tmp_path)
+  again = Keeper(tmp_path, "dice")
   again.resume(ABSTRACT, WHERE)
   assert (again.score, again.best.steps, again.latest.steps) == (0.7, [8], [8, 6])
 
 
 def test_a_best_checkpoint_ahead_of_the_resumed_step_waits_for_its_score(tmp_path):
-  keeper = Keeper(tmp_path)
+  keeper = Keeper(tmp_path, "dice")
   keeper.keep(state(2), 0.5)
   keeper.keep(state(4), 0.1)
   keeper.best.save(state(6), {"best": 0.6})  # killed before the latest was saved
-  again = Keeper(tmp_path)
+  again = Keeper(tmp_path, "dice")
   again.resume(ABSTRACT, WHERE)
   assert (again.score, again.best.steps) == (0.5, [6])
   again.keep(state(6), 0.6)

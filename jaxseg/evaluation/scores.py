@@ -1,0 +1,79 @@
+"""The scores of a set of cases, and what they say together."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+  """The scores of a set of cases.
+
+  Attributes:
+    names: what is scored: classes without the background, regions, channels of an image.
+    cases: case name -> metric -> name -> value; NaN where it is undefined.
+    best: the metric that judges, one of the cases'.
+    panels: pictures image | label | prediction of some cases.
+  """
+
+  names: tuple[str, ...]
+  cases: dict[str, dict[str, dict[str, float]]]
+  best: str
+  panels: list[np.ndarray]
+
+  def of(self, metric: str) -> dict[str, float]:
+    """Mean over cases by name, of finite values: neither empty classes nor absent surfaces."""
+    return self._means(metric, np.isfinite)
+
+  @property
+  def metrics(self) -> tuple[str, ...]:
+    """Names of the metrics."""
+    return tuple(next(iter(self.cases.values())))
+
+  @property
+  def mean(self) -> float:
+    """Mean of the judging metric over cases and names; infinite where a distance is.
+
+    A network that leaves a class out must not be judged by the cases that it doesn't.
+    """
+    return _mean(list(self._means(self.best, _defined).values()), _defined)
+
+  def _means(self, metric: str, counts: Callable) -> dict[str, float]:
+    cases = self.cases.values()
+    return {name: _mean([case[metric][name] for case in cases], counts) for name in self.names}
+
+  def scalars(self) -> dict[str, float]:
+    values = {f"validation/{self.best}": self.mean}
+    for metric in self.metrics:
+      values |= {f"validation/{metric}/{name}": v for name, v in self.of(metric).items()}
+    return values
+
+  def summary(self) -> dict:
+    by_name = {metric: self.of(metric) for metric in self.metrics}
+    means = {metric: _mean(list(values.values())) for metric, values in by_name.items()}
+    return {"cases": len(self.cases), "mean": means, "classes": by_name}
+
+  def table(self) -> str:
+    """The summary as text."""
+    width = max(len(name) for name in (*self.names, "class"))
+    columns = [self.of(metric) for metric in self.metrics]
+    wide = [max(9, len(metric) + 2) for metric in self.metrics]
+
+    def row(name: str, cells) -> str:
+      return f"{name:<{width}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, wide, strict=True))
+
+    rows = [row("class", self.metrics)]
+    for name in self.names:
+      rows.append(row(name, (f"{column[name]:.4f}" for column in columns)))
+    rows.append(row("mean", (f"{_mean(list(column.values())):.4f}" for column in columns)))
+    rows.append(f"({len(self.cases)} validation cases)")
+    return "\n".join(rows)
+
+
+def _defined(value: float) -> bool:
+  return not np.isnan(value)
+
+
+def _mean(values: list[float], counts: Callable = np.isfinite) -> float:
+  values = [v for v in values if counts(v)]
+  return float(np.mean(values)) if values else float("nan")

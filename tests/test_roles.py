@@ -12,6 +12,7 @@ from jaxseg import compose, defaults, methods, roles
 from jaxseg.build import plain
 from jaxseg.losses import Loss
 from jaxseg.roles import LOSS, NETWORK, OPTIMISER, Role
+from jaxseg.runs import same_run
 
 
 def distilled(
@@ -183,6 +184,25 @@ def test_an_optional_role_stays_empty_and_losses_follow_the_first():
   assert filled["teacher"].classes == filled["network"].classes == 3
   assert callable(filled["distance_loss"])
   assert filled["heat"] == 2.0
+
+
+def test_what_a_role_has_by_default_is_no_change_when_written_out():
+  before = config_of()
+  critic = {"name": "patch_critic", "widths": (4, 8), "norm": "batch"}
+  for fields in (
+    {"networks": {"critic": critic}},
+    {"optimisers": {"critic": before["optimiser"]}},
+    {"optimisers": {"critic": {"learning_rate": 1e-3}}},
+    {"optimisers": {"critic": {}}},
+  ):
+    assert not same_run.differences(before, config_of(**fields), same_run.RESUME)
+  changed = config_of(optimisers={"critic": {"learning_rate": 1e-4}})
+  found = same_run.differences(before, changed, same_run.RESUME)
+  assert found == {"optimisers.critic.learning_rate": (1e-3, 1e-4)}
+  # the first one's change is every role's that follows it
+  changed = config_of(optimiser=before["optimiser"] | {"learning_rate": 1e-4})
+  found = same_run.differences(before, changed, same_run.RESUME)
+  assert set(found) == {"optimiser.learning_rate", "optimisers.critic.learning_rate"}
 
 
 def test_the_two_networks_of_a_test_take_60_lines():

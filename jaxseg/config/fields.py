@@ -152,7 +152,7 @@ def kind_of(config: Mapping[str, Any], path: str) -> Any:
   if path in FIELDS:
     return FIELDS[path].kind
   component, _, option = path.rpartition(".")
-  if option == "name":
+  if option == "name" or (option == "run" and _like(component) in ("network", "networks.*")):
     return str
   if option == "weight" and _like(component) == "loss.*":
     return _WEIGHT

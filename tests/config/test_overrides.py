@@ -56,6 +56,22 @@ def changed(file, *words):
     (["--config.augment.mirror.axes=2"], "augment.mirror", {"axes": (2,)}),
     (["--config.network.attention.reduction=4"], "network.attention.name", "none"),
     (["--config.loss.dice.weight=2"], "loss.dice.weight", 2.0),
+    # of further roles, the file names none
+    (["--config.networks.critic.name=patch_critic"], "networks.critic.name", "patch_critic"),
+    (
+      ["--config.networks.critic.name=patch_critic", "--config.networks.critic.widths=8"],
+      "networks.critic.widths",
+      (8,),
+    ),
+    (["--config.networks.teacher.run=42"], "networks.teacher.run", "42"),
+    (["--config.optimisers.critic.learning_rate=2e-4"], "optimisers.critic.learning_rate", 2e-4),
+    (
+      ["--config.optimisers.critic.schedule.name=cosine"],
+      "optimisers.critic.schedule.name",
+      "cosine",
+    ),
+    (["--config.losses.critic.dice.batch"], "losses.critic.dice.batch", True),
+    (["--config.losses.critic.dice.weight=0.5"], "losses.critic.dice.weight", 0.5),
     # words stay words where a word is expected
     (["--config.data.source.path=042"], "data.source.path", "042"),
     (["--config.data.source.path=None"], "data.source.path", "None"),

@@ -65,6 +65,9 @@ def replaced(field, value):
     ("predictor.overlap", 0.25, set()),
     ("predictor.batch", 1, {RESUME, FOLDS, MEMBERS}),
     ("initialise", {"network": "runs/a"}, {MEMBERS}),
+    ("networks", {"critic": {"name": "patch_critic"}}, set()),
+    ("losses", {"critic": {"dice": {}}}, {MEMBERS}),
+    ("optimisers", {"critic": {"learning_rate": 1.0}}, {MEMBERS}),
   ],
 )
 def test_the_table_says_where_a_field_may_differ(field, value, where):
@@ -76,8 +79,8 @@ def test_the_table_says_where_a_field_may_differ(field, value, where):
 def test_every_field_of_a_config_is_in_the_table_or_differs_nowhere():
   known = same_run.flat(plain(defaults.config()))
   for name in same_run.MAY_DIFFER:
-    # a source's and a split's options are not in the defaults
-    if not name.startswith(("data.source.", "data.split.", "data.prior.")):
+    # a source's, a split's and a network's options are not in the defaults
+    if not name.startswith(("data.source.", "data.split.", "data.prior.", "network")):
       assert any(f"{field}.".startswith(f"{name}.") for field in known), name
 
 

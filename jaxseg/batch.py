@@ -106,11 +106,21 @@ def kind(field: str) -> Kind:
 
 
 def by_kind(act: Callable[[Kind, Any], Any], batch: Batch) -> Batch:
-  """The batch with `act(kind, values)` in place of every field's values, nested ones as well."""
-  return {
-    name: by_kind(act, values) if isinstance(values, Mapping) else act(kind(name), values)
-    for name, values in batch.items()
-  }
+  """The batch with `act(kind, values)` in place of every field's values, nested ones as well.
+
+  A ValueError that `act` raises is told with the field's name.
+  """
+  out = {}
+  for name, values in batch.items():
+    if isinstance(values, Mapping):
+      out[name] = by_kind(act, values)
+      continue
+    row = kind(name)
+    try:
+      out[name] = act(row, values)
+    except ValueError as error:
+      raise ValueError(f"field '{name}': {error}") from error
+  return out
 
 
 def space_of(sample: Batch) -> tuple[int, ...]:
@@ -147,8 +157,8 @@ def swap_classes(row: Kind, values: Array, pairs: Sequence[tuple[int, int]]) -> 
     for a, b in pairs:
       if max(a, b) >= len(order):
         raise ValueError(
-          f"mirror: swap {(a, b)} names a class that a field with {len(order)} channels lacks; "
-          "give pairs of class indices (LabelSpec.mirror_pairs)."
+          f"swap {(a, b)} names a class that its {len(order)} channels lack; expected pairs of "
+          "class indices (LabelSpec.mirror_pairs, options `swap`)."
         )
       order[[a, b]] = b, a
     return values[..., order]

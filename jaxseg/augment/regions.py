@@ -57,9 +57,10 @@ def cutout(
     raise ValueError(f"cutout.boxes: {boxes} must be at least 1.")
   space = space_of(sample)
   draw = jax.random.uniform(key, (1 + 2 * boxes * len(space),))
-  changing = images_of(sample)
+  # what a field is inside of a box
+  values = dict.fromkeys(images_of(sample), fill)
   if ignore and "weight" in sample:
-    changing["weight"] = sample["weight"]
+    values["weight"] = 0.0
 
   def changed(fields):
     centres, widths = draw[1:].reshape(2, boxes, len(space))
@@ -68,10 +69,11 @@ def cutout(
       inside |= box_mask(space, centre, width)
     out = {}
     for field, x in fields.items():
-      value = jnp.asarray(0.0 if field == "weight" else fill, x.dtype)
-      out[field] = jnp.where(inside.reshape(inside.shape + (1,) * (x.ndim - inside.ndim)), value, x)
+      within_x = inside.reshape(inside.shape + (1,) * (x.ndim - inside.ndim))
+      out[field] = jnp.where(within_x, jnp.asarray(values[field], x.dtype), x)
     return out
 
+  changing = {field: sample[field] for field in values}
   return {**sample, **lax.cond(draw[0] < p, changed, lambda fields: fields, changing)}
 
 
@@ -133,4 +135,6 @@ def mask_body(key, sample: Batch) -> Batch:
     return sample
   inside = (sample["body"] > 0)[..., None]
   out = {field: jnp.where(inside, x, 0).astype(x.dtype) for field, x in images_of(sample).items()}
-  return {**{field: x for field, x in sample.items() if field != "body"}, **out}
+  out = {**sample, **out}
+  del out["body"]
+  return out

@@ -260,8 +260,8 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
 
   sample = run.main.dataset.load(index)
   # a cascade's prior among them: of the fold of the first stage that has not seen the case
-  further = {name: x for name, x in inputs(sample).items() if name not in ("image", "spacing")}
-  configuration = Configuration((run.main.dataset.preparation,), labels, logits, lambda *_: further)
+  prepared = (run.main.dataset.preparation,)
+  configuration = Configuration(prepared, labels, logits, lambda *_: inputs(sample))
   wanted = run.config["evaluate"]["probabilities"]
   segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
   scored = {"own": _own_scores(run, raw, segmentation, name)}

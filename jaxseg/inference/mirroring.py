@@ -1,5 +1,6 @@
 """Test-time augmentation by mirror images."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.batch import Batch, Kind, by_kind, kind, swap_classes
+from jaxseg.batch import Batch, Kind, by_kind, swap_classes
 
 # one patch's network: the fields of a batch of windows -> {"logits": ...}, or another one field
 Apply = Callable[[Batch], Batch]
@@ -38,8 +39,7 @@ def mean_over_flips(apply: Apply, inputs: Batch, flips: list[Flip]):
   """The one output for a batch, averaged over the flips, still on the device."""
   total = None
   for flip in flips:
-    flipped = by_kind(lambda row, values, flip=flip: _flipped(row, values, flip), inputs)
-    ((name, scores),) = apply(flipped).items()
-    scores = _flipped(kind(name), scores, flip)
+    act = functools.partial(_flipped, flip=flip)
+    (scores,) = by_kind(act, apply(by_kind(act, inputs))).values()
     total = scores if total is None else total + scores
   return total if len(flips) == 1 else total / len(flips)

@@ -26,7 +26,8 @@ class Configuration(NamedTuple):
     labels: what the scores mean.
     logits: (Case, *, into, progress) -> (*space, k) float32 logits on the grid of the case, which
       is the preparations'; `into` and `progress` as for `sliding_window`.
-    fields: (raw, where) -> further fields of the case on that grid, as an earlier stage's scores.
+    fields: (raw, where) -> what else the networks take, on that grid: an earlier stage's scores,
+      clicks, ...; the image and the spacing are the preparations'.
   """
 
   preparations: tuple[Preparation, ...]
@@ -88,9 +89,10 @@ def prepared_case(configuration: Configuration, raw: RawCase, where: str) -> tup
   """The case as the configuration's networks see it; raises ValueError for what they cannot."""
   first, *others = configuration.preparations
   grid = first.grid(raw.geometry, raw.image)
-  fields = {"image": first.apply(raw, where), "spacing": grid.spacing}
-  fields |= configuration.fields(raw, where)
-  fields |= {_own(i): {"image": other.apply(raw, where)} for i, other in enumerate(others, start=1)}
+  fields = dict(configuration.fields(raw, where))
+  fields |= {"image": first.apply(raw, where), "spacing": grid.spacing}
+  for i, other in enumerate(others, start=1):
+    fields[_own(i)] = {"image": other.apply(raw, where)}
   return Case(fields), grid
 
 

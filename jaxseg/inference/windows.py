@@ -59,8 +59,8 @@ def _padded(
       return values
     if values.shape[: len(space)] != space or values.ndim != len(space) + row.channels:
       raise ValueError(
-        f"predictor: a field of the case has shape {values.shape}; expected {space}, the voxels of "
-        f"the others{', and channels' if row.channels else ''}."
+        f"its shape in a case is {values.shape}; expected {space}, the voxels of the others"
+        f"{', and channels' if row.channels else ''}."
       )
     if not np.any(pads):
       return values

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from jaxseg import augment, files
-from jaxseg.batch import LabelSpec
+from jaxseg.batch import LabelSpec, kind
 from jaxseg.build import bind
 from jaxseg.compose import complete
 from jaxseg.config.ranges import COUNT, SEED
@@ -54,7 +54,7 @@ def classes_of(sample, field: str, first: int) -> np.ndarray:
   """What is outlined: an integer label, or the class of the highest of the maps from `first` on."""
   field = field if field in sample else "soft_label"
   values = np.asarray(sample[field])
-  if field == "label":
+  if not kind(field).channels:
     return values
   foreground = values[..., first:]
   # regions lie inside one another: the last of equals is the innermost

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg import files
-from jaxseg.batch import LabelSpec
+from jaxseg.batch import LabelSpec, kind
 from jaxseg.data.prepared import blocks, building, integrity
 from jaxseg.data.prepared.blocks import Stored
 from jaxseg.data.prepared.integrity import Damaged
@@ -115,12 +115,12 @@ class _Reader:
 
   def _read(self, i: int, region: tuple[slice, ...]) -> dict[str, np.ndarray]:
     case, folder = self.cases[int(i)], building.case_folder(self.folder, int(i))
-    sample = {}
+    sample, fields = {}, {"label": self.labels.field}
     for field, stored in self.arrays[int(i)].items():
-      name = "soft_label" if field == "label" and self.labels.regions else field
+      name = fields.get(field, field)
       with self._damage_told(i, field):
         array = blocks.read(folder / field, stored, region)
-      sample[name] = array.astype(np.int32 if name == "label" else np.float32, copy=False)
+      sample[name] = array.astype(kind(name).dtype, copy=False)
     return {**sample, "spacing": np.array(case["spacing"], np.float32)}
 
   def locations(self, i: int) -> dict[int, np.ndarray]:

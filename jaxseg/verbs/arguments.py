@@ -1,6 +1,7 @@
 """The verbs' arguments: one parser that speaks in sentences, numbers with ranges, configs."""
 
 import argparse
+import logging
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+import absl.logging
 from ml_collections import ConfigDict
 
 from jaxseg.build import suggestion
@@ -16,8 +18,20 @@ from jaxseg.config.overrides import literal, read_config
 from jaxseg.config.ranges import Range
 
 
+class _Sentence(logging.Formatter):
+  """A message and how grave it is, without loggers, dates and lines of source."""
+
+  def formatMessage(self, record: logging.LogRecord) -> str:
+    return f"{record.levelname.capitalize()}: {record.message}"
+
+
 def warn_in_words() -> None:
   """From now on a warning is one line: a place in our source says nothing to a user."""
+  terminal = logging.StreamHandler()
+  # absl's handler takes the place of others where it runs the program
+  for handler in (terminal, absl.logging.get_absl_handler()):
+    handler.setFormatter(_Sentence())
+  logging.basicConfig(handlers=[terminal])
   usual = warnings.formatwarning
 
   def formatted(message, category, *place, **more):

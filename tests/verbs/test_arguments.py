@@ -1,6 +1,8 @@
 """The verbs' parser: one sentence for what it does not take, and folders looked at, not made."""
 
 import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -75,3 +77,20 @@ def test_a_warning_is_one_line_without_a_place(monkeypatch, recwarn):
   place = ("file.py", 3)
   assert warnings.formatwarning(UserWarning("a b"), UserWarning, *place) == "Warning: a b\n"
   assert "file.py:3" in warnings.formatwarning(RuntimeWarning("a"), RuntimeWarning, *place)
+
+
+@pytest.mark.parametrize("program", ["pass", "absl.logging.use_absl_handler()"])
+def test_what_is_logged_is_a_sentence_too(program):
+  lines = (
+    "import logging, absl.logging, absl.flags",
+    "from jaxseg.verbs.arguments import warn_in_words",
+    "warn_in_words()",
+    "absl.flags.FLAGS(['train'])",
+    program,
+    "logging.warning('It is %s.', 'so')",
+    "logging.getLogger('a.library').error('It failed.')",
+  )
+  run = subprocess.run(
+    (sys.executable, "-c", "\n".join(lines)), capture_output=True, text=True, check=True
+  )
+  assert run.stderr == "Warning: It is so.\nError: It failed.\n"

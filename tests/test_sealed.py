@@ -42,7 +42,7 @@ def test_what_was_written_is_read_and_may_be_laid_out_anew(path):
 )
 def test_an_edited_field_is_named(path, change, name):
   edit(path, change)
-  with pytest.raises(ValueError, match=rf"a.json: '{name}' is not what training wrote.*copy it"):
+  with pytest.raises(ValueError, match=rf"a.json: '{name}' is not what was written.*copy it"):
     read(path)
 
 
@@ -57,6 +57,14 @@ def test_files_without_digests_and_damaged_digests(path):
     read(path)
   edit(path, lambda told: (told.pop("digests"), told.update(steps=4)))
   assert read(path)["steps"] == 4
+
+
+def test_where_digests_are_required_a_file_without_them_is_damaged(path):
+  assert read(path, required=True)["steps"] == 3
+  for change in (lambda told: told.update(digests={}), lambda told: told.pop("digests")):
+    edit(path, change)
+    with pytest.raises(sealed.Damaged, match=r"a.json: its digests are damaged; copy it again\.$"):
+      read(path, required=True)
 
 
 LABELS = {"names": ["background", "a"], "stored_values": [0, 1]}

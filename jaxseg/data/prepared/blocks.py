@@ -18,8 +18,8 @@ import numpy as np
 import tensorstore
 
 from jaxseg.data.prepared import integrity
-from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.runs.plain_path import plain_path
+from jaxseg.sealed import Damaged
 
 # voxels in a block, by rank: nnU-Net's 128 KiB of one channel, pictures of usual size whole
 _VOXELS = {2: 2**18, 3: 2**15}

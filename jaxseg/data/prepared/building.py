@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from jaxseg import files
+from jaxseg import files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.data.prepared import blocks, integrity
 from jaxseg.data.prepared.cropping import nonzero_mask
@@ -151,7 +151,7 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
       note["arrays"][field] = blocks.write(part / field, array, block)._asdict()
     np.save(part / LOCATIONS, rows)
     note["locations_sum"] = integrity.file_sum(part / LOCATIONS)
-    (part / NOTE).write_text(json.dumps(integrity.sealed(note)), encoding="utf-8")
+    (part / NOTE).write_text(json.dumps(sealed.seal(note)), encoding="utf-8")
     files.flush(part)
     files.rename(part, folder)
   except BaseException:
@@ -172,8 +172,11 @@ def _is_whole(folder: pathlib.Path) -> bool:
 
 
 def _note(folder: pathlib.Path) -> dict:
-  return integrity.read_sealed(
-    folder / NOTE, what="the note of a prepared case", advice=again(folder.parent)
+  return sealed.read(
+    folder / NOTE,
+    what="the note of a prepared case",
+    advice=again(folder.parent),
+    required=True,
   )
 
 
@@ -227,4 +230,4 @@ def _finish(source: Source, recipe: Recipe) -> None:
     "preparation": recipe.preparation.to_json(),
     "cases": notes,
   }
-  files.write_text(recipe.folder / INDEX, json.dumps(integrity.sealed(index)))
+  sealed.write(recipe.folder / INDEX, index)

@@ -20,19 +20,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg import files
+from jaxseg import files, sealed
 from jaxseg.batch import LabelSpec, kind
 from jaxseg.data.prepared import blocks, building, integrity
 from jaxseg.data.prepared.blocks import Stored
-from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.data.prepared.locations import unpack
 from jaxseg.data.prepared.normalise import fit, needs_statistics, schemes
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.prepared.workers import LostWorker
 from jaxseg.data.sources.source import Source
+from jaxseg.sealed import Damaged
 
 # part of every set's hash: raise it when the stored format changes
-_VERSION = "6"
+_VERSION = "7"
 
 
 def _unknown(i: int) -> None:
@@ -163,8 +163,11 @@ def _rows(file: pathlib.Path, expected: tuple[int, int], state: tuple) -> np.nda
 
 def _index(folder: pathlib.Path) -> dict:
   advice = building.again(folder)
-  return integrity.read_sealed(
-    folder / building.INDEX, what="the index of a prepared data set", advice=advice
+  return sealed.read(
+    folder / building.INDEX,
+    what="the index of a prepared data set",
+    advice=advice,
+    required=True,
   )
 
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg import files
-from jaxseg.data.prepared import blocks, building, integrity
+from jaxseg import files, sealed
+from jaxseg.data.prepared import blocks, building
 from jaxseg.data.prepared.blocks import Stored
 from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.prepared.integrity import Damaged
+from jaxseg.sealed import Damaged
 
 _NOTE, _VALUES = "field.json", "values"
 
@@ -44,7 +44,7 @@ class Field(NamedTuple):
         voxel = array.itemsize * int(np.prod(array.shape[rank:]))
         block = blocks.block_shape(array.shape[:rank], spacing, bytes_per_voxel=voxel)
         stored = blocks.write(part / _VALUES, array, block)
-        note = integrity.sealed(stored._asdict())
+        note = sealed.seal(stored._asdict())
         (part / _NOTE).write_text(json.dumps(note), encoding="utf-8")
         files.flush(part)
         files.rename(part, folder)
@@ -71,7 +71,9 @@ class Field(NamedTuple):
 @functools.lru_cache(4096)
 def _stored(folder: pathlib.Path) -> Stored:
   advice = building.again(folder.parent)
-  note = integrity.read_sealed(folder / _NOTE, what="the note of a stored field", advice=advice)
+  note = sealed.read(
+    folder / _NOTE, what="the note of a stored field", advice=advice, required=True
+  )
   return Stored.from_json(note)
 
 

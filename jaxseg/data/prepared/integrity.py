@@ -1,44 +1,15 @@
-"""What is stored is checked when it is read: sealed JSON, sums of files, an error for damage."""
+"""What is stored is checked when it is read: sums and states of files."""
 
-import hashlib
-import json
 import os
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from jaxseg import files
+from jaxseg.sealed import Damaged
 
-_SEAL = "seal"
 # a file's sum is made of parts of so many bytes, so that a large one need not fit into memory
 _PART = 1 << 22
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-
-
-class Damaged(ValueError):
-  """What is stored is not what was written; the text is one sentence, or the reason for one."""
-
-
-def sealed(value: Mapping) -> dict[str, Any]:
-  """An object of JSON with a digest of all its fields among them."""
-  return {**value, _SEAL: _digest(value)}
-
-
-def read_sealed(path, *, what: str, advice: str) -> dict[str, Any]:
-  """The object that was `sealed` in a JSON file, without its seal.
-
-  Raises Damaged where a field is not as it was written; else as `files.read_json`.
-  """
-  value = files.read_json(path, what=what, advice=advice, fields={_SEAL: str})
-  seal = value.pop(_SEAL)
-  if _digest(value) != seal:
-    raise Damaged(f"{path}: is damaged or was edited, its digest is another one; {advice}.")
-  return value
-
-
-def _digest(value) -> str:
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def file_sum(path) -> tuple[int, int]:

@@ -15,9 +15,9 @@ from jaxseg.data import sampling
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared import blocks, building, integrity
 from jaxseg.data.prepared.dataset import open_prepared, prepare
-from jaxseg.data.prepared.integrity import Damaged
 from jaxseg.data.sources.source import RawCase, Source
 from jaxseg.data.stream import MAIN, Feeder, Stream
+from jaxseg.sealed import Damaged
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 1, 2))
 SHAPE = (13, 18, 15)
@@ -197,11 +197,11 @@ def test_an_edited_index_is_told(whole, tmp_path, change):
   index = json.loads((folder / building.INDEX).read_text())
   index["cases"][0] |= change
   (folder / building.INDEX).write_text(json.dumps(index))
-  with pytest.raises(Damaged, match=r"jaxseg.json: is damaged or was edited, .*remove it \(rm -r"):
+  with pytest.raises(Damaged, match=r"jaxseg.json: .* was edited or damaged; remove it \(rm -r"):
     open_prepared(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"seal": 3}', "\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"digests": 3}', "\xff"])
 def test_an_index_of_another_form_is_told(whole, tmp_path, content):
   folder = tmp_path / "set"
   shutil.copytree(whole, folder)

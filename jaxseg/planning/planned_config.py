@@ -148,6 +148,9 @@ def merged(planned: Any, own: Any) -> Any:
     return own
   if own.get("name", planned.get("name")) != planned.get("name"):
     return own
+  # another run's network is taken whole
+  if "run" in own and "name" in planned:
+    return own
   return {**planned, **{key: merged(planned.get(key), value) for key, value in own.items()}}
 
 

@@ -204,17 +204,21 @@ def _last(value: float) -> float:
 
 def _experiment(gathered: Gathered) -> dict[str, str]:
   first = gathered.folds[0]
-  data = first.config["data"]
+  config, data = first.config, first.config["data"]
   return {
     "data": " ".join(f"{name}={value}" for name, value in data["source"].items()),
     "channels": ", ".join(first.dataset["channels"]),
     "training cases": ", ".join(str(len(fold.dataset["training"])) for fold in gathered.folds),
-    "network": _components(first.config["network"]),
-    "loss": "; ".join(f"{name} {_components(of)}" for name, of in first.config["loss"].items()),
-    "optimiser": _components(first.config["optimiser"]),
+    "method": _components(config["method"]),
+    "network": _components(config["network"]),
+    **{f"network '{role}'": _components(of) for role, of in config["networks"].items()},
+    "loss": _losses(config["loss"]),
+    **{f"loss '{role}'": _losses(of) for role, of in config["losses"].items()},
+    "optimiser": _components(config["optimiser"]),
+    **{f"optimiser '{role}'": _components(of) for role, of in config["optimisers"].items()},
     "patch, batch": f"{' x '.join(map(str, data['patch']))}, {data['batch']}",
-    "augmentation": ", ".join(first.config["augment"]) or "none",
-    "predictor": _components(first.config["predictor"]),
+    "augmentation": ", ".join(config["augment"]) or "none",
+    "predictor": _components(config["predictor"]),
   }
 
 
@@ -222,6 +226,10 @@ def _versions(fold: Fold) -> dict[str, str]:
   versions = {name: of for name, of in fold.versions["packages"].items() if of}
   versions |= {"python": fold.versions["python"], "git": fold.versions["git"] or "-"}
   return versions | {"devices": ", ".join(fold.versions["devices"])}
+
+
+def _losses(parts: dict[str, Any]) -> str:
+  return "; ".join(f"{name} {_components(of)}" for name, of in parts.items())
 
 
 def _components(spec: dict[str, Any]) -> str:

@@ -142,4 +142,5 @@ def test_parts_are_merged_where_they_have_one_name():
   assert merged(planned, {"a": {"l": 2}}) == {**planned, "a": {"name": "x", "k": 1, "l": 2}}
   assert merged(planned, {"a": {"name": "x", "k": 3}})["a"] == {"name": "x", "k": 3}
   assert merged(planned, {"a": {"name": "y"}})["a"] == {"name": "y"}
+  assert merged(planned, {"a": {"run": "runs/a"}})["a"] == {"run": "runs/a"}
   assert merged(planned, {"b": None, "d": 4}) == {**planned, "d": 4}

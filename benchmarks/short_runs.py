@@ -50,10 +50,10 @@ def short_run(
   step = compile_step(run, feeder.element(0), store)
   seed = np.uint32(config.seed)
   state = step.init(seed)
-  store = sharding.place(store, step.replicated)
+  store = sharding.place(store, run.layout.replicated)
   losses, begun = [], None
   for number in range(config.steps):
-    element = sharding.place(feeder.element(number), step.split)
+    element = sharding.place(feeder.element(number), run.layout.split)
     state, told = step.train(state, store, element, seed)
     losses.append(float(told["loss"]))
     if begun is None:

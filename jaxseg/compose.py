@@ -1,10 +1,21 @@
 """A config -> networks, losses, optimisers, method, predictor: all that needs no data."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jaxseg import augment, data, inference, losses, methods, networks, optimisers, roles, schedules
+from jaxseg import (
+  augment,
+  data,
+  inference,
+  losses,
+  methods,
+  networks,
+  optimisers,
+  roles,
+  schedules,
+  sharding,
+)
 from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, check, check_options, named
@@ -221,8 +232,32 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
   return spec
 
 
-def method(config: dict[str, Any], by_role: dict[str, Any], *, regions: bool = False) -> Method:
-  """The config's method around its networks (`networks_by_role`), with losses and optimisers."""
+def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> sharding.Layout:
+  """The config's layout over the devices, all that there are if None."""
+  patch = config["data"]["patch"]
+  with _in_field("network"):
+    stride = network.total_stride(len(patch))
+  return sharding.layout(
+    batches={"config.data.batch": config["data"]["batch"]},
+    patch=patch,
+    stride=stride,
+    members=config["members"],
+    devices=devices,
+    **config["mesh"],
+  )
+
+
+def method(
+  config: dict[str, Any],
+  by_role: dict[str, Any],
+  *,
+  regions: bool = False,
+  layout: sharding.Layout | None = None,
+) -> Method:
+  """The config's method around its networks (`networks_by_role`), with losses and optimisers.
+
+  `layout` tells where the members of an ensemble are trained; None is one device.
+  """
   parts = {**by_role, **losses_by_role(config, regions=regions), **optimisers_by_role(config)}
   options = method_options(config)
   with _in_field("method"):
@@ -230,7 +265,9 @@ def method(config: dict[str, Any], by_role: dict[str, Any], *, regions: bool = F
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
   if config["average"]:
-    return methods.averaged.averaged(scheme, decay=config["average"])
+    scheme = methods.averaged.averaged(scheme, decay=config["average"])
+  if config["members"] > 1:
+    scheme = methods.ensemble.ensemble(scheme, layout, members=config["members"])
   return scheme
 
 

@@ -84,6 +84,13 @@ def config() -> ConfigDict:
   c.evaluate.metrics = ()  # while training; () is the task's own: Dice and IoU
   c.evaluate.best = ""  # of these, what the best checkpoint is judged by; "" is the first
   c.evaluate.probabilities = False  # written with the final predictions; find-best averages them
+  c.mesh = ConfigDict(type_safe=False)  # devices along each axis, -1 for all that are left
+  c.mesh.batch = -1
+  c.mesh.space = 1  # splits an axis of every patch
+  c.mesh.member = 1
+  c.mesh.parameters = "replicated"  # or "fsdp", or patterns of paths -> one of these
+  c.mesh.smallest = 2**16  # values of an array from which on "fsdp" splits it
+  c.members = 1  # networks that are trained together; predictions are the mean of their scores
   c.log_every = 10  # steps
   c.checkpoint_every = 250  # steps
   c.deterministic = True  # on a GPU: only kernels that give the same bits every time

@@ -10,7 +10,16 @@ import numpy as np
 from jaxseg import augment, data
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, suggestion
-from jaxseg.compose import class_weights, complete, maps, method, networks_by_role, task, window
+from jaxseg.compose import (
+  class_weights,
+  complete,
+  layout,
+  maps,
+  method,
+  networks_by_role,
+  task,
+  window,
+)
 from jaxseg.config import rehearsal
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.normalise import schemes
@@ -22,6 +31,7 @@ from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import networks as other_runs
+from jaxseg.sharding import Layout
 from jaxseg.task import Task
 
 
@@ -39,6 +49,7 @@ class Experiment(NamedTuple):
     patch: what the network is fed.
     predict: (apply, Case, **options) -> (*space, k) scores.
     read: case name -> the case as the user's files have it.
+    layout: the devices, and what each of them holds.
   """
 
   config: dict[str, Any]
@@ -51,6 +62,7 @@ class Experiment(NamedTuple):
   patch: tuple[int, ...]
   predict: Callable
   read: Callable[[str], data.RawCase]
+  layout: Layout
 
   @property
   def main(self) -> Stream:
@@ -182,7 +194,7 @@ def experiment(config) -> Experiment:
   folds = ()
   if options["prior"]:
     folds = run_folder.run_folders(cascade.run_of(options["prior"]))
-  _rehearse(config, source, (*wanted, *(("prior",) if folds else ())))
+  devices = _rehearse(config, source, (*wanted, *(("prior",) if folds else ())))
   prepared, training, validation = dataset(config, source)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
   prepared = data.with_maps(prepared, wanted, training)
@@ -206,7 +218,7 @@ def experiment(config) -> Experiment:
   )
   return Experiment(
     config=config,
-    method=method(weighed, nets, regions=prepared.labels.regions is not None),
+    method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=devices),
     network=net,
     task=task(config, prepared.labels),
     streams={MAIN: main},
@@ -215,6 +227,7 @@ def experiment(config) -> Experiment:
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
     read=source.read,
+    layout=devices,
   )
 
 
@@ -232,7 +245,7 @@ def _sampling(config: dict[str, Any], rank: int, crop: tuple[int, ...], network)
   )
 
 
-def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ...]) -> None:
+def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ...]) -> Layout:
   """Tries all parts of an experiment on shapes; `fields` are a batch's further ones."""
   options, labels, channels = config["data"], source.labels, len(source.channels)
   patch, slices = tuple(options["patch"]), options["slices"]
@@ -247,11 +260,13 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
   with rehearsal.told("config.augment"):
     augmentation(config, patch, labels)
   rehearsal.predict(predictor, net, channels, labels.channels, rank=len(patch), slices=slices)
+  devices = layout(config, net)
   state = rehearsal.train(
-    method(config, nets, regions=labels.regions is not None),
+    method(config, nets, regions=labels.regions is not None, layout=devices),
     mixture(config, labels.channels),
     rehearsal.batch_shapes((options["batch"], *patch), channels, labels, fields=fields),
   )
+  devices.of_state(state)
   for learner, folder in config["initialise"].items():
     if learner not in state.learners:
       raise ValueError(
@@ -265,6 +280,7 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
         f"config.initialise.{learner}: {folder}: holds no checkpoint; expected the folder of a run "
         "(train.py's --workdir; of a cross-validation, that of a fold)."
       )
+  return devices
 
 
 def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:

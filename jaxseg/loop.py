@@ -64,25 +64,25 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   if main:
     files.remove_leftovers(workdir)
     keeper.tidy()
-  found = keeper.resume(jax.eval_shape(step.init, seed), step.replicated)
+  found = keeper.resume(step.abstract, step.places)
   if found is None:
-    found = initialised(step.init(seed), run.config["initialise"], step.replicated), []
+    found = initialised(step.init(seed), run.config["initialise"], step.places), []
   state, pending = found
   first = int(state.step)
-  store = sharding.place(store, step.replicated)
+  store = sharding.place(store, run.layout.replicated)
   every = run.config["log_every"]
   images = run.main.sampling.batch
   told = {"first_step": first, "last_step": steps, "images": images, "every": every}
   writer = Writer(workdir, **told) if main else None
   try:
     with Interrupt() as interrupt:
-      for sentence in (*notes, *absent_classes(run)):
+      for sentence in (*notes, *run.layout.notes, *absent_classes(run)):
         _say(writer, sentence)
       if first:
         _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
       if first < steps:
         _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
-      elements = feeder.elements(first, steps, sharding.local_slots)
+      elements = feeder.elements(first, steps, run.layout.slots)
       state = _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt)
       outcome = None
       if state is not None:
@@ -116,7 +116,7 @@ def _steps(run, step, state, store, seed, elements, pending, keeper, writer, int
   first, last = int(state.step), config["steps"]
   for number in range(first + 1, last + 1):
     before = time.perf_counter()
-    element = sharding.place(next(elements), step.split)
+    element = sharding.place(next(elements), run.layout.split)
     waited += time.perf_counter() - before
     state, metrics = step.train(state, store, element, seed)
     pending.append(metrics)

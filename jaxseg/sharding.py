@@ -1,123 +1,271 @@
-"""Devices: one mesh, two placements (replicated, split over the batch), multi-process start-up.
+"""Layout: a mesh of devices (batch, space, member), and which part of which array each one holds.
 
-Networks and losses never mention a mesh: state is replicated, a batch is split on axis 0, and
-XLA inserts the rest.
+Networks and losses never mention a mesh: they are given arrays that are split, and XLA inserts the
+halo exchanges and the sums (GSPMD, 2105.04663).
 """
 
-import json
-import os
-from collections.abc import Callable
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-BATCH = "batch"
+from jaxseg import paths
+from jaxseg.batch import Batch, kind
+
+AXES = BATCH, SPACE, MEMBER = "batch", "space", "member"
+REPLICATED, FSDP = "replicated", "fsdp"
+# values of an array from which on splitting it is worth a message between devices
+SMALLEST = 2**16
+
+PyTree = Any
 
 
-def start_processes() -> None:
-  """Joins the other processes of a multi-host run; does nothing in a single-process one.
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Which part of which array each device holds.
 
-  On a TPU pod or under SLURM the cluster is found by JAX itself when JAXSEG_DISTRIBUTED=1;
-  elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who.
+  Attributes:
+    mesh: the devices, with the axes of AXES.
+    axis: the spatial axis of a patch that `space` splits.
+    rules: (pattern of paths, "replicated" or "fsdp"); the last that names a parameter counts.
+    smallest: arrays of fewer values are never split by "fsdp".
+    members: networks whose learners are stacked, 1 without a stack.
+    notes: what is to be told of it, a sentence each.
   """
-  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-  if address:
-    jax.distributed.initialize(
-      address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
-    )
-  elif os.environ.get("JAXSEG_DISTRIBUTED") == "1":
-    jax.distributed.initialize()
+
+  mesh: jax.sharding.Mesh
+  axis: int = 0
+  rules: tuple[tuple[str, str], ...] = ()
+  smallest: int = SMALLEST
+  members: int = 1
+  notes: tuple[str, ...] = ()
+
+  @property
+  def sizes(self) -> dict[str, int]:
+    return dict(self.mesh.shape)
+
+  @property
+  def replicated(self) -> jax.NamedSharding:
+    return jax.NamedSharding(self.mesh, jax.P())
+
+  @property
+  def split(self) -> jax.NamedSharding:
+    """Of a batch while it is sampled and augmented."""
+    return jax.NamedSharding(self.mesh, jax.P(BATCH))
+
+  def of_state(self, abstract: PyTree) -> PyTree:
+    """The sharding of every array of a state: by the rules for learners, else replicated.
+
+    A moment of an optimiser follows the rule of its parameter. Raises ValueError for a pattern that
+    names no parameter.
+    """
+    learners = getattr(abstract, "learners", {})
+    known = {}
+    if self.rules:
+      known = {name: set(paths.flatten(of.params)) for name, of in learners.items()}
+      paths.check(dict(self.rules), set().union(*known.values()), "config.mesh.parameters")
+
+    def place(path, leaf) -> jax.NamedSharding:
+      parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+      stacked = self.members > 1 and parts[0] != "step"
+      spec: list[str | None] = [None] * len(leaf.shape)
+      if stacked and spec:
+        spec[0] = MEMBER
+      if self.rules and parts[0] == "learners" and self._is_split(parts[2:], known[parts[1]]):
+        self._split_largest(spec, leaf.shape, first=int(stacked))
+      return jax.NamedSharding(self.mesh, jax.P(*spec) if any(spec) else jax.P())
+
+    return jax.tree_util.tree_map_with_path(place, abstract)
+
+  def _is_split(self, parts: Sequence[str], params: set[str]) -> bool:
+    """Whether the rules split what lies at a path of a learner ("opt_state/0/mu/conv/kernel")."""
+    ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
+    path = next((end for end in ends if end in params), "/".join(parts[1:]))
+    rules = dict(self.rules)
+    pattern = paths.match(path, rules)
+    return pattern is not None and rules[pattern] == FSDP
+
+  def _split_largest(self, spec: list, shape: Sequence[int], first: int) -> None:
+    """Splits the largest axis that the devices of `batch` divide, if the array is worth it."""
+    count = self.sizes[BATCH]
+    axes = [a for a in range(first, len(shape)) if shape[a] % count == 0]
+    if count > 1 and axes and math.prod(shape[first:]) >= self.smallest:
+      spec[max(axes, key=lambda a: shape[a])] = BATCH
+
+  def spread(self, batch: Batch) -> Batch:
+    """Inside a compiled function: the batch over (`batch`, `space`), as a method is given it."""
+    if self.sizes[SPACE] == 1:
+      return batch
+
+    def field(name: str, value):
+      if isinstance(value, Mapping):
+        return self.spread(value)
+      spec = (BATCH, *(None,) * self.axis, SPACE) if kind(name).spatial else (BATCH,)
+      sharding = jax.NamedSharding(self.mesh, jax.P(*spec))
+      return jax.lax.with_sharding_constraint(value, sharding)
+
+    return {name: field(name, value) for name, value in batch.items()}
+
+  def slots(self, batch: int) -> range:
+    """The slots of a global batch that this process provides."""
+    own = self.split.addressable_devices_indices_map((batch,)).values()
+    spans = [span.indices(batch) for (span,) in own]
+    return range(min(first for first, _, _ in spans), max(last for _, last, _ in spans))
+
+  def windowed(self, apply: Callable) -> Callable:
+    """`apply(state, batch)`, compiled for batches on the host, the same on every process.
+
+    Their windows are split over `batch`, if that divides them; every process gets the outcome of
+    all.
+    """
+    if self.mesh.size == 1:
+      return jax.jit(apply)
+    out = None if jax.process_count() == 1 else self.replicated
+    split = jax.jit(lambda state, batch: apply(state, self.spread(batch)), out_shardings=out)
+    count = self.sizes[BATCH]
+
+    def field(value):
+      value = np.asarray(value)
+      where = self.replicated if len(value) % count else self.split
+      return jax.make_array_from_callback(value.shape, where, lambda index: value[index])
+
+    return lambda state, batch: split(state, {name: field(of) for name, of in batch.items()})
+
+  def over_members(self, function: Callable, stacked: PyTree, shared: PyTree) -> PyTree:
+    """`function(own, shared)` for each member, results stacked as the members are.
+
+    Members on different devices work at the same time, those of one device one after the other: a
+    vmap would turn their convolutions into grouped ones, which GSPMD cannot split.
+
+    Args:
+      function: what a member does.
+      stacked: trees whose leaves have a leading axis of members.
+      shared: what all are given alike.
+    """
+
+    def local(stacked, shared):
+      return jax.lax.map(lambda own: function(own, shared), stacked)
+
+    if self.sizes[MEMBER] == 1:
+      return local(stacked, shared)
+    return jax.shard_map(
+      local,
+      mesh=self.mesh,
+      in_specs=(jax.P(MEMBER), jax.P()),
+      out_specs=jax.P(MEMBER),
+      axis_names={MEMBER},
+      check_vma=False,
+    )(stacked, shared)
 
 
-def on_first(work: Callable[[], Any]) -> Any:
-  """Does what one process alone must do, on the first; all return its value, or raise its error.
+def layout(
+  *,
+  batches: Mapping[str, int],
+  patch: Sequence[int] = (),
+  stride: Sequence[int] = (),
+  members: int = 1,
+  batch: int = -1,
+  space: int = 1,
+  member: int = 1,
+  parameters: str | Mapping[str, str] = REPLICATED,
+  smallest: int = SMALLEST,
+  devices: Sequence | None = None,
+) -> Layout:
+  """The layout of a run.
 
   Args:
-    work: () -> plain data for JSON.
+    batches: config field -> size of a batch that is split, such as {"config.data.batch": 4}.
+    patch: the size of what a network is fed.
+    stride: the network's total stride per axis.
+    members: networks of an ensemble.
+    batch, space, member: devices along each axis of the mesh; -1, of one at most, is all that are
+      left. For `batch` these are the most that divide every batch, and idle ones are told.
+    parameters: "replicated"; "fsdp", which splits every large array over `batch` (ZeRO 3,
+      1910.02054); or patterns of paths of parameters -> one of the two.
+    smallest: see `Layout`.
+    devices: all that there are if None.
+
+  Raises ValueError where the mesh doesn't fill the devices or doesn't divide what it splits.
   """
-  if jax.process_count() == 1:
-    return work()
-  value = error = None
-  if jax.process_index() == 0:
-    try:
-      value = work()
-    except Exception as caught:  # whatever it is: the others wait to be told
-      error = caught
-  told = {"value": value, "error": None if error is None else str(error)}
-  told = json.loads(_broadcast(json.dumps(told).encode()))
-  if error is not None:
-    raise error
-  if told["error"] is not None:
-    raise ValueError(told["error"])
-  return told["value"]
-
-
-def together(work: Callable[[], None]) -> None:
-  """Does the same on every process; where one of them fails, all raise, and none waits for it."""
-  if jax.process_count() == 1:
-    work()
-    return
-  from jax.experimental import multihost_utils
-
-  error = None
-  try:
-    work()
-  except Exception as caught:  # whatever it is: the others wait to be told
-    error = caught
-  failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
-  if error is not None:
-    raise error
-  if failed.size:
-    raise ValueError(f"process {failed[0]} of this run failed, see its output; this one stops too.")
-
-
-def _broadcast(message: bytes) -> bytes:
-  """The first process's bytes, on every process."""
-  from jax.experimental import multihost_utils
-
-  length = int(multihost_utils.broadcast_one_to_all(np.int32(len(message))))
-  own = np.frombuffer(message.ljust(length, b" ")[:length], np.uint8)
-  return bytes(multihost_utils.broadcast_one_to_all(own))
-
-
-def mesh(devices=None) -> jax.sharding.Mesh:
-  """A one-axis mesh over all devices (or the given ones)."""
-  devices = jax.devices() if devices is None else devices
-  return jax.make_mesh(
-    (len(devices),), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
-  )
-
-
-def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
-  return jax.NamedSharding(mesh, jax.P())
-
-
-def split(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
-  return jax.NamedSharding(mesh, jax.P(BATCH))
-
-
-def usable(batch: int, devices=None) -> list:
-  """The devices that a batch can be split over: the most that divide it evenly."""
   devices = list(jax.devices() if devices is None else devices)
-  if batch % len(devices) == 0:
-    return devices
-  if jax.process_count() > 1:
+  sizes, notes = _sizes(dict(zip(AXES, (batch, space, member), strict=True)), len(devices), batches)
+  if members % sizes[MEMBER]:
     raise ValueError(
-      f"config.data.batch: {batch} cannot be split over {len(devices)} devices of "
-      f"{jax.process_count()} processes; make it a multiple of {len(devices)}."
+      f"config.mesh.member: {sizes[MEMBER]} devices for config.members={members} networks; "
+      "expected a number that divides it."
     )
-  count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
-  return devices[:count]
+  axis = 0
+  if sizes[SPACE] > 1:
+    axis, note = _axis(patch, stride, sizes[SPACE])
+    notes += note
+  rules = parameters.items() if isinstance(parameters, Mapping) else [("*", parameters)]
+  rules = tuple((pattern, rule) for pattern, rule in rules if parameters != REPLICATED)
+  mesh = jax.make_mesh(
+    tuple(sizes.values()),
+    AXES,
+    axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
+    devices=devices[: math.prod(sizes.values())],
+  )
+  return Layout(mesh, axis, rules, smallest, members, tuple(notes))
 
 
-def local_slots(batch: int) -> range:
-  """The slots of the global batch that this process provides."""
-  share = batch // jax.process_count()
-  return range(jax.process_index() * share, (jax.process_index() + 1) * share)
+def _sizes(
+  sizes: dict[str, int], count: int, batches: Mapping[str, int]
+) -> tuple[dict[str, int], list[str]]:
+  """The size of each axis of the mesh, and what is to be told of idle devices."""
+  shown = "config.mesh: " + " x ".join(f"{axis}={n}" for axis, n in sizes.items())
+  given = math.prod(n for n in sizes.values() if n != -1)
+  free = [axis for axis, n in sizes.items() if n == -1]
+  fills = given == count if not free else count % given == 0
+  if not fills:
+    raise ValueError(
+      f"{shown} does not fill the {count} device(s) of this run; expected sizes whose product is "
+      f"{count}, or -1 for one of them (all that are left)."
+    )
+  if free:
+    sizes = {**sizes, free[0]: count // given}
+  wide = sizes[BATCH]
+  uneven = [field for field, batch in batches.items() if batch % wide]
+  if not uneven:
+    return sizes, []
+  field, batch = uneven[0], batches[uneven[0]]
+  if BATCH not in free or jax.process_count() > 1:
+    raise ValueError(
+      f"{field}: {batch} cannot be split over the {wide} devices of config.mesh.batch; make it a "
+      f"multiple of {wide}, or give devices to config.mesh.space."
+    )
+  common, rest = math.gcd(*batches.values()), count // sizes[MEMBER]
+  used = max(n for n in range(1, wide + 1) if common % n == 0)
+  return {**sizes, BATCH: used}, [
+    f"{field}={batch} uses {given * used} of {count} devices, the others stay idle: make it a "
+    f"multiple of {wide}, or set config.mesh.space={rest // math.gcd(rest, common)}, which splits "
+    "every patch."
+  ]
 
 
-def place(tree, sharding: jax.NamedSharding):
+def _axis(patch: Sequence[int], stride: Sequence[int], space: int) -> tuple[int, list[str]]:
+  """The axis of a patch to split: the longest that stays even at every stage of the network."""
+  longest = max(range(len(patch)), key=lambda a: patch[a])
+  if patch[longest] < space:
+    raise ValueError(
+      f"config.mesh.space: {space} devices for patches of {tuple(patch)} voxels; expected no more "
+      f"than their longest axis, {patch[longest]}."
+    )
+  even = [a for a in range(len(patch)) if patch[a] % (space * stride[a]) == 0]
+  if even:
+    return max(even, key=lambda a: patch[a]), []
+  step = space * stride[longest]
+  return longest, [
+    f"config.mesh.space={space} cannot split the {patch[longest]} voxels of axis {longest} of a "
+    f"patch evenly at every stage of the network: the compiler pads them and gathers the coarse "
+    f"stages; a multiple of {step} in config.data.patch needs neither."
+  ]
+
+
+def place(tree: PyTree, sharding: jax.NamedSharding) -> PyTree:
   """Host arrays -> global arrays; each process gives its own slice of a split array."""
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree

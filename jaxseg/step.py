@@ -1,17 +1,16 @@
 """One step, compiled whole: sample, augment, mix, then the method's own step."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxseg import sharding
 from jaxseg.augment.batched import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State
+from jaxseg.sharding import BATCH
 from jaxseg.task import only
 
 # what a key is for, folded into the root key of the config's seed
@@ -19,13 +18,21 @@ INIT, TRAIN, STREAM = 0, 1, 2
 
 
 class Step(NamedTuple):
-  """The compiled functions of a run and where their arguments live."""
+  """The compiled functions of a run and where their state lives.
+
+  Attributes:
+    init: seed -> State.
+    train: (state, store, element, seed) -> (state, metrics).
+    apply: (state, batch of windows on the host) -> {"logits"}.
+    abstract: the state's structure and shapes.
+    places: the sharding of each of its arrays.
+  """
 
   init: Callable
   train: Callable
   apply: Callable
-  replicated: jax.NamedSharding
-  split: jax.NamedSharding
+  abstract: State
+  places: State
 
 
 def compile_step(run: Experiment, example: dict, store: dict) -> Step:
@@ -38,12 +45,9 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     example: an element of `Feeder`, global batch.
     store: the store of `Feeder`.
   """
-  # one mesh for all: of every batch each device has an equal part
-  together = math.gcd(*(stream.sampling.batch for stream in run.streams.values()))
-  mesh = sharding.mesh(sharding.usable(together))
-  replicated, split = sharding.replicated(mesh), sharding.split(mesh)
+  layout = run.layout
   augments = {
-    name: batched(stream.augment, mesh, axis=sharding.BATCH) for name, stream in run.streams.items()
+    name: batched(stream.augment, layout.mesh, axis=BATCH) for name, stream in run.streams.items()
   }
 
   def batch_of(store, element, keys):
@@ -67,19 +71,22 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
       jax.random.fold_in(jax.random.fold_in(root, TRAIN), state.step)
     )
     keys = {name: _key(root, name, state.step) for name in run.streams} | {streams.MAIN: main}
-    return run.method.train_step(state, batch_of(store, element, keys), method_key)
+    batch = layout.spread(batch_of(store, element, keys))
+    return run.method.train_step(state, batch, method_key)
 
+  abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
+  places = layout.of_state(abstract)
   return Step(
-    init=jax.jit(init, out_shardings=replicated),
+    init=jax.jit(init, out_shardings=places),
     train=jax.jit(
       train,
-      in_shardings=(replicated, replicated, split, replicated),
-      out_shardings=replicated,
+      in_shardings=(places, layout.replicated, layout.split, layout.replicated),
+      out_shardings=(places, layout.replicated),
       donate_argnums=0,
     ),
-    apply=jax.jit(only(run.task, run.method.apply)),
-    replicated=replicated,
-    split=split,
+    apply=layout.windowed(only(run.task, run.method.apply)),
+    abstract=abstract,
+    places=places,
   )
 
 

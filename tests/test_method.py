@@ -117,10 +117,10 @@ def test_one_and_two_devices_agree(method):
   start = jax.jit(method.init)(jax.random.key(0), batch)
   states = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
-    mesh = sharding.mesh(devices)
-    state = jax.device_put(start, sharding.replicated(mesh))
-    split = sharding.place(batch, sharding.split(mesh))
-    key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+    layout = sharding.layout(batches={}, devices=devices)
+    state = jax.device_put(start, layout.replicated)
+    split = sharding.place(batch, layout.split)
+    key = jax.device_put(jax.random.key(1), layout.replicated)
     for _ in range(2):
       state, _ = step(state, split, key)
     states.append(state.learners["network"].params)

@@ -20,18 +20,23 @@ pytestmark = pytest.mark.bits
 HERE = pathlib.Path(__file__).parent
 
 
-def test_a_batch_takes_the_most_devices_that_divide_it():
-  devices = ["a", "b", "c", "d"]
-  assert sharding.usable(8, devices) == devices
-  assert sharding.usable(6, devices) == ["a", "b", "c"]
-  assert sharding.usable(1, devices) == ["a"]
+def test_a_batch_takes_the_most_devices_that_divide_it_and_idle_ones_are_told():
+  devices = jax.devices()[:2]
+  even = sharding.layout(batches={"config.data.batch": 8}, devices=devices)
+  assert (even.sizes, even.notes) == ({"batch": 2, "space": 1, "member": 1}, ())
+  lone = sharding.layout(batches={"config.data.batch": 3}, devices=devices)
+  assert lone.sizes["batch"] == 1
+  assert lone.notes == (
+    "config.data.batch=3 uses 1 of 2 devices, the others stay idle: make it a multiple of 2, or "
+    "set config.mesh.space=2, which splits every patch.",
+  )
 
 
 def test_a_batch_is_split_and_state_replicated():
-  mesh = sharding.mesh(jax.devices()[:2])
-  array = sharding.place(np.arange(8.0).reshape(4, 2), sharding.split(mesh))
+  layout = sharding.layout(batches={}, devices=jax.devices()[:2])
+  array = sharding.place(np.arange(8.0).reshape(4, 2), layout.split)
   assert [s.data.shape for s in array.addressable_shards] == [(2, 2), (2, 2)]
-  whole = sharding.place(np.arange(3.0), sharding.replicated(mesh))
+  whole = sharding.place(np.arange(3.0), layout.replicated)
   assert all(s.data.shape == (3,) for s in whole.addressable_shards)
 
 
@@ -39,8 +44,8 @@ SCRIPT = """
 import os, sys
 sys.path.insert(0, {here!r})
 os.environ["JAX_PLATFORMS"] = "cpu"
-from jaxseg import sharding
-sharding.start_processes()
+from jaxseg import processes
+processes.start_processes()
 import tiny
 from jaxseg import loop
 loop.train(tiny.experiment(**{changes!r}), {workdir!r})

@@ -8,7 +8,7 @@ import optax
 from jaxseg import augment, defaults, inference
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
-from jaxseg.compose import method, networks_by_role
+from jaxseg.compose import layout, method, networks_by_role
 from jaxseg.data import RawCase
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.dataset import Dataset
@@ -81,6 +81,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   patch = values["data"]["patch"]
   nets = networks_by_role(values, data.labels.channels)
   net = nets["network"]
+  devices = layout(values, net)
   main = Stream(
     dataset=data,
     cases=(0, 1, 2, 3),
@@ -89,7 +90,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
   )
   return Experiment(
     config=values,
-    method=scheme or method(values, nets),
+    method=scheme or method(values, nets, layout=devices),
     network=net,
     task=segmentation(data.labels),
     streams={MAIN: main},
@@ -100,6 +101,7 @@ def experiment(*, rank: int = 2, scheme=None, **changes) -> Experiment:
       apply, c, patch=patch, total_stride=net.total_stride(rank), batch=2, **o
     ),
     read=lambda name: raw(name, rank),
+    layout=devices,
   )
 
 

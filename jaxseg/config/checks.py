@@ -13,7 +13,7 @@ from jaxseg.config.fields import FIELDS, check_field, suggested
 from jaxseg.data.formats.geometry import check_orientation
 from jaxseg.data.prepared.preparation import check_resampling, check_transpose
 
-_GROUPS = ("data", "evaluate")
+_GROUPS = ("data", "evaluate", "mesh")
 
 
 def fields(config) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def fields(config) -> dict[str, Any]:
     given[group] = _parts(given[group], group)
   given["losses"] = {key: _parts(of, f"losses.{key}") for key, of in given["losses"].items()}
   _check_initialise(given["initialise"])
+  _check_mesh(given["mesh"])
   _check_together(given)
   return given
 
@@ -86,6 +87,27 @@ def _check_initialise(starts: Mapping) -> None:
       raise ValueError(
         f"config.initialise.{learner}: {folder!r}; expected the folder of the run that this "
         "learner's weights start from."
+      )
+
+
+def _check_mesh(mesh: Mapping) -> None:
+  axes = ("batch", "space", "member")
+  for axis in axes:
+    if mesh[axis] == 0:
+      raise ValueError(
+        f"config.mesh.{axis}: 0 devices; expected a number from 1, or -1 for all that are left."
+      )
+  if sum(mesh[axis] == -1 for axis in axes) > 1:
+    raise ValueError(
+      f"config.mesh: {', '.join(f'{axis}={mesh[axis]}' for axis in axes)}; expected -1, which is "
+      "all devices that are left, for one of them at most."
+    )
+  rules = mesh["parameters"]
+  for where, rule in rules.items() if isinstance(rules, Mapping) else [("", rules)]:
+    if rule not in ("replicated", "fsdp"):
+      raise ValueError(
+        f"config.mesh.parameters{where and '.'}{where}: {rule!r} is unknown; choices: replicated, "
+        "fsdp, or a dict from patterns of paths to these."
       )
 
 

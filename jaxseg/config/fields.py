@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 from jaxseg.build import options_of, suggestion
 from jaxseg.config.option_values import check_value
 from jaxseg.config.option_values import kind_of as kind_of_option
-from jaxseg.config.ranges import AXIS, BELOW_1, COUNT, FROM_0, POSITIVE, SEED, SHARE, STEPS, Range
+from jaxseg.config.ranges import (
+  AXIS,
+  BELOW_1,
+  COUNT,
+  DEVICES,
+  FROM_0,
+  POSITIVE,
+  SEED,
+  SHARE,
+  STEPS,
+  Range,
+)
 
 
 class Field(NamedTuple):
@@ -25,7 +36,7 @@ FIELDS: dict[str, Field] = {
   "steps": Field(int, STEPS),
   **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
   **dict.fromkeys(("networks", "losses", "optimisers"), _GROUP),
-  **dict.fromkeys(("initialise", "plan", "data", "evaluate", "task"), _GROUP),
+  **dict.fromkeys(("initialise", "plan", "data", "evaluate", "mesh", "task"), _GROUP),
   "average": Field(float, BELOW_1),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
   "data.maps": _GROUP,
@@ -46,6 +57,10 @@ FIELDS: dict[str, Field] = {
   "evaluate.metrics": Field(Sequence[str]),
   "evaluate.best": Field(str),
   "evaluate.probabilities": Field(bool),
+  **dict.fromkeys(("mesh.batch", "mesh.space", "mesh.member"), Field(int, DEVICES)),
+  "mesh.parameters": Field(str | Mapping),
+  "mesh.smallest": Field(int, COUNT),
+  "members": Field(int, COUNT),
   "log_every": Field(int, COUNT),
   "checkpoint_every": Field(int, COUNT),
   "deterministic": Field(bool),

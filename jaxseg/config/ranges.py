@@ -34,6 +34,7 @@ PART = Range("above 0, up to 1", 0, 1, inside=True)
 SEED = Range("from 0 to 4294967295", 0, 2**32 - 1)
 AXIS = Range("from 0 to 2", 0, 2)
 ANY_AXIS = Range("from -3 to 2", -3, 2)
+DEVICES = Range("from 1, or -1 for all devices that are left", -1)
 STEPS = Range("from 1 to 2147483647", 1, 2**31 - 1)
 
 

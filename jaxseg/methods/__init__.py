@@ -1,10 +1,10 @@
 """Training schemes: who is trained against what."""
 
-from jaxseg.methods import averaged, cascaded, detected, supervised
+from jaxseg.methods import averaged, cascaded, detected, ensemble, supervised
 
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
 }
 
-__all__ = ["METHODS", "averaged", "cascaded", "detected", "supervised"]
+__all__ = ["METHODS", "averaged", "cascaded", "detected", "ensemble", "supervised"]

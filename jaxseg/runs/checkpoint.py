@@ -14,13 +14,13 @@ import logging
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 from flax import traverse_util
 
-from jaxseg import files, sharding
+from jaxseg import files, processes
 from jaxseg.method import Learner, State
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import orbax_store
@@ -115,10 +115,10 @@ class Checkpoints:
       self.prune(step)
 
     try:
-      if not sharding.on_first(begin):
+      if not processes.on_first(begin):
         return
-      sharding.together(lambda: orbax_store.write(temporary / STATE, flat))
-      sharding.on_first(finish)
+      processes.together(lambda: orbax_store.write(temporary / STATE, flat))
+      processes.on_first(finish)
     except BaseException:
       # on a full disk every byte counts
       shutil.rmtree(temporary, ignore_errors=True)
@@ -179,20 +179,28 @@ class Checkpoints:
           raise Damaged(f"{path}: its bytes are not those that were written.")
     return note
 
-  def read(self, step: int, where=None) -> tuple[dict[str, jax.Array], dict]:
-    """The arrays, placed by the sharding `where`, and the note of a checkpoint that was verified.
+  def read(
+    self, step: int, places: Mapping[str, jax.sharding.Sharding] | None = None
+  ) -> tuple[dict[str, jax.Array], dict]:
+    """The arrays, each where `places` says, and the note of a checkpoint that was verified.
+
+    Without `places` all are on this process's first device.
 
     Raises:
       Damaged: one of an earlier version is not what was written.
       OSError: it cannot be read.
     """
     note = self.note(step)
-    where = where or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    folder = self.folder / str(step)
-    flat = orbax_store.read(folder / STATE, _table(note), where)
-    if "files" not in note and _arrays_digest(flat) != note["digest"]:
+    table, folder = _table(note), self.folder / str(step)
+    if places is None:
+      one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+      places = dict.fromkeys(table, one)
+    if "files" in note:
+      return orbax_store.read(folder / STATE, table, places), note
+    hosts = orbax_store.read(folder / STATE, table, dict.fromkeys(table))
+    if _arrays_digest(hosts) != note["digest"]:
       raise Damaged(f"{folder}: its bytes are not those that were written.")
-    return flat, note
+    return {name: _placed(array, places[name]) for name, array in hosts.items()}, note
 
   def arrays(self, step: int) -> dict[str, jax.Array]:
     """The verified flat table of a checkpoint on one device; raises as `verify` and `read`."""
@@ -266,7 +274,12 @@ def _file_digest(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _arrays_digest(flat: dict[str, jax.Array]) -> str:
+def _placed(array: np.ndarray, where: jax.sharding.Sharding) -> jax.Array:
+  array = np.asarray(array)
+  return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+
+
+def _arrays_digest(flat: Mapping[str, np.ndarray]) -> str:
   """SHA-256 of names, types, shapes and bytes."""
   total = hashlib.sha256()
   for name in sorted(flat):
@@ -281,7 +294,7 @@ def _table(note: dict) -> dict[str, tuple]:
   return {name: (np.dtype(kind), tuple(shape)) for name, (kind, shape) in note["arrays"].items()}
 
 
-def restore(checkpoints: Checkpoints, abstract: State, where) -> tuple[State, dict] | None:
+def restore(checkpoints: Checkpoints, abstract: State, places: State) -> tuple[State, dict] | None:
   """The newest sound checkpoint as (state, note), or None if there is none.
 
   A damaged one is reported, set aside, and the one before it taken; in a run of several processes
@@ -290,18 +303,20 @@ def restore(checkpoints: Checkpoints, abstract: State, where) -> tuple[State, di
   Args:
     checkpoints: those of a run.
     abstract: the state's structure and shapes.
-    where: the sharding of its arrays.
+    places: the sharding of each of its arrays, whatever it was when they were written.
 
   Raises:
     ValueError: all are damaged; or the checkpoint's arrays are not those of `abstract`: another
       network or optimiser.
     OSError: a sound one cannot be read.
   """
-  while (step := sharding.on_first(checkpoints.newest_sound)) is not None:
+  while (step := processes.on_first(checkpoints.newest_sound)) is not None:
     try:
-      flat, note = checkpoints.read(step, where)
+      shapes = {name: shape for name, (_, shape) in _table(checkpoints.note(step)).items()}
+      check_shapes(shapes, abstract, str(checkpoints.folder / str(step)))
+      flat, note = checkpoints.read(step, flatten(places))
     except Damaged as error:
-      sharding.on_first(lambda step=step, error=error: checkpoints.set_aside(step, error))
+      processes.on_first(lambda step=step, error=error: checkpoints.set_aside(step, error))
       continue
     return unflatten(flat, abstract, str(checkpoints.folder / str(step))), note
   return None
@@ -309,26 +324,28 @@ def restore(checkpoints: Checkpoints, abstract: State, where) -> tuple[State, di
 
 def unflatten(flat: dict[str, jax.Array], abstract, where: str):
   """The flat table in the structure of `abstract`; raises ValueError naming what differs."""
-  wanted = flatten(abstract)
-  for name in sorted(set(wanted) | set(flat)):
-    if name not in flat:
+  check_shapes({name: array.shape for name, array in flat.items()}, abstract, where)
+  return jax.tree_util.tree_unflatten(
+    jax.tree_util.tree_structure(abstract), [flat[name] for name in flatten(abstract)]
+  )
+
+
+def check_shapes(shapes: Mapping[str, Sequence[int]], abstract, where: str) -> None:
+  """Raises ValueError, naming what differs, unless a table holds the arrays of `abstract`."""
+  expected = {name: tuple(array.shape) for name, array in flatten(abstract).items()}
+  for name in sorted(set(expected) | set(shapes)):
+    if name not in shapes:
       problem = f"lacks '{name}', which this config has"
-    elif name not in wanted:
+    elif name not in expected:
       problem = f"holds '{name}', which this config lacks"
-    elif tuple(flat[name].shape) != tuple(wanted[name].shape):
-      problem = (
-        f"holds '{name}' of shape {tuple(flat[name].shape)}, "
-        f"this config needs {tuple(wanted[name].shape)}"
-      )
+    elif tuple(shapes[name]) != expected[name]:
+      problem = f"holds '{name}' of shape {tuple(shapes[name])}, this config needs {expected[name]}"
     else:
       continue
     raise ValueError(
       f"{where}: the checkpoint {problem}; the network or the optimiser was changed. "
       "Use the config that the run was started with, or a new --workdir."
     )
-  return jax.tree_util.tree_unflatten(
-    jax.tree_util.tree_structure(abstract), [flat[name] for name in wanted]
-  )
 
 
 def load_learners(workdir, kind: str = LATEST) -> dict[str, Learner]:

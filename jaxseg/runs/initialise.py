@@ -6,8 +6,8 @@ from jaxseg.method import State
 from jaxseg.runs import checkpoint
 
 
-def initialised(state: State, folders: dict[str, str], replicated) -> State:
-  """Replaces the weights of the learners that start from other runs."""
+def initialised(state: State, folders: dict[str, str], places: State) -> State:
+  """Replaces the weights of the learners that start from other runs, placed by `places`."""
   learners = dict(state.learners)
   for name, folder in folders.items():
     if name not in learners:
@@ -25,5 +25,6 @@ def initialised(state: State, folders: dict[str, str], replicated) -> State:
       )
       for part in ("params", "stats")
     }
-    learners[name] = own.replace(**jax.device_put(loaded, replicated))
+    where = {part: getattr(places.learners[name], part) for part in loaded}
+    learners[name] = own.replace(**jax.device_put(loaded, where))
   return state.replace(learners=learners)

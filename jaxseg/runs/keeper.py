@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxseg import sharding
+from jaxseg import processes
 from jaxseg.method import State
 from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.runs import checkpoint
@@ -35,17 +35,17 @@ class Keeper:
     self.latest.tidy()
     self.best.tidy()
 
-  def resume(self, abstract: State, replicated) -> tuple[State, list[dict]] | None:
+  def resume(self, abstract: State, places: State) -> tuple[State, list[dict]] | None:
     """The state where the run stands, and the metrics of its steps since the last row.
 
     Returns None if there is no checkpoint; raises as `checkpoint.restore`.
     """
-    found = checkpoint.restore(self.latest, abstract, replicated)
+    found = checkpoint.restore(self.latest, abstract, places)
     if found is None:
       return None
     state, note = found
-    sharding.on_first(lambda: self.latest.prune(note["step"]))
-    self.score = sharding.on_first(lambda: self._best(note))
+    processes.on_first(lambda: self.latest.prune(note["step"]))
+    self.score = processes.on_first(lambda: self._best(note))
     return state, _rows(note.get("pending", []))
 
   def _best(self, note: dict) -> float | None:

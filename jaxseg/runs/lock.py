@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jaxseg import files, sharding
+from jaxseg import files, processes
 
 FILE = ".training.lock"
 # seconds between two signs of life, and without one until an owner elsewhere counts as dead
@@ -133,7 +133,7 @@ class Lock:
 def held(folder) -> Iterator[None]:
   """Holds the lock of a run folder during a block, for all processes of a run; raises Held."""
   locks: list[Lock] = []
-  sharding.on_first(lambda: locks.append(Lock(folder)))
+  processes.on_first(lambda: locks.append(Lock(folder)))
   try:
     yield
   finally:

@@ -73,29 +73,47 @@ def write(folder: pathlib.Path, flat: Mapping[str, jax.Array]) -> None:
     raise
   except Exception as error:  # Orbax raises many kinds for one cause
     raise StorageError(folder, "the checkpoint cannot be written", error) from error
-  hosts = jax.device_get(dict(flat))
-  for name, array in read(folder, {name: (a.dtype, a.shape) for name, a in hosts.items()}).items():
-    if np.asarray(array).tobytes() != np.asarray(hosts[name]).tobytes():
+  # of what is spread over processes, each one proves its own part
+  places = {name: None if _is_whole(a) else a.sharding for name, a in flat.items()}
+  table = {name: (a.dtype, a.shape) for name, a in flat.items()}
+  hosts = jax.device_get({name: a for name, a in flat.items() if places[name] is None})
+  for name, back in read(folder, table, places).items():
+    pairs = [(hosts[name], back)] if name in hosts else _parts(flat[name], back)
+    if any(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs):
       raise StorageError(folder, f"'{name}' does not read back as it was written")
 
 
-def read(folder: pathlib.Path, table: Mapping[str, tuple], sharding=None) -> dict[str, jax.Array]:
-  """The arrays in a folder, on every process of a run; NumPy's without a sharding.
+def _is_whole(array: jax.Array) -> bool:
+  """Whether this process holds all of an array."""
+  return array.is_fully_addressable or array.is_fully_replicated
+
+
+def _parts(a: jax.Array, b: jax.Array) -> Iterator[tuple[jax.Array, jax.Array]]:
+  """The parts of two arrays, placed alike, that this process holds."""
+  for one, other in zip(a.addressable_shards, b.addressable_shards, strict=True):
+    yield one.data, other.data
+
+
+def read(
+  folder: pathlib.Path,
+  table: Mapping[str, tuple],
+  places: Mapping[str, jax.sharding.Sharding | None],
+) -> dict[str, jax.Array | np.ndarray]:
+  """The arrays in a folder, on every process of a run.
 
   Args:
     folder: where `write` put them.
     table: name -> (dtype, shape).
-    sharding: where they are to live.
+    places: name -> where it is to live; None gives NumPy's.
 
   Raises StorageError, whatever the cause.
   """
-  if sharding is None:
-    abstract = {name: np.broadcast_to(np.zeros((), t), shape) for name, (t, shape) in table.items()}
-  else:
-    abstract = {
-      name: jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=sharding)
-      for name, (dtype, shape) in table.items()
-    }
+  abstract = {
+    name: np.broadcast_to(np.zeros((), dtype), shape)
+    if places[name] is None
+    else jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=places[name])
+    for name, (dtype, shape) in table.items()
+  }
   try:
     with _quiet():
       return _checkpointer().restore(plain_path(folder), args=ocp.args.StandardRestore(abstract))

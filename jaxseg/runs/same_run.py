@@ -38,6 +38,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "data.workers": _ALL,
   "data.cache": _ALL,
   "predictor.batch": _ALL,
+  "mesh": _ALL,
   # where files lie: names and content of the cases are compared
   "data.source.path": _ALL,
   "data.source.data_dir": _ALL,
@@ -92,7 +93,7 @@ def may_differ(field: str, where: str) -> bool:
 def completed(config: dict[str, Any]) -> dict[str, Any]:
   """A stored config with today's defaults for the fields that did not exist when it was stored."""
   known = plain(defaults.config())
-  parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate")}
+  parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate", "mesh")}
   return {**known, **config, **parts}
 
 

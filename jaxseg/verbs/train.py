@@ -32,7 +32,7 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
-  from jaxseg import loop, sharding
+  from jaxseg import loop, processes
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
   from jaxseg.planning import planned_config as planned
@@ -41,7 +41,7 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
 
   check_folder(workdir, "--workdir")
   config = ConfigDict(complete(planned.resolve(config)))
-  sharding.start_processes()
+  processes.start_processes()
 
   def train(config, workdir):
     return loop.train(experiment(config), workdir)

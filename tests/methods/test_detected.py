@@ -163,10 +163,10 @@ def test_one_and_two_devices_agree():
   method, batch = scheme(network()), batch_of()
   start, results = jax.jit(method.init)(jax.random.key(0), batch), []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
-    mesh = sharding.mesh(devices)
-    state = jax.device_put(start, sharding.replicated(mesh))
-    split = sharding.place(batch, sharding.split(mesh))
-    key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+    layout = sharding.layout(batches={}, devices=devices)
+    state = jax.device_put(start, layout.replicated)
+    split = sharding.place(batch, layout.split)
+    key = jax.device_put(jax.random.key(1), layout.replicated)
     state, _ = jax.jit(method.train_step)(state, split, key)
     results.append(state.learners["network"].params)
   for a, b in zip(*(jax.tree.leaves(r) for r in results), strict=True):

@@ -23,7 +23,7 @@ def state(step: int) -> State:
 
 
 ABSTRACT = jax.eval_shape(lambda: state(0))
-WHERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+PLACES = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), ABSTRACT)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def kept(tmp_path):
 
 def resumed(checkpoints) -> int | None:
   """The step that a run would resume at; its weights must be those of that step."""
-  found = checkpoint.restore(checkpoints, ABSTRACT, WHERE)
+  found = checkpoint.restore(checkpoints, ABSTRACT, PLACES)
   if found is None:
     return None
   kernel = found[0].learners["network"].params["conv"]["kernel"]
@@ -260,7 +260,7 @@ def test_the_best_score_is_found_again(tmp_path):
   keeper.keep(state(2), 0.5)
   keeper.keep(state(4), 0.25)
   again = Keeper(tmp_path, "dice")
-  again.resume(ABSTRACT, WHERE)
+  again.resume(ABSTRACT, PLACES)
   assert again.score == 0.5
   assert again.best.steps == [2]
 
@@ -272,7 +272,7 @@ def test_a_best_checkpoint_that_is_lost_is_told_and_the_next_one_counts(tmp_path
   keeper.keep(state(4), 0.25)
   damage(keeper.best.folder / "2")
   again = Keeper(tmp_path, "dice")
-  again.resume(ABSTRACT, WHERE)
+  again.resume(ABSTRACT, PLACES)
   assert "the best checkpoint (score 0.5) is gone" in caplog.text
   assert again.score is None
   assert again.best.steps == []
@@ -294,13 +294,13 @@ def test_a_best_that_another_metric_judged_is_not_compared(tmp_path, caplog):
   keeper.keep(state(2), 0.9)
   keeper.best.save(state(2), {"best": 0.9})  # by a version that knew Dice alone
   again = Keeper(tmp_path, "hd95")
-  again.resume(ABSTRACT, WHERE)
+  again.resume(ABSTRACT, PLACES)
   assert "was judged by dice, config.evaluate.best is hd95 now" in caplog.text
   assert again.score is None
   again.keep(state(4), 30.0)
   assert (again.score, again.best.steps) == (30.0, [4])
   same = Keeper(tmp_path, "hd95")
-  same.resume(ABSTRACT, WHERE)
+  same.resume(ABSTRACT, PLACES)
   assert same.score == 30.0
 
 
@@ -310,7 +310,7 @@ def test_metrics_since_the_last_row_come_back_bit_for_bit(tmp_path):
     {"loss": np.float32("nan"), "count": np.int32(8)},
   ]
   Keeper(tmp_path, "dice").keep(state(2), None, rows)
-  _, pending = Keeper(tmp_path, "dice").resume(ABSTRACT, WHERE)
+  _, pending = Keeper(tmp_path, "dice").resume(ABSTRACT, PLACES)
   for before, after in zip(rows, pending, strict=True):
     for name in before:
       assert after[name].dtype == before[name].dtype
@@ -332,7 +332,7 @@ def test_what_a_kill_left_beside_the_best_and_the_latest_is_removed(tmp_path):
   (keeper.latest.folder / "4").mkdir()  # half removed by an earlier version
   assert keeper.best.steps == [8, 2]
   again = Keeper(tmp_path, "dice")
-  again.resume(ABSTRACT, WHERE)
+  again.resume(ABSTRACT, PLACES)
   assert (again.score, again.best.steps, again.latest.steps) == (0.7, [8], [8, 6])
 
 
@@ -342,7 +342,7 @@ def test_a_best_checkpoint_ahead_of_the_resumed_step_waits_for_its_score(tmp_pat
   keeper.keep(state(4), 0.1)
   keeper.best.save(state(6), {"best": 0.6})  # killed before the latest was saved
   again = Keeper(tmp_path, "dice")
-  again.resume(ABSTRACT, WHERE)
+  again.resume(ABSTRACT, PLACES)
   assert (again.score, again.best.steps) == (0.5, [6])
   again.keep(state(6), 0.6)
   assert (again.score, again.best.steps, again.latest.steps) == (0.6, [6], [6, 4])

@@ -11,14 +11,15 @@ import numpy as np
 
 from jaxseg import inference
 from jaxseg.compose import method, networks_by_role, task, window
+from jaxseg.config import rehearsal
 from jaxseg.experiment import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
-from jaxseg.method import Learner, State
+from jaxseg.method import Learner, Method, State
 from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
-from jaxseg.task import only
+from jaxseg.task import Task, only
 
 
 class Model(NamedTuple):
@@ -27,12 +28,15 @@ class Model(NamedTuple):
   Attributes:
     described: what the first run folder tells; the others tell the same of labels and channels.
     configuration: its networks, their logits averaged.
-    logits: (Case, **options) -> (*space, k) float32 logits on the case's grid.
   """
 
   described: run_folder.Described
   configuration: Configuration
-  logits: Callable
+
+  @property
+  def logits(self) -> Callable:
+    """(Case, **options) -> (*space, k) float32 logits on the case's grid."""
+    return self.configuration.logits
 
 
 def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
@@ -48,7 +52,8 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     FileNotFoundError: no run, one without a checkpoint, or a cascade's without its first stage.
     ValueError: the runs differ in labels or channels.
   """
-  folders = [workdir] if isinstance(workdir, str | pathlib.Path) else list(workdir)
+  several = [workdir] if isinstance(workdir, str | pathlib.Path) else workdir
+  folders = list(dict.fromkeys(map(pathlib.Path, several)))
   described = {str(folder): run_folder.describe(folder) for folder in folders}
   check_alike(described)
   if len(by_configuration(folders)) > 1:
@@ -57,56 +62,67 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
       "of one folder; average the probabilities of several configurations instead (segment)."
     )
   told = _facing_alike(described)
-  first, config = told[0], told[0].config
-  patch = tuple(config["data"]["patch"])
-  scheme, predict = _built(first, patch, pathlib.Path(folders[0]))
-  states = [_state(folder, kind) for folder in folders]
-  preparations = tuple(dict.fromkeys(one.preparation.to_json() for one in told))
-  own = [preparations.index(one.preparation.to_json()) for one in told]
-  channels = len(first.channels)
-  prepared = tuple(told[own.index(i)].preparation for i in range(len(preparations)))
-  further, more = _first_stage(
-    config, prepared[0], pathlib.Path(folders[0]), kind=kind, mirror=mirror
-  )
-
-  def check_fit(*, always: bool) -> None:
-    for folder, state in zip(folders, states, strict=True):
-      if always or not run_folder.is_sealed(folder):
-        _check_fit(scheme, state, patch, channels, more, folder)
-
-  check_fit(always=False)
-  meaning = task(config, first.labels)
-  compiled = jax.jit(only(meaning, scheme.apply))
-  # fold by fold, so that one set of activations is on the device at a time
-  added = jax.jit(lambda total, more: total + more, donate_argnums=0)
-
-  def apply(batch):
-    total = None
-    for state, i in zip(states, own, strict=True):
-      try:
-        logits = compiled(state, seen_by(i, batch))[meaning.output]
-      except flax.errors.FlaxError:
-        check_fit(always=True)
-        raise
-      total = logits if total is None else added(total, logits)
-    return {meaning.output: total if len(states) == 1 else total / len(states)}
-
-  flips = _flips(folders, told, patch) if mirror else {}
+  first = told[0]
+  scheme, predict = _built(first, folders[0])
+  preparations = {one.preparation.to_json(): one.preparation for one in told}
+  own = [list(preparations).index(one.preparation.to_json()) for one in told]
+  states = {folder: _state(folder, kind) for folder in folders}
+  fields = _fields(first, folders[0], kind=kind, mirror=mirror)
+  flips = _flips(folders, told) if mirror else {}
+  apply = _mean(scheme, task(first.config, first.labels), states, own, first)
 
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
 
-  return Model(first, Configuration(prepared, first.labels, logits, **further), logits)
+  return Model(first, Configuration(tuple(preparations.values()), first.labels, logits, fields))
 
 
-def _built(told: run_folder.Described, patch, folder: pathlib.Path):
+def _mean(
+  scheme: Method,
+  aim: Task,
+  states: dict[pathlib.Path, State],
+  own: Sequence[int],
+  told: run_folder.Described,
+) -> Callable:
+  """(batch of windows) -> the mean of what the runs' methods give, each for its own preparation.
+
+  The runs are applied one by one, so that one set of activations is on the device at a time.
+  """
+
+  def check(folders) -> None:
+    for folder in folders:
+      _check_fit(scheme, states[folder], told, folder)
+
+  check([folder for folder in states if not run_folder.is_sealed(folder)])
+  compiled = jax.jit(only(aim, scheme.apply))
+  added = jax.jit(lambda total, more: total + more, donate_argnums=0)
+
+  def apply(batch):
+    total = None
+    for state, preparation in zip(states.values(), own, strict=True):
+      try:
+        scores = compiled(state, seen_by(preparation, batch))[aim.output]
+      except flax.errors.FlaxError:
+        check(states)
+        raise
+      total = scores if total is None else added(total, scores)
+    return {aim.output: total if len(states) == 1 else total / len(states)}
+
+  return apply
+
+
+def _patch(told: run_folder.Described) -> tuple[int, ...]:
+  return tuple(told.config["data"]["patch"])
+
+
+def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Callable]:
   """The method and the predictor of a run folder's config."""
   config = told.config
   try:
     nets = networks_by_role(config, told.labels.channels)
     net = nets["network"]
     scheme = method(config, nets, regions=told.labels.regions is not None)
-    return scheme, window(config, net, patch, config["data"]["slices"])
+    return scheme, window(config, net, _patch(told), config["data"]["slices"])
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(
       f"{folder / run_folder.CONFIG}: its model cannot be built ({error}); the file was damaged or "
@@ -114,12 +130,13 @@ def _built(told: run_folder.Described, patch, folder: pathlib.Path):
     ) from error
 
 
-def _check_fit(scheme, state: State, patch, channels: int, more: int, folder) -> None:
+def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder) -> None:
   """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
-  batch = {"image": np.zeros((1, *patch, channels), np.float32)}
-  if more:
-    batch["prior"] = np.zeros((1, *patch, more), np.float32)
-  expected = jax.eval_shape(lambda: scheme.init(jax.random.key(0), batch)).learners
+  fields = ("prior",) if told.config["data"].get("prior") else ()
+  shape, channels = (1, *_patch(told)), len(told.channels)
+  batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  expected = jax.eval_shape(scheme.init, key, batch).learners
   expected = {name: {"params": of.params, "stats": of.stats} for name, of in expected.items()}
   learners = {name: {"params": of.params, "stats": of.stats} for name, of in state.learners.items()}
   wanted, held = checkpoint.flatten(expected), checkpoint.flatten(learners)
@@ -134,9 +151,9 @@ def _check_fit(scheme, state: State, patch, channels: int, more: int, folder) ->
       )
 
 
-def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
+def _flips(folders, told: Sequence[run_folder.Described]) -> dict:
   """The predictor's options for mirror images, of runs that were all trained with the same."""
-  flips = [mirroring(one.config, one.labels, patch, one.preparation.code) for one in told]
+  flips = [mirroring(one.config, one.labels, _patch(one), one.preparation.code) for one in told]
   for folder, other in zip(folders, flips, strict=True):
     if other != flips[0]:
       raise ValueError(
@@ -146,19 +163,20 @@ def _flips(folders, told: Sequence[run_folder.Described], patch) -> dict:
   return flips[0]
 
 
-def _first_stage(config, preparation, folder, **options) -> tuple[dict[str, Callable], int]:
-  """The fields of a `Configuration` with the prior of a cascade's first stage; its channels."""
-  if not config["data"].get("prior"):
-    return {}, 0
-  first = load(run_folders(cascade.run_beside(config["data"]["prior"], folder)), **options)
-  labels = first.described.labels
+def _fields(told: run_folder.Described, folder: pathlib.Path, **options) -> Callable:
+  """(raw, where) -> what a run's networks take beside the image: the prior of a cascade."""
+  prior = told.config["data"].get("prior")
+  if not prior:
+    return lambda raw, where: {}
+  first = load(run_folders(cascade.run_beside(prior, folder)), **options)
+  labels = told.labels  # as in training: the first stage's stored values, encoded by the second's
 
   def fields(raw, where):
-    found = segment([first.configuration], raw, where).labels
-    grid = preparation.grid(raw.geometry, raw.image)
-    return {"prior": labels.one_hot(cascade.on_grid(found, grid, labels, where))}
+    early = segment([first.configuration], raw, where).labels
+    grid = told.preparation.grid(raw.geometry, raw.image)
+    return {"prior": labels.one_hot(cascade.on_grid(early, grid, labels, where))}
 
-  return {"fields": fields}, labels.channels
+  return fields
 
 
 def _facing_alike(told: dict[str, run_folder.Described]) -> list[run_folder.Described]:

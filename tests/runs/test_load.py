@@ -8,7 +8,10 @@ import pytest
 import run_folders
 import tiny
 
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import Case
+from jaxseg.inference.segmentation import prepared_case
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import load as trained
 
@@ -35,6 +38,23 @@ def test_folds_average_their_logits(folds):
   together = trained.load(paths).logits(CASE)
   assert np.abs(alone[0] - alone[1]).max() > 1e-3
   np.testing.assert_allclose(together, (alone[0] + alone[1]) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_folds_of_other_normalisations_see_the_scan_each_as_it_was_trained(tmp_path):
+  numbers = {"name": "ct", "lower": -9.0, "upper": 9.0, "mean": 0.5}
+  for i in range(3):
+    scheme = {**numbers, "std": (0.5, 2.0, 0.5)[i]}
+    split = {"data.split": {"name": "kfold", "folds": 3, "seed": 0, "fold": i}}
+    run_folders.write(tmp_path / f"fold_{i}", seed=i, normalisation=scheme, **split)
+  raw = RawCase(CASE.image, None, None, plain_geometry(CASE.space))
+  model = trained.load(run_folder.run_folders(tmp_path))
+  assert len(model.configuration.preparations) == 2
+  case, _ = prepared_case(model.configuration, raw, "it")
+  alone = []
+  for i, std in enumerate((0.5, 2.0, 0.5)):
+    image = (CASE.image - np.float32(0.5)) / np.float32(std)
+    alone.append(trained.load(tmp_path / f"fold_{i}").logits(Case({**CASE.fields, "image": image})))
+  np.testing.assert_allclose(model.logits(case), sum(alone) / 3, rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_is_its_own_only_folder(folds):

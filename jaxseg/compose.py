@@ -1,6 +1,7 @@
 """A config -> networks, losses, optimisers, method, predictor: all that needs no data."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, check, check_options, named
 from jaxseg.config import checks as config_checks
-from jaxseg.config.option_values import check_value
+from jaxseg.config import streams
+from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
@@ -45,13 +47,30 @@ def complete(config) -> dict[str, Any]:
     if (spec := roles.spec(config, role)) is not None:
       check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
-  check(data.SOURCES, options["source"], "data.source")
-  check(data.SPLITS, options["split"], "data.split", later=True)
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=("patch",))
   optimisers_by_role(config)
   losses_by_role(config)
   class_weights(config)
   maps(config)
+  _check_feeding(config)
+  for name in config["streams"]:
+    with streams.named(name):
+      _check_feeding(streams.as_main(config, name))
+  if options["prior"]:
+    cascade.run_of(options["prior"])
+  return config
+
+
+def _check_feeding(config: dict[str, Any]) -> None:
+  """What a stream is fed from and changed by."""
+  options = config["data"]
+  check(data.SOURCES, options["source"], "data.source")
+  # without one, all cases are fed
+  if options["split"]:
+    folds, share = split_options(config)
+    check(data.SPLITS, folds, "data.split", later=True)
+    known = inspect.signature(data.splits.share).parameters
+    check_values("labelled", share, known, "data.split")
   for key, spec in config["augment"].items():
     table = augment.MIXTURES if spec.get("name", key) in augment.MIXTURES else augment.AUGMENTATIONS
     check(table, {"name": key, **spec}, f"augment.{key}", later=True, given=("classes",))
@@ -59,9 +78,13 @@ def complete(config) -> dict[str, Any]:
   each = options["normalise"] or ()
   for scheme in each if isinstance(each, tuple) else (each,):
     schemes(scheme, ("image",))
-  if options["prior"]:
-    cascade.run_of(options["prior"])
-  return config
+
+
+def split_options(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+  """config.data.split as the fold's options and those of the labelled share, {} of all cases."""
+  spec = dict(config["data"]["split"])
+  share = {name: spec.pop(name) for name in ("labelled", "labelled_seed") if name in spec}
+  return spec, share if share.get("labelled") is not None else {}
 
 
 def task(config: dict[str, Any], labels: LabelSpec) -> tasks.Task:
@@ -237,8 +260,11 @@ def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> 
   patch = config["data"]["patch"]
   with _in_field("network"):
     stride = network.total_stride(len(patch))
+  batches = {"config.data.batch": config["data"]["batch"]}
+  for name in config["streams"]:
+    batches[f"config.streams.{name}.batch"] = streams.as_main(config, name)["data"]["batch"]
   return sharding.layout(
-    batches={"config.data.batch": config["data"]["batch"]},
+    batches=batches,
     patch=patch,
     stride=stride,
     members=config["members"],

@@ -56,6 +56,10 @@ def config() -> ConfigDict:
   c.initialise = dict()  # learner -> run folder that its weights start from
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`
 
+  # further streams of data, nested in a batch under their names: what each has otherwise than
+  # config.data and config.augment, as target=dict(source=dict(...)), rest=dict(cases="unlabelled")
+  c.streams = dict()
+
   c.data = ConfigDict(type_safe=False)
   c.data.source = dict(name="phantom")
   # a scheme, or one per channel
@@ -65,6 +69,7 @@ def config() -> ConfigDict:
   c.data.crop_nonzero = False  # to the box of voxels that are nonzero in any channel
   c.data.spacing = ()  # millimetres per axis, None for its own; () does not resample
   c.data.resampling = dict()  # order=3, label_order=1, order_z=0, separate_z=None
+  # labelled=0.1, 7 or names: the training cases whose labels are used, drawn by labelled_seed=0
   c.data.split = dict(name="kfold", fold=0, folds=5, seed=12345)
   c.data.folder = "prepared"  # where prepared data sets are kept
   c.data.workers = 0  # processes that prepare; 0 is one per core
@@ -74,6 +79,8 @@ def config() -> ConfigDict:
   c.data.slices = config_dict.placeholder(int)  # axis along which volumes are sliced for 2D
   c.data.cache = "device"  # or "host", or "disk" for sets larger than memory
   c.data.prior = dict()  # run=FOLDER of a cascade's first stage, whose segmentations are an input
+  # further fields of the training cases, as scribble=dict(name="folder", path=..., unknown=4)
+  c.data.fields = dict()
   c.data.maps = dict()  # options of the maps that a loss needs, such as border=dict(w0=10, sigma=5)
 
   c.augment = dict()

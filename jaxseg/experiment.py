@@ -5,11 +5,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from jaxseg import augment, data
-from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build, suggestion
+from jaxseg import data, feeding
+from jaxseg.build import suggestion
 from jaxseg.compose import (
   class_weights,
   complete,
@@ -21,10 +18,8 @@ from jaxseg.compose import (
   window,
 )
 from jaxseg.config import rehearsal
-from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.prepared.normalise import schemes
+from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_target, check_transpose
-from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
@@ -70,117 +65,6 @@ class Experiment(NamedTuple):
     return self.streams[MAIN]
 
 
-def source_of(config: dict[str, Any]) -> data.Source:
-  """The cases of a config's data set as the user's files have them."""
-  return build(data.SOURCES, config["data"]["source"], "data.source")
-
-
-def split(config: dict[str, Any], source: data.Source) -> data.splits.Split:
-  """The names of the cases that train, and of those that validate."""
-  return bind(data.SPLITS, config["data"]["split"], "data.split")(source.cases)
-
-
-def dataset(
-  config: dict[str, Any], source: data.Source
-) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
-  """The prepared data set of a config's source, with the training and the validation indices."""
-  options = config["data"]
-  training, validation = split(config, source)
-  prepared = data.prepare(
-    source,
-    normalise=options["normalise"],
-    orientation=options["orientation"],
-    spacing=options["spacing"],
-    transpose=options["transpose"],
-    crop_nonzero=options["crop_nonzero"],
-    resampling=options["resampling"],
-    workers=options["workers"] or None,
-    cache_dir=options["folder"],
-    train_cases=training,
-  )
-  position = {name: i for i, name in enumerate(prepared.names)}
-  return (
-    prepared,
-    tuple(position[name] for name in training),
-    tuple(position[name] for name in validation),
-  )
-
-
-def facts(
-  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
-) -> dict[str, Any]:
-  """Options of augmentations that the data tell; the config's own go before.
-
-  `code` is the orientation of what is augmented; "" where it isn't known.
-  """
-  sideways = _sideways(config["data"], len(patch), code)
-  swap = {"swap": (), "swap_axis": -1}  # a plane without left and right
-  if sideways is not None:
-    swap = {"swap": labels.mirror_pairs, "swap_axis": sideways}
-  # a prior of classes has one map for the background, one of regions has none
-  return {"patch": patch, **swap, "background": labels.regions is None}
-
-
-def _sideways(options: dict[str, Any], rank: int, code: str) -> int | None:
-  """The axis of a patch from left to right once cases are transposed, or sliced; x if unknown."""
-  last = rank - 1 if options["slices"] is None else rank
-  axes = list(options["transpose"] or range(last + 1))
-  x = next((i for i, letter in enumerate(code[::-1]) if letter in "LR"), last)
-  if options["slices"] is not None:
-    axes.pop(options["slices"])
-  return axes.index(x) if x in axes else None
-
-
-def mirroring(
-  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
-) -> dict[str, Any]:
-  """The predictor's options for the mirror images that training drew from, all if it drew none."""
-  mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
-  options = {**facts(config, labels, patch, code), **(mirrors[0] if mirrors else {})}
-  axes = options.get("axes")
-  axes = range(len(patch)) if axes is None else sorted({axis % len(patch) for axis in axes})
-  return {"mirror_axes": tuple(axes), "swap": options["swap"], "swap_axis": options["swap_axis"]}
-
-
-def augmentation(
-  config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None, *, code: str = ""
-):
-  """((key, sample) -> sample, the size to cut out of a case for it)."""
-  given = facts(config, labels, patch, code)
-  _check_swaps(config, labels)
-  chain = {
-    key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
-    for key, spec in config["augment"].items()
-    if spec.get("name", key) not in augment.MIXTURES
-  }
-  crop = patch
-  for transform in chain.values():
-    if transform.func is augment.spatial:
-      crop = augment.crop_size(spacing=spacing, **transform.keywords)
-  return augment.chain(chain, patch), crop
-
-
-def _check_swaps(config: dict[str, Any], labels: LabelSpec) -> None:
-  for key, spec in config["augment"].items():
-    for pair in spec.get("swap", ()):
-      if not all(0 <= number < labels.channels for number in pair):
-        raise ValueError(
-          f"config.augment.{key}.swap: {pair} names a class that there is not; expected numbers "
-          f"from 0 to {labels.channels - 1}."
-        )
-
-
-def mixture(config: dict[str, Any], classes: int) -> Callable:
-  """(key, batch) -> batch: those of the config's augmentations that mix samples."""
-  return augment.mixture(
-    {
-      key: bind(augment.MIXTURES, {"name": key, **spec}, f"augment.{key}", classes=classes)
-      for key, spec in config["augment"].items()
-      if spec.get("name", key) in augment.MIXTURES
-    }
-  )
-
-
 def experiment(config) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it.
 
@@ -189,82 +73,63 @@ def experiment(config) -> Experiment:
   """
   config = complete(planned.resolve(config))
   options, wanted = config["data"], maps(config)
-  source = source_of(config)
-  split(config, source)
+  feeds = feeding.feeds(config)
+  fed = feeds[MAIN]
   folds = ()
   if options["prior"]:
     folds = run_folder.run_folders(cascade.run_of(options["prior"]))
-  devices = _rehearse(config, source, (*wanted, *(("prior",) if folds else ())))
-  prepared, training, validation = dataset(config, source)
+  devices = _rehearse(config, feeds, wanted, ("prior",) if folds else ())
+  prepared = feeding.prepared(fed, fed)
+  training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
-  prepared = data.with_maps(prepared, wanted, training)
-  if folds:
-    prepared = cascade.with_prior(prepared, folds, source.read)
-  patch = tuple(options["patch"])
-  spacing = prepared.load(training[0])["spacing"]
-  if options["slices"] is not None:
-    spacing = np.delete(spacing, options["slices"])
-  chain, crop = augmentation(
-    config, patch, prepared.labels, spacing, code=prepared.preparation.code
-  )
+  first_stage = cascade.with_prior(prepared, folds, fed.source.read) if folds else prepared
   nets = networks_by_role(config, prepared.labels.channels)
-  net = nets["network"]
-  main = Stream(
-    dataset=prepared,
-    cases=training,
-    sampling=_sampling(config, prepared.rank, crop, net),
-    augment=chain,
-    mix=mixture(config, prepared.labels.channels),
-  )
+  net, patch = nets["network"], tuple(options["patch"])
+  streams = {}
+  for name, feed in feeds.items():
+    dataset = first_stage if name == MAIN else feeding.prepared(feed, fed, prepared)
+    with named(name):
+      streams[name] = feeding.stream(feed, name, dataset, wanted, net.margin(len(patch)))
+  validation = feeding.indices(prepared, fed.sides.validation)
   return Experiment(
     config=config,
     method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=devices),
     network=net,
     task=task(config, prepared.labels),
-    streams={MAIN: main},
+    streams=streams,
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),
     patch=patch,
     predict=window(config, net, patch, options["slices"]),
-    read=source.read,
+    read=fed.source.read,
     layout=devices,
   )
 
 
-def _sampling(config: dict[str, Any], rank: int, crop: tuple[int, ...], network) -> Sampling:
-  options = config["data"]
-  return sampling(
-    rank,
-    patch=options["patch"],
-    crop=crop,
-    margin=network.margin(len(options["patch"])),
-    batch=options["batch"],
-    foreground=options["foreground"],
-    slices=options["slices"],
-    seed=config["seed"],
-  )
+def _rehearse(
+  config: dict[str, Any], feeds: dict[str, feeding.Feed], maps_of, fields: tuple[str, ...]
+) -> Layout:
+  """Tries all parts of an experiment on shapes.
 
-
-def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ...]) -> Layout:
-  """Tries all parts of an experiment on shapes; `fields` are a batch's further ones."""
-  options, labels, channels = config["data"], source.labels, len(source.channels)
+  `maps_of` are fields of the cases with labels, `fields` further ones of the main stream.
+  """
+  main = feeds[MAIN]
+  options, labels = config["data"], main.source.labels
   patch, slices = tuple(options["patch"]), options["slices"]
-  schemes(options["normalise"], source.channels)
-  check_target(options["spacing"], source.rank)
-  check_transpose(options["transpose"], source.rank)
-  other_runs.check(config, labels, source.channels)
+  other_runs.check(config, labels, main.source.channels)
   nets = networks_by_role(config, labels.channels)
   net = nets["network"]
   predictor = window(config, net, patch, slices)
-  _sampling(config, source.rank, patch, net)
-  with rehearsal.told("config.augment"):
-    augmentation(config, patch, labels)
+  parts = {}
+  for name, feed in feeds.items():
+    further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()))
+    with named(name):
+      parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
+  channels = len(main.source.channels)
   rehearsal.predict(predictor, net, channels, labels.channels, rank=len(patch), slices=slices)
   devices = layout(config, net)
   state = rehearsal.train(
-    method(config, nets, regions=labels.regions is not None, layout=devices),
-    mixture(config, labels.channels),
-    rehearsal.batch_shapes((options["batch"], *patch), channels, labels, fields=fields),
+    method(config, nets, regions=labels.regions is not None, layout=devices), parts
   )
   devices.of_state(state)
   for learner, folder in config["initialise"].items():
@@ -281,6 +146,25 @@ def _rehearse(config: dict[str, Any], source: data.Source, fields: tuple[str, ..
         "(train.py's --workdir; of a cross-validation, that of a fold)."
       )
   return devices
+
+
+def _part(
+  feed: feeding.Feed, name: str, main: feeding.Feed, margin: tuple[int, ...], fields
+) -> rehearsal.Part:
+  """What a stream gives to the batch, in shapes; raises ValueError for what it cannot."""
+  options, labels = feed.config["data"], feed.source.labels
+  patch, channels = tuple(options["patch"]), len(feed.source.channels)
+  feeding.normalisation(feed, main)
+  check_target(options["spacing"], feed.source.rank)
+  check_transpose(options["transpose"], feed.source.rank)
+  feeding.sampling_of(feed, name, patch, margin)
+  given = labels if feed.labelled else None
+  with rehearsal.told("config.augment"):
+    chain, crop = feeding.augmentation(feed.config, patch, labels)
+    if name != MAIN:
+      rehearsal.augment(chain, rehearsal.batch_shapes((1, *crop), channels, given, fields=fields))
+  shapes = rehearsal.batch_shapes((options["batch"], *patch), channels, given, fields=fields)
+  return rehearsal.Part(feeding.mixture(feed.config, labels.channels), shapes)
 
 
 def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:

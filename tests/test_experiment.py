@@ -8,7 +8,7 @@ from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
 from jaxseg.compose import class_weights, loss
-from jaxseg.experiment import augmentation, mirroring
+from jaxseg.feeding import augmentation, mirroring
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import build, defaults
+from jaxseg.config import streams
 from jaxseg.config.fields import FIELDS, check_field, suggested
 from jaxseg.data.formats.geometry import check_orientation
 from jaxseg.data.prepared.preparation import check_resampling, check_transpose
@@ -39,7 +40,25 @@ def fields(config) -> dict[str, Any]:
   _check_initialise(given["initialise"])
   _check_mesh(given["mesh"])
   _check_together(given)
+  given["streams"] = {name: of for name, of in given["streams"].items() if of is not None}
+  streams.check(given["streams"])
+  for name in given["streams"]:
+    view = streams.as_main(given, name)
+    with streams.named(name):
+      _parts(view["augment"], "augment")
+      _check_together(view)
+      _check_rank(view, given)
   return given
+
+
+def _check_rank(stream: Mapping, main: Mapping) -> None:
+  """Raises ValueError unless the patches of a stream have as many axes as the main one's."""
+  patch, ours = stream["data"]["patch"], main["data"]["patch"]
+  if patch is not None and ours is not None and len(patch) != len(ours):
+    raise ValueError(
+      f"config.data.patch: {patch} has {len(patch)} axes, the main stream's {ours} {len(ours)}; "
+      "expected as many, for one network sees both."
+    )
 
 
 def _parts(specs: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ FIELDS: dict[str, Field] = {
   **dict.fromkeys(("initialise", "plan", "data", "evaluate", "mesh", "task"), _GROUP),
   "average": Field(float, BELOW_1),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
-  "data.maps": _GROUP,
+  **dict.fromkeys(("data.maps", "data.fields", "streams"), _GROUP),
   "data.normalise": Field(str | Mapping | Sequence[str | Mapping]),
   "data.orientation": Field(str),
   "data.transpose": Field(Sequence[int], AXIS),

@@ -111,7 +111,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   "connectivity": Range("from 1 to 3", 1, 3),
   # data
   **_all("spacing maximum", POSITIVE),
-  "seed": SEED,
+  **_all("seed labelled_seed", SEED),
   "fold": FROM_0,
   "folds": FROM_2,
   "std": FROM_0,

@@ -2,12 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.batch import LabelSpec, kind
+from jaxseg.batch import FIELDS, LabelSpec, kind
+from jaxseg.build import suggestion
+from jaxseg.data.stream import MAIN, nested
 from jaxseg.inference import Case
 from jaxseg.method import Method, State
 
@@ -15,39 +18,105 @@ from jaxseg.method import Method, State
 def batch_shapes(
   shape: Sequence[int],
   channels: int,
-  labels: LabelSpec,
+  labels: LabelSpec | None,
   *,
   fields: Sequence[str] = (),
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """The batch that training will be fed, (b, *patch) = shape, without its values.
 
-  `fields` are those that are there besides image, label, weight and spacing.
+  `labels` is None of a stream without; `fields` are those that are there besides image, label,
+  weight and spacing.
   """
-  named = [labels.field, *fields]
+  named = [*fields] if labels is None else [labels.field, *fields]
   out = {
     "image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32),
     "spacing": jax.ShapeDtypeStruct((shape[0], len(shape) - 1), jnp.float32),
   }
-  for field in [*named, "weight"] if labels.ignore is not None else named:
+  if labels is not None and labels.ignore is not None:
+    named.append("weight")
+  for field in named:
     of = (labels.channels,) if kind(field).channels else ()
     out[field] = jax.ShapeDtypeStruct((*shape, *of), kind(field).dtype)
   return out
 
 
-def train(method: Method, mix: Callable, batch: Mapping[str, jax.ShapeDtypeStruct]) -> State:
-  """Traces the mixture, the initialisation and one step; returns the shapes of the state.
+class Part(NamedTuple):
+  """A stream's part of a batch: what mixes its samples, and its fields' shapes."""
 
-  Raises ValueError in words, whatever is raised on the way.
+  mix: Callable
+  shapes: Mapping[str, jax.ShapeDtypeStruct]
+
+
+def augment(chain: Callable, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+  """Traces the transforms of one sample; `batch` is of crops."""
+  sample = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in batch.items()}
+  jax.eval_shape(chain, jax.eval_shape(lambda: jax.random.key(0)), sample)
+
+
+def train(method: Method, parts: Mapping[str, Part]) -> State:
+  """Traces the mixtures, the initialisation and one step; returns the shapes of the state.
+
+  Raises ValueError in words, whatever is raised on the way; for a stream that the method makes no
+  use of, or lacks.
   """
 
-  def run(key, batch):
-    mixed = mix(key, batch)
-    state = method.init(key, mixed)
-    return method.train_step(state, mixed, key)[0]
+  def mixed(key, batches):
+    return nested({name: part.mix(key, batches[name]) for name, part in parts.items()})
 
-  space, channels = batch["image"].shape[1:-1], batch["image"].shape[-1]
-  with told(f"config: patches {space} of {channels} channel(s) cannot be trained on"):
-    return jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
+  main = parts[MAIN].shapes
+  space, channels = main["image"].shape[1:-1], main["image"].shape[-1]
+  shapes = {name: dict(part.shapes) for name, part in parts.items()}
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  where = f"config: patches {space} of {channels} channel(s) cannot be trained on"
+  with _stream_told(parts), told(where):
+    batch = jax.eval_shape(mixed, key, shapes)
+    state = jax.eval_shape(method.init, key, batch)
+    if len(parts) == 1:
+      return jax.eval_shape(method.train_step, state, batch, key)[0]
+    step = jax.make_jaxpr(method.train_step, return_shape=True)
+    program, (after, _) = step(state, batch, key)
+  unused = set(parts) - {MAIN} - _read(program.jaxpr, len(jax.tree.leaves(state)), batch)
+  if unused:
+    name = min(unused)
+    raise ValueError(
+      f"config.streams.{name}: the method makes no use of it; leave the stream out, or choose a "
+      f"method that is fed from a stream of this name (config.method)."
+    )
+  return after
+
+
+def _read(program, first: int, batch) -> set[str]:
+  """The entries of a batch that a traced step reads; its arguments from `first` on are theirs."""
+  read = {id(value) for equation in program.eqns for value in equation.invars}
+  entries = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(batch)]
+  values = program.invars[first : first + len(entries)]
+  return {name for name, value in zip(entries, values, strict=True) if id(value) in read}
+
+
+@contextlib.contextmanager
+def _stream_told(parts: Mapping[str, Part]) -> Iterator[None]:
+  """Says which stream it is that a method lacks or cannot train on, where that shows."""
+  try:
+    yield
+  except ValueError as error:
+    missing = error.__cause__.args[0] if isinstance(error.__cause__, KeyError) else None
+    further = {name: part.shapes for name, part in parts.items() if name != MAIN}
+    if isinstance(missing, str) and missing not in FIELDS:
+      raise ValueError(
+        f"config.streams: the method is fed from a stream '{missing}', which there is not"
+        f"{suggestion(missing, further)}; the streams: {', '.join(further) or 'none'}."
+      ) from error
+    for name, shapes in further.items():
+      if missing is not None and missing not in shapes:
+        without = "its cases have no labels" if kind(missing).target else f"it has no '{missing}'"
+        raise ValueError(f"config.streams.{name}: {without}, which the method needs.") from error
+      ours, theirs = (of["image"].shape[-1] for of in (parts[MAIN].shapes, shapes))
+      if ours != theirs:
+        raise ValueError(
+          f"config.streams.{name}: its images have {theirs} channel(s), the main stream's {ours}, "
+          f"and the method cannot be trained on both ({error})"
+        ) from error
+    raise
 
 
 @contextlib.contextmanager

@@ -159,6 +159,52 @@ def explicit(
   return _checked(rest, validation, cases)
 
 
+def share(
+  cases: Sequence[str],
+  *,
+  labelled: float | int | Sequence[str],
+  labelled_seed: int = 0,
+  group: str | None = None,
+  where: str = "config.data.split",
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+  """The training cases whose labels may be used, and the others, each in the order of `cases`.
+
+  Of one seed, the cases of a smaller share are among those of a larger one.
+
+  Args:
+    cases: names of the training cases.
+    labelled: a share of them (0.1), a number (7), or the names.
+    labelled_seed: of the draw.
+    group: as of `kfold`: share and number are of groups, which stay together.
+    where: the field, for messages.
+  """
+  grouped = _groups(cases, group)
+  names, what = sorted(grouped), "cases" if group is None else "groups"
+  field = f"{where}.labelled: {labelled!r}"
+  if isinstance(labelled, bool):
+    raise ValueError(f"{field}; expected a share (0.1), a number (7) or names of cases.")
+  if isinstance(labelled, int | float):
+    number = labelled if isinstance(labelled, int) else round(labelled * len(names))
+    if not (1 <= number <= len(names) and labelled > 0):
+      raise ValueError(
+        f"{field} of {len(names)} training {what} is {number}; expected 1 to {len(names)} of them, "
+        f"as a number or as a share up to 1."
+      )
+    order = np.random.RandomState(labelled_seed).permutation(len(names))
+    chosen = {case for i in order[:number] for case in grouped[names[i]]}
+  else:
+    chosen = set(labelled)
+    strange = [case for case in labelled if case not in set(cases)]
+    if strange or not chosen:
+      problem = f"'{strange[0]}' is none of the {len(cases)}" if strange else "names none of the"
+      raise ValueError(f"{field}: {problem} training cases ({', '.join(list(cases)[:5])}, ...).")
+    for name, members in grouped.items():
+      if 0 < len(chosen.intersection(members)) < len(members):
+        raise ValueError(f"{field}: names some cases of group '{name}'; expected all, or none.")
+  rest = tuple(case for case in cases if case not in chosen)
+  return tuple(case for case in cases if case in chosen), rest
+
+
 def count(*, name: str, folds: int = 5, path: str | None = None, **options) -> int:
   """The number of folds of a split, given as its fields in config.data.split.
 

@@ -18,6 +18,7 @@ from jaxseg.config import checks as config_checks
 from jaxseg.config.overrides import read_config
 from jaxseg.data import Source
 from jaxseg.data.sources.decathlon import task_name
+from jaxseg.data.sources.source import annotated
 from jaxseg.data.splits import Split, kfold
 
 FINGERPRINT, SPLITS = "dataset_fingerprint.json", "splits_final.json"
@@ -52,6 +53,12 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
     return config
   own = config_checks.fields(config)
   asked = _asked(own["plan"])
+  if own["data"]["split"].get("labelled") is not None:
+    raise ValueError(
+      "config.data.split.labelled: the plan measures the labels of all cases, those too that the "
+      "split is to keep back; plan for the labelled cases as a set of their own, and feed the "
+      "others as a further stream (config.streams)."
+    )
   told = data_of(config)
   spec, preset = told["source"], planning.PRESETS[asked["preset"]]
   sliced = own["data"]["slices"] is not None
@@ -203,6 +210,7 @@ def made_plan(source: Source, folder: pathlib.Path, preset: str) -> planning.Pla
 
   Raises ValueError if the folder's plans are of other data, or one case is all there is.
   """
+  source = annotated(source)
   if len(source.cases) < 2:
     raise ValueError(
       f"{source.name}: has one case; expected two or more, because some validate and never train."
@@ -231,6 +239,8 @@ def write_plans(source: Source, folder: pathlib.Path, presets, **options) -> lis
 
   Raises ValueError if a case is invalid, or the folder's splits are of another data set.
   """
+  # sizes, intensities and classes are measured where labels are
+  source = annotated(source)
   check_splits(source, folder)
   workers, ending = options.pop("workers", None), options.pop("file_ending", None)
   fingerprint = planning.fingerprint(source, workers=workers)

@@ -3,8 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import math
-import operator
 import pathlib
 import platform
 import subprocess
@@ -18,7 +16,7 @@ from jaxseg.build import plain
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
 from jaxseg.data.splits import count
-from jaxseg.runs import same_run
+from jaxseg.runs import same_data, same_run
 
 FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
 CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
@@ -87,7 +85,7 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
   Returns sentences to show. Raises ValueError that says what was changed, or which file is damaged.
   """
   workdir, told = pathlib.Path(workdir), []
-  config, dataset = json_like(run.config), _of_data(run)
+  config, dataset = json_like(run.config), json_like(same_data.of_run(run))
   stored = check_same(workdir, config)
   if (workdir / DATASET).exists():
     _check_same_data(workdir, dataset)
@@ -114,6 +112,8 @@ def _identity(config: dict, dataset: dict) -> str:
   told |= {name: config[name] for name in _ROLES if config[name]}
   told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
   told |= {side: dataset[side] for side in ("training", "validation")}
+  if streams := dataset.get("streams"):
+    told["streams"] = {name: of["cases"] for name, of in streams.items()}
   return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -124,22 +124,6 @@ def identity(workdir) -> str | None:
     return sealed.read(path, what=what, advice=_ADVICE, fields={RUN: str}, only=True)[RUN]
   except (OSError, ValueError):
     return None
-
-
-def _of_data(run) -> dict:
-  """What dataset.json holds."""
-  dataset, cases = run.main.dataset, (*run.main.cases, *run.validation)
-  return json_like(
-    {
-      "labels": json.loads(dataset.labels.to_json()),
-      "channels": dataset.channels,
-      "rank": dataset.rank,
-      "preparation": json.loads(dataset.preparation.to_json()),
-      "training": [dataset.names[i] for i in run.main.cases],
-      "validation": [dataset.names[i] for i in run.validation],
-      "content": {dataset.names[i]: dataset.content(i) for i in cases},
-    }
-  )
 
 
 def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
@@ -201,53 +185,10 @@ def steps_done(workdir) -> int:
 def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
   before = plain(read_dataset(workdir, _DATASET_KINDS, only=False))
   _preparation(before, workdir / DATASET)
-  learned, labels = (_labels(told["labels"], workdir / DATASET) for told in (before, now))
-  meaning = operator.attrgetter("names", "stored_values", "regions", "ignore")
-  content = before.get("content") or {}
-  others = [name for name in now["training"] if _differ(content, now["content"], name)]
-  others += [name for name in now["validation"] if _differ(content, now["content"], name)]
-  if meaning(learned) != meaning(labels):
-    what = f"with the labels {meaning(learned)}, now they are {meaning(labels)}"
-  elif before["training"] != now["training"]:
-    what = "with other training cases (config.data.split, or the data themselves)"
-  elif before["validation"] != now["validation"]:
-    what = "with other validation cases (config.data.split, or the data themselves)"
-  elif others:
-    what = f"when case '{others[0]}'" + (f" and {len(others) - 1} more" if others[1:] else "")
-    what += " had other voxels, labels or spacing (config.data.source, or the files themselves)"
-  elif field := _differing(before["preparation"], now["preparation"]):
-    what = f"with other numbers of the preparation ('{field}')"
-  else:
-    return
-  raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
-
-
-def _differ(before: dict, now: dict, name: str) -> bool:
-  """Whether both know a case's content, and it is not one."""
-  return None not in (before.get(name), now[name]) and before[name] != now[name]
-
-
-def _differing(before: dict, now: dict) -> str | None:
-  """The first field of two preparations that differs by more than another machine's rounding."""
-  a, b = same_run.flat(_by_position(before)), same_run.flat(_by_position(now))
-  for name in dict.fromkeys([*a, *b]):
-    x, y = a.get(name), b.get(name)
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y))
-    if not (math.isclose(x, y, rel_tol=1e-5) if numbers else x == y):
-      # a field that is younger than the run
-      if name not in a and name.split(".")[0] not in before:
-        continue
-      return name
-  return None
-
-
-def _by_position(value):
-  """Sequences as objects, so that `flat` reaches their elements."""
-  if isinstance(value, dict):
-    return {name: _by_position(item) for name, item in value.items()}
-  if isinstance(value, list | tuple):
-    return {str(i): _by_position(item) for i, item in enumerate(value)}
-  return value
+  for told in (before, now):
+    _labels(told["labels"], workdir / DATASET)
+  if what := same_data.difference(before, now):
+    raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
 
 
 def run_folders(path) -> tuple[pathlib.Path, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxseg import inference
 from jaxseg.compose import method, networks_by_role, task, window
 from jaxseg.config import rehearsal
-from jaxseg.experiment import mirroring
+from jaxseg.feeding import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
 from jaxseg.method import Learner, Method, State
 from jaxseg.runs import checkpoint, same_run

@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxseg import (
   task,
 )
 from jaxseg.build import options_of, plain
+from jaxseg.config import streams
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
 
@@ -60,6 +62,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "optimiser": (MEMBERS,),
   "optimisers": (MEMBERS,),
   "augment": (MEMBERS,),
+  "streams": (MEMBERS,),
   "initialise": (MEMBERS,),
   "network.run": (MEMBERS,),
   "networks.*.run": (MEMBERS,),
@@ -83,7 +86,12 @@ _ABSENT = "left out"
 
 
 def may_differ(field: str, where: str) -> bool:
-  """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS or MEMBERS."""
+  """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS or MEMBERS.
+
+  A stream's fields may differ where those of config.data may.
+  """
+  if match := re.fullmatch(r"streams\.\w+\.(.+)", field):
+    return may_differ("streams", where) or may_differ(f"data.{match[1]}", where)
   return any(
     where in places and fnmatch.fnmatchcase(f"{field}.", f"{name}.*")
     for name, places in MAY_DIFFER.items()
@@ -103,25 +111,46 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
   An option that is left out counts as the constructor's default.
   """
   config = completed(plain(config))
-  chains = augment.AUGMENTATIONS | augment.MIXTURES
   data_of = config["data"]
   return config | {
     **_roles(config),
     "task": _filled(config["task"], task.TASKS),
     "method": _method(config["method"]),
-    "augment": {
-      key: _filled(_named(key, spec), chains, "augment") for key, spec in config["augment"].items()
-    },
+    "augment": _augment(config["augment"]),
     "predictor": _filled(config["predictor"], inference.PREDICTORS, "predictor"),
+    "streams": {name: _stream(config, name) for name in config["streams"]},
     "data": data_of
     | {
       "source": _filled(data_of["source"], data.SOURCES, "source"),
-      "split": _filled(data_of["split"], data.SPLITS),
+      "split": _split(data_of["split"]),
       "normalise": _normalise(data_of["normalise"]),
       "resampling": RESAMPLING | data_of["resampling"],
       "maps": {key: _filled(_named(key, spec), data.MAPS) for key, spec in data_of["maps"].items()},
     },
   }
+
+
+def _split(spec):
+  # of all cases there is no draw
+  whole = {"labelled": None, "labelled_seed": 0}
+  drawn = {} if spec.get("labelled") is None else {"labelled_seed": spec.get("labelled_seed", 0)}
+  return _filled(spec, data.SPLITS) | whole | {"labelled": spec.get("labelled")} | drawn
+
+
+def _stream(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """A stream's fields, those that it leaves out too, their components with every option."""
+  spec, view = config["streams"][name] or {}, streams.as_main(config, name)
+  # source and split are the main stream's where it has none
+  shared = {field: view["data"][field] for field in streams.LIKE_MAIN}
+  spec = {"cases": streams.TRAINING, **shared, "augment": view["augment"], **spec}
+  fill = {
+    "source": lambda of: _filled(of, data.SOURCES, "source"),
+    "split": _split,
+    "normalise": _normalise,
+    "resampling": lambda of: RESAMPLING | of,
+    "augment": _augment,
+  }
+  return {field: fill.get(field, plain)(of) for field, of in spec.items()}
 
 
 def _roles(config: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +171,12 @@ def _roles(config: dict[str, Any]) -> dict[str, Any]:
     parts[kind] = filled[kind](config[kind])
     parts[group] = {key: filled[kind](spec) for key, spec in specs.items()}
   return parts
+
+
+def _augment(specs: Mapping[str, Any]) -> dict[str, Any]:
+  chains = augment.AUGMENTATIONS | augment.MIXTURES
+  specs = {key: spec for key, spec in specs.items() if spec is not None}
+  return {key: _filled(_named(key, spec), chains, "augment") for key, spec in specs.items()}
 
 
 def _named(key: str, spec):

@@ -16,7 +16,7 @@ from jaxseg.compose import complete
 from jaxseg.config.ranges import COUNT, SEED
 from jaxseg.data import sampling
 from jaxseg.data.stream import MAIN, Feeder, Stream
-from jaxseg.experiment import augmentation, dataset, facts, source_of
+from jaxseg.feeding import augmentation, facts, feeds, indices, prepared
 from jaxseg.inference.pictures import colour, stack, telling_slice
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
@@ -105,15 +105,17 @@ def with_prior(sample: dict, labels: LabelSpec) -> dict:
 
 def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarray:
   """One row per augmentation in `specs`: the original, then `draws` draws; (h, w, 3) uint8."""
-  prepared, training, _ = dataset(config, source_of(config))
+  feed = feeds(config)[MAIN]
+  dataset = prepared(feed, feed)
+  training = indices(dataset, feed.cases)
   options = config["data"]
   patch, slices = tuple(options["patch"]), options["slices"]
-  spacing = prepared.load(training[0])["spacing"]
+  spacing = dataset.load(training[0])["spacing"]
   spacing = spacing if slices is None else np.delete(spacing, slices)
-  labels, code = prepared.labels, prepared.preparation.code
+  labels, code = dataset.labels, dataset.preparation.code
   _, crop = augmentation({**config, "augment": specs}, patch, labels, spacing)
   how = sampling.sampling(
-    prepared.rank,
+    dataset.rank,
     patch=patch,
     crop=crop,
     batch=draws + 1,
@@ -121,7 +123,7 @@ def sheet(config, specs: dict[str, dict], *, draws: int, seed: int) -> np.ndarra
     slices=slices,
     seed=seed,
   )
-  batch = Feeder({MAIN: Stream(prepared, training, how)}, cache="host").element(0)[MAIN]
+  batch = Feeder({MAIN: Stream(dataset, training, how)}, cache="host").element(0)[MAIN]
   samples = [{field: x[n] for field, x in batch.items()} for n in range(draws + 1)]
   label, first = labels.field, labels.first
   lone = jax.random.key(0)

@@ -11,7 +11,8 @@ from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
 from jaxseg.data import Source, write_image, write_label, write_tfds
-from jaxseg.experiment import source_of, split
+from jaxseg.data.sources.source import annotated
+from jaxseg.feeding import divided, source_of
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, parse
 
@@ -140,8 +141,9 @@ def main(arguments: list[str]) -> None:
     check_folder(wanted.output, "--output")
     config = complete(resolve(config, make=False))
     source = source_of(config)
-    training, validation = split(config, source)
-    parts = {"training": training, "validation": validation, "all": source.cases}
+    training, validation, _ = divided(config, source)
+    # what has no label cannot be converted into a set of labelled cases
+    parts = {"training": training, "validation": validation, "all": annotated(source).cases}
     cases = parts[wanted.cases]
     if wanted.format == "nnunet":
       read = config["data"]["source"].values()

@@ -5,7 +5,7 @@ import sys
 
 from jaxseg.compose import complete, networks_by_role
 from jaxseg.config.ranges import COUNT
-from jaxseg.experiment import source_of
+from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description
 from jaxseg.networks.describe import describe as describe_network
 from jaxseg.planning.planned_config import resolve

@@ -7,7 +7,7 @@ import sys
 from jaxseg import files
 from jaxseg.evaluation import choice as selection
 from jaxseg.evaluation import held_out
-from jaxseg.experiment import source_of
+from jaxseg.feeding import source_of
 from jaxseg.inference import postprocessing
 from jaxseg.inference.postprocessing import mean_of_classes
 from jaxseg.runs import folder as run_folder

@@ -10,8 +10,8 @@ from jaxseg import defaults
 from jaxseg.augment import cutmix, mixture, mixup
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
-from jaxseg.experiment import augmentation
-from jaxseg.experiment import mixture as experiment_mixture
+from jaxseg.feeding import augmentation
+from jaxseg.feeding import mixture as experiment_mixture
 
 RNG = np.random.default_rng(16)
 KEY = jax.random.key(8)

@@ -41,6 +41,7 @@ class Recipe(NamedTuple):
     preparation: of the images.
     weighted: whether the cases have ignored voxels or weights.
     folder: where the cases are written.
+    unlabelled: the cases that may be without a label.
   """
 
   read: Callable[[str], RawCase]
@@ -48,6 +49,7 @@ class Recipe(NamedTuple):
   preparation: Preparation
   weighted: bool
   folder: pathlib.Path
+  unlabelled: frozenset[str] = frozenset()
 
 
 def case_folder(folder: pathlib.Path, number: int) -> pathlib.Path:
@@ -128,7 +130,7 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     shutil.rmtree(folder)
   raw = recipe.read(case)
   where = f"case '{case}'"
-  if raw.label is None:
+  if raw.label is None and case not in recipe.unlabelled:
     raise ValueError(f"{where} has no label; a training set needs one for every case.")
   arrays, grid = example(raw, recipe, where)
   rank, found = recipe.preparation.rank, locate_in(arrays, recipe.labels)
@@ -190,6 +192,8 @@ def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndar
   """The arrays of one case on the network's grid, and that grid."""
   preparation, labels = recipe.preparation, recipe.labels
   image, grid = preparation.place(raw, where)
+  if raw.label is None:
+    return {"image": image, **_body(raw, grid, preparation)}, grid
   values = np.unique(raw.label)
   # all values are checked, those too that cropping or resampling may lose
   labels.encode(values, where)
@@ -206,13 +210,19 @@ def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndar
   if recipe.weighted:
     weight = np.ones(grid.shape) if weight is None else weight
     arrays["weight"] = weight.astype(np.float32)
-  if preparation.masked:
-    body = nonzero_mask(grid.cut(raw.image)).astype(np.uint8)
-    arrays["body"] = grid.label(body, np.unique(body))
-  return arrays, grid
+  return {**arrays, **_body(raw, grid, preparation)}, grid
+
+
+def _body(raw: RawCase, grid: Grid, preparation: Preparation) -> dict[str, np.ndarray]:
+  if not preparation.masked:
+    return {}
+  body = nonzero_mask(grid.cut(raw.image)).astype(np.uint8)
+  return {"body": grid.label(body, np.unique(body))}
 
 
 def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.ndarray]:
+  if "label" not in arrays:
+    return {}
   return locate(
     arrays["label"],
     arrays.get("weight"),

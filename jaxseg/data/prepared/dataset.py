@@ -55,7 +55,8 @@ class Dataset(NamedTuple):
     load: i -> {"image": float32 (*space, channels), "label": int32 (*space) or "soft_label":
       float32 (*space, k) for regions, "spacing": float32 (rank,), "weight": float32 (*space)
       where the set has ignored voxels, and "body": float32 (*space), 1 inside the nonzero mask
-      where a channel is normalised in it alone}.
+      where a channel is normalised in it alone}; of a case without a label neither that nor
+      "weight".
     crop: (i, start, size) -> the same of a part of the case, which must lie within it; only the
       blocks that it touches are read.
     locations: i -> {class: (n, rank) int32 voxels}, foreground only; region r is class r + 1. Where
@@ -232,7 +233,8 @@ def prepare(
     The data set; its order is that of `source.cases`.
 
   Raises:
-    ValueError: a case is invalid (its name and file are told), or an option is unknown.
+    ValueError: a case is invalid (its name and file are told), or an option is unknown; `ct` is to
+      take its numbers from cases of which none has a label.
     OSError: the disk is full.
     PermissionError: `cache_dir` is not writable.
   """
@@ -249,7 +251,14 @@ def prepare(
   )
   fitted_on = None
   if any(needs_statistics(scheme) for scheme in scheme_list):
-    fitted_on = sorted(source.cases if train_cases is None else train_cases)
+    chosen = source.cases if train_cases is None else train_cases
+    fitted_on = sorted(case for case in chosen if case not in source.unlabelled)
+    if not fitted_on:
+      raise ValueError(
+        f"config.data.normalise: 'ct' takes its numbers from the foreground, but no case of "
+        f"'{source.name}' that trains has a label; give it the numbers (lower, upper, mean, std), "
+        "or choose another scheme."
+      )
   dataset = _opened(source, preparation, fitted_on, cache_dir, workers)
   if orientation != "stored" or source.rank != 3:
     return dataset
@@ -314,13 +323,15 @@ def _build(source, preparation, fitted_on, home: pathlib.Path, key: str, workers
       return
     try:
       filled = fit(preparation.normalisation, lambda c: _foreground(source, c), fitted_on)
-      first = source.read(source.cases[0])
+      labelled = (case for case in source.cases if case not in source.unlabelled)
+      first = source.read(next(labelled, source.cases[0]))
       recipe = building.Recipe(
         read=source.read,
         labels=source.labels,
         preparation=dataclasses.replace(preparation, normalisation=filled),
         weighted=first.weight is not None or source.labels.ignore is not None,
         folder=growing,
+        unlabelled=source.unlabelled,
       )
       building.build(source, recipe, workers=workers)
     except LostWorker:

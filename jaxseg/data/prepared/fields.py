@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg import files, sealed
+from jaxseg.batch import inputs
 from jaxseg.data.prepared import blocks, building
 from jaxseg.data.prepared.blocks import Stored
 from jaxseg.data.prepared.dataset import Dataset
@@ -96,6 +97,31 @@ class _Wider(NamedTuple):
     if int(i) not in self.cases:
       return {}
     return {name: field.read(i, region) for name, field in self.fields.items()}
+
+
+class _Unlabelled(NamedTuple):
+  """`load`, `crop` and `locations` of a data set, as if nobody had labelled it; it pickles."""
+
+  dataset_load: Callable[[int], dict[str, np.ndarray]]
+  dataset_crop: Callable[..., dict[str, np.ndarray]]
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    return inputs(self.dataset_load(i))
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    return inputs(self.dataset_crop(i, start, size))
+
+  def locations(self, i: int) -> dict[int, np.ndarray]:
+    return {}
+
+
+def without_labels(dataset: Dataset) -> Dataset:
+  """The data set as one of images alone: what labels it has are in no sample and choose no patch.
+
+  Weights are left out too, for voxels that nobody labelled tell where somebody did.
+  """
+  bare = _Unlabelled(dataset.load, dataset.crop)
+  return dataset._replace(load=bare.load, crop=bare.crop, locations=bare.locations)
 
 
 def with_fields(dataset: Dataset, fields: Mapping[str, Field], cases: Sequence[int]) -> Dataset:

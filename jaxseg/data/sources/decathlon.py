@@ -54,6 +54,8 @@ def msd(
   checksum: str | None = None,
   channels=None,
   check_affine: bool = True,
+  labelled: bool | str = True,
+  folder: str = "imagesTr",
 ) -> Source:
   """A task of the Medical Segmentation Decathlon by name.
 
@@ -65,7 +67,7 @@ def msd(
     url: another address of the task's .tar than MONAI's mirror.
     checksum: "md5:..." or "sha256:..." of the .tar at `url`; the mirror's are known.
     channels: names of the channels to use; all by default.
-    check_affine: see `nnunet_raw`.
+    check_affine, labelled, folder: see `nnunet_raw`.
 
   Raises:
     FileNotFoundError: no such folder, and nothing to download.
@@ -75,19 +77,21 @@ def msd(
   Source: Antonelli et al., arXiv 2106.05735.
   """
   name = task_name(task)
+  options = {"channels": channels, "check_affine": check_affine}
+  options |= {"labelled": labelled, "folder": folder}
   if path is not None:
-    return nnunet_raw(str(_local(path, name)), channels=channels, check_affine=check_affine)
+    return nnunet_raw(str(_local(path, name)), **options)
   home = pathlib.Path(cache).expanduser()
-  folder = home / name
-  if not folder.is_dir():
+  local = home / name
+  if not local.is_dir():
     if not download:
       raise FileNotFoundError(
-        f"{folder}: not found, and config.data.download is False; set it to True, or give the "
+        f"{local}: not found, and config.data.download is False; set it to True, or give the "
         "task's folder as config.data.path."
       )
     if url is None:
       url, checksum = f"{_URL}/{name}.tar", checksum or f"md5:{TASKS[name]}"
     archive = fetch(url, home / f"{name}.tar", checksum=checksum)
-    unpack(archive, name, folder)
+    unpack(archive, name, local)
     archive.unlink()
-  return nnunet_raw(str(folder), channels=channels, check_affine=check_affine)
+  return nnunet_raw(str(local), **options)

@@ -1,8 +1,9 @@
 """Volumes or pictures in HDF5, image and label side by side in one file per case."""
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import h5py
 import numpy as np
@@ -13,9 +14,12 @@ from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.formats.images import integers
 from jaxseg.data.sources.picture_folder import named_labels
 from jaxseg.data.sources.source import (
+  ALL,
+  NONE,
   RawCase,
   Source,
   check_image,
+  check_labelled,
   existing_folder,
   fingerprint,
   natural,
@@ -23,21 +27,35 @@ from jaxseg.data.sources.source import (
 
 
 def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
+  with _opened(path) as file:
+    missing = [key for key in keys if key not in file]
+    if missing:
+      raise ValueError(
+        f"{path}: has no data set '{missing[0]}', it holds: {', '.join(sorted(file))}; set the "
+        "options image and label."
+      )
+    arrays = [file[key][()] for key in keys]
+    return [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[h5py.File]:
   try:
     with h5py.File(path) as file:
-      missing = [key for key in keys if key not in file]
-      if missing:
-        raise ValueError(
-          f"{path}: has no data set '{missing[0]}', it holds: {', '.join(sorted(file))}; set the "
-          "options image and label."
-        )
-      arrays = [file[key][()] for key in keys]
-      return [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
+      yield file
   except OSError as error:
     raise ValueError(
       f"{path}: cannot be read as HDF5 ({error}); the file is damaged or cut off: copy or download "
       "it again."
     ) from error
+
+
+def _lacks(path: pathlib.Path, key: str, labelled) -> bool:
+  """Whether a file counts as a case without a label."""
+  if labelled in (ALL, NONE):
+    return labelled is NONE
+  with _opened(path) as file:
+    return key not in file
 
 
 def _turn(array: np.ndarray, axes: str) -> np.ndarray:
@@ -55,13 +73,17 @@ def read_image(path: pathlib.Path, *, image: str = "image", axes: str = "zyx") -
 
 
 def _read_case(
-  case: str, *, files, keys, axes: str, channels, labels: LabelSpec, spacing
+  case: str, *, files, without, keys, axes: str, channels, labels: LabelSpec, spacing
 ) -> RawCase:
   if case not in files:
     raise ValueError(f"case '{case}' is not in this data set, which has {len(files)} cases.")
   path = files[case]
-  image, label = _load(path, keys)
   rank = len(axes.replace("c", ""))
+  if case in without:
+    image = read_image(path, image=keys[0], axes=axes)
+    check_image(image, str(path), channels=len(channels), rank=rank)
+    return RawCase(image, None, None, plain_geometry(image.shape[:-1], spacing))
+  image, label = _load(path, keys)
   if image.ndim != len(axes) or label.ndim != rank:
     raise ValueError(
       f"{path}: image {image.shape} and label {label.shape} don't have the axes '{axes}' (the "
@@ -93,6 +115,7 @@ def h5(
   channels: Sequence[str] = ("image",),
   spacing: Sequence[float] | None = None,
   pattern: str = "*.h5",
+  labelled: bool | str = True,
 ) -> Source:
   """A folder of HDF5 files, one per case, as SSL4MIS has ACDC and UA-MT the left atrium.
 
@@ -108,12 +131,15 @@ def h5(
     channels: names of the channels.
     spacing: millimetres in (z, y, x) order; 1 where it is not given, HDF5 files rarely hold it.
     pattern: glob of the files.
+    labelled: True: every file holds a label; False: none does, or none is looked for; "partly":
+      files without one are cases without a label.
 
   Raises:
     FileNotFoundError: the folder is missing.
     ValueError: no file, and, when a case is read, a damaged file, a missing data set, shapes,
       channels or label values that don't fit.
   """
+  check_labelled(labelled)
   folder = existing_folder(path, "the folder of HDF5 files")
   if sorted(axes.replace("c", "")) not in (["x", "y"], ["x", "y", "z"]) or axes.count("c") > 1:
     raise ValueError(f"config.data.axes: '{axes}' must be made of y, x and perhaps z and c.")
@@ -130,9 +156,11 @@ def h5(
   cases = tuple(sorted(files, key=natural))
   labels = named_labels(names, values, ignore)
   channels = tuple(channels)
+  without = frozenset(case for case in cases if _lacks(files[case], label, labelled))
   read = functools.partial(
     _read_case,
     files=files,
+    without=without,
     keys=(image, label),
     axes=axes,
     channels=channels,
@@ -146,5 +174,7 @@ def h5(
     "channels": channels,
     "spacing": spacing,
   }
-  rank = len(axes.replace("c", ""))
-  return Source(folder.name, cases, channels, labels, rank, read, fingerprint(found, options))
+  if labelled is not ALL:
+    options["labelled"] = labelled
+  rank, key = len(axes.replace("c", "")), fingerprint(found, options)
+  return Source(folder.name, cases, channels, labels, rank, read, key, without)

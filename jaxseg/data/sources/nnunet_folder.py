@@ -14,9 +14,12 @@ from jaxseg.data.formats.images import ENDINGS, ending, read_image, read_label, 
 from jaxseg.data.sources import dataset_json
 from jaxseg.data.sources.channel_files import by_case, check_files, split_channel
 from jaxseg.data.sources.source import (
+  ALL,
+  NONE,
   RawCase,
   Source,
   check_image,
+  check_labelled,
   existing_folder,
   fingerprint,
   label_file,
@@ -24,8 +27,8 @@ from jaxseg.data.sources.source import (
   on_image_grid,
 )
 
-# case -> the files of its channels, and its label
-Files = dict[str, tuple[tuple[pathlib.Path, ...], pathlib.Path]]
+# case -> the files of its channels, and its label, None where it has none
+Files = dict[str, tuple[tuple[pathlib.Path, ...], pathlib.Path | None]]
 
 
 def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -46,7 +49,7 @@ def _located(root: pathlib.Path, name, where) -> pathlib.Path:
   return root / name.replace("\\", "/") if "\\" in name and not path.is_file() else path
 
 
-def _from_list(root: pathlib.Path, entries, channels: int, where) -> Files:
+def _from_list(root: pathlib.Path, entries, channels: int, where, labelled) -> Files:
   """The Decathlon's key "training"; "image" may list a file per channel, as MONAI's data lists do.
 
   A file name that a set of the first nnU-Net lacks is the stem of its channels' names.
@@ -57,9 +60,10 @@ def _from_list(root: pathlib.Path, entries, channels: int, where) -> Files:
     )
   pairs = []
   for entry in entries:
-    if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
+    if not isinstance(entry, dict) or "image" not in entry or _lacks_label(entry, labelled):
       raise ValueError(f'{where}: each entry of "training" needs "image" and "label", got {entry}.')
-    images, label = entry["image"], _located(root, entry["label"], where)
+    images = entry["image"]
+    label = _located(root, entry["label"], where) if entry.get("label") else None
     if isinstance(images, list) and len(images) not in (1, channels):
       raise ValueError(
         f'{where}: "training": "image" lists {len(images)} file(s) in {entry}; expected '
@@ -89,6 +93,8 @@ def _check_listed_once(pairs, entries, where) -> None:
 def _names(root: pathlib.Path, pairs) -> list[str]:
   """A name for each entry: the label's file name, the image's, or what differs of the path."""
   for files in ([label for _, label in pairs], [images[0] for images, _ in pairs]):
+    if None in files:
+      continue
     names = [stem(file) for file in files]
     if len(set(names)) == len(names):
       return names
@@ -112,7 +118,11 @@ def _numbered(image: pathlib.Path) -> tuple[pathlib.Path, ...]:
   return tuple(sorted(image.parent.glob(f"{glob.escape(name)}_[0-9][0-9][0-9][0-9]{suffix}")))
 
 
-def _from_table(root: pathlib.Path, table, channels: int, where) -> Files:
+def _lacks_label(entry: Mapping, labelled) -> bool:
+  return labelled is ALL and "label" not in entry
+
+
+def _from_table(root: pathlib.Path, table, channels: int, where, labelled) -> Files:
   """nnU-Net's key "dataset": case -> {"images": [...], "label": ...}, anywhere on the disk."""
   if not isinstance(table, dict):
     raise ValueError(f'{where}: "dataset" must be an object, {{case: {{"images": ..., "label"}}}}.')
@@ -121,19 +131,25 @@ def _from_table(root: pathlib.Path, table, channels: int, where) -> Files:
     if not case or case.startswith(".") or set("/\\") & set(case):
       raise ValueError(f"{where}: \"dataset\": the case '{case}' cannot be the name of a file.")
     images = entry.get("images") if isinstance(entry, dict) else None
-    if not isinstance(images, list) or len(images) not in (1, channels) or "label" not in entry:
+    if (
+      not isinstance(images, list)
+      or len(images) not in (1, channels)
+      or _lacks_label(entry, labelled)
+    ):
       raise ValueError(
         f'{where}: "dataset": case \'{case}\' needs "images", a list of {channels} file(s), '
         f'one per channel, and "label", got {entry!r:.200}.'
       )
-    label = _located(root, entry["label"], where)
+    label = _located(root, entry["label"], where) if entry.get("label") else None
     files[case] = tuple(_located(root, image, where) for image in images), label
   return files
 
 
-def _from_folders(root: pathlib.Path, description: Mapping, where) -> Files:
+def _from_folders(root: pathlib.Path, description: Mapping, where, labelled) -> Files:
   images = existing_folder(root / "imagesTr", "the folder of training images")
-  labels = existing_folder(root / "labelsTr", "the folder of training labels")
+  labels = root / "labelsTr"
+  if labelled is not NONE:
+    labels = existing_folder(labels, "the folder of training labels")
   suffix = dataset_json.file_ending(description, where)
   every = _images(images)
   strange = [f for f in every if ending(f) != suffix or split_channel(stem(f))[1] is None]
@@ -141,7 +157,7 @@ def _from_folders(root: pathlib.Path, description: Mapping, where) -> Files:
   if not found:
     raise ValueError(f"{images}: no image named like case_0000{suffix}; check the file_ending.")
   masks: dict[str, pathlib.Path] = {}
-  for file in _images(labels):
+  for file in _images(labels) if labelled is not NONE else ():
     if ending(file) != suffix or stem(file) in masks:
       strange.append(file)
     masks.setdefault(stem(file), file)
@@ -173,17 +189,19 @@ def _check_files(root, cases: Files, channels: Sequence[str], where, *, numbered
         f"{where}: case '{case}' has a label but no image ({missing} is missing); add the image or "
         "remove the label."
       )
-    if not label.is_file():
+    if label is not None and not label.is_file():
       raise ValueError(
-        f"{where}: case '{case}' has an image but no label ({label} is missing); add the label or "
-        "move the image to imagesTs."
+        f"{where}: case '{case}' has an image but no label ({label} is missing); add the label, "
+        "move the image to imagesTs, or say config.data.source.labelled='partly' where the case is "
+        "meant to have none."
       )
     if numbered:
       check_files(case, images, channels, where, lone=not apart)
 
 
 def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
-  listed = {pathlib.Path(os.path.realpath(label)) for _, label in cases.values()}
+  labels = [label for _, label in cases.values() if label is not None]
+  listed = {pathlib.Path(os.path.realpath(label)) for label in labels}
   folder = root / "labelsTr"
   extra = _listed(folder) if folder.is_dir() else []
   extra = [f for f in extra if pathlib.Path(os.path.realpath(f)) not in listed]
@@ -216,25 +234,46 @@ def _tell_unused(description: Mapping, where) -> None:
     )
 
 
-def _files(root: pathlib.Path, description: Mapping, channels: Sequence[str], where) -> Files:
+def _files(
+  root: pathlib.Path, description: Mapping, channels: Sequence[str], where, labelled
+) -> Files:
   """Which files make which case, by the first key that says it."""
   if description.get("dataset") is not None:
-    files, numbered = _from_table(root, description["dataset"], len(channels), where), False
+    table = description["dataset"]
+    files, numbered = _from_table(root, table, len(channels), where, labelled), False
   elif description.get("training") is not None:
     entries = description["training"]
-    files = _from_list(root, entries, len(channels), where)
+    files = _from_list(root, entries, len(channels), where, labelled)
     # what is listed by name needs no number, unless several files were found by it
     listed = all(isinstance(entry["image"], list) for entry in entries)
     numbered = not listed and any(len(images) > 1 for images, _ in files.values())
   else:
-    files, numbered = _from_folders(root, description, where), True
+    files, numbered = _from_folders(root, description, where, labelled), True
   if not files:
     raise ValueError(f"{where}: lists no training case.")
+  if labelled is not ALL:
+    files = {case: (images, _kept(label, labelled)) for case, (images, label) in files.items()}
   _check_files(root, files, channels, where, numbered=numbered)
-  if description.get("dataset") is None:  # which may choose some of a folder
+  # a table may choose some of a folder
+  if description.get("dataset") is None and labelled is not NONE:
     _check_left_over(root, files, where)
   _check_number(description, files, where)
   _tell_unused(description, where)
+  return files
+
+
+def _kept(label: pathlib.Path | None, labelled) -> pathlib.Path | None:
+  return None if labelled is NONE or label is None or not label.is_file() else label
+
+
+def _unlabelled_files(folder: pathlib.Path, channels: Sequence[str], where) -> Files:
+  """The images of another folder than imagesTr."""
+  images = by_case(_images(existing_folder(folder, "the folder of images")))
+  if not images:
+    raise ValueError(f"{folder}: holds no image; known endings: {', '.join(ENDINGS)}.")
+  files: Files = {case: (of, None) for case, of in images.items()}
+  apart = any(len(of) > 1 for of in images.values())
+  _check_files(folder.parent, files, channels, where, numbered=apart)
   return files
 
 
@@ -252,9 +291,11 @@ def _read_case(
   image = images[0] if len(images) == 1 else np.concatenate(images, -1)
   where = f"{paths[0]} (case '{case}')"
   check_image(image, where, channels=len(channels), rank=rank)
-  label, label_geometry = read_label(label_path)
-  label = on_image_grid(label, label_geometry, geometries[0], str(label_path), affine=check_affine)
-  labels.encode(label, label_file(label_path))
+  label = None
+  if label_path is not None:
+    label, stored = read_label(label_path)
+    label = on_image_grid(label, stored, geometries[0], str(label_path), affine=check_affine)
+    labels.encode(label, label_file(label_path))
   if selected != tuple(range(len(channels))):
     image = image[..., list(selected)]
   return RawCase(image, label, None, geometries[0])
@@ -272,13 +313,23 @@ def _selected(names: tuple[str, ...], channels: Sequence[str], where) -> tuple[i
   return tuple(names.index(name) for name in channels)
 
 
-def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source:
+def nnunet_raw(
+  path: str,
+  *,
+  channels=None,
+  check_affine: bool = True,
+  labelled: bool | str = True,
+  folder: str = "imagesTr",
+) -> Source:
   """A folder with dataset.json, imagesTr and labelsTr, of nnU-Net v2 or of the MSD.
 
   Args:
     path: the folder.
     channels: names of the channels to use, in this order; all by default.
     check_affine: refuse labels whose affine differs from their image's by a tenth of a voxel.
+    labelled: True: every case has a label; False: none has, labels that are there are not read;
+      "partly": cases whose label's file is missing have none.
+    folder: of the images, imagesTs for example; another than imagesTr needs labelled=False.
 
   Raises:
     FileNotFoundError: the folder or its dataset.json is missing.
@@ -287,13 +338,24 @@ def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source
 
   Source: nnU-Net's documentation/dataset_format.md; Simpson et al., arXiv 1902.09063 (the MSD).
   """
+  check_labelled(labelled)
   root = existing_folder(path, "the data set's folder")
   where = root / "dataset.json"
+  if folder != "imagesTr" and labelled is not NONE:
+    raise ValueError(
+      f"config.data.source.folder: '{folder}' holds images without labels; expected labelled=False "
+      "beside it."
+    )
   description = dataset_json.read(where)
   names = dataset_json.channel_names(description, where)
   selected = tuple(range(len(names))) if channels is None else _selected(names, channels, where)
-  labels = dataset_json.label_spec(description, where)
-  files = _files(root, description, names, where)
+  labels = LabelSpec(("background",), (0,))
+  if labelled is not NONE or description.get("labels"):
+    labels = dataset_json.label_spec(description, where)
+  if folder == "imagesTr":
+    files = _files(root, description, names, where, labelled)
+  else:
+    files = _unlabelled_files(root / folder, names, where)
   cases = tuple(sorted(files, key=natural))
   rank = read_image(files[cases[0]][0][0])[1].rank
   read = functools.partial(
@@ -305,7 +367,10 @@ def nnunet_raw(path: str, *, channels=None, check_affine: bool = True) -> Source
     rank=rank,
     check_affine=check_affine,
   )
-  every = [where, *(f for images, label in files.values() for f in (*images, label))]
+  every = [where, *(f for images, label in files.values() for f in (*images, label) if f)]
   wanted = tuple(names[i] for i in selected)
   options = {"source": "nnunet_raw", "channels": wanted, "check_affine": check_affine}
-  return Source(root.name, cases, wanted, labels, rank, read, fingerprint(every, options))
+  if labelled is not ALL:
+    options |= {"labelled": labelled, "folder": folder}
+  without = frozenset(case for case, (_, label) in files.items() if label is None)
+  return Source(root.name, cases, wanted, labels, rank, read, fingerprint(every, options), without)

@@ -111,6 +111,7 @@ def phantom(
   lesions: tuple[int, int] = (1, 3),
   imbalance: float = 1.0,
   seed: int = 0,
+  labelled: bool = True,
 ) -> Source:
   """Phantoms of the abdomen, drawn when read.
 
@@ -137,6 +138,7 @@ def phantom(
     lesions: smallest and largest number of lesions per case.
     imbalance: divides the volume of each lesion.
     seed: the anatomy and the noise of a case are functions of (seed, case).
+    labelled: False keeps the labels back, as of scans that nobody has drawn in.
 
   Returns:
     The Source. Raises ValueError that names the option.
@@ -179,6 +181,8 @@ def phantom(
     "contrast": contrast, "bias_field": bias_field, "scale_range": scale_range,
     "lesions": lesions, "imbalance": imbalance, "seed": seed, "cases": cases,
   }  # fmt: skip
+  if not labelled:
+    options["labelled"] = labelled
 
   def read(name: str) -> RawCase:
     if name not in index:
@@ -203,7 +207,8 @@ def phantom(
       )
       for signal in signals
     ]
-    return RawCase(np.stack(image, -1), LABEL_OF_TISSUE[tissue], None, geometry)
+    label = LABEL_OF_TISSUE[tissue] if labelled else None
+    return RawCase(np.stack(image, -1), label, None, geometry)
 
   return Source(
     name=f"phantom{rank}d",
@@ -213,4 +218,5 @@ def phantom(
     rank=rank,
     read=read,
     fingerprint=fingerprint((), options),
+    unlabelled=frozenset(() if labelled else names),
   )

@@ -14,9 +14,12 @@ from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.formats.images import ENDINGS, read_image, read_label, stem
 from jaxseg.data.sources.dataset_json import whole
 from jaxseg.data.sources.source import (
+  ALL,
+  NONE,
   RawCase,
   Source,
   check_image,
+  check_labelled,
   existing_folder,
   fingerprint,
   label_file,
@@ -103,10 +106,23 @@ def _beside(folder: pathlib.Path, pattern: str, case: str, image: pathlib.Path, 
   return found[0]
 
 
+def _mask(folder, pattern: str, case: str, image: pathlib.Path, labelled) -> pathlib.Path | None:
+  """The mask of an image, None where it may have none."""
+  if labelled is NONE:
+    return None
+  if labelled is not ALL:
+    name = pattern.replace("{case}", glob.escape(case))
+    if not [file for file in folder.glob(name) if file.is_file() and file != image]:
+      return None
+  return _beside(folder, pattern, case, image, "mask")
+
+
 def _check_apart(files, what: str = "mask") -> None:
   """Raises ValueError where two cases have one mask."""
   owner: dict[pathlib.Path, pathlib.Path] = {}
   for image, mask, _ in files.values():
+    if mask is None:
+      continue
     if owner.setdefault(mask, image) != image:
       raise ValueError(
         f"{mask}: is the {what} of both {owner[mask]} and {image}; correct mask_pattern, in which "
@@ -140,14 +156,15 @@ def _read_case(
   image, geometry = read_image(image_path, rank=rank)
   image = in_colours(image, len(channels))
   check_image(image, str(image_path), channels=len(channels), rank=rank)
-  label, label_geometry = read_label(mask_path)
-  geometry, label_geometry = _spaced(geometry, spacing), _spaced(label_geometry, spacing)
+  geometry = _spaced(geometry, spacing)
   lay = functools.partial(on_image_grid, image=geometry, affine=check_affine)
-  label = lay(label, label_geometry, where=str(mask_path), what="mask")
-  if threshold is not None:
-    label = np.where(label > threshold, labels.stored_values[1], labels.stored_values[0])
-  labels.encode(label, label_file(mask_path))
-  weight = None
+  label = weight = None
+  if mask_path is not None:
+    label, label_geometry = read_label(mask_path)
+    label = lay(label, _spaced(label_geometry, spacing), where=str(mask_path), what="mask")
+    if threshold is not None:
+      label = np.where(label > threshold, labels.stored_values[1], labels.stored_values[0])
+    labels.encode(label, label_file(mask_path))
   if weight_path is not None:
     weight, weight_geometry = read_label(weight_path)
     weight_geometry = _spaced(weight_geometry, spacing)
@@ -160,7 +177,7 @@ def _read_case(
 
 def paired_folder(
   images: str,
-  masks: str,
+  masks: str | None = None,
   *,
   names: Sequence[str] = ("background", "foreground"),
   values: Sequence[int] | None = None,
@@ -174,12 +191,13 @@ def paired_folder(
   weight_pattern: str = "{case}.*",
   spacing: Sequence[float] | None = None,
   check_affine: bool = True,
+  labelled: bool | str = True,
 ) -> Source:
   """Pairs of image and mask files: PNG, TIF, GIF, JPG, and every other format that can be read.
 
   Args:
     images: folder of the images.
-    masks: folder of the masks; may be the same folder.
+    masks: folder of the masks; may be the same folder. Left out with labelled=False.
     names: names of the classes, background first.
     values: the value of each class in the mask files, for example (255, 0) where black is the
       foreground; 0, 1, 2, ... by default.
@@ -196,12 +214,20 @@ def paired_folder(
     weight_pattern: glob of a case's field of view.
     spacing: millimetres per axis in array order, for files that store none.
     check_affine: refuse masks whose affine differs from their image's, for files that have one.
+    labelled: True: every image has a mask; False: none has; "partly": those that have none are
+      cases without a label.
 
   Raises:
     FileNotFoundError: a folder is missing.
     ValueError: image without mask or the reverse, two images of one case, and, when a case is
       read, shapes, channels or mask values that don't fit.
   """
+  check_labelled(labelled)
+  if masks is None and labelled is not NONE:
+    raise ValueError(
+      "config.data.source: 'paired_folder' needs masks, the folder of the masks (or "
+      "labelled=False, of images without any)."
+    )
   labels = named_labels(names, values, ignore)
   if threshold is not None and len(labels.names) != 2:
     raise ValueError(
@@ -210,16 +236,17 @@ def paired_folder(
   if case is not None:
     check_expression(case, "config.data.source.case")
   image_folder = existing_folder(images, "the folder of images")
-  mask_folder = existing_folder(masks, "the folder of masks")
+  mask_folder = None if labelled is NONE else existing_folder(masks, "the folder of masks")
   weight_folder = weights and existing_folder(weights, "the folder of fields of view")
   files = {}
   for name, file in _images(image_folder, image_pattern, case).items():
-    mask = _beside(mask_folder, mask_pattern, name, file, "mask")
+    mask = _mask(mask_folder, mask_pattern, name, file, labelled)
     weight = weight_folder and _beside(weight_folder, weight_pattern, name, file, "field of view")
     files[name] = (file, mask, weight)
   _check_apart(files)
   used = {file for images_of in files.values() for file in images_of if file is not None}
-  _check_left_over(mask_folder, mask_pattern, used, "mask")
+  if mask_folder is not None:
+    _check_left_over(mask_folder, mask_pattern, used, "mask")
   cases = tuple(sorted(files, key=natural))
   channels = tuple(channels)
   options = {
@@ -232,6 +259,8 @@ def paired_folder(
     "check_affine": check_affine,
     "cases": cases,
   }
+  if labelled is not ALL:
+    options["labelled"] = labelled
   rank = read_image(files[cases[0]][0])[1].rank
   read = functools.partial(
     _read_case,
@@ -245,6 +274,6 @@ def paired_folder(
   )
   every = [file for triple in files.values() for file in triple if file is not None]
   telling = [f.name for f in (image_folder, *image_folder.parents) if f.name not in _PLAIN_NAMES]
-  return Source(
-    telling[0] or "pictures", cases, channels, labels, rank, read, fingerprint(every, options)
-  )
+  without = frozenset(case for case, (_, mask, _) in files.items() if mask is None)
+  name, key = telling[0] or "pictures", fingerprint(every, options)
+  return Source(name, cases, channels, labels, rank, read, key, without)

@@ -47,6 +47,7 @@ class Source(NamedTuple):
     rank: number of spatial axes.
     read: case name -> RawCase, validated.
     fingerprint: hash of the files (path, size, time) and of all options.
+    unlabelled: the cases of which `read` gives no label.
   """
 
   name: str
@@ -56,6 +57,34 @@ class Source(NamedTuple):
   rank: int
   read: Callable[[str], RawCase]
   fingerprint: str
+  unlabelled: frozenset[str] = frozenset()
+
+
+# how a source's option `labelled` may be: all cases, none (labels are not looked for), some
+ALL, NONE, PARTLY = True, False, "partly"
+
+
+def check_labelled(labelled: bool | str) -> None:
+  """Raises ValueError unless it is one of the choices."""
+  if labelled not in (ALL, NONE, PARTLY) or isinstance(labelled, int | float) is not isinstance(
+    labelled, bool
+  ):
+    raise ValueError(
+      f"config.data.source.labelled: {labelled!r}; expected True (every case has a label), False "
+      "(none has, and none is looked for) or 'partly' (cases without a label's file have none)."
+    )
+
+
+def annotated(source: Source) -> Source:
+  """The part of a source that has labels; raises ValueError where there is none."""
+  cases = tuple(case for case in source.cases if case not in source.unlabelled)
+  if not cases:
+    raise ValueError(
+      f"config.data.source: none of the {len(source.cases)} case(s) of '{source.name}' has a "
+      "label, which training, validation and planning need; give a set with labels, and feed this "
+      "one as a further stream (config.streams)."
+    )
+  return source._replace(cases=cases, unlabelled=frozenset())
 
 
 def natural(name: str) -> tuple:

@@ -287,7 +287,7 @@ def test_tensorflow_is_not_needed(tmp_path):
 import sys
 import pathlib
 from jaxseg.data import write_tfds, tfds
-from jaxseg.data.phantom import phantom
+from jaxseg.data.sources.phantom import phantom
 source = phantom(cases=2, size=(16, 16))
 write_tfds(source, {{"train": source.cases}}, pathlib.Path({str(tmp_path)!r}))
 back = tfds(source.name, data_dir={str(tmp_path)!r})

@@ -1,0 +1,93 @@
+"""config.streams: what each further stream has otherwise than the main one.
+
+A stream's fields are those of config.data, besides `augment` (config.augment) and `cases`; what it
+leaves out is config.data's and config.augment's.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jaxseg import batch
+from jaxseg.build import suggestion
+from jaxseg.config.fields import FIELDS
+from jaxseg.config.option_values import check_value
+
+TRAINING, UNLABELLED = "training", "unlabelled"
+# how cases become what lies on the disk
+PREPARATION = (
+  "normalise",
+  "orientation",
+  "transpose",
+  "crop_nonzero",
+  "spacing",
+  "resampling",
+)
+# what is config.data's where a stream says nothing else
+LIKE_MAIN = (*PREPARATION, "patch", "batch", "foreground", "slices")
+_OF_DATA = ("source", "split", "fields", *LIKE_MAIN)
+_FIELDS = (*_OF_DATA, "augment", "cases")
+
+
+def check(streams: Mapping[str, Any]) -> None:
+  """Raises ValueError for a name, a field or a value that cannot be; reads and builds nothing."""
+  for name, spec in streams.items():
+    where = f"config.streams.{name}"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name in batch.FIELDS:
+      raise ValueError(
+        f"config.streams: '{name}' is no name of a stream; expected a word of small letters that "
+        f"is no field of a batch ({', '.join(batch.FIELDS)})."
+      )
+    if not isinstance(spec, Mapping):
+      raise ValueError(f"{where}: {spec!r}; expected dict(...) of {', '.join(_FIELDS)}.")
+    for field, value in spec.items():
+      if field not in _FIELDS:
+        raise ValueError(
+          f"{where}.{field}: a stream has no such field{suggestion(str(field), _FIELDS)}; fields: "
+          f"{', '.join(_FIELDS)}."
+        )
+      if field in _OF_DATA:
+        of = FIELDS[f"data.{field}"]
+        check_value(value, f"{where}.{field}", of.kind, of.span)
+    cases = spec.get("cases", TRAINING)
+    if cases not in (TRAINING, UNLABELLED):
+      raise ValueError(
+        f"{where}.cases: {cases!r}; expected '{TRAINING}', the training side of its split, or "
+        f"'{UNLABELLED}', the cases without labels."
+      )
+    if not isinstance(spec.get("augment", {}), Mapping):
+      raise ValueError(f"{where}.augment: {spec['augment']!r}; expected dict(...).")
+    if "split" in spec and "source" not in spec:
+      raise ValueError(
+        f"{where}.split: is for a source of its own; without one, the stream shares the main "
+        "stream's cases and config.data.split."
+      )
+
+
+def as_main(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """The config of a run whose main stream a further one were.
+
+  A source of its own that is not split is fed whole: `split` is then {}.
+  """
+  spec = config["streams"][name] or {}
+  # fields are annotations of cases by name: another stream's say nothing of these
+  own = {"fields": {}} | {field: value for field, value in spec.items() if field in _OF_DATA}
+  if "source" in own:
+    own = {"split": {}} | own
+  given = spec.get("augment", config["augment"])
+  augment = {key: of for key, of in given.items() if of is not None}
+  return {**config, "data": {**config["data"], **own}, "augment": augment}
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+  """Names a stream's field in what is said of the field of the main stream that it stands for."""
+  try:
+    yield
+  except (ValueError, FileNotFoundError) as error:
+    text = re.sub(r"config\.data\b", f"config.streams.{name}", str(error))
+    text = re.sub(r"config\.augment\b", f"config.streams.{name}.augment", text)
+    if not name or text == str(error):
+      raise
+    raise type(error)(text) from error

@@ -1,0 +1,283 @@
+"""A config -> the streams that a batch is made of: sources, cases, prepared sets, augmentation.
+
+A further stream is made as the main one is, from the config that it were the main stream of
+(`config.streams.as_main`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg import augment, data
+from jaxseg.batch import LabelSpec
+from jaxseg.build import bind, build
+from jaxseg.compose import split_options
+from jaxseg.config.streams import PREPARATION, TRAINING, UNLABELLED, as_main, named
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.fields import without_labels
+from jaxseg.data.prepared.normalise import needs_statistics, schemes
+from jaxseg.data.sampling import Sampling, sampling
+from jaxseg.data.sources.source import annotated
+from jaxseg.data.stream import MAIN, Stream, number
+
+
+class Sides(NamedTuple):
+  """Names of cases: those that train with their labels, that validate, that have no labels."""
+
+  train: tuple[str, ...]
+  validation: tuple[str, ...]
+  unlabelled: tuple[str, ...]
+
+
+class Feed(NamedTuple):
+  """What a stream is fed from, known before any case is read.
+
+  Attributes:
+    config: of a run whose main stream it were.
+    source: the cases as the user's files have them.
+    cases: names of those that are fed.
+    labelled: whether their labels are fed.
+    sides: how the source is divided.
+    own: the fields of config.data that the stream has of its own.
+  """
+
+  config: dict[str, Any]
+  source: data.Source
+  cases: tuple[str, ...]
+  labelled: bool
+  sides: Sides
+  own: frozenset[str] = frozenset()
+
+
+def source_of(config: dict[str, Any]) -> data.Source:
+  """The cases of a config's data set as the user's files have them."""
+  return build(data.SOURCES, config["data"]["source"], "data.source")
+
+
+def divided(config: dict[str, Any], source: data.Source) -> Sides:
+  """How config.data.split divides a source; without one, all cases train.
+
+  Cases without labels neither train nor validate.
+  """
+  folds, share = split_options(config)
+  rest: tuple[str, ...] = ()
+  if folds:
+    train, validation = bind(data.SPLITS, folds, "data.split")(annotated(source).cases)
+  else:
+    train, validation = tuple(c for c in source.cases if c not in source.unlabelled), ()
+  if share:
+    train, rest = data.splits.share(train, **share, group=folds.get("group"))
+  bare = source.unlabelled | set(rest)
+  return Sides(train, validation, tuple(case for case in source.cases if case in bare))
+
+
+def feeds(config: dict[str, Any]) -> dict[str, Feed]:
+  """What every stream is fed from; raises ValueError in words where that is nothing."""
+  source = source_of(config)
+  sides = divided(config, source)
+  main = Feed(config, source, sides.train, True, sides)
+  return {MAIN: main} | {name: _feed(config, name, main) for name in config["streams"]}
+
+
+def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
+  spec, view = config["streams"][name], as_main(config, name)
+  source, sides = main.source, main.sides
+  if "source" in spec:
+    with named(name):
+      source = source_of(view)
+      sides = divided(view, source)
+  bare = spec.get("cases", TRAINING) == UNLABELLED or not sides.train
+  cases = sides.unlabelled if bare else sides.train
+  if not cases:
+    raise ValueError(
+      f"config.streams.{name}.cases: '{UNLABELLED}', but every case of '{source.name}' trains or "
+      "validates with its label; expected a part of them to be labelled "
+      "(config.data.split.labelled), or a source with cases that have none (its option labelled)."
+    )
+  if bare and spec.get("foreground"):
+    raise ValueError(
+      f"config.streams.{name}.foreground: {spec['foreground']}, but the cases have no labels to "
+      "centre patches on; leave it out."
+    )
+  ours, theirs = main.source.labels, source.labels
+  if not bare and (ours.names, ours.regions) != (theirs.names, theirs.regions):
+    raise ValueError(
+      f"config.streams.{name}.source: the labels of '{source.name}' are {', '.join(theirs.names)}, "
+      f"the main stream's {', '.join(ours.names)}; expected the same classes in the same order, or "
+      "labelled=False."
+    )
+  return Feed(view, source, cases, not bare, sides, frozenset(spec))
+
+
+def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:
+  """A scheme for each channel, and whether its numbers are those of the main stream's channel.
+
+  They are where a stream leaves the scheme to config.data: one network sees both, and CT's numbers
+  mean the same in both. Raises ValueError for numbers that cases without labels cannot give.
+  """
+  chosen = schemes(feed.config["data"]["normalise"], feed.source.channels)
+  if feed is main:
+    return tuple((scheme, False) for scheme in chosen)
+  theirs = schemes(main.config["data"]["normalise"], main.source.channels)
+  shared = [
+    "normalise" not in feed.own and theirs[i : i + 1] == (scheme,)
+    for i, scheme in enumerate(chosen)
+  ]
+  for scheme, taken in zip(chosen, shared, strict=True):
+    if needs_statistics(scheme) and not (feed.labelled or taken):
+      raise ValueError(
+        "config.data.normalise: 'ct' takes its numbers from the foreground, and these cases have "
+        "no labels; give it lower, upper, mean and std, or choose another scheme."
+      )
+  return tuple(zip(chosen, shared, strict=True))
+
+
+def prepared(feed: Feed, main: Feed, dataset: Dataset | None = None) -> Dataset:
+  """The prepared set of a stream; `dataset` is the main stream's, once there is one.
+
+  It is that one where source and preparation are the same.
+  """
+  options = {name: feed.config["data"][name] for name in PREPARATION}
+  if dataset is not None:
+    if feed.source is main.source and options == {n: main.config["data"][n] for n in PREPARATION}:
+      return dataset
+    filled = dataset.preparation.normalisation
+    options["normalise"] = tuple(
+      filled[i] if taken else scheme for i, (scheme, taken) in enumerate(normalisation(feed, main))
+    )
+    # the network sees both the same way round
+    if "orientation" not in feed.own and feed.source.rank == 3 and dataset.preparation.code:
+      options["orientation"] = dataset.preparation.code
+  return data.prepare(
+    feed.source,
+    **options,
+    workers=feed.config["data"]["workers"] or None,
+    cache_dir=feed.config["data"]["folder"],
+    train_cases=feed.sides.train or feed.cases,
+  )
+
+
+def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
+  """The fields that a stream's cases have besides those of every case."""
+  return tuple(maps) if feed.labelled else ()
+
+
+def indices(dataset: Dataset, cases: tuple[str, ...]) -> tuple[int, ...]:
+  """Names of cases -> their places in a data set."""
+  position = {name: i for i, name in enumerate(dataset.names)}
+  return tuple(position[name] for name in cases)
+
+
+def facts(
+  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
+) -> dict[str, Any]:
+  """Options of augmentations that the data tell; the config's own go before.
+
+  `code` is the orientation of what is augmented; "" where it isn't known.
+  """
+  sideways = _sideways(config["data"], len(patch), code)
+  swap = {"swap": (), "swap_axis": -1}  # a plane without left and right
+  if sideways is not None:
+    swap = {"swap": labels.mirror_pairs, "swap_axis": sideways}
+  # a prior of classes has one map for the background, one of regions has none
+  return {"patch": patch, **swap, "background": labels.regions is None}
+
+
+def _sideways(options: dict[str, Any], rank: int, code: str) -> int | None:
+  """The axis of a patch from left to right once cases are transposed, or sliced; x if unknown."""
+  last = rank - 1 if options["slices"] is None else rank
+  axes = list(options["transpose"] or range(last + 1))
+  x = next((i for i, letter in enumerate(code[::-1]) if letter in "LR"), last)
+  if options["slices"] is not None:
+    axes.pop(options["slices"])
+  return axes.index(x) if x in axes else None
+
+
+def mirroring(
+  config: dict[str, Any], labels: LabelSpec, patch: tuple[int, ...], code: str = ""
+) -> dict[str, Any]:
+  """The predictor's options for the mirror images that training drew from, all if it drew none."""
+  mirrors = [of for key, of in config["augment"].items() if of.get("name", key) == "mirror"]
+  options = {**facts(config, labels, patch, code), **(mirrors[0] if mirrors else {})}
+  axes = options.get("axes")
+  axes = range(len(patch)) if axes is None else sorted({axis % len(patch) for axis in axes})
+  return {"mirror_axes": tuple(axes), "swap": options["swap"], "swap_axis": options["swap_axis"]}
+
+
+def augmentation(
+  config: dict[str, Any], patch: tuple[int, ...], labels: LabelSpec, spacing=None, *, code: str = ""
+):
+  """((key, sample) -> sample, the size to cut out of a case for it)."""
+  given = facts(config, labels, patch, code)
+  _check_swaps(config, labels)
+  chain = {
+    key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
+    for key, spec in config["augment"].items()
+    if spec.get("name", key) not in augment.MIXTURES
+  }
+  crop = patch
+  for transform in chain.values():
+    if transform.func is augment.spatial:
+      crop = augment.crop_size(spacing=spacing, **transform.keywords)
+  return augment.chain(chain, patch), crop
+
+
+def _check_swaps(config: dict[str, Any], labels: LabelSpec) -> None:
+  for key, spec in config["augment"].items():
+    for pair in spec.get("swap", ()):
+      if not all(0 <= number < labels.channels for number in pair):
+        raise ValueError(
+          f"config.augment.{key}.swap: {pair} names a class that there is not; expected numbers "
+          f"from 0 to {labels.channels - 1}."
+        )
+
+
+def mixture(config: dict[str, Any], classes: int) -> Callable:
+  """(key, batch) -> batch: those of the config's augmentations that mix samples."""
+  return augment.mixture(
+    {
+      key: bind(augment.MIXTURES, {"name": key, **spec}, f"augment.{key}", classes=classes)
+      for key, spec in config["augment"].items()
+      if spec.get("name", key) in augment.MIXTURES
+    }
+  )
+
+
+def sampling_of(feed: Feed, name: str, crop: tuple[int, ...], margin: tuple[int, ...]) -> Sampling:
+  """How a stream's patches are drawn."""
+  options = feed.config["data"]
+  return sampling(
+    feed.source.rank,
+    patch=options["patch"],
+    crop=crop,
+    margin=margin,
+    batch=options["batch"],
+    foreground=options["foreground"] if feed.labelled else 0.0,
+    slices=options["slices"],
+    seed=feed.config["seed"],
+    stream=number(name) if name != MAIN else 0,
+  )
+
+
+def stream(
+  feed: Feed, name: str, dataset: Dataset, maps: Mapping[str, Mapping], margin: tuple[int, ...]
+) -> Stream:
+  """A stream from its prepared set.
+
+  Args:
+    feed: what it is fed from.
+    name: its name.
+    dataset: the prepared set of its source.
+    maps: those that the losses need, of cases with labels.
+    margin: voxels per side that the network loses.
+  """
+  options, cases = feed.config["data"], indices(dataset, feed.cases)
+  dataset = data.with_maps(dataset, maps, cases) if feed.labelled else without_labels(dataset)
+  patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]
+  if options["slices"] is not None:
+    spacing = np.delete(spacing, options["slices"])
+  labels, code = dataset.labels, dataset.preparation.code
+  chain, crop = augmentation(feed.config, patch, labels, spacing, code=code)
+  how = sampling_of(feed, name, crop, margin)
+  return Stream(dataset, cases, how, chain, mixture(feed.config, labels.channels))

@@ -1,0 +1,106 @@
+"""What a run folder says of the data that were learned from, and whether others are the same."""
+
+import json
+import math
+import operator
+from typing import Any
+
+from jaxseg.batch import LabelSpec
+from jaxseg.runs.same_run import flat
+
+
+def of_run(run) -> dict[str, Any]:
+  """What dataset.json holds."""
+  dataset, cases = run.main.dataset, (*run.main.cases, *run.validation)
+  further = {name: _of_stream(of) for name, of in run.streams.items() if of is not run.main}
+  return {
+    "labels": json.loads(dataset.labels.to_json()),
+    "channels": dataset.channels,
+    "rank": dataset.rank,
+    "preparation": json.loads(dataset.preparation.to_json()),
+    "training": [dataset.names[i] for i in run.main.cases],
+    "validation": [dataset.names[i] for i in run.validation],
+    "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    # of a run that has none nothing is said, as before there were any
+    **({"streams": further} if further else {}),
+  }
+
+
+def _of_stream(stream) -> dict[str, Any]:
+  """What dataset.json holds of a further stream."""
+  dataset, cases = stream.dataset, stream.cases
+  return {
+    "cases": [dataset.names[i] for i in cases],
+    "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    "preparation": json.loads(dataset.preparation.to_json()),
+  }
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+  """How the data of two runs differ, to be read after "it began"; "" where they are the same.
+
+  Both are as `of_run` makes them; content that one of the two does not know counts as the same.
+  """
+  learned, labels = (LabelSpec.from_json(json.dumps(of["labels"])) for of in (before, now))
+  meaning = operator.attrgetter("names", "stored_values", "regions", "ignore")
+  content = before.get("content") or {}
+  cases = (*now["training"], *now["validation"])
+  others = [name for name in cases if _differ(content, now["content"], name)]
+  if meaning(learned) != meaning(labels):
+    return f"with the labels {meaning(learned)}, now they are {meaning(labels)}"
+  for side in ("training", "validation"):
+    if before[side] != now[side]:
+      return f"with other {side} cases (config.data.split, or the data themselves)"
+  if others:
+    what = f"when case '{others[0]}'" + (f" and {len(others) - 1} more" if others[1:] else "")
+    return what + (
+      " had other voxels, labels or spacing (config.data.source, or the files themselves)"
+    )
+  if field := _differing(before["preparation"], now["preparation"]):
+    return f"with other numbers of the preparation ('{field}')"
+  return _streams_differ(before.get("streams", {}), now.get("streams", {}))
+
+
+def _streams_differ(before: dict, now: dict) -> str:
+  if set(before) != set(now):
+    ours, theirs = (", ".join(sorted(of)) or "none" for of in (now, before))
+    return f"with the streams {theirs}, now they are {ours} (config.streams)"
+  for name, told in now.items():
+    was, field = before[name], f"config.streams.{name}, or the data themselves"
+    if was["cases"] != told["cases"]:
+      return f"with other cases of the stream '{name}' ({field})"
+    others = [case for case in told["cases"] if _differ(was["content"], told["content"], case)]
+    if others:
+      what = f"when case '{others[0]}' of the stream '{name}' had other voxels, labels, fields"
+      return f"{what} or spacing ({field})"
+    if number := _differing(was["preparation"], told["preparation"]):
+      return f"with other numbers of the preparation of the stream '{name}' ('{number}')"
+  return ""
+
+
+def _differ(before: dict, now: dict, name: str) -> bool:
+  """Whether both know a case's content, and it is not one."""
+  return None not in (before.get(name), now[name]) and before[name] != now[name]
+
+
+def _differing(before: dict, now: dict) -> str | None:
+  """The first field of two preparations that differs by more than another machine's rounding."""
+  a, b = flat(_by_position(before)), flat(_by_position(now))
+  for name in dict.fromkeys([*a, *b]):
+    x, y = a.get(name), b.get(name)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y))
+    if not (math.isclose(x, y, rel_tol=1e-5) if numbers else x == y):
+      # a field that is younger than the run
+      if name not in a and name.split(".")[0] not in before:
+        continue
+      return name
+  return None
+
+
+def _by_position(value):
+  """Sequences as objects, so that `flat` reaches their elements."""
+  if isinstance(value, dict):
+    return {name: _by_position(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return {str(i): _by_position(item) for i, item in enumerate(value)}
+  return value

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxseg import augment
+from jaxseg import augment, sharding
 from jaxseg.data import sampling
 from jaxseg.data.prepared.fields import without_labels
 from jaxseg.data.sampling import sampling as make
@@ -128,7 +128,9 @@ def fed(names):
   def train_step(state, batch, key):
     return state.replace(step=state.step + 1), {"batch": batch, "key": jax.random.key_data(key)}
 
-  run = run._replace(streams=streams(*names), method=run.method._replace(train_step=train_step))
+  of, method = streams(*names), run.method._replace(train_step=train_step)
+  layout = sharding.layout(batches={name: part.sampling.batch for name, part in of.items()})
+  run = run._replace(streams=of, method=method, layout=layout)
   feeder = Feeder(run.streams, cache="device")
   store = feeder.store()
   step = compile_step(run, feeder.element(0), store)

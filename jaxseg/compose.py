@@ -21,13 +21,14 @@ from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build, check, check_options, named
 from jaxseg.config import checks as config_checks
+from jaxseg.config import networks as other_runs
+from jaxseg.config import roles as config_roles
 from jaxseg.config import streams
 from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
 from jaxseg.runs import first_stage as cascade
-from jaxseg.runs import networks as other_runs
 
 
 def complete(config) -> dict[str, Any]:
@@ -42,9 +43,9 @@ def complete(config) -> dict[str, Any]:
   check(tasks.TASKS, config["task"], "task", given=("labels", "metrics", "best"))
   tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
   constructor = _constructor(config)
-  roles.check(config, constructor)
+  config_roles.check(config, constructor)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
-    if (spec := roles.spec(config, role)) is not None:
+    if (spec := config_roles.spec(config, role)) is not None:
       check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=("patch",))
@@ -101,7 +102,7 @@ def _constructor(config: dict[str, Any]) -> Callable:
 def _by_role(config: dict[str, Any], kind: str, make: Callable) -> dict[str, Any]:
   """Parameter of the method's constructor -> make(spec, role), of all roles that are filled."""
   known = roles.of_kind(_constructor(config), kind)
-  specs = {name: roles.spec(config, role) for name, role in known.items()}
+  specs = {name: config_roles.spec(config, role) for name, role in known.items()}
   return {name: make(of, known[name]) for name, of in specs.items() if of is not None}
 
 

@@ -17,6 +17,7 @@ from jaxseg.compose import (
   task,
   window,
 )
+from jaxseg.config import networks as other_runs
 from jaxseg.config import rehearsal
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_target, check_transpose
@@ -25,7 +26,6 @@ from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
-from jaxseg.runs import networks as other_runs
 from jaxseg.sharding import Layout
 from jaxseg.task import Task
 

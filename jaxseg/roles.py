@@ -6,13 +6,12 @@ five roles and one option. A config fills a role by its name.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
 from flax import linen as nn
 
-from jaxseg.build import options_of, suggestion
 from jaxseg.config.option_values import parts_of
 from jaxseg.losses import Loss
 
@@ -49,61 +48,6 @@ def roles(constructor: Callable) -> dict[str, Role]:
 def of_kind(constructor: Callable, kind: str) -> dict[str, Role]:
   """The roles of one kind."""
   return {name: role for name, role in roles(constructor).items() if role.kind == kind}
-
-
-def spec(config: Mapping[str, Any], role: Role) -> Mapping[str, Any] | None:
-  """What of a config fills a role; None for what it lacks.
-
-  A further loss or optimiser that it lacks is the first one. A further optimiser with a name is
-  complete by itself; one without is the first one with what it changes. Factors by path are those
-  of one network's paths, and no default for another's.
-  """
-  first = config[role.kind]
-  if role.key == role.kind:
-    return first
-  if role.kind == OPTIMISER:
-    first = {option: value for option, value in first.items() if option != "scale"}
-  own = config[GROUPS[role.kind]].get(role.key)
-  if role.kind == NETWORK:
-    return own
-  if own is None:
-    return first if role.required else None
-  return {**first, **own} if role.kind == OPTIMISER and "name" not in own else own
-
-
-def check(config: Mapping[str, Any], constructor: Callable) -> None:
-  """Raises ValueError for a role that the method lacks, or the config, or that is in a wrong place.
-
-  `constructor` is that of config.method.
-  """
-  known, name = roles(constructor), config["method"]["name"]
-  fields = [role.field for role in known.values()]
-  listed = f"; the roles of '{name}': {', '.join(fields)}."
-  for parameter, role in known.items():
-    if parameter in config["method"]:
-      raise ValueError(
-        f"config.method.{parameter}: is no option but a role of '{name}'; expected "
-        f"config.{role.field}=dict(...)."
-      )
-  for kind, group in GROUPS.items():
-    for key in config[group]:
-      if f"{group}.{key}" in fields:
-        continue
-      if key == kind or (key in known and known[key].key != key):
-        right = kind if key == kind else known[key].field
-        raise ValueError(f"config.{group}.{key}: is in a wrong place; expected config.{right}.")
-      if key in options_of(constructor):
-        raise ValueError(
-          f"config.{group}.{key}: is no role but an option of '{name}'; expected "
-          f"config.method.{key}."
-        )
-      keys = [role.key for role in known.values() if role.kind == kind]
-      raise ValueError(
-        f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{listed}"
-      )
-  for role in known.values():
-    if role.required and spec(config, role) is None:
-      raise ValueError(f"config.{role.field}: is missing{listed}")
 
 
 def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:

@@ -10,6 +10,7 @@ from two_networks import adversarial
 
 from jaxseg import compose, defaults, methods, roles
 from jaxseg.build import plain
+from jaxseg.config import roles as config_roles
 from jaxseg.losses import Loss
 from jaxseg.roles import LOSS, NETWORK, OPTIMISER, Role
 from jaxseg.runs import same_run
@@ -172,7 +173,7 @@ def test_a_further_loss_has_its_maps_and_its_class_weights():
 )
 def test_a_further_optimiser_is_its_own_or_the_first_with_changes(own, expected):
   config = config_of(optimisers={} if own is None else {"critic": own})
-  found = roles.spec(config, roles.roles(adversarial)["critic_optimiser"])
+  found = config_roles.spec(config, roles.roles(adversarial)["critic_optimiser"])
   assert found == own if expected is None else expected.items() <= found.items()
   assert set(compose.optimisers_by_role(config)) == {"optimiser", "critic_optimiser"}
 

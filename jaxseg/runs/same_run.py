@@ -20,6 +20,7 @@ from jaxseg import (
   task,
 )
 from jaxseg.build import options_of, plain
+from jaxseg.config import roles as config_roles
 from jaxseg.config import streams
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
@@ -166,7 +167,7 @@ def _roles(config: dict[str, Any]) -> dict[str, Any]:
   parts = {}
   for kind, group in roles.GROUPS.items():
     further = [role for role in known if role.kind == kind and role.key != kind]
-    specs = {role.key: roles.spec(config, role) for role in further}
+    specs = {role.key: config_roles.spec(config, role) for role in further}
     specs = config[group] | {key: spec for key, spec in specs.items() if spec is not None}
     parts[kind] = filled[kind](config[kind])
     parts[group] = {key: filled[kind](spec) for key, spec in specs.items()}

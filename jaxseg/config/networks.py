@@ -57,6 +57,11 @@ def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...
           f"config.{field}.run: {spec[RUN]}: its {what} {value} is not this run's {ours[what]}; "
           "expected a run on images and labels like these."
         )
+    if told.config["members"] > 1:
+      raise ValueError(
+        f"config.{field}.run: {spec[RUN]}: has {told.config['members']} networks (config.members); "
+        "expected a run of one."
+      )
     if told.config["data"]["prior"]:
       raise ValueError(
         f"config.{field}.run: {spec[RUN]}: is the second stage of a cascade, whose network takes a "

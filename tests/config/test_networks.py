@@ -117,7 +117,8 @@ def test_a_run_with_a_teacher_trains_and_predicts_without_its_folder(home, tmp_p
   shutil.rmtree(tmp_path / "teacher")
   (tmp_path / "pupil").rename(tmp_path / "elsewhere")
   model = load.load(tmp_path / "elsewhere")
-  scores = model.logits(Case(np.zeros((20, 20, 1), np.float32), np.ones(2, np.float32)))
+  image = {"image": np.zeros((20, 20, 1), np.float32), "spacing": np.ones(2, np.float32)}
+  scores = model.logits(Case(image))
   assert scores.shape[:2] == (20, 20)
 
 

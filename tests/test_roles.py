@@ -1,7 +1,5 @@
 """Roles: what a method's signature says, what a config fills them with, and what is told."""
 
-import inspect
-
 import numpy as np
 import optax
 import pytest
@@ -204,7 +202,3 @@ def test_what_a_role_has_by_default_is_no_change_when_written_out():
   changed = config_of(optimiser=before["optimiser"] | {"learning_rate": 1e-4})
   found = same_run.differences(before, changed, same_run.RESUME)
   assert set(found) == {"optimiser.learning_rate", "optimisers.critic.learning_rate"}
-
-
-def test_the_two_networks_of_a_test_take_60_lines():
-  assert len(inspect.getsource(adversarial).splitlines()) <= 60

@@ -6,6 +6,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
+from jaxseg import defaults
 from jaxseg.losses import Loss
 from jaxseg.method import Method, State, descend, forward, learner
 
@@ -60,3 +61,14 @@ def adversarial(
     return forward(network, net.params, net.stats, batch["image"])[0]
 
   return Method(init, train_step, apply)
+
+
+def config():
+  """What the method needs of a config: its options, networks, optimisers and streams."""
+  config = defaults.config()
+  config.method = dict(name="adversarial", fool=0.1)
+  config.networks = dict(critic=dict(name="patch_critic", widths=(4, 8)))
+  config.optimisers = dict(critic=dict(name="adam", learning_rate=2e-4, b1=0.5))
+  config.streams = dict(unlabelled=dict(cases="unlabelled", batch=3))
+  config.data.split.labelled = 2
+  return config

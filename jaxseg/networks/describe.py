@@ -43,11 +43,11 @@ class Description(NamedTuple):
   activation_bytes: int
 
 
-def describe(net: nn.Module, shape: tuple[int, ...]) -> Description:
-  """Describes a network for inputs of one shape, (b, *space, channels)."""
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  variables = jax.eval_shape(lambda key, x: net.init(key, x, train=True), _key(), x)
-  calls = _calls(net, variables, x)
+def describe(net: nn.Module, *shapes: tuple[int, ...]) -> Description:
+  """Describes a network for inputs of these shapes, (b, *space, channels) each."""
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  variables = jax.eval_shape(lambda key, *x: net.init(key, *x, train=True), _key(), *inputs)
+  calls = _calls(net, variables, inputs)
   paths = [path for path, _, _ in calls]
   layers, memory = [], 0
   for path, kind, outputs in calls:
@@ -56,8 +56,26 @@ def describe(net: nn.Module, shape: tuple[int, ...]) -> Description:
     layers.append(Layer(path, kind, outputs[0].shape, _parameters(variables, path), leaf))
     memory += sum(a.size * a.dtype.itemsize for a in outputs) if leaf else 0
   return Description(
-    tuple(layers), _parameters(variables, ()), flops(net.apply, variables, x), memory
+    tuple(layers), _parameters(variables, ()), flops(net.apply, variables, *inputs), memory
   )
+
+
+def input_shapes(init, *arguments) -> dict[str, list[tuple[int, ...]]]:
+  """What networks are given in a traced init(key, *arguments): name -> the shape of each input.
+
+  A network is known by its attribute `name`.
+  """
+  shapes: dict[str, list[tuple[int, ...]]] = {}
+
+  def record(call, args, kwargs, context):
+    module = context.module
+    if context.method_name == "__call__" and not module.path and module.name:
+      shapes.setdefault(module.name, [jnp.shape(x) for x in args])
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(record):
+    jax.eval_shape(init, _key(), *arguments)
+  return shapes
 
 
 def flops(function, *inputs) -> int:
@@ -73,7 +91,7 @@ def _key():
   return jax.eval_shape(lambda: jax.random.key(0))
 
 
-def _calls(net, variables, x):
+def _calls(net, variables, inputs):
   """(path, class, outputs) of each module that a training pass calls."""
   seen = {}
 
@@ -89,12 +107,12 @@ def _calls(net, variables, x):
     seen[module.path] = (module.path, kind, jax.tree.leaves(arrays))
     return outputs
 
-  def run(variables, x):
+  def run(variables, *inputs):
     mutable = [name for name in variables if name != "params"]
     with nn.intercept_methods(record):
-      return net.apply(variables, x, train=True, mutable=mutable)
+      return net.apply(variables, *inputs, train=True, mutable=mutable)
 
-  jax.eval_shape(run, variables, x)
+  jax.eval_shape(run, variables, *inputs)
   return list(seen.values())
 
 

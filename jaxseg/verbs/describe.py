@@ -1,12 +1,15 @@
-"""describe: layers, parameters, FLOPs and activation memory of a config's network."""
+"""describe: layers, parameters, FLOPs and activation memory of a config's networks."""
 
 import json
 import sys
+from typing import Any
 
-from jaxseg.compose import complete, networks_by_role
+from jaxseg.batch import LabelSpec
+from jaxseg.compose import complete, method, networks_by_role
+from jaxseg.config import rehearsal
 from jaxseg.config.ranges import COUNT
 from jaxseg.feeding import source_of
-from jaxseg.networks.describe import Description
+from jaxseg.networks.describe import Description, input_shapes
 from jaxseg.networks.describe import describe as describe_network
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
@@ -24,6 +27,34 @@ def table(told: Description) -> str:
     f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}"
     for row in rows
   )
+
+
+def costs(told: Description, shapes) -> str:
+  """What a network costs, as text."""
+  inputs = ", ".join("x".join(map(str, shape)) for shape in shapes)
+  return (
+    f"input         {inputs} (batch, space, channels)\n"
+    f"parameters    {told.parameters:,}\n"
+    f"forward       {told.flops / 1e9:.2f} GFLOP a batch\n"
+    f"activations   {told.activation_bytes / 2**20:.0f} MiB a training batch"
+  )
+
+
+def as_json(told: Description, shapes) -> dict[str, Any]:
+  """The same as a dict; "input" is a shape, or a list of several."""
+  layers = [layer._asdict() for layer in told.layers]
+  return {**told._asdict(), "input": shapes[0] if len(shapes) == 1 else shapes, "layers": layers}
+
+
+def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
+  """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
+  labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
+  batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels)
+  batch = {**batch, **dict.fromkeys(config["streams"], batch)}
+  named = {role: net.clone(name=role) for role, net in nets.items()}
+  scheme = method({**config, "data": config["data"] | {"prior": {}}, "average": 0.0}, named)
+  with rehearsal.told("config.method"):
+    return input_shapes(scheme.init, batch)
 
 
 def main(arguments: list[str]) -> None:
@@ -46,15 +77,20 @@ def main(arguments: list[str]) -> None:
       classes = classes or source.labels.channels
     patch = tuple(wanted.patch or config["data"]["patch"])
     shape = (wanted.batch or config["data"]["batch"], *patch, channels)
-    told = describe_network(networks_by_role(config, classes)["network"], shape)
+    nets = networks_by_role(config, classes)
+    shapes = {"network": [shape]}
+    if len(nets) > 1:
+      shapes = further_inputs(config, nets, shape, classes) | shapes
+    told = {role: describe_network(nets[role], *of) for role, of in shapes.items()}
   except (ValueError, OSError) as error:
     sys.exit(f"describe: {error}")
+  first = told["network"]
+  others = {role: of for role, of in told.items() if role != "network"}
   if wanted.json:
-    layers = [layer._asdict() for layer in told.layers]
-    print(json.dumps({**told._asdict(), "input": shape, "layers": layers}, indent=2))
+    roles = {role: as_json(of, shapes[role]) for role, of in others.items()}
+    networks = {"networks": roles} if roles else {}
+    print(json.dumps(as_json(first, shapes["network"]) | networks, indent=2))
     return
-  print(table(told))
-  print(f"\ninput         {'x'.join(map(str, shape))} (batch, space, channels)")
-  print(f"parameters    {told.parameters:,}")
-  print(f"forward       {told.flops / 1e9:.2f} GFLOP a batch")
-  print(f"activations   {told.activation_bytes / 2**20:.0f} MiB a training batch")
+  print(f"{table(first)}\n\n{costs(first, shapes['network'])}")
+  for role, of in others.items():
+    print(f"\nnetwork '{role}'\n\n{table(of)}\n\n{costs(of, shapes[role])}")

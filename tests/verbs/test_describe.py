@@ -1,0 +1,51 @@
+"""jaxseg describe: every network of a method, with its counts."""
+
+import json
+
+import pytest
+import two_networks
+
+from jaxseg import methods
+from jaxseg.verbs.describe import main
+
+CONFIG = """
+import two_networks
+
+def get_config():
+  config = two_networks.config()
+  config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+  return config
+"""
+# 4x4 convolutions from 3 classes to 4, 8 and 1; a bias where no norm follows, else its scale, bias
+CRITIC = (16 * 3 * 4 + 4) + (16 * 4 * 8 + 2 * 8) + (16 * 8 * 1 + 1)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+  monkeypatch.setitem(methods.METHODS, "adversarial", two_networks.adversarial)
+  (tmp_path / "mine.py").write_text(CONFIG)
+  sizes = ["--channels=2", "--classes=3", "--batch=5", "--patch", "16", "16"]
+  return [f"--config={tmp_path / 'mine.py'}", *sizes]
+
+
+def test_the_networks_of_all_roles_are_told(arguments, capsys):
+  main(arguments)
+  first, critic = capsys.readouterr().out.split("\nnetwork 'critic'\n")
+  assert "input         5x16x16x2 (batch, space, channels)" in first
+  assert "input         5x16x16x3 (batch, space, channels)" in critic
+  assert f"parameters    {CRITIC:,}" in critic
+  assert "PatchCritic" in critic
+
+
+def test_json_tells_the_same(arguments, capsys):
+  main([*arguments, "--json"])
+  told = json.loads(capsys.readouterr().out)
+  assert told["input"] == [5, 16, 16, 2]
+  assert told["networks"].keys() == {"critic"}
+  assert told["networks"]["critic"]["input"] == [5, 16, 16, 3]
+  assert told["networks"]["critic"]["parameters"] == CRITIC
+
+
+def test_a_network_that_its_input_does_not_suit_is_one_sentence(arguments):
+  with pytest.raises(SystemExit, match=r"describe: config.*patch_critic: an input of \(2, 2\)"):
+    main([*arguments[:-2], "2", "2"])

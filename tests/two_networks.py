@@ -69,6 +69,6 @@ def config():
   config.method = dict(name="adversarial", fool=0.1)
   config.networks = dict(critic=dict(name="patch_critic", widths=(4, 8)))
   config.optimisers = dict(critic=dict(name="adam", learning_rate=2e-4, b1=0.5))
-  config.streams = dict(unlabelled=dict(cases="unlabelled", batch=3))
+  config.streams = dict(unlabelled=dict(cases="unlabelled", batch=4))
   config.data.split.labelled = 2
   return config

@@ -52,7 +52,8 @@ def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes:
   batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels)
   batch = {**batch, **dict.fromkeys(config["streams"], batch)}
   named = {role: net.clone(name=role) for role, net in nets.items()}
-  scheme = method({**config, "data": config["data"] | {"prior": {}}, "average": 0.0}, named)
+  alone = {"data": config["data"] | {"prior": {}}, "average": 0.0, "members": 1}
+  scheme = method(config | alone, named)
   with rehearsal.told("config.method"):
     return input_shapes(scheme.init, batch)
 

@@ -30,6 +30,9 @@ from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
 from jaxseg.runs import first_stage as cascade
 
+# of a predictor's options, those that the program gives
+_WINDOW = ("patch", "devices")
+
 
 def complete(config) -> dict[str, Any]:
   """The config as plain data, checked as far as it goes without its data.
@@ -48,7 +51,7 @@ def complete(config) -> dict[str, Any]:
     if (spec := config_roles.spec(config, role)) is not None:
       check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
-  check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=("patch",))
+  check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=_WINDOW)
   optimisers_by_role(config)
   losses_by_role(config)
   class_weights(config)
@@ -274,6 +277,19 @@ def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> 
   )
 
 
+def layout_of_windows(config: dict[str, Any], network, devices: Sequence) -> sharding.Layout:
+  """Of prediction alone: windows over all devices, each split over `space` as in training.
+
+  A run that was trained on other devices is predicted on those that there are.
+  """
+  patch, space = config["data"]["patch"], config["mesh"]["space"]
+  stride = network.total_stride(len(patch))
+  fits = space > 0 and len(devices) % space == 0
+  return sharding.layout(
+    batches={}, patch=patch, stride=stride, space=space if fits else 1, devices=devices
+  )
+
+
 def method(
   config: dict[str, Any],
   by_role: dict[str, Any],
@@ -298,8 +314,18 @@ def method(
   return scheme
 
 
-def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int | None):
-  """The config's predictor with the patch bound: (apply, Case, **options) -> scores."""
+def window(
+  config: dict[str, Any],
+  network,
+  patch: tuple[int, ...],
+  slices: int | None,
+  *,
+  devices: int = 1,
+):
+  """The config's predictor with the patch bound: (apply, Case, **options) -> scores.
+
+  `devices` are those over which `apply` splits windows.
+  """
   rank = len(patch)
   with _in_field("network"):
     sides = {"total_stride": network.total_stride(rank), "margin": network.margin(rank)}
@@ -310,4 +336,5 @@ def window(config: dict[str, Any], network, patch: tuple[int, ...], slices: int 
     patch=patch,
     **sides,
     axis=slices,
+    devices=devices,
   )

@@ -26,7 +26,7 @@ from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
-from jaxseg.sharding import Layout
+from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task
 
 
@@ -100,7 +100,7 @@ def experiment(config) -> Experiment:
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),
     patch=patch,
-    predict=window(config, net, patch, options["slices"]),
+    predict=window(config, net, patch, options["slices"], devices=devices.sizes[BATCH]),
     read=fed.source.read,
     layout=devices,
   )

@@ -90,6 +90,7 @@ def sliding_window(
   classes: int | None = None,
   overlap: float = 0.5,
   batch: int = 4,
+  devices: int = 1,
   weighting: str = "gaussian",
   total_stride: int | Sequence[int] = 1,
   margin: int | Sequence[int] = 0,
@@ -103,11 +104,11 @@ def sliding_window(
 ) -> np.ndarray | None:
   """Scores of a whole case: the weighted mean of the logits of overlapping windows.
 
-  `apply` sees one shape only, (batch, *patch, channels), whatever the size of the case: a last
-  batch that isn't full is filled up with its last window. Cases smaller than a window are padded
-  on both sides and cropped back. The windows stay on the host, batch by batch, so that volumes
-  may be larger than the device; with `into`, no more scores are held than those of the voxels that
-  still wait for a window: about half a patch across the case.
+  `apply` sees one shape only, (batch, *patch, channels) for each of its devices, whatever the size
+  of the case: a last batch that isn't full is filled up with its last window. Cases smaller than a
+  window are padded on both sides and cropped back. The windows stay on the host, batch by batch, so
+  that volumes may be larger than the device; with `into`, no more scores are held than those of the
+  voxels that still wait for a window: about half a patch across the case.
 
   Args:
     apply: the case's fields, cut: {"image" (batch, *patch, c), "spacing" (batch, rank), ...}
@@ -117,7 +118,8 @@ def sliding_window(
     patch: size of a network's input; rounded up to a multiple of `total_stride` when `margin` is 0.
     classes: if given, the number of channels that the logits must have.
     overlap: least share of a window that its neighbour covers too, in [0, 1).
-    batch: windows per call of `apply`.
+    batch: windows per device and call of `apply`.
+    devices: over how many devices `apply` splits the windows that it is given, batch * devices.
     weighting: "gaussian" (the middle of a window counts most) or "uniform".
     total_stride: down-sampling factor of the network, per axis.
     margin: voxels that the network loses per side (valid convolutions): the case is padded by it,
@@ -152,6 +154,7 @@ def sliding_window(
   ):
     _check_choice(field, value, choices)
   flips = all_flips(mirror_axes, swap, swap_axis % rank)
+  batch *= devices
 
   missing = [max(0, w - n) for w, n in zip(window, space, strict=True)]
   before = [n // 2 for n in missing]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxseg import inference
-from jaxseg.compose import method, networks_by_role, task, window
+from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
 from jaxseg.config import rehearsal
 from jaxseg.feeding import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
@@ -19,6 +19,7 @@ from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
+from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task, only
 
 
@@ -63,13 +64,13 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
     )
   told = _facing_alike(described)
   first = told[0]
-  scheme, predict = _built(first, folders[0])
+  scheme, predict, layout = _built(first, folders[0])
   preparations = {one.preparation.to_json(): one.preparation for one in told}
   own = [list(preparations).index(one.preparation.to_json()) for one in told]
-  states = {folder: _state(folder, kind) for folder in folders}
+  states = {folder: jax.device_put(_state(folder, kind), layout.replicated) for folder in folders}
   fields = _fields(first, folders[0], kind=kind, mirror=mirror)
   flips = _flips(folders, told) if mirror else {}
-  apply = _mean(scheme, task(first.config, first.labels), states, own, first)
+  apply = _mean(scheme, task(first.config, first.labels), layout, states, own, first)
 
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
@@ -80,6 +81,7 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
 def _mean(
   scheme: Method,
   aim: Task,
+  layout: Layout,
   states: dict[pathlib.Path, State],
   own: Sequence[int],
   told: run_folder.Described,
@@ -94,7 +96,7 @@ def _mean(
       _check_fit(scheme, states[folder], told, folder)
 
   check([folder for folder in states if not run_folder.is_sealed(folder)])
-  compiled = jax.jit(only(aim, scheme.apply))
+  compiled = layout.windowed(only(aim, scheme.apply))
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
   def apply(batch):
@@ -115,14 +117,16 @@ def _patch(told: run_folder.Described) -> tuple[int, ...]:
   return tuple(told.config["data"]["patch"])
 
 
-def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Callable]:
-  """The method and the predictor of a run folder's config."""
+def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Callable, Layout]:
+  """The method and the predictor of a run folder's config, and their layout over all devices."""
   config = told.config
   try:
     nets = networks_by_role(config, told.labels.channels)
     net = nets["network"]
-    scheme = method(config, nets, regions=told.labels.regions is not None)
-    return scheme, window(config, net, _patch(told), config["data"]["slices"])
+    layout = layout_of_windows(config, net, jax.local_devices())
+    scheme = method(config, nets, regions=told.labels.regions is not None, layout=layout)
+    slices, devices = config["data"]["slices"], layout.sizes[BATCH]
+    return scheme, window(config, net, _patch(told), slices, devices=devices), layout
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(
       f"{folder / run_folder.CONFIG}: its model cannot be built ({error}); the file was damaged or "

@@ -79,7 +79,7 @@ _PROVIDED = {
   "network": ("classes",),
   "loss": ("sigmoid",),
   "augment": ("patch", "swap", "swap_axis", "background", "classes"),
-  "predictor": ("patch", "total_stride", "margin", "axis"),
+  "predictor": ("patch", "total_stride", "margin", "axis", "devices"),
   "optimiser": ("steps", "where"),
 }
 _SHOWN = 12

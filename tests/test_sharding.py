@@ -8,11 +8,13 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 import tiny
 from closeness import assert_close
 
 from jaxseg import loop, sharding
+from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint
 
 pytestmark = pytest.mark.bits
@@ -38,6 +40,81 @@ def test_a_batch_is_split_and_state_replicated():
   assert [s.data.shape for s in array.addressable_shards] == [(2, 2), (2, 2)]
   whole = sharding.place(np.arange(3.0), layout.replicated)
   assert all(s.data.shape == (3,) for s in whole.addressable_shards)
+
+
+@pytest.mark.parametrize(
+  ("mesh", "words"),
+  [
+    ({"batch": 3}, r"config\.mesh: batch=3 x space=1 x member=1 does not fill the 4 device"),
+    ({"batch": 8}, r"batch=8 x space=1 x member=1 does not fill the 4 device.*product is 4"),
+    ({"space": 3}, r"batch=-1 x space=3 x member=1 does not fill the 4 device"),
+    ({"batch": 1}, r"batch=1 x space=1 x member=1 does not fill the 4 device"),
+    ({"batch": 4, "batches": {"config.data.batch": 6}}, r"config\.data\.batch: 6 cannot be split"),
+    (
+      {"space": 4, "patch": (3, 3), "stride": (1, 1)},
+      r"config\.mesh\.space: 4 devices for .*\(3, 3\)",
+    ),
+    ({"member": 4, "members": 2}, r"config\.mesh\.member: 4 devices for config\.members=2"),
+  ],
+)
+def test_a_mesh_that_does_not_fit_is_refused_in_words(mesh, words):
+  options = {"batches": {"config.data.batch": 8}, "patch": (16, 16), "stride": (4, 4), **mesh}
+  with pytest.raises(ValueError, match=words):
+    sharding.layout(devices=["a", "b", "c", "d"], **options)
+
+
+def space_of(patch, stride):
+  devices = jax.devices()[:2]
+  return sharding.layout(batches={}, patch=patch, stride=stride, space=2, devices=devices)
+
+
+def test_space_splits_the_longest_axis_that_stays_even_and_says_where_none_does():
+  assert space_of((16, 32, 32), (4, 4, 4)).axis == 1
+  assert space_of((32, 36, 16), (4, 8, 4)).axis == 0
+  uneven = space_of((12, 20), (8, 8))
+  assert uneven.axis == 1
+  assert "cannot split the 20 voxels of axis 1" in uneven.notes[0]
+  assert "a multiple of 16 in config.data.patch" in uneven.notes[0]
+
+
+def state_of(members=1):
+  stack = () if members == 1 else (members,)
+  params = {
+    "encoder": {"kernel": jax.ShapeDtypeStruct((*stack, 3, 3, 6, 8), np.float32)},
+    "norm": {"scale": jax.ShapeDtypeStruct((*stack, 8), np.float32)},
+    "odd": {"kernel": jax.ShapeDtypeStruct((*stack, 3, 5), np.float32)},
+  }
+  moments = (optax.EmptyState(), optax.TraceState(params))
+  step = jax.ShapeDtypeStruct((), np.int32)
+  return State(step, {"network": Learner(params, {}, moments)})
+
+
+def specs(layout, state) -> dict:
+  return {name: tuple(of.spec) for name, of in checkpoint.flatten(layout.of_state(state)).items()}
+
+
+def test_rules_split_the_largest_axis_of_large_arrays_and_their_moments():
+  options = {"batches": {}, "devices": jax.devices()[:2]}
+  assert set(specs(sharding.layout(**options), state_of()).values()) == {()}
+  every = specs(sharding.layout(parameters="fsdp", smallest=16, **options), state_of())
+  split = {name for name, spec in every.items() if spec}
+  both = ("learners/network/params", "learners/network/opt_state/1/trace")
+  assert split == {f"{path}/encoder/kernel" for path in both}
+  assert every[f"{both[1]}/encoder/kernel"] == (None, None, None, "batch")
+  rules = {"*": "fsdp", "encoder": "replicated"}
+  some = specs(sharding.layout(parameters=rules, smallest=1, **options), state_of())
+  assert {name for name, spec in some.items() if spec} == {f"{path}/norm/scale" for path in both}
+  with pytest.raises(
+    ValueError, match=r"config\.mesh\.parameters: the pattern 'decoder\*' names no"
+  ):
+    sharding.layout(parameters={"decoder*": "fsdp"}, **options).of_state(state_of())
+
+
+def test_members_lie_along_their_own_axis():
+  options = {"batches": {}, "devices": jax.devices()[:2], "members": 4, "member": 2}
+  plain = specs(sharding.layout(**options), state_of(4))
+  assert plain.pop("step") == ()
+  assert {spec[0] for spec in plain.values()} == {"member"}
 
 
 SCRIPT = """

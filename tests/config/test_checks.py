@@ -13,6 +13,7 @@ ENDS = (
   {"name": "window", "lower": 1, "upper": 1},
   {"name": "ct", "lower": 3, "upper": 1, "mean": 0, "std": 1},
 )
+MESH = plain(defaults.config().mesh)
 WRONG = {
   "seed": (-1, 2**32, 0.5, True, None),
   "steps": (0, -5, "abc", 1.5, np.int64(0)),
@@ -57,7 +58,19 @@ WRONG = {
   "data.split": ({"name": "file"}, {"name": "kfold", "folds": 1}, {"name": "kfold", "fold": -1}),
   "data.source": ({"name": "phantom", "seed": "a"}, {"name": "h5", "path": "x"}, {}),
   "initialise": ({"network": 3},),
+  "mesh": ({**MESH, "batch": -1, "space": -1}, 4),
+  "mesh.batch": (0, -2, 1.5, "all"),
+  "mesh.space": (0,),
+  "mesh.member": (0,),
+  "mesh.parameters": ("zero3", {"encoder*": "split"}, 3),
+  "mesh.smallest": (0,),
+  "members": (0, -1, 1.5),
 }
+
+
+def test_a_field_that_the_mesh_lacks_is_told():
+  with pytest.raises(ValueError, match=r"config\.mesh\.devices: no such field.*batch, member"):
+    compose.complete(changed("mesh", {**MESH, "devices": 4}))
 
 
 def changed(path: str, value):
@@ -153,6 +166,9 @@ def test_fields_that_are_missing_or_unknown_are_told():
     ("loss", {"tversky": {"alpha": 0, "beta": 0}}, "tversky: alpha and beta are 0"),
     ("loss", {"focal_tversky": {"alpha": 0, "beta": 0}}, "tversky: alpha and beta are 0"),
     ("data.split.group", "(", r"config\.data\.split\.group: r'\(' is no regular expression"),
+    ("mesh.batch", 3, r"config\.mesh: batch=3 x space=1 x member=1 does not fill the 2 device"),
+    ("mesh.member", 2, r"config\.mesh\.member: 2 devices for config\.members=1 networks"),
+    ("mesh.parameters", {"*": "fsdp", "enc": "fsdp"}, r"mesh\.parameters: the pattern 'enc' names"),
     ("method", {"name": "detected"}, r"config\.method: detected: trains"),
     ("network", {"name": "pseudo3d"}, r"config\.network: pseudo3d: an input with 2"),
   ],

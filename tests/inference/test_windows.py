@@ -257,3 +257,19 @@ def test_slices_of_no_volume_are_refused():
 
 def test_every_predictor_is_in_the_table():
   assert {"sliding_window": sliding_window, "slices": slices} == PREDICTORS
+
+
+def test_windows_over_four_devices_need_a_quarter_of_the_calls():
+  case, sizes = case_of(40, 24), []
+
+  def apply(batch):
+    sizes.append(len(batch["image"]))
+    return linear(batch)
+
+  options = {"patch": 8, "overlap": 0.5, "batch": 2}
+  one = sliding_window(apply, case, **options)
+  alone, sizes = sizes, []
+  four = sliding_window(apply, case, devices=4, **options)
+  assert (set(alone), set(sizes)) == ({2}, {8})
+  assert len(sizes) == -(-len(alone) // 4)
+  np.testing.assert_array_equal(one, four)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg.networks.blocks.acceleration import by_platform
 from jaxseg.networks.blocks.cpu_conv import convolve_on_cpu
 from jaxseg.networks.blocks.initializers import he_normal
 from jaxseg.networks.blocks.options import choice, per_axis
@@ -74,15 +75,14 @@ def convolve(x, kernel, *, stride, padding, dilation, groups=1):
 
   Shapes: x (b, *space, in), kernel (*kernel, in / groups, out); `stride` and `dilation` one integer
   per axis, `padding` one (low, high) per axis, none negative or beyond the kernel's reach of
-  dilation * (kernel - 1), where XLA's CPU compiler computes some gradients of x wrong. Images and
-  volumes are differentiable in reverse mode only.
+  dilation * (kernel - 1), where XLA's CPU compiler computes some gradients of x wrong.
   """
   options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
   native = functools.partial(_native, **options)
   if x.ndim not in (4, 5):
     return native(x, kernel)
   on_cpu = functools.partial(convolve_on_cpu, **options)
-  return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=native)
+  return by_platform(x, kernel, cpu=on_cpu, plain=native)
 
 
 def multiply_channels(x, matrix):
@@ -96,9 +96,7 @@ def multiply_channels(x, matrix):
     options = {"stride": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": 1}
     return convolve_on_cpu(flat, matrix[None, None], **options).reshape(*x.shape[:-1], -1)
 
-  return jax.lax.platform_dependent(
-    x, matrix, cpu=on_cpu, default=lambda x, matrix: jnp.tensordot(x, matrix, 1)
-  )
+  return by_platform(x, matrix, cpu=on_cpu, plain=lambda x, matrix: jnp.tensordot(x, matrix, 1))
 
 
 def _native(x, kernel, *, stride, padding, dilation, groups):

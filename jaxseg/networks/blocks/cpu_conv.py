@@ -9,11 +9,14 @@ of these gave is in docs/benchmarks.md.
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from jaxseg.networks.blocks.linear import bilinear
 
 VOXELS = 1024  # of a block in the gradient's loop: its patches then stay in the cache
 FEW = 4  # input channels of a first layer, whose gradient XLA computes well
@@ -21,10 +24,7 @@ TAPS = 27  # of a depthwise kernel that is unrolled; more take too long to compi
 
 
 def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
-  """`lax.conv_general_dilated` for channels-last images and volumes; computes in float32.
-
-  Has a reverse-mode derivative only (`custom_vjp`), of any order.
-  """
+  """`lax.conv_general_dilated` for channels-last images and volumes; computes in float32."""
   dtype = x.dtype
   x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
   if groups == x.shape[-1] > 1 and math.prod(kernel.shape[:-2]) <= TAPS:
@@ -32,27 +32,43 @@ def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
   elif x.shape[-1] <= FEW or groups > 1:
     out = _slices(x, kernel, stride, padding, dilation, groups)
   else:
-    out = _with_fast_gradient(x, kernel, stride, padding, dilation)
+    product = _Product(x.shape[1:-1], kernel.shape[:-2], stride, padding, dilation)
+    out = product.output(x, kernel)
   return out.astype(dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _with_fast_gradient(x, kernel, stride, padding, dilation):
-  return _slices(x, kernel, stride, padding, dilation)
+class _Product(NamedTuple):
+  """What a convolution's output, and the gradients of its input and kernel, are functions of.
 
+  Each of the three is bilinear, and the other two are its transposes.
+  """
 
-def _forward(x, kernel, stride, padding, dilation):
-  return _slices(x, kernel, stride, padding, dilation), (x, kernel)
+  space: tuple[int, ...]
+  taps: tuple[int, ...]
+  stride: tuple[int, ...]
+  padding: tuple[tuple[int, int], ...]
+  dilation: tuple[int, ...]
 
+  def output(self, x, kernel):
+    return bilinear(
+      lambda x, kernel: _slices(x, kernel, self.stride, self.padding, self.dilation),
+      self.of_input,
+      self.of_kernel,
+    )(x, kernel)
 
-def _backward(stride, padding, dilation, saved, cotangent):
-  x, kernel = saved
-  _, pullback = jax.vjp(lambda x: _slices(x, kernel, stride, padding, dilation), x)
-  gradient = _kernel_gradient(x, cotangent, kernel.shape[:-2], stride, padding, dilation)
-  return *pullback(cotangent), gradient
+  def of_input(self, y, kernel):
+    def function(y, kernel):
+      x = jax.ShapeDtypeStruct((y.shape[0], *self.space, kernel.shape[-2]), y.dtype)
+      options = (self.stride, self.padding, self.dilation)
+      return jax.linear_transpose(lambda x: _slices(x, kernel, *options), x)(y)[0]
 
+    return bilinear(function, self.output, lambda y, x: self.of_kernel(x, y))(y, kernel)
 
-_with_fast_gradient.defvjp(_forward, _backward)
+  def of_kernel(self, x, y):
+    def function(x, y):
+      return _kernel_gradient(x, y, self.taps, self.stride, self.padding, self.dilation)
+
+    return bilinear(function, lambda kernel, y: self.of_input(y, kernel), self.output)(x, y)
 
 
 def _slices(x, kernel, stride, padding, dilation, groups=1):

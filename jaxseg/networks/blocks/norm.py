@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg.networks.blocks.acceleration import by_platform
+from jaxseg.networks.blocks.linear import linear
 from jaxseg.networks.blocks.options import choice
 
 NORMS = ("batch", "instance", "group", "none")
@@ -30,7 +32,7 @@ class Norm(nn.Module):
   "batch" keeps running statistics for each, because a later use sees another distribution and an
   average over all of them fits none (Cooijmans et al., arXiv 1603.09025).
 
-  Differentiable in reverse mode only. Raises ValueError if `groups` does not divide the channels.
+  Raises ValueError if `groups` does not divide the channels.
   """
 
   kind: str = "batch"
@@ -88,7 +90,6 @@ def _apply(x, mean, factor, scale, bias):
   return (x - mean) * (factor * scale) + bias
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _normalise(x, scale, bias, axes, groups, epsilon):
   """Normalised x, and the mean and biased variance per channel that it was normalised by.
 
@@ -96,11 +97,33 @@ def _normalise(x, scale, bias, axes, groups, epsilon):
   united), in two passes, so that they lose nothing to cancellation. Returned, they pass no gradient
   on.
 
-  The derivative is written out, in one pass for its sums and one for x: XLA's CPU compiler writes
+  On CPU the gradient is written out, in one pass for its sums and one for x: XLA's compiler writes
   every term of the derived one out (some 5 % of a U-Net's step, docs/benchmarks.md). What its sums
   lose to a mean far from zero is of the order of what the input's rounding loses.
   """
-  return _normalise_forward(x, scale, bias, axes, groups, epsilon)[0]
+
+  @jax.custom_jvp
+  def normalise(x, scale, bias):
+    return _normalise_forward(x, scale, bias, axes, groups, epsilon)[0]
+
+  @normalise.defjvp
+  def derivative(primals, tangents):
+    (out, *statistics), constants = _normalise_forward(*primals, axes, groups, epsilon)
+    tangent = functools.partial(_tangent, axes, groups)
+    gradient = functools.partial(_gradient, axes, groups)
+    types = tuple(jax.typeof(a) for a in tangents)
+
+    def derived(constants, cotangents):
+      return jax.linear_transpose(functools.partial(tangent, constants), types)(cotangents)[0]
+
+    def transposed(constants, cotangents):
+      return by_platform(constants, cotangents, cpu=gradient, plain=derived)
+
+    (slope,) = linear(tangent, transposed, constants, tangents, like=(out,))
+    statistics = [jax.lax.stop_gradient(a) for a in statistics]
+    return (out, *statistics), (slope, *map(jnp.zeros_like, statistics))
+
+  return normalise(x, scale, bias)
 
 
 def _normalise_forward(x, scale, bias, axes, groups, epsilon):
@@ -110,9 +133,20 @@ def _normalise_forward(x, scale, bias, axes, groups, epsilon):
   return (_apply(x, mean, factor, scale, bias), mean, variance), (x, mean, factor, scale)
 
 
-def _normalise_backward(axes, groups, epsilon, saved, cotangents):
-  x, mean, factor, scale = saved
-  g = cotangents[0]
+def _tangent(axes, groups, constants, tangents):
+  """The change of the normalised x with those of x, scale and bias."""
+  x, mean, factor, scale = constants
+  of_x, of_scale, of_bias = tangents
+  offset = _unite(jnp.mean(of_x, axes, keepdims=True), groups)
+  along = _unite(jnp.mean((x - mean) * of_x, axes, keepdims=True), groups)
+  change = (of_x - offset) * factor - (x - mean) * (along * factor**3)
+  return (change * scale + (x - mean) * (factor * of_scale) + of_bias,)
+
+
+def _gradient(axes, groups, constants, cotangents):
+  """The transpose of `_tangent`."""
+  x, mean, factor, scale = constants
+  (g,) = cotangents
   total = jnp.sum(g, axes, keepdims=True)
   # of g times the normalised x
   along = (jnp.sum(g * x, axes, keepdims=True) - mean * total) * factor
@@ -122,9 +156,6 @@ def _normalise_backward(axes, groups, epsilon, saved, cotangents):
   ours = tuple(range(x.ndim - 1))  # scale and bias serve all samples
   of_scale, of_bias = (jnp.sum(a, ours, keepdims=True) for a in (along, total))
   return g * (factor * scale) + (x - mean) * slope + offset, of_scale, of_bias
-
-
-_normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def _unite(of_channel, groups):

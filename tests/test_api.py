@@ -14,10 +14,17 @@ from jaxseg import networks
 from jaxseg.augment import AUGMENTATIONS
 from jaxseg.losses import LOSSES
 from jaxseg.metrics import METRICS
-from jaxseg.networks import NETWORKS, blocks
+from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, blocks
 
 ROOT = pathlib.Path(__file__).parents[1]
-TABLES = {"losses": LOSSES, "metrics": METRICS, "augment": AUGMENTATIONS, "networks": NETWORKS}
+TABLES = {
+  "losses": LOSSES,
+  "metrics": METRICS,
+  "augment": AUGMENTATIONS,
+  "networks": NETWORKS,
+  "critics": CRITICS,
+  "generators": GENERATORS,
+}
 ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
 FILES = sorted(
   path for folder in ("jaxseg", "configs", "benchmarks") for path in (ROOT / folder).rglob("*.py")

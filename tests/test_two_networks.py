@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import two_networks
 
-from jaxseg import loop, methods, step
+from jaxseg import data, loop, methods, step
 from jaxseg.build import plain
 from jaxseg.experiment import experiment
 from jaxseg.inference import Case
@@ -22,8 +22,9 @@ def _known(monkeypatch):
   monkeypatch.setitem(methods.METHODS, "adversarial", two_networks.adversarial)
 
 
-def run(home, steps: int):
+def run(home, steps: int, **critic):
   config = two_networks.config()
+  config.networks.critic.update(critic)
   config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
   config.steps = steps
   config.optimiser.schedule = dict(name="constant")  # whatever the number of steps
@@ -64,6 +65,13 @@ def test_it_trains_resumes_and_predicts_from_its_run_folder(tmp_path):
   scores = load.load(tmp_path / "elsewhere").logits(case)
   assert scores.shape == (24, 24, 7)
   assert np.isfinite(scores).all()
+
+
+def test_a_critic_that_the_patch_does_not_suit_is_told_before_data_are_read(tmp_path, monkeypatch):
+  monkeypatch.setattr(data, "prepare", lambda *_, **__: pytest.fail("prepared"))
+  words = r"config: .* patch_critic: an input of \(16, 16\) is too small for 6 stages"
+  with pytest.raises(ValueError, match=words):
+    run(tmp_path, 4, widths=(2,) * 6)
 
 
 @pytest.mark.parametrize("module", [loop, step], ids=lambda module: module.__name__)

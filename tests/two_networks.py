@@ -72,3 +72,16 @@ def config():
   config.streams = dict(unlabelled=dict(cases="unlabelled", batch=4))
   config.data.split.labelled = 2
   return config
+
+
+def distilled(
+  network: nn.Module,
+  teacher: nn.Module,
+  loss: Loss,
+  distance_loss: Loss,
+  optimiser: optax.GradientTransformation,
+  head_optimiser: optax.GradientTransformation | None = None,
+  *,
+  heat: float = 2.0,
+):
+  return locals()

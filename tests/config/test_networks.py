@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import run_folders
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
@@ -178,4 +179,11 @@ def test_a_teacher_of_other_images_is_told_before_data_are_prepared(
   if field == "patch":
     config["data"]["source"] = {"name": "phantom", "cases": 6, "size": (16, 32, 32)}
   with pytest.raises(ValueError, match=rf"config\.networks\.teacher\.run: .*{words}"):
+    experiment(config)
+
+
+def test_a_teacher_of_other_labels_is_told(home, tmp_path):
+  run_folders.write(tmp_path / "other")
+  config = taught_by(home, networks={"teacher": {"run": str(tmp_path / "other")}})
+  with pytest.raises(ValueError, match=r"teacher\.run: .*other: its labels .*'dim'.* is not this"):
     experiment(config)

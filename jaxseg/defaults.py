@@ -53,7 +53,8 @@ def config() -> ConfigDict:
   # `optimiser` with what it changes, as critic=dict(learning_rate=2e-4); left out it is `optimiser`
   c.optimisers = dict()
   c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
-  c.initialise = dict()  # learner -> run folder that its weights start from
+  # learner -> what its weights start from: a run folder, dict(run=...), dict(file=..., format=...)
+  c.initialise = dict()
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`
 
   # further streams of data, nested in a batch under their names: what each has otherwise than

@@ -1,12 +1,12 @@
 """A config -> the values that the loop takes. With the verbs, the only code that sees a config."""
 
+import contextlib
 import math
-import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxseg import data, feeding
-from jaxseg.build import suggestion
+from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
   class_weights,
   complete,
@@ -26,6 +26,7 @@ from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs import initialise
 from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task
 
@@ -45,6 +46,7 @@ class Experiment(NamedTuple):
     predict: (apply, Case, **options) -> (*space, k) scores.
     read: case name -> the case as the user's files have it.
     layout: the devices, and what each of them holds.
+    starts: learner -> where its weights come from, of those that don't begin anew.
   """
 
   config: dict[str, Any]
@@ -58,6 +60,7 @@ class Experiment(NamedTuple):
   predict: Callable
   read: Callable[[str], data.RawCase]
   layout: Layout
+  starts: Mapping[str, initialise.Start] = {}
 
   @property
   def main(self) -> Stream:
@@ -78,7 +81,7 @@ def experiment(config) -> Experiment:
   folds = ()
   if options["prior"]:
     folds = run_folder.run_folders(cascade.run_of(options["prior"]))
-  devices = _rehearse(config, feeds, wanted, ("prior",) if folds else ())
+  devices, starts = _rehearse(config, feeds, wanted, ("prior",) if folds else ())
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
@@ -103,15 +106,17 @@ def experiment(config) -> Experiment:
     predict=window(config, net, patch, options["slices"], devices=devices.sizes[BATCH]),
     read=fed.source.read,
     layout=devices,
+    starts=starts,
   )
 
 
 def _rehearse(
   config: dict[str, Any], feeds: dict[str, feeding.Feed], maps_of, fields: tuple[str, ...]
-) -> Layout:
+) -> tuple[Layout, dict[str, initialise.Start]]:
   """Tries all parts of an experiment on shapes.
 
-  `maps_of` are fields of the cases with labels, `fields` further ones of the main stream.
+  `maps_of` are fields of the cases with labels, `fields` further ones of the main stream. Returns
+  the devices, and where weights come from.
   """
   main = feeds[MAIN]
   options, labels = config["data"], main.source.labels
@@ -132,20 +137,23 @@ def _rehearse(
     method(config, nets, regions=labels.regions is not None, layout=devices), parts
   )
   devices.of_state(state)
-  for learner, folder in config["initialise"].items():
-    if learner not in state.learners:
-      raise ValueError(
-        f"config.initialise.{learner}: the method has no such learner"
-        f"{suggestion(learner, state.learners)}; it has {', '.join(state.learners)}."
-      )
-    if not pathlib.Path(folder).is_dir():
-      raise FileNotFoundError(f"config.initialise.{learner}: {folder}: there is no such folder.")
-    if not run_folder.steps_done(folder):
-      raise FileNotFoundError(
-        f"config.initialise.{learner}: {folder}: holds no checkpoint; expected the folder of a run "
-        "(train.py's --workdir; of a cross-validation, that of a fold)."
-      )
-  return devices
+  starts = initialise.plan(
+    config["initialise"], state.learners, lambda: _varied(config, labels, parts, devices)
+  )
+  return devices, starts
+
+
+def _varied(config: dict[str, Any], labels: LabelSpec, parts, devices: Layout) -> dict[str, Any]:
+  """The shapes of a method's learners with one class more, and with one input channel more."""
+  own = {name: of for name, of in config["network"].items() if name != "classes"}
+  out = {}
+  for kind, classes, inputs in ((initialise.CLASSES, 1, 0), (initialise.INPUTS, 0, 1)):
+    # a network that takes no other number has nothing that goes by it
+    with contextlib.suppress(ValueError):
+      nets = networks_by_role({**config, "network": own}, labels.channels + classes)
+      scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
+      out[kind] = rehearsal.init(scheme, parts, inputs).learners
+  return out
 
 
 def _part(

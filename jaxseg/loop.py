@@ -66,7 +66,8 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
     keeper.tidy()
   found = keeper.resume(step.abstract, step.places)
   if found is None:
-    found = initialised(step.init(seed), run.config["initialise"], step.places), []
+    state, tables = initialised(step.init(seed), run.starts)
+    found, notes = (state, []), (*notes, *tables)
   state, pending = found
   first = int(state.step)
   store = sharding.place(store, run.layout.replicated)

@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 
-import chex
 import jax
 import numpy as np
 import pytest
 import tiny
 
 from jaxseg import loop
+from jaxseg.config.weights import Weights
 from jaxseg.data.stream import Feeder
-from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint, lock
-from jaxseg.runs.initialise import initialised
+from jaxseg.runs.initialise import Start
 from jaxseg.step import compile_step
 
 pytestmark = pytest.mark.bits
@@ -228,7 +227,7 @@ def test_output_folder_that_cannot_be_made_is_told(tmp_path):
 
 def test_training_starts_from_another_runs_weights(whole, tmp_path):
   run = tiny.experiment(steps=1)
-  run.config["initialise"] = {"network": str(whole[0])}
+  run = run._replace(starts={"network": Start(Weights(run=str(whole[0])))})
   run.config["optimiser"]["learning_rate"] = 0.0
   before, after = weights(whole[0]), {}
   still = run._replace(method=run.method._replace(train_step=_no_update(run.method)))
@@ -237,20 +236,6 @@ def test_training_starts_from_another_runs_weights(whole, tmp_path):
   for name in before:
     if "/params/" in name:
       np.testing.assert_array_equal(before[name], after[name], err_msg=name)
-
-
-@pytest.mark.parametrize(
-  "counted", [{}, {"counts": {"steps": 7.0}}], ids=["no schedule", "schedule"]
-)
-def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
-  stats = {"batch_stats": {"mean": np.ones(2)}}
-  source = Learner({"kernel": np.ones(3)}, stats | counted, ())
-  monkeypatch.setattr(checkpoint, "load_learner", lambda folder: source)
-  zeros = jax.tree.map(np.zeros_like, (source.params, stats))
-  for own in ({}, {"counts": {"steps": np.zeros(())}}):
-    learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
-    state = initialised(State(0, learners), {"network": "elsewhere"}, None)
-    chex.assert_trees_all_equal(state.learners["network"], Learner(source.params, stats | own, ()))
 
 
 def _no_update(method):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxseg import build, defaults
 from jaxseg.config import streams
 from jaxseg.config.fields import FIELDS, check_field, suggested
+from jaxseg.config.weights import weights
 from jaxseg.data.formats.geometry import check_orientation
 from jaxseg.data.prepared.preparation import check_resampling, check_transpose
 
@@ -101,12 +102,8 @@ def _compare(given, known, where: str) -> None:
 
 
 def _check_initialise(starts: Mapping) -> None:
-  for learner, folder in starts.items():
-    if not isinstance(folder, str) or not folder:
-      raise ValueError(
-        f"config.initialise.{learner}: {folder!r}; expected the folder of the run that this "
-        "learner's weights start from."
-      )
+  for learner, spec in starts.items():
+    weights(spec, f"config.initialise.{learner}")
 
 
 def _check_mesh(mesh: Mapping) -> None:

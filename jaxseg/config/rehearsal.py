@@ -119,6 +119,22 @@ def _stream_told(parts: Mapping[str, Part]) -> Iterator[None]:
     raise
 
 
+def init(method: Method, parts: Mapping[str, Part], inputs: int = 0) -> State:
+  """Traces the initialisation alone, with so many more channels of every image.
+
+  Raises ValueError whatever is raised on the way.
+  """
+
+  def shapes(part: Part):
+    image = part.shapes["image"]
+    more = jax.ShapeDtypeStruct((*image.shape[:-1], image.shape[-1] + inputs), image.dtype)
+    return {**part.shapes, "image": more}
+
+  batch = nested({name: shapes(part) for name, part in parts.items()})
+  with told("config: the method cannot be initialised"):
+    return jax.eval_shape(method.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
+
+
 @contextlib.contextmanager
 def told(where: str) -> Iterator[None]:
   """Makes whatever is raised in the block a ValueError of one line that begins with `where`."""

@@ -1,30 +1,311 @@
-"""Weights that start from other runs."""
+"""Weights that come from another run or a file: what is taken, what is left, and the table of it.
+
+All of it is told by shapes, before data are read; the weights are loaded once a state is there.
+"""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from jaxseg.method import State
+from jaxseg import paths
+from jaxseg.build import suggestion
+from jaxseg.config.weights import Weights, weights
+from jaxseg.interop import FORMATS
+from jaxseg.method import Learner, State
+from jaxseg.methods.averaged import SUFFIX
 from jaxseg.runs import checkpoint
+from jaxseg.runs import folder as run_folder
+
+NETWORK = "network"
+CLASSES, INPUTS = "classes", "input channels"
+# the steps that a network's schedules count are a run's own
+_OWN = ("counts",)
+_SHOWN = 3
 
 
-def initialised(state: State, folders: dict[str, str], places: State) -> State:
-  """Replaces the weights of the learners that start from other runs, placed by `places`."""
-  learners = dict(state.learners)
-  for name, folder in folders.items():
+class Start(NamedTuple):
+  """Where a learner's weights come from, and which of its arrays may have another shape there.
+
+  Attributes:
+    weights: the source.
+    axes: path -> (CLASSES or INPUTS, the axis whose length is their number).
+  """
+
+  weights: Weights
+  axes: Mapping[str, tuple[str, int]] = {}
+
+
+class Row(NamedTuple):
+  """What becomes of one array: taken from `source`, reshaped, or left as initialised (None)."""
+
+  path: str
+  source: str | None
+  why: str = ""
+
+
+class Source(NamedTuple):
+  """Weights by path, and where they are from in words."""
+
+  arrays: Mapping[str, np.ndarray]
+  words: str
+
+
+def plan(
+  specs: Mapping[str, Any],
+  learners: Mapping[str, Learner],
+  vary: Callable[[], Mapping[str, Mapping[str, Learner]]],
+) -> dict[str, Start]:
+  """config.initialise, tried on the shapes of learners.
+
+  Args:
+    specs: learner -> what the config has.
+    learners: the shapes of this run's.
+    vary: () -> {CLASSES: their shapes with one class more, INPUTS: with one input channel more};
+      called if a shape is another. A network that takes no other number leaves that out.
+
+  Raises:
+    FileNotFoundError: no such run, checkpoint or file.
+    ValueError: no such learner, weights that don't fit, a pattern that names nothing.
+  """
+  starts, vary = {}, functools.cache(vary)
+  for name, spec in specs.items():
+    where = f"config.initialise.{name}"
     if name not in learners:
       raise ValueError(
-        f"config.initialise.{name}: the method has no such learner; it has {', '.join(learners)}."
+        f"{where}: the method has no such learner{suggestion(name, learners)}; it has "
+        f"{', '.join(learners)}."
       )
-    source, own = checkpoint.load_learner(folder), learners[name]
-    # the steps that schedules count are a run's own
-    stats = {where: tree for where, tree in source.stats.items() if where != "counts"}
-    stats |= {where: tree for where, tree in own.stats.items() if where == "counts"}
-    source = source.replace(stats=stats)
-    loaded = {
-      part: checkpoint.unflatten(
-        checkpoint.flatten(getattr(source, part)), getattr(own, part), f"config.initialise.{name}"
+    given = weights(spec, where)
+    source, own = _read(given, where), _shapes(learners[name])
+
+    try:
+      _rows(own, source, Start(given), where)
+      starts[name] = Start(given)
+    except ValueError:
+      # the ordinary cases may explain it
+      starts[name] = Start(given, _axes(own, {k: _shapes(of[name]) for k, of in vary().items()}))
+      _rows(own, source, starts[name], where)
+  return starts
+
+
+def _axes(own: Mapping[str, tuple], varied: Mapping[str, Mapping]) -> dict[str, tuple[str, int]]:
+  """`Start.axes`, from a network's shapes and those with other numbers of classes or inputs."""
+  return {
+    path: (kind, axis)
+    for kind, shapes in varied.items()
+    for path, shape in own.items()
+    if (axis := _differing(shape, shapes.get(path, ()))) is not None
+  }
+
+
+def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[str]]:
+  """A state with the weights that come from elsewhere, and the tables of what was taken.
+
+  Optimisers start anew. The average of a learner, if there is one, starts where the learner does.
+  Each process reads for itself.
+  """
+  learners, tables = dict(state.learners), []
+  for name, start in starts.items():
+    where = f"config.initialise.{name}"
+    source = _read(start.weights, where)
+    rows = _rows(_shapes(learners[name]), source, start, where)
+    tables.append(_table(rows, source, where))
+    for of in (name, f"{name}{SUFFIX}"):
+      if of == name or (of in learners and of not in starts):
+        learners[of] = _filled(learners[of], rows, source, start.weights.inputs)
+  return state.replace(learners=learners), tables
+
+
+def _filled(own: Learner, rows: Sequence[Row], source: Source, inputs: str) -> Learner:
+  taken = {row.path: source.arrays[row.source] for row in rows if row.source is not None}
+
+  def fill(keys, leaf):
+    path = jax.tree_util.keystr(keys, simple=True, separator="/")
+    if path not in taken:
+      return leaf
+    values = np.asarray(taken[path])
+    if values.shape != leaf.shape:
+      values = adapt(values, leaf.shape[-2], inputs)
+    # where the leaf lies: split or on every device
+    return jax.device_put(values.astype(leaf.dtype), getattr(leaf, "sharding", None))
+
+  params = jax.tree_util.tree_map_with_path(fill, own.params)
+  stats = {
+    kind: tree if kind in _OWN else jax.tree_util.tree_map_with_path(fill, tree)
+    for kind, tree in own.stats.items()
+  }
+  return own.replace(params=params, stats=stats)
+
+
+def adapt(kernel: np.ndarray, channels: int, how: str) -> np.ndarray:
+  """A kernel (*kernel, in, out) for another number of input channels; `how` as `Weights.inputs`."""
+  there = kernel.shape[-2]
+  if how == "mean":
+    return np.repeat(kernel.sum(-2, keepdims=True) / channels, channels, -2)
+  if how == "cycle":
+    return kernel[..., np.arange(channels) % there, :] * (there / channels)
+  further = np.zeros((*kernel.shape[:-2], channels - there, kernel.shape[-1]), kernel.dtype)
+  return np.concatenate([kernel, further], -2)
+
+
+def _trees(learner: Learner) -> Iterator[Mapping[str, Any]]:
+  yield learner.params
+  yield from (tree for kind, tree in learner.stats.items() if kind not in _OWN)
+
+
+def _leaves(learner: Learner) -> dict[str, Any]:
+  """Path -> array, of parameters and statistics."""
+  return paths.flatten(paths.merge(*_trees(learner)))
+
+
+def _shapes(learner: Learner) -> dict[str, tuple[int, ...]]:
+  return {path: tuple(leaf.shape) for path, leaf in _leaves(learner).items()}
+
+
+def _differing(a: Sequence[int], b: Sequence[int]) -> int | None:
+  """The one axis on which two shapes differ, None for none or several."""
+  if len(a) != len(b):
+    return None
+  axes = [axis for axis, sizes in enumerate(zip(a, b, strict=True)) if sizes[0] != sizes[1]]
+  return axes[0] if len(axes) == 1 else None
+
+
+def _read(source: Weights, where: str) -> Source:
+  with _told(where):
+    if source.file:
+      arrays = FORMATS[source.format].read(source.file)
+      return Source(arrays, f"{source.file} ({source.format})")
+    folder = pathlib.Path(source.run)
+    if not folder.is_dir():
+      raise FileNotFoundError(f"{source.run}: there is no such folder.")
+    if not run_folder.steps_done(folder):
+      raise FileNotFoundError(
+        f"{source.run}: holds no checkpoint; expected the folder of a run (train.py's --workdir; "
+        "of a cross-validation, that of a fold)."
       )
-      for part in ("params", "stats")
-    }
-    where = {part: getattr(places.learners[name], part) for part in loaded}
-    learners[name] = own.replace(**jax.device_put(loaded, where))
-  return state.replace(learners=learners)
+    learners = checkpoint.load_learners(folder)
+    average = f"{NETWORK}{SUFFIX}"
+    name = source.learner or (average if average in learners else NETWORK)
+    if name not in learners:
+      raise ValueError(
+        f"{source.run}: has no learner '{name}'{suggestion(name, learners)}; it holds "
+        f"{', '.join(sorted(learners))}."
+      )
+    return Source(_leaves(learners[name]), f"{source.run} (learner {name})")
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+  try:
+    yield
+  except (FileNotFoundError, ValueError) as error:
+    raise type(error)(f"{where}: {error}") from error
+
+
+def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) -> list[Row]:
+  """What becomes of every array of a learner; raises ValueError for weights that don't fit."""
+  take = start.weights.take or {"*": "*"}
+  paths.check(take, own, f"{where}.take")
+  paths.check_apart(take, own, f"{where}.take")
+  rows, missing, others, used = [], [], [], set()
+  for path, shape in own.items():
+    pattern = paths.match(path, take)
+    if pattern is None or take[pattern] is None:
+      rows.append(Row(path, None, "take leaves it out"))
+      continue
+    there = paths.rename(path, pattern, take[pattern])
+    kind, axis = start.axes.get(path, ("", None))
+    if there not in source.arrays:
+      rows.append(Row(path, None, "the source has none"))
+      # heads of deep supervision come and go
+      missing += [path] if kind != CLASSES else []
+      continue
+    used.add(pattern)
+    theirs = tuple(source.arrays[there].shape)
+    if theirs == shape:
+      rows.append(Row(path, there))
+    elif axis is None or _differing(shape, theirs) != axis:
+      others.append((path, shape, there, theirs))
+    elif kind == CLASSES:
+      rows.append(Row(path, None, _numbers("class(es)", theirs[axis], shape[axis])))
+    elif axis == len(shape) - 2:
+      how = _numbers("input channel(s)", theirs[axis], shape[axis])
+      if start.weights.inputs == "zero" and theirs[axis] > shape[axis]:
+        raise ValueError(
+          f"{where}.inputs: 'zero', but {how}; expected 'mean' or 'cycle', 'zero' is for channels "
+          "that the source lacks."
+        )
+      rows.append(Row(path, there, f"{how}, inputs='{start.weights.inputs}'"))
+    else:
+      others.append((path, shape, there, theirs))
+  _check_fit(others, missing if not start.weights.take else [], source, where)
+  for pattern, target in take.items():
+    if target is not None and pattern not in used:
+      raise ValueError(
+        f"{where}.take['{pattern}']: '{target}' names nothing in {source.words}"
+        f"{suggestion(target, source.arrays)}; there are {_tops(source.arrays)}."
+      )
+  if all(row.source is None for row in rows):
+    raise ValueError(
+      f"{where}: nothing is taken from {source.words}; expected a row of take for what is wanted, "
+      "as '*': '*' beside rows of None."
+    )
+  return rows
+
+
+def _numbers(of: str, there: int, here: int) -> str:
+  return f"{there} {of} there, {here} here"
+
+
+def _check_fit(others, missing, source: Source, where: str) -> None:
+  more = ", take={...} to leave it, or another network (config.network)"
+  if others:
+    path, shape, there, theirs = others[0]
+    several = f" (and {len(others) - 1} more)" if others[1:] else ""
+    raise ValueError(
+      f"{where}: '{path}' is {shape} here, '{there}' {theirs} in {source.words}{several}; expected "
+      f"shapes that differ by the number of classes or input channels at most{more}."
+    )
+  if missing:
+    several = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+    raise ValueError(
+      f"{where}: {source.words} has no '{missing[0]}'{several}, which this network has; it has "
+      f"{_tops(source.arrays)}; expected all of it{more}."
+    )
+
+
+def _tops(names) -> str:
+  return ", ".join(dict.fromkeys(name.split("/")[0] for name in names)) or "nothing"
+
+
+def _table(rows: Sequence[Row], source: Source, where: str) -> str:
+  """What was taken, left and reshaped, by the network's parts; several lines."""
+  groups: dict[tuple, list[Row]] = {}
+  for row in rows:
+    top = row.path.split("/")[0]
+    theirs = "" if row.source is None else row.source.split("/")[0]
+    # each array that was reshaped has its own line
+    key = row.path if row.source is not None and row.why else top
+    groups.setdefault((key, theirs, row.source is not None, row.why), []).append(row)
+  lines = []
+  for (key, theirs, taken, why), members in groups.items():
+    what = "left as initialised" if not taken else "reshaped" if why else "taken"
+    if taken and theirs != key.split("/")[0]:
+      what += f" from {theirs}"
+    number = "" if len(members) == 1 else f" ({len(members)} arrays)"
+    shown = members[0].path if len(members) == 1 else key
+    lines.append((f"{shown}{number}", what + (f": {why}" if why else "")))
+  width = max(len(name) for name, _ in lines)
+  used = {row.source for row in rows}
+  left = [path for path in source.arrays if path not in used]
+  taken = sum(row.source is not None for row in rows)
+  text = [f"{where}: {taken} of {len(rows)} arrays from {source.words}:"]
+  text += [f"  {name:<{width}}  {what}" for name, what in lines]
+  if left:
+    text.append(f"  {len(left)} of the source's {len(source.arrays)} not used: {_tops(left)}")
+  return "\n".join(text)

@@ -120,6 +120,10 @@ def explicit(config: dict[str, Any]) -> dict[str, Any]:
     "augment": _augment(config["augment"]),
     "predictor": _filled(config["predictor"], inference.PREDICTORS, "predictor"),
     "streams": {name: _stream(config, name) for name in config["streams"]},
+    "initialise": {
+      key: {"run": spec} if isinstance(spec, str) else spec
+      for key, spec in config["initialise"].items()
+    },
     "data": data_of
     | {
       "source": _filled(data_of["source"], data.SOURCES, "source"),

@@ -1,0 +1,92 @@
+"""config.initialise: where the weights of a learner come from, as far as the config tells."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxseg.build import suggestion
+from jaxseg.interop import FORMATS
+
+# what becomes of a first convolution where the number of input channels is another
+INPUTS = ("mean", "cycle", "zero")
+_TEXTS = ("run", "learner", "file", "format")
+_OPTIONS = (*_TEXTS, "inputs", "take")
+_EXPECTED = (
+  "expected the folder of a run, dict(run=FOLDER), or dict(file=FILE, format=FORMAT), with take "
+  "and inputs if need be"
+)
+
+
+class Weights(NamedTuple):
+  """Where the weights of a learner come from.
+
+  Attributes:
+    run: a run folder, of which `learner` names the learner; "" for the network that it predicts
+      with, the average where it keeps one.
+    file: a file instead, of `format`, a name of `interop.FORMATS`.
+    inputs: what a first convolution gets where the number of input channels is another: "mean", of
+      the source's kernels, for every channel; "cycle", theirs in turn; "zero", theirs, and 0 for
+      further ones. The first two are scaled so that features keep their size.
+    take: pattern of own paths -> pattern of the source's, whose stars are those of the first, or
+      None to leave them; see `paths`. {} is everything by the same path, nothing left out.
+  """
+
+  run: str = ""
+  learner: str = ""
+  file: str = ""
+  format: str = ""
+  inputs: str = "mean"
+  take: Mapping[str, str | None] = {}
+
+
+def weights(spec: Any, where: str) -> Weights:
+  """What a config gives for a learner, checked by itself; a word is the folder of a run.
+
+  Raises ValueError that begins with `where`.
+  """
+  spec = {"run": spec} if isinstance(spec, str) else spec
+  if not isinstance(spec, Mapping):
+    raise ValueError(f"{where}: {spec!r}; {_EXPECTED}.")
+  for option, value in spec.items():
+    if option not in _OPTIONS:
+      raise ValueError(
+        f"{where}.{option}: no such option{suggestion(option, _OPTIONS)}; {_EXPECTED}."
+      )
+    if option in _TEXTS and not (isinstance(value, str) and value):
+      raise ValueError(f"{where}.{option}: {value!r}; expected a word.")
+  if ("run" in spec) == ("file" in spec):
+    both = "run and file are both named" if "run" in spec else "neither run nor file is named"
+    raise ValueError(f"{where}: {both}; {_EXPECTED}.")
+  for option, belongs in (("learner", "run"), ("format", "file")):
+    if option in spec and belongs not in spec:
+      raise ValueError(f"{where}.{option}: belongs to {belongs}, which is not named.")
+  known = ", ".join(sorted(FORMATS))
+  if "file" in spec and "format" not in spec:
+    raise ValueError(f"{where}.format: is missing for {spec['file']}; choices: {known}.")
+  if spec.get("format", "nnunet") not in FORMATS:
+    raise ValueError(
+      f"{where}.format: '{spec['format']}' is unknown{suggestion(spec['format'], FORMATS)}; "
+      f"choices: {known}."
+    )
+  if spec.get("inputs", INPUTS[0]) not in INPUTS:
+    raise ValueError(f"{where}.inputs: {spec['inputs']!r}; choices: {', '.join(INPUTS)}.")
+  _check_take(spec.get("take", {}), f"{where}.take")
+  return Weights(**spec)
+
+
+def _check_take(take: Any, where: str) -> None:
+  if not isinstance(take, Mapping):
+    raise ValueError(
+      f"{where}: {take!r}; expected patterns of paths, own ones and the source's, as dict with "
+      "{'encoder*': 'encoder*'}."
+    )
+  for pattern, target in take.items():
+    if target is not None and not (isinstance(target, str) and target):
+      raise ValueError(
+        f"{where}['{pattern}']: {target!r}; expected a pattern of the source's paths, or None to "
+        "leave what it names as initialised."
+      )
+    if target is not None and target.count("*") > pattern.count("*"):
+      raise ValueError(
+        f"{where}['{pattern}']: '{target}' has more * than '{pattern}'; expected at most as many, "
+        "each for one of them."
+      )

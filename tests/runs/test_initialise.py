@@ -1,0 +1,286 @@
+"""Weights that come from another run or a file."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch_files
+from closeness import assert_close
+
+from jaxseg import paths
+from jaxseg.config.weights import Weights
+from jaxseg.losses import dice
+from jaxseg.method import Learner, State
+from jaxseg.methods.averaged import averaged
+from jaxseg.methods.supervised import supervised
+from jaxseg.networks import NETWORKS
+from jaxseg.runs import checkpoint, initialise
+from jaxseg.runs.initialise import CLASSES, INPUTS, Start, initialised, plan
+
+
+def shapes(*, classes=3, channels=1, average=False, **options) -> State:
+  """The shapes of a small U-Net's training state."""
+  options = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1, **options}
+  net = NETWORKS[options.pop("name")](classes=classes, **options)
+  method = supervised(net, dice, optax.adam(1e-3))
+  method = averaged(method) if average else method
+  batch = {"image": jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.float32)}
+  return jax.eval_shape(method.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
+
+
+def state(seed: int, step: int = 3, **options) -> State:
+  """A state of such shapes, all of its numbers random."""
+  random = np.random.default_rng(seed)
+  filled = jax.tree.map(
+    lambda of: jnp.asarray(random.standard_normal(of.shape), of.dtype), shapes(**options)
+  )
+  return filled.replace(step=jnp.int32(step))
+
+
+def saved(folder, seed: int = 1, **options) -> State:
+  made = state(seed, **options)
+  checkpoint.Checkpoints(folder).save(made, {})
+  return made
+
+
+def start(spec, own: State, **options) -> tuple[State, list[str]]:
+  """What becomes of a state that `options` made, tried on shapes first."""
+  given = {"classes": 3, "channels": 1, **options}
+
+  def vary():
+    return {
+      CLASSES: shapes(**{**given, "classes": given["classes"] + 1}).learners,
+      INPUTS: shapes(**{**given, "channels": given["channels"] + 1}).learners,
+    }
+
+  starts = plan({"network": spec}, shapes(**given).learners, vary)
+  return initialised(own, starts)
+
+
+def leaves(learner: Learner) -> dict[str, np.ndarray]:
+  trees = [learner.params, *learner.stats.values()]
+  return {path: np.asarray(of) for tree in trees for path, of in paths.flatten(tree).items()}
+
+
+def test_all_of_a_run_is_taken_and_the_optimiser_starts_anew(tmp_path):
+  theirs, own = saved(tmp_path), state(2)
+  after, (table,) = start(str(tmp_path), own)
+  for path, of in leaves(theirs.learners["network"]).items():
+    np.testing.assert_array_equal(leaves(after.learners["network"])[path], of)
+  assert after.learners["network"].opt_state is own.learners["network"].opt_state
+  assert after.step == own.step
+  number = len(leaves(own.learners["network"]))
+  assert table.startswith(
+    f"config.initialise.network: {number} of {number} arrays from {tmp_path} (learner network):"
+  )
+
+
+def test_the_network_that_a_run_predicts_with_is_its_average(tmp_path):
+  theirs = saved(tmp_path, average=True)
+  for learner, expected in (("", "network_average"), ("network", "network")):
+    spec = {"run": str(tmp_path), **({"learner": learner} if learner else {})}
+    after, (table,) = start(spec, state(2))
+    for path, of in leaves(theirs.learners[expected]).items():
+      np.testing.assert_array_equal(leaves(after.learners["network"])[path], of)
+    assert f"(learner {expected})" in table
+
+
+def test_the_average_of_a_learner_starts_where_it_does(tmp_path):
+  theirs = saved(tmp_path)
+  after, _ = start(str(tmp_path), state(2, average=True), average=True)
+  for name in ("network", "network_average"):
+    for path, of in leaves(theirs.learners["network"]).items():
+      np.testing.assert_array_equal(leaves(after.learners[name])[path], of)
+  # no two leaves of a donated state share one buffer
+  kernels = [after.learners[n].params["head"]["kernel"] for n in ("network", "network_average")]
+  assert kernels[0].unsafe_buffer_pointer() != kernels[1].unsafe_buffer_pointer()
+
+
+def test_part_of_a_run_with_other_classes_and_channels(tmp_path):
+  theirs, own = saved(tmp_path), state(2, classes=5, channels=3)
+  spec = {"run": str(tmp_path), "take": {"encoder*": "encoder*"}}
+  after, (table,) = start(spec, own, classes=5, channels=3)
+  first = "encoder1/layer1/conv/kernel"
+  before, source = leaves(own.learners["network"]), leaves(theirs.learners["network"])
+  for path, of in leaves(after.learners["network"]).items():
+    if path != first:
+      expected = source if path.startswith("encoder") else before
+      np.testing.assert_array_equal(of, expected[path], err_msg=path)
+  lines = table.splitlines()
+  assert any(
+    line.split() == f"{first} reshaped: 1 input channel(s) there, 3 here, inputs='mean'".split()
+    for line in lines
+  )
+  assert any("encoder2 (5 arrays)" in line and line.endswith("taken") for line in lines)
+  assert any(
+    "decoder1" in line and "left as initialised: take leaves it out" in line for line in lines
+  )
+  assert lines[-1].endswith("not used: decoder1, head, up1")
+
+
+def test_a_changed_head_is_left_as_initialised_and_told(tmp_path):
+  theirs = saved(tmp_path, head_bias=True, widths=(4, 8, 8), deep_supervision=1)
+  own = state(2, classes=7, head_bias=True, widths=(4, 8, 8))
+  options = dict(classes=7, head_bias=True, widths=(4, 8, 8))
+  after, (table,) = start(str(tmp_path), own, **options)
+  before, source = leaves(own.learners["network"]), leaves(theirs.learners["network"])
+  for path, of in leaves(after.learners["network"]).items():
+    expected = before if path.startswith("head") else source
+    np.testing.assert_array_equal(of, expected[path], err_msg=path)
+  assert "head (2 arrays)" in table
+  assert "left as initialised: 3 class(es) there, 7 here" in table
+  assert table.endswith("not used: aux1, head")
+
+
+def test_a_head_of_deep_supervision_that_the_source_lacks_is_left(tmp_path):
+  saved(tmp_path, widths=(4, 8, 8))
+  options = dict(widths=(4, 8, 8), deep_supervision=1)
+  _, (table,) = start(str(tmp_path), state(2, **options), **options)
+  line = next(line for line in table.splitlines() if "aux1" in line)
+  assert line.endswith("left as initialised: the source has none")
+
+
+def test_channels_are_adapted_so_that_features_keep_their_size():
+  kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 5)).astype(np.float32)
+  of = {how: initialise.adapt(kernel, 4, how) for how in ("mean", "cycle", "zero")}
+  for adapted in of.values():
+    assert adapted.shape == (3, 3, 4, 5)
+    # one grey image in all channels gives what it gave
+    assert_close(adapted.sum(-2), kernel.sum(-2))
+  assert_close(of["mean"][..., 1, :], kernel.mean(-2) / 2)
+  assert_close(of["cycle"][..., 3, :], kernel[..., 1, :] / 2)
+  np.testing.assert_array_equal(of["zero"][..., :2, :], kernel)
+  assert not of["zero"][..., 2:, :].any()
+  # colour to grey is the sum
+  assert_close(initialise.adapt(kernel, 1, "mean")[..., 0, :], kernel.sum(-2))
+
+
+def test_parts_are_taken_under_other_names_and_left_by_none(tmp_path):
+  theirs, own = saved(tmp_path), state(2)
+  take = {"*": "*", "encoder2": "decoder1", "encoder2/layer1/conv": None, "head": None}
+  # encoder2 is 8 wide, the decoder 4
+  with pytest.raises(
+    ValueError,
+    match=r"^config\.initialise\.network: 'encoder2/layer1/norm/(bias|scale)' is \(8,\) here, "
+    r"'decoder1/layer1/norm/(bias|scale)' \(4,\) in .* \(and 3 more\); expected",
+  ):
+    start({"run": str(tmp_path), "take": take}, own)
+  take = {"encoder1": "decoder1", "encoder1/layer1/conv": None}
+  after, (table,) = start({"run": str(tmp_path), "take": take}, own)
+  norm = after.learners["network"].params["encoder1"]["layer1"]["norm"]["scale"]
+  np.testing.assert_array_equal(
+    norm, theirs.learners["network"].params["decoder1"]["layer1"]["norm"]["scale"]
+  )
+  assert "taken from decoder1" in table
+
+
+@pytest.mark.parametrize("counted", [{}, {"counts": {"steps": np.float32(7)}}])
+def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
+  stats = {"batch_stats": {"mean": np.ones(2, np.float32)}}
+  source = Learner({"kernel": np.ones(3, np.float32)}, stats | counted, ())
+  monkeypatch.setattr(checkpoint, "load_learners", lambda folder: {"network": source})
+  monkeypatch.setattr(initialise.run_folder, "steps_done", lambda folder: 1)
+  for own in ({}, {"counts": {"steps": np.float32(0)}}):
+    zeros = jax.tree.map(np.zeros_like, (source.params, stats))
+    learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
+    after, _ = initialised(State(0, learners), {"network": Start(Weights(run="."))})
+    after = after.learners["network"]
+    np.testing.assert_array_equal(after.params["kernel"], 1)
+    np.testing.assert_array_equal(after.stats["batch_stats"]["mean"], 1)
+    assert after.stats.get("counts") == own.get("counts")
+
+
+def test_weights_come_from_a_file_of_nnunets(tmp_path):
+  file = tmp_path / "checkpoint_final.pth"
+  kernel = np.random.default_rng(0).standard_normal((4, 2, 3, 3)).astype(np.float32)
+  name = "encoder.stages.0.0.convs.0"
+  arrays = {f"{name}.conv.weight": kernel, f"{name}.norm.weight": kernel[:, 0, 0, 0]}
+  torch_files.write(file, {"network_weights": arrays})
+  options = dict(name="plain_conv_unet", channels=5)
+  spec = {"file": str(file), "format": "nnunet", "inputs": "zero"}
+  spec["take"] = {"encoder1/layer1/conv/kernel": "encoder1/layer1/conv/kernel"}
+  after, (table,) = start(spec, state(2, **options), **options)
+  found = after.learners["network"].params["encoder1"]["layer1"]["conv"]["kernel"]
+  np.testing.assert_array_equal(found[..., :2, :], np.moveaxis(kernel, (0, 1), (-1, -2)))
+  assert not np.asarray(found)[..., 2:, :].any()
+  assert f"1 of 16 arrays from {file} (nnunet):" in table
+
+
+@pytest.mark.parametrize(
+  ("spec", "options", "message"),
+  [
+    (
+      {},
+      {"widths": (4, 12)},
+      r"is \(.*12.*\) here, '.*' \(.*8.*\) in .* \(and \d+ more\); expected",
+    ),
+    (
+      {},
+      {"widths": (4, 8, 8)},
+      r"\(learner network\) has no '.*' \(and \d+ more\), which this net",
+    ),
+    ({"learner": "critic"}, {}, r"has no learner 'critic'; it holds network\."),
+    ({"learner": "netwerk"}, {}, r"'netwerk' \(did you mean 'network'\?\)"),
+    ({"take": {"encodr*": "*"}}, {}, r"\.take: the pattern 'encodr\*' names no parameter"),
+    (
+      {"take": {"encoder*": "backbone*"}},
+      {},
+      r"take\['encoder\*'\]: 'backbone\*' names nothing in",
+    ),
+    ({"take": {"head": None}}, {}, r": nothing is taken from .*; expected a row of take"),
+    ({"take": {"enc*": "*", "*er1": "*"}}, {}, r"'.*' and '.*' both name 'encoder1/"),
+    (
+      {"inputs": "zero"},
+      {"stored": 3},
+      r"\.inputs: 'zero', but 3 input channel\(s\) there, 1 here",
+    ),
+  ],
+)
+def test_weights_that_do_not_fit_are_refused(tmp_path, spec, options, message):
+  saved(tmp_path, channels=options.pop("stored", 1))
+  with pytest.raises(ValueError, match=rf"^config\.initialise\.network.*{message}"):
+    start({"run": str(tmp_path), **spec}, None, **options)
+
+
+def test_a_learner_that_the_method_lacks_is_refused(tmp_path):
+  with pytest.raises(
+    ValueError, match=r"initialise\.critic: the method has no such learner; it has"
+  ):
+    plan({"critic": str(tmp_path)}, shapes().learners, dict)
+
+
+@pytest.mark.parametrize(
+  ("write", "spec", "kind", "message"),
+  [
+    (None, {"run": "no"}, FileNotFoundError, r"no: there is no such folder"),
+    (None, {"run": "."}, FileNotFoundError, r"\.: holds no checkpoint"),
+    (None, {"file": "x.pth"}, FileNotFoundError, r"x\.pth: there is no such file"),
+    (
+      b"PK\x03\x04",
+      {"file": "x.pth"},
+      ValueError,
+      r"x\.pth: is no file of torch\.save, or damaged",
+    ),
+    ({"state_dict": 1}, {"file": "x.pth"}, ValueError, r"x\.pth: is no checkpoint of nnU-Net v2"),
+  ],
+)
+def test_files_and_folders_that_cannot_be_read_are_told(
+  tmp_path, monkeypatch, write, spec, kind, message
+):
+  monkeypatch.chdir(tmp_path)
+  if isinstance(write, bytes):
+    (tmp_path / "x.pth").write_bytes(write)
+  elif write:
+    torch_files.write(tmp_path / "x.pth", write)
+  spec = {**spec, **({"format": "nnunet"} if "file" in spec else {})}
+  with pytest.raises(kind, match=rf"^config\.initialise\.network: {message}"):
+    start(spec, None)
+
+
+def test_a_checkpoint_that_changed_meanwhile_is_refused(tmp_path):
+  saved(tmp_path)
+  starts = plan({"network": str(tmp_path)}, shapes().learners, dict)
+  checkpoint.Checkpoints(tmp_path).save(state(1, step=4, widths=(4, 6)), {})
+  with pytest.raises(ValueError, match=r"^config\.initialise\.network: '.*' is \(.*\) here, "):
+    initialised(state(2), starts)

@@ -88,6 +88,8 @@ FIELDS: dict[str, Kind] = {
   "previous": SCORES,  # (b, *space, k) float, a segmentation that a user goes on from
   "clicks": MARKS,  # (b, *space, k) float, 1 around the points that a user gave a class
   "scribble": MARKS._replace(target=True),  # (b, *space, k) float, 1 where a class was marked
+  # (b, *space, k) float, 1 where another network was sure of a class
+  "pseudo_label": MARKS._replace(target=True),
   "logits": SCORES,  # (b, *space, k) float, what a network says of a patch
   "spacing": Kind(spatial=False, axes=True),  # (b, rank) float, millimetres
   "case": INDEX,  # (b,) int32, index into the host's table of names

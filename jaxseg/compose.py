@@ -19,7 +19,7 @@ from jaxseg import (
 )
 from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build, check, check_options, named
+from jaxseg.build import bind, build, check, check_options, named, suggestion
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
@@ -32,6 +32,8 @@ from jaxseg.runs import first_stage as cascade
 
 # of a predictor's options, those that the program gives
 _WINDOW = ("patch", "devices")
+# the fields that are drawn as labels are: which class is where, as far as anyone says
+MARKED = ("scribble", "pseudo_label", "previous", "clicks")
 
 
 def complete(config) -> dict[str, Any]:
@@ -75,6 +77,13 @@ def _check_feeding(config: dict[str, Any]) -> None:
     check(data.SPLITS, folds, "data.split", later=True)
     known = inspect.signature(data.splits.share).parameters
     check_values("labelled", share, known, "data.split")
+  for key, spec in options["fields"].items():
+    if key not in MARKED:
+      raise ValueError(
+        f"config.data.fields.{key}: no field that files of labels give"
+        f"{suggestion(key, MARKED)}; choices: {', '.join(MARKED)}."
+      )
+    check(data.FIELDS, spec, f"data.fields.{key}", later=True)
   for key, spec in config["augment"].items():
     table = augment.MIXTURES if spec.get("name", key) in augment.MIXTURES else augment.AUGMENTATIONS
     check(table, {"name": key, **spec}, f"augment.{key}", later=True, given=("classes",))

@@ -85,7 +85,9 @@ def experiment(config) -> Experiment:
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
-  first_stage = cascade.with_prior(prepared, folds, fed.source.read) if folds else prepared
+  workers = options["workers"] or None
+  earlier = {"prior": cascade.prior(prepared, folds, fed.source.read)} if folds else {}
+  first_stage = data.with_fields(prepared, earlier, workers=workers)
   nets = networks_by_role(config, prepared.labels.channels)
   net, patch = nets["network"], tuple(options["patch"])
   streams = {}
@@ -160,18 +162,19 @@ def _part(
   feed: feeding.Feed, name: str, main: feeding.Feed, margin: tuple[int, ...], fields
 ) -> rehearsal.Part:
   """What a stream gives to the batch, in shapes; raises ValueError for what it cannot."""
-  options, labels = feed.config["data"], feed.source.labels
+  options, labels = feed.config["data"], feed.labels
   patch, channels = tuple(options["patch"]), len(feed.source.channels)
+  feeding.label_files(feed)
   feeding.normalisation(feed, main)
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
-  given = labels if feed.labelled else None
+  of = {"labelled": feed.labelled, "fields": fields}
   with rehearsal.told("config.augment"):
     chain, crop = feeding.augmentation(feed.config, patch, labels)
     if name != MAIN:
-      rehearsal.augment(chain, rehearsal.batch_shapes((1, *crop), channels, given, fields=fields))
-  shapes = rehearsal.batch_shapes((options["batch"], *patch), channels, given, fields=fields)
+      rehearsal.augment(chain, rehearsal.batch_shapes((1, *crop), channels, labels, **of))
+  shapes = rehearsal.batch_shapes((options["batch"], *patch), channels, labels, **of)
   return rehearsal.Part(feeding.mixture(feed.config, labels.channels), shapes)
 
 

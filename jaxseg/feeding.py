@@ -14,8 +14,10 @@ from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build
 from jaxseg.compose import split_options
 from jaxseg.config.streams import PREPARATION, TRAINING, UNLABELLED, as_main, named
+from jaxseg.data.prepared import maps as data_maps
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import without_labels
+from jaxseg.data.prepared.label_files import files_of
 from jaxseg.data.prepared.normalise import needs_statistics, schemes
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.source import annotated
@@ -39,6 +41,7 @@ class Feed(NamedTuple):
     cases: names of those that are fed.
     labelled: whether their labels are fed.
     sides: how the source is divided.
+    labels: what labels mean: the main stream's, of a stream that has none.
     own: the fields of config.data that the stream has of its own.
   """
 
@@ -47,6 +50,7 @@ class Feed(NamedTuple):
   cases: tuple[str, ...]
   labelled: bool
   sides: Sides
+  labels: LabelSpec
   own: frozenset[str] = frozenset()
 
 
@@ -76,7 +80,7 @@ def feeds(config: dict[str, Any]) -> dict[str, Feed]:
   """What every stream is fed from; raises ValueError in words where that is nothing."""
   source = source_of(config)
   sides = divided(config, source)
-  main = Feed(config, source, sides.train, True, sides)
+  main = Feed(config, source, sides.train, True, sides, source.labels)
   return {MAIN: main} | {name: _feed(config, name, main) for name in config["streams"]}
 
 
@@ -107,7 +111,7 @@ def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
       f"the main stream's {', '.join(ours.names)}; expected the same classes in the same order, or "
       "labelled=False."
     )
-  return Feed(view, source, cases, not bare, sides, frozenset(spec))
+  return Feed(view, source, cases, not bare, sides, ours if bare else theirs, frozenset(spec))
 
 
 def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:
@@ -160,7 +164,13 @@ def prepared(feed: Feed, main: Feed, dataset: Dataset | None = None) -> Dataset:
 
 def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
   """The fields that a stream's cases have besides those of every case."""
-  return tuple(maps) if feed.labelled else ()
+  return (*(maps if feed.labelled else ()), *feed.config["data"]["fields"])
+
+
+def label_files(feed: Feed) -> None:
+  """Raises FileNotFoundError or ValueError where a case that is fed lacks the file of a field."""
+  for field, spec in feed.config["data"]["fields"].items():
+    files_of(feed.cases, spec["path"], f"config.data.fields.{field}.path")
 
 
 def indices(dataset: Dataset, cases: tuple[str, ...]) -> tuple[int, ...]:
@@ -273,7 +283,13 @@ def stream(
     margin: voxels per side that the network loses.
   """
   options, cases = feed.config["data"], indices(dataset, feed.cases)
-  dataset = data.with_maps(dataset, maps, cases) if feed.labelled else without_labels(dataset)
+  makers = data_maps.makers(dataset, maps) if feed.labelled else {}
+  if not feed.labelled:
+    dataset = without_labels(dataset)._replace(labels=feed.labels)
+  for field, spec in options["fields"].items():
+    make = bind(data.FIELDS, spec, where := f"data.fields.{field}")
+    makers[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
+  dataset = data.with_fields(dataset, makers, cases, workers=options["workers"] or None)
   patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])

@@ -77,7 +77,7 @@ def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_
   assert sample["distance"].shape == (24, 24, classes)
   assert sample["border"].shape == (24, 24)
   assert "distance" not in run.main.dataset.load(run.validation[0])
-  made = {path.stem for path in run.main.dataset.folder.glob("maps/*/[0-9]*")}
+  made = {path.stem for path in run.main.dataset.folder.glob("fields/*/[0-9]*")}
   assert {int(name) for name in made} == set(run.main.cases)
 
   feeder = Feeder(run.streams, cache="host")

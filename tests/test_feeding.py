@@ -11,6 +11,7 @@ from stream_methods import confident
 from jaxseg import data, defaults, feeding, loop, methods
 from jaxseg.build import plain
 from jaxseg.compose import complete
+from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.stream import MAIN, Feeder
 from jaxseg.experiment import experiment
 from jaxseg.runs import checkpoint
@@ -308,3 +309,31 @@ def test_streams_of_a_file_are_plain_and_may_be_taken_out(tmp_path):
   assert complete(config)["streams"] == {}
   assert set(feeds(config)) == {MAIN}
   assert plain(defaults.config())["streams"] == {}
+
+
+def test_files_of_marks_are_fed_to_the_stream_that_names_them(tmp_path):
+  config = rest(tmp_path / "sets")
+  home = tmp_path / "marks"
+  home.mkdir()
+  of = feeds(config)
+  geometry = plain_geometry((24, 24))
+  for case in of["rest"].cases:
+    data.write_label(home / f"{case}.png", np.full((24, 24), 2), geometry)
+  spec = dict(pseudo_label=dict(name="folder", path=str(home)))
+  config.streams.rest.fields = spec
+  run = experiment(config)
+  element = Feeder(run.streams, cache="host").element(0)
+  assert "pseudo_label" not in element[MAIN]
+  marks = element["rest"]["pseudo_label"]
+  assert marks.shape == (2, 16, 16, 7)
+  assert marks[..., 2].min() == 1
+  assert marks.sum() == 2 * 16 * 16
+  missing = sorted(home.iterdir())[0]
+  missing.unlink()
+  with pytest.raises(
+    ValueError, match=rf"config.streams.rest.fields.pseudo_label.path: .*'{missing.stem}'"
+  ):
+    experiment(config)
+  config.streams.rest.fields = dict(pseudo_labl=dict(name="folder", path=str(home)))
+  with pytest.raises(ValueError, match=r"config.streams.rest.fields.pseudo_labl: no field that"):
+    experiment(config)

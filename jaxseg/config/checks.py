@@ -43,6 +43,11 @@ def fields(config) -> dict[str, Any]:
   _check_together(given)
   given["streams"] = {name: of for name, of in given["streams"].items() if of is not None}
   streams.check(given["streams"])
+  if given["streams"] and given["data"]["prior"]:
+    raise ValueError(
+      "config.data.prior: cases of a further stream have no segmentations of a first stage "
+      f"(config.streams: {', '.join(given['streams'])}); expected one of the two fields alone."
+    )
   for name in given["streams"]:
     view = streams.as_main(given, name)
     with streams.named(name):

@@ -18,21 +18,22 @@ from jaxseg.method import Method, State
 def batch_shapes(
   shape: Sequence[int],
   channels: int,
-  labels: LabelSpec | None,
+  labels: LabelSpec,
   *,
+  labelled: bool = True,
   fields: Sequence[str] = (),
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """The batch that training will be fed, (b, *patch) = shape, without its values.
 
-  `labels` is None of a stream without; `fields` are those that are there besides image, label,
-  weight and spacing.
+  `labelled` tells whether labels and weights are among them, `fields` are those that are there
+  besides image, label, weight and spacing.
   """
-  named = [*fields] if labels is None else [labels.field, *fields]
+  named = [labels.field, *fields] if labelled else [*fields]
   out = {
     "image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32),
     "spacing": jax.ShapeDtypeStruct((shape[0], len(shape) - 1), jnp.float32),
   }
-  if labels is not None and labels.ignore is not None:
+  if labelled and labels.ignore is not None:
     named.append("weight")
   for field in named:
     of = (labels.channels,) if kind(field).channels else ()

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.images import read_image, read_label, write_image, write_label
 from jaxseg.data.prepared.dataset import Dataset, open_prepared, prepare
+from jaxseg.data.prepared.fields import Maker, with_fields
 from jaxseg.data.prepared.frequencies import label_counts
+from jaxseg.data.prepared.label_files import FIELDS
 from jaxseg.data.prepared.maps import MAPS, bind_map, with_maps
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources import phantom as phantoms
@@ -28,11 +30,13 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 __all__ = [
+  "FIELDS",
   "MAPS",
   "SOURCES",
   "SPLITS",
   "Dataset",
   "Geometry",
+  "Maker",
   "Preparation",
   "RawCase",
   "Source",
@@ -47,6 +51,7 @@ __all__ = [
   "read_image",
   "read_label",
   "tfds",
+  "with_fields",
   "with_maps",
   "write_image",
   "write_label",

@@ -196,8 +196,9 @@ def share(
     chosen = set(labelled)
     strange = [case for case in labelled if case not in set(cases)]
     if strange or not chosen:
-      problem = f"'{strange[0]}' is none of the {len(cases)}" if strange else "names none of the"
-      raise ValueError(f"{field}: {problem} training cases ({', '.join(list(cases)[:5])}, ...).")
+      problem = f"'{strange[0]}' is" if strange else "names"
+      shown = f"({', '.join(list(cases)[:5])}, ...)"
+      raise ValueError(f"{field}: {problem} none of the {len(cases)} training cases {shown}.")
     for name, members in grouped.items():
       if 0 < len(chosen.intersection(members)) < len(members):
         raise ValueError(f"{field}: names some cases of group '{name}'; expected all, or none.")

@@ -4,27 +4,16 @@ Training takes what the first stage's folds wrote of their validation cases, so 
 a network that has seen the case; prediction runs the first stage, all its folds together.
 """
 
-import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
-
-from jaxseg import files
-from jaxseg.batch import LabelSpec
-from jaxseg.data.formats.images import read_label
 from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.prepared.fields import Field, with_fields
-from jaxseg.data.prepared.grids import Grid
-from jaxseg.data.prepared.integrity import file_sum
-from jaxseg.data.sources.source import RawCase, fingerprint, on_image_grid
+from jaxseg.data.prepared.fields import Maker
+from jaxseg.data.prepared.label_files import from_files
+from jaxseg.data.sources.source import RawCase
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.choice import validation_files
 from jaxseg.runs.folder import FOLD
-
-# of the stored priors: raise it when they are stored otherwise
-_FORMAT = 2
-_TYPE = np.uint8  # as prepared sets store them: up to 256 classes
 
 
 def run_of(prior: dict) -> str:
@@ -55,20 +44,8 @@ def run_beside(prior: dict, folder: pathlib.Path) -> pathlib.Path:
   )
 
 
-def on_grid(stored: np.ndarray, grid: Grid, labels: LabelSpec, where: str) -> np.ndarray:
-  """(*own grid) stored values -> classes or regions, on the network's grid."""
-  classes, _ = labels.encode(stored, where)
-  classes = grid.cut(classes)
-  if not labels.regions:
-    return grid.label(classes, range(labels.channels)).astype(_TYPE)
-  regions = np.moveaxis(classes.astype(_TYPE), -1, 0)
-  return np.stack([grid.label(region, (0, 1)) for region in regions], -1).astype(_TYPE)
-
-
-def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Dataset:
-  """The data set with a first stage's segmentations as the field `prior` of its samples.
-
-  They are kept in `dataset.folder`/priors, anew whenever one of the first stage's files changes.
+def prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Maker:
+  """A first stage's segmentations as the field `prior` of a set's samples, for `with_fields`.
 
   Args:
     dataset: a prepared set.
@@ -89,30 +66,8 @@ def with_prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Datas
   for fold in folds:
     if problem := _lost(pathlib.Path(fold)):
       raise ValueError(f"the first stage: {problem}")
-  used = [written[name].resolve() for name in dataset.names]
-  folder = dataset.folder / "priors" / fingerprint(used, {"format": _FORMAT})
-  files.remove_leftovers(folder.parent)
-  prior = Field(folder, dataset.labels.one_hot)
-  for i, name in enumerate(dataset.names):
-    if prior.has(i):
-      continue
-    stored, found = read_label(written[name])
-    raw = read(name)
-    what = "first stage's segmentation"
-    where = str(written[name])
-    stored = on_image_grid(stored, found, raw.geometry, where, what=what, unless="")
-    grid = dataset.preparation.grid(raw.geometry, raw.image)
-    classes = on_grid(stored, grid, dataset.labels, where)
-    prior.write(i, classes, grid.spacing)
-  sums = tuple(file_sum(file)[1] for file in used)
-  content = functools.partial(_content, of=dataset.content, sums=sums)
-  return with_fields(dataset, {"prior": prior}, range(len(dataset.names)))._replace(content=content)
-
-
-def _content(i: int, *, of: Callable[[int], str | None], sums: Sequence[int]) -> str | None:
-  """Of a case and of its prior: with another first stage it is another run."""
-  own = of(i)
-  return None if own is None else f"{own}-{sums[int(i)]:08x}"
+  written = {name: written[name] for name in dataset.names}
+  return from_files(dataset, written, read, what="first stage's segmentation")
 
 
 def _lost(fold: pathlib.Path) -> str:

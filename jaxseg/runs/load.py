@@ -12,6 +12,7 @@ import numpy as np
 from jaxseg import inference
 from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
 from jaxseg.config import rehearsal
+from jaxseg.data.prepared.label_files import decoded, on_grid
 from jaxseg.feeding import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
 from jaxseg.method import Learner, Method, State
@@ -178,7 +179,7 @@ def _fields(told: run_folder.Described, folder: pathlib.Path, **options) -> Call
   def fields(raw, where):
     early = segment([first.configuration], raw, where).labels
     grid = told.preparation.grid(raw.geometry, raw.image)
-    return {"prior": labels.one_hot(cascade.on_grid(early, grid, labels, where))}
+    return {"prior": decoded(on_grid(early, grid, labels, where), labels)}
 
   return fields
 

@@ -93,6 +93,9 @@ def may_differ(field: str, where: str) -> bool:
   """
   if match := re.fullmatch(r"streams\.\w+\.(.+)", field):
     return may_differ("streams", where) or may_differ(f"data.{match[1]}", where)
+  # names and content of the files are compared
+  if re.fullmatch(r"data\.fields\.\w+\.path", field):
+    return True
   return any(
     where in places and fnmatch.fnmatchcase(f"{field}.", f"{name}.*")
     for name, places in MAY_DIFFER.items()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold
+from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold, share
 
 
 def cases(n):
@@ -120,3 +120,49 @@ def test_a_file_of_other_cases_is_named(tmp_path):
   path.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
   with pytest.raises(ValueError, match=r"fold 0 of .*splits\.json: names case 'a'"):
     from_file(cases(3), path=str(path))
+
+
+def test_a_labelled_share_is_a_number_a_share_or_names():
+  names = tuple(cases(20))
+  labelled, rest = share(names, labelled=0.25)
+  assert len(labelled) == 5
+  assert sorted((*labelled, *rest)) == list(names)
+  assert share(names, labelled=5) == (labelled, rest)
+  assert set(share(names, labelled=3)[0]) < set(labelled)
+  assert share(names, labelled=5, labelled_seed=1)[0] != labelled
+  assert share(names, labelled=1.0) == share(names, labelled=20) == (names, ())
+  assert share(names, labelled=("case_003", "case_001"))[0] == ("case_001", "case_003")
+
+
+def test_the_labelled_share_of_a_draw_is_numpys_permutation():
+  import numpy as np
+
+  order = np.random.RandomState(3).permutation(6)[:2]
+  assert set(share(cases(6), labelled=2, labelled_seed=3)[0]) == {f"case_{i:03d}" for i in order}
+
+
+def test_a_labelled_share_keeps_groups_together():
+  names = [f"p{p}_{f}" for p in range(6) for f in "abc"]
+  labelled, rest = share(names, labelled=2, group=r"(p\d)")
+  assert len(labelled) == 6
+  assert not {n[:2] for n in labelled} & {n[:2] for n in rest}
+  with pytest.raises(ValueError, match=r"labelled: .*names some cases of group 'p1'"):
+    share(names, labelled=("p1_a",), group=r"(p\d)")
+
+
+@pytest.mark.parametrize(
+  ("labelled", "words"),
+  [
+    (0, "0 of 6 training cases is 0; expected 1 to 6"),
+    (7, "7 of 6 training cases is 7; expected 1 to 6"),
+    (-1, "expected 1 to 6"),
+    (0.01, "0.01 of 6 training cases is 0; expected 1 to 6"),
+    (1.5, "expected 1 to 6"),
+    (True, "expected a share"),
+    ((), "names none of the 6 training cases"),
+    (("case_009",), "'case_009' is none of the 6 training cases"),
+  ],
+)
+def test_a_labelled_share_that_cannot_be_is_told(labelled, words):
+  with pytest.raises(ValueError, match=rf"config.data.split.labelled: .*{words}"):
+    share(cases(6), labelled=labelled)

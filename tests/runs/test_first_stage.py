@@ -12,6 +12,8 @@ from jaxseg import data, methods
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
+from jaxseg.data.prepared import label_files
+from jaxseg.data.prepared.fields import with_fields
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.inference import Case
 from jaxseg.inference.segmentation import segment
@@ -62,15 +64,19 @@ def flat(path):
   return stored[0], plain_geometry(stored.shape[1:])
 
 
+def with_prior(dataset, said, read):
+  return with_fields(dataset, {"prior": cascade.prior(dataset, said, read)})
+
+
 def test_training_sees_what_the_first_stages_folds_said(tmp_path, monkeypatch):
-  monkeypatch.setattr(cascade, "read_label", flat)
+  monkeypatch.setattr(label_files, "read_label", flat)
   dataset = tiny.dataset()._replace(folder=tmp_path / "set")
   said = folds(tmp_path / "low", dataset.names, lambda label: np.where(label == 9, 5, label))
 
   def read(name):
     return tiny.raw(name, 2)
 
-  given = cascade.with_prior(dataset, said, read)
+  given = with_prior(dataset, said, read)
   for i in (0, 3):
     label = dataset.load(i)["label"]
     truth = np.stack([label == 0, label > 0, np.zeros_like(label)], -1).astype(np.float32)
@@ -81,7 +87,7 @@ def test_training_sees_what_the_first_stages_folds_said(tmp_path, monkeypatch):
     np.testing.assert_array_equal(part[field], whole[field][2:7, 1:5])
   # another segmentation makes another prior
   folds(tmp_path / "low", dataset.names)
-  again = cascade.with_prior(dataset, said, read).load(0)["prior"]
+  again = with_prior(dataset, said, read).load(0)["prior"]
   np.testing.assert_array_equal(again.argmax(-1), dataset.load(0)["label"])
 
 
@@ -89,7 +95,7 @@ def test_a_case_that_no_fold_validated_is_told(tmp_path):
   dataset = tiny.dataset()._replace(folder=tmp_path / "set")
   said = folds(tmp_path / "low", dataset.names[:4])
   with pytest.raises(ValueError, match=r"low: case 'case_4' \(and 1 more\) has no segmentation"):
-    cascade.with_prior(dataset, said, tiny.raw)
+    cascade.prior(dataset, said, tiny.raw)
 
 
 @pytest.mark.parametrize("how", [{"orientation": "RAS"}, {"seen": ("RAS",)}])
@@ -100,7 +106,7 @@ def test_a_prior_lies_in_the_training_orientation(how):
   stored[0, 0, 0] = 3
   turned = Preparation(("x",), 3, ({"name": "none"},), **how)
   grid = turned.grid(Geometry(affine, stored.shape, "nifti"))
-  classes = cascade.on_grid(stored, grid, labels, "it")
+  classes = label_files.on_grid(stored, grid, labels, "it") - 1
   assert classes[0, 0].tolist() == [0, 0, 0, 1]
   assert labels.one_hot(classes).sum() == stored.size
 

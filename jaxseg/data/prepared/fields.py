@@ -1,4 +1,4 @@
-"""Further fields of a prepared set's cases, kept beside it: maps, a first stage's segmentations."""
+"""Further fields of a prepared set's cases, kept beside it: maps, priors, scribbles."""
 
 import functools
 import json
@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tqdm
 
 from jaxseg import files, sealed
 from jaxseg.batch import inputs
 from jaxseg.data.prepared import blocks, building
 from jaxseg.data.prepared.blocks import Stored
 from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.workers import spread
 from jaxseg.sealed import Damaged
 
 _NOTE, _VALUES = "field.json", "values"
@@ -124,7 +126,74 @@ def without_labels(dataset: Dataset) -> Dataset:
   return dataset._replace(load=bare.load, crop=bare.crop, locations=bare.locations)
 
 
-def with_fields(dataset: Dataset, fields: Mapping[str, Field], cases: Sequence[int]) -> Dataset:
-  """The data set with more fields in the samples of some cases, all of which have them stored."""
-  wider = _Wider(dataset.load, dataset.crop, fields, frozenset(int(i) for i in cases))
-  return dataset._replace(load=wider.load, crop=wider.crop)
+class Maker(NamedTuple):
+  """How a further field of a set's cases is made.
+
+  Attributes:
+    key: of all that the values follow from besides the set itself; for a folder's name.
+    make: case index -> what is stored, (*space, ...).
+    decode: from the stored array, or a part of it, to the field; None where they are the same.
+    content: case index -> what tells the case's inputs from others', "" if it has none; None where
+      the values follow from the set.
+
+  What pickles is made in several processes.
+  """
+
+  key: str
+  make: Callable[[int], np.ndarray]
+  decode: Callable[[np.ndarray], np.ndarray] | None = None
+  content: Callable[[int], str] | None = None
+
+
+def with_fields(
+  dataset: Dataset,
+  makers: Mapping[str, Maker],
+  cases: Sequence[int] | None = None,
+  *,
+  workers: int | None = None,
+) -> Dataset:
+  """The data set with more fields in the samples of some cases.
+
+  They are made where missing and kept in `dataset.folder`/fields, one folder for each field and
+  key. An interrupted run goes on where it stopped, and several processes may run at once.
+
+  Args:
+    dataset: a prepared set.
+    makers: name in batch.FIELDS -> how it is made.
+    cases: indices of the cases that get the fields; None is all.
+    workers: processes; None is one per core where there is more work than a few seconds.
+  """
+  if not makers:
+    return dataset
+  cases = tuple(range(len(dataset.names)) if cases is None else (int(i) for i in cases))
+  home = dataset.folder / "fields"
+  fields = {
+    name: Field(home / f"{name}-{maker.key}", maker.decode) for name, maker in makers.items()
+  }
+  missing = [
+    (i, names) for i in cases if (names := [n for n, field in fields.items() if not field.has(i)])
+  ]
+  if missing:
+    files.remove_leftovers(home)
+    what = f"fields ({', '.join(makers)})"
+    work = functools.partial(_make, dataset.crop, dataset.rank, fields, dict(makers))
+    made = spread(work, missing, workers=workers, what=what)
+    for _ in tqdm.tqdm(made, desc=what, total=len(missing), unit="case", mininterval=0.5):
+      pass
+  wider = _Wider(dataset.load, dataset.crop, fields, frozenset(cases))
+  marks = tuple(maker.content for maker in makers.values() if maker.content)
+  content = functools.partial(_content, dataset.content, marks) if marks else dataset.content
+  return dataset._replace(load=wider.load, crop=wider.crop, content=content)
+
+
+def _make(crop, rank: int, fields, makers, item: tuple[int, list[str]]) -> None:
+  case, names = item
+  spacing = crop(case, (0,) * rank, (1,) * rank)["spacing"]
+  for name in names:
+    fields[name].write(case, makers[name].make(case), spacing)
+
+
+def _content(own: Callable[[int], str | None], marks: Sequence[Callable], case: int) -> str | None:
+  """Of a case and of what its fields are made from."""
+  parts = [own(case), *(mark(int(case)) for mark in marks)]
+  return None if parts[0] is None else "-".join(part for part in parts if part)

@@ -4,19 +4,18 @@ A map is a function of the labels and a row of `MAPS`, named as its field in `ba
 it is told is positional; its keywords are the options of `config.data.maps`.
 """
 
-import concurrent.futures
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from scipy import ndimage
 
-from jaxseg import build, files
+from jaxseg import build
+from jaxseg.batch import LabelSpec
 from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.prepared.fields import Field, with_fields
+from jaxseg.data.prepared.fields import Maker, with_fields
 
 # part of every map's folder: raise it when a map's values change
 _VERSION = 4
@@ -163,50 +162,41 @@ def _balanced(label: np.ndarray) -> np.ndarray:
   return (label.size / (len(counts) * counts))[index].reshape(label.shape)
 
 
-def with_maps(
-  dataset: Dataset, maps: Mapping[str, Mapping], cases: Sequence[int] | None = None
-) -> Dataset:
-  """The data set with maps among the fields of its samples.
+class _OfLabels(NamedTuple):
+  """`make` of a map: of a case's labels, its spacing and what of it is ignored."""
 
-  They are made where missing, several cases at a time, and kept in `dataset.folder`/maps, one
-  folder for each map and its options. An interrupted run goes on where it stopped, and several
-  processes may run at once. Volumes that are cut into slices are measured as volumes.
+  load: Callable[[int], dict[str, np.ndarray]]
+  labels: LabelSpec
+  function: Callable[..., np.ndarray]
+
+  def make(self, case: int) -> np.ndarray:
+    sample = self.load(case)
+    ignored = sample["weight"] <= 0 if "weight" in sample else None
+    label = sample[self.labels.field]
+    return self.function(label, sample["spacing"], self.labels.channels, ignored)
+
+
+def makers(dataset: Dataset, maps: Mapping[str, Mapping]) -> dict[str, Maker]:
+  """Maps as fields of a set's cases, for `with_fields`; volumes are measured as volumes.
 
   Args:
     dataset: a prepared set.
     maps: name in MAPS -> options of its function.
-    cases: indices of the cases that get maps (those to train on); None is all.
 
-  Returns:
-    The data set; raises ValueError that lists the maps or the options if one is unknown.
+  Raises ValueError that lists the maps or the options if one is unknown.
   """
-  if not maps:
-    return dataset
-  cases = tuple(range(len(dataset.names)) if cases is None else (int(i) for i in cases))
   bound = {name: bind_map(name, options) for name, options in maps.items()}
-  home = dataset.folder / "maps"
-  stored = {name: Field(home / _key(name, function)) for name, function in bound.items()}
-  missing = {
-    i: names for i in cases if (names := [n for n, field in stored.items() if not field.has(i)])
+  return {
+    name: Maker(_key(name, function), _OfLabels(dataset.load, dataset.labels, function).make)
+    for name, function in bound.items()
   }
 
-  def make(i):
-    sample = dataset.load(i)
-    label = sample[dataset.labels.field]
-    ignored = sample["weight"] <= 0 if "weight" in sample else None
-    for name in missing[i]:
-      values = bound[name](label, sample["spacing"], dataset.labels.channels, ignored)
-      stored[name].write(i, values, sample["spacing"])
 
-  if missing:
-    files.remove_leftovers(home)
-    # SciPy lets go of the interpreter while it measures distances
-    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, len(missing))) as pool:
-      made = pool.map(make, missing)
-      title = f"maps ({', '.join(maps)})"
-      for _ in tqdm.tqdm(made, desc=title, total=len(missing), unit="case", mininterval=0.5):
-        pass
-  return with_fields(dataset, stored, cases)
+def with_maps(
+  dataset: Dataset, maps: Mapping[str, Mapping], cases: Sequence[int] | None = None, **options
+) -> Dataset:
+  """The data set with maps among its samples' fields; see `makers` and `with_fields`."""
+  return with_fields(dataset, makers(dataset, maps), cases, **options)
 
 
 def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:
@@ -227,11 +217,11 @@ def bind_map(name: str, options: Mapping) -> Callable[..., np.ndarray]:
 
 
 def _key(name: str, function) -> str:
-  """A folder's name: of the map and of all its options, those left at their defaults too."""
+  """Of the map and of all its options, those left at their defaults too."""
   defaults = {
     option: p.default
     for option, p in build.options_of(function.func).items()
     if p.default is not p.empty
   }
   text = json.dumps([_VERSION, name, {**defaults, **function.keywords}], sort_keys=True)
-  return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+  return hashlib.sha256(text.encode()).hexdigest()[:12]

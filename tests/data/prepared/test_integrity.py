@@ -86,8 +86,8 @@ def whole(tmp_path_factory):
     ("0*/locations.npy", 20),
     ("0*/*/sums", 10),
     ("jaxseg.json", 20),
-    ("maps/*/*/values/c/**/0", 20),
-    ("maps/*/*/field.json", 10),
+    ("fields/*/*/values/c/**/0", 20),
+    ("fields/*/*/field.json", 10),
     ("**/zarr.json", 5),
   ],
 )

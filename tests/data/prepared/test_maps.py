@@ -11,7 +11,7 @@ from closeness import assert_close
 from jaxseg import data
 from jaxseg.data import sampling
 from jaxseg.data.prepared import blocks, maps
-from jaxseg.data.prepared.fields import Field, with_fields
+from jaxseg.data.prepared.fields import Field, Maker, with_fields
 from jaxseg.data.prepared.maps import border_weight, signed_distance, with_maps
 
 RNG = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_maps_stand_among_the_fields_of_the_cases_that_train(dataset):
   np.testing.assert_array_equal(sample["border"], border_weight(label, (1, 1), w0=3.0))
   assert set(found.load(1)) == {"image", "label", "spacing"}
   assert with_maps(dataset, {}, (0,)) is dataset
-  folders = sorted(path.name.split("-")[0] for path in (dataset.folder / "maps").iterdir())
+  folders = sorted(path.name.split("-")[0] for path in (dataset.folder / "fields").iterdir())
   assert folders == ["border", "distance"]
 
 
@@ -160,7 +160,7 @@ def test_what_was_interrupted_is_never_read(dataset, monkeypatch):
     patched.setattr(blocks, "write", broken)
     with pytest.raises(KeyboardInterrupt):
       with_maps(dataset, {"border": {}}, (0, 1))
-  assert not [path for path in (dataset.folder / "maps").rglob("*") if path.is_file()]
+  assert not [path for path in (dataset.folder / "fields").rglob("*") if path.is_file()]
   found = with_maps(dataset, {"border": {}}, (0, 1))
   np.testing.assert_array_equal(
     found.load(0)["border"], border_weight(dataset.load(0)["label"], (1, 1))
@@ -199,10 +199,11 @@ def _nothing(case):
 
 
 def test_a_loader_with_maps_can_be_sent_to_another_process(tmp_path):
-  field = Field(tmp_path, np.sqrt)
+  field = Field(tmp_path / "fields" / "border-key")
   field.write(3, np.full((2, 2), 9.0, np.float32), (1, 1))
-  one = tiny.dataset(4)._replace(load=_nothing, crop=_nothing)
-  copy = pickle.loads(pickle.dumps(with_fields(one, {"border": field}, (3,)).load))
+  one = tiny.dataset(4)._replace(load=_nothing, crop=_nothing, folder=tmp_path)
+  wide = with_fields(one, {"border": Maker("key", _nothing, np.sqrt)}, (3,))
+  copy = pickle.loads(pickle.dumps(wide.load))
   assert copy(1) == {}
   np.testing.assert_array_equal(copy(3)["border"], np.full((2, 2), 3.0))
 

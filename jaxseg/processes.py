@@ -8,20 +8,25 @@ from typing import Any
 import jax
 import numpy as np
 
+# seconds without a sign of life until a process counts as dead
+_HEARTBEAT = 40
+
 
 def start_processes() -> None:
   """Joins the other processes of a multi-host run; does nothing in a single-process one.
 
   On a TPU pod or under SLURM the cluster is found by JAX itself when JAXSEG_DISTRIBUTED=1;
-  elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who.
+  elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who. A process
+  that gives no sign of life for JAXSEG_HEARTBEAT seconds ends the others too, which would else wait
+  in a sum for ever; the next start goes on from the newest checkpoint, on as many as there are.
   """
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  patience = {"heartbeat_timeout_seconds": int(os.environ.get("JAXSEG_HEARTBEAT", _HEARTBEAT))}
   if address:
-    jax.distributed.initialize(
-      address, int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
-    )
+    number, own = int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
+    jax.distributed.initialize(address, number, own, **patience)
   elif os.environ.get("JAXSEG_DISTRIBUTED") == "1":
-    jax.distributed.initialize()
+    jax.distributed.initialize(**patience)
 
 
 def on_first(work: Callable[[], Any]) -> Any:

@@ -33,7 +33,6 @@ def get_config(wanted=DATA):
   # network, augmentation, spacing, patch, batch, normalisation, split: what the plan says
   config = defaults.planned(path or DATA, **given)
   config.steps = 250_000
-  config.method = dict(name="supervised", drop_last_head=True)
   config.optimiser = dict(
     name="sgd",
     momentum=0.99,

@@ -58,8 +58,10 @@ def find_cases(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 def matched(prediction_folder, reference_folder) -> Matched:
   """The cases that both folders hold, by file name without its ending.
 
-  Raises FileNotFoundError where a folder is missing, ValueError where they share no case.
+  Raises FileNotFoundError where a folder is missing, ValueError where they share no case or are
+  the same folder.
   """
+  check_different(prediction_folder, reference_folder, "that of references")
   predictions = find_cases(existing_folder(prediction_folder, "the folder of predictions"))
   references = find_cases(existing_folder(reference_folder, "the folder of references"))
   pairs = {
@@ -75,6 +77,15 @@ def matched(prediction_folder, reference_folder) -> Matched:
     [name for name in references if name not in predictions],
     [n for n in predictions if n not in references and not _companion(n, predictions)],
   )
+
+
+def check_different(prediction_folder, other, role: str) -> None:
+  """Raises ValueError where a folder of predictions is the other one too, which scores nothing."""
+  if pathlib.Path(prediction_folder).resolve() == pathlib.Path(other).resolve():
+    raise ValueError(
+      f"evaluate: {prediction_folder} is given as the folder of predictions and as {role} too, "
+      "which would agree wholly; give two folders."
+    )
 
 
 def _companion(name: str, predictions) -> bool:

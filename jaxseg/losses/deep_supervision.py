@@ -74,11 +74,20 @@ def deep_supervision(
   Returns:
     (list of (b, *space_i, k) logits, finest first; Target on the finest's grid) -> float32
     scalar. The target is resampled to each level by nearest voxel, whatever the ratio per axis.
-    It raises ValueError where the levels are not as many as `weights`.
+    It raises ValueError where the levels are not as many as `weights`, or there is only one
+    and an option that weighs the coarser ones.
   """
+  weighed = {"drop_last": drop_last, "decay": decay != 0.5, "auxiliary": auxiliary != 1.0}
 
   def total(logits: Sequence[Array], target: Target) -> jax.Array:
     levels = len(logits)
+    if levels == 1 and any(weighed.values()):
+      option = next(name for name, differs in weighed.items() if differs)
+      raise ValueError(
+        f"deep supervision: '{option}' weighs the coarser outputs, but the network gives one alone;"
+        " let it have deep-supervision heads, or leave the option out (a config's "
+        "method.drop_last_head, head_decay, auxiliary)."
+      )
     shares = level_weights(levels, decay=decay, drop_last=drop_last) if weights is None else weights
     if len(shares) != levels:
       raise ValueError(

@@ -139,8 +139,12 @@ def _values(told: dict, own: Mapping[str, Any], asked: Mapping[str, Any]) -> dic
   chain = augment.nnunet(
     len(patch), patch, masked=masked, cascade=told["previous"] is not None, mirror=told["mirror"]
   )
+  network = merged(told["network"], own["network"] or {})
+  # nnU-Net's coarsest head has no weight; the smallest of networks has but the finest
+  heads = network["name"] == told["network"]["name"] and len(network["widths"]) > 2
   return {
     "network": told["network"],
+    "method": {"name": "supervised"} | ({"drop_last_head": True} if heads else {}),
     "loss": {"dice": {"batch": told["batch_dice"]}} if "dice" in own["loss"] else {},
     "augment": chain,
     "data": options,

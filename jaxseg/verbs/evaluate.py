@@ -16,7 +16,13 @@ from jaxseg.config.option_values import check_value
 from jaxseg.config.ranges import COUNT, FROM_0, RANGES
 from jaxseg.data.sources.source import natural
 from jaxseg.evaluation.cases import Pair, Scores, score_cases, strange_values
-from jaxseg.evaluation.folders import declared_labels, matched, probability_files, read_labels
+from jaxseg.evaluation.folders import (
+  check_different,
+  declared_labels,
+  matched,
+  probability_files,
+  read_labels,
+)
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
 from jaxseg.metrics import METRICS, needs_probabilities
@@ -70,8 +76,8 @@ def evaluate(
 
   Raises:
     FileNotFoundError: a folder is missing.
-    ValueError: no case in common, unknown metric, option or label value, grids that differ,
-      probabilities that a metric needs but a case lacks.
+    ValueError: no case in common, a folder given twice, unknown metric, option or label value,
+      grids that differ, probabilities that a metric needs but a case lacks.
   """
   for path, endings in [*((p, (".json", ".csv")) for p in out), (summary, (".csv",))]:
     if path is not None and pathlib.Path(path).suffix not in endings:
@@ -79,6 +85,8 @@ def evaluate(
   unknown = [name for name in metrics if name not in (*METRICS, "all")]
   if unknown or not metrics:
     raise ValueError(f"evaluate: unknown metrics {unknown}; choices: {', '.join(METRICS)}, all.")
+  if against is not None:
+    check_different(prediction_folder, against, "the one to compare it with")
   folders = [prediction_folder] if against is None else [prediction_folder, against]
   found = [matched(folder, reference_folder) for folder in folders]
   predictions = [{name: pair[0] for name, pair in of.pairs.items()} for of in found]

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import imageio.v3 as imageio
 import numpy as np
@@ -100,15 +101,16 @@ def test_a_comparison_of_few_cases_says_so(methods):
   assert "where 4 case(s) differ, p cannot fall below 0.1250" in as_text(report)
   assert report["against"]["missing"] == ["c4", "c5", "c6", "c7"]
   assert "4 reference(s) have no prediction in the second folder: c4, c5" in as_text(report)
-  same = evaluate(good, references, against=good, metrics=("dice",))
+  copy = shutil.copytree(good, good.with_name("copy"))
+  same = evaluate(good, references, against=copy, metrics=("dice",))
   assert same["against"]["compared"]["dice"]["organ"]["p"] == 1.0
 
 
 def test_tiny_p_values_are_not_shown_as_zero(tmp_path):
   for i in range(16):
-    write_nifti(tmp_path / "r" / f"c{i}.nii.gz", volume(LABEL))
-    write_nifti(tmp_path / "bad" / f"c{i}.nii.gz", volume(shifted(1)))
-  report = evaluate(tmp_path / "r", tmp_path / "r", against=tmp_path / "bad", metrics=("dice",))
+    for name, label in (("good", LABEL), ("r", LABEL), ("bad", shifted(1))):
+      write_nifti(tmp_path / name / f"c{i}.nii.gz", volume(label))
+  report = evaluate(tmp_path / "good", tmp_path / "r", against=tmp_path / "bad", metrics=("dice",))
   assert report["against"]["compared"]["dice"]["1"]["p"] == 2 / 2**16
   assert as_text(report).count("<0.0001") == 3
 

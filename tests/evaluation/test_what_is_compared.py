@@ -202,3 +202,13 @@ def test_a_segmentation_of_slicer_is_matched_without_its_second_ending(tmp_path)
   folders = tmp_path / "predictions", tmp_path / "references"
   report = evaluate(*folders, metrics=("dice",), workers=1)
   assert report["cases"]["a"]["dice"]["1"] == 1
+
+
+def test_a_folder_is_not_scored_against_itself(tmp_path):
+  save(tmp_path / "a/c0.npy", CUBE)
+  save(tmp_path / "r/c0.npy", CUBE)
+  (tmp_path / "link").symlink_to(tmp_path / "a")
+  with pytest.raises(ValueError, match=r"link is given as .* and as that of references too"):
+    evaluate(tmp_path / "link", tmp_path / "a")
+  with pytest.raises(ValueError, match="and as the one to compare it with too"):
+    evaluate(tmp_path / "a", tmp_path / "r", against=f"{tmp_path}/r/../a")

@@ -66,8 +66,18 @@ def test_the_plan_fills_in_what_the_config_leaves_out():
   assert made["data"]["source"] == {"name": "phantom", "cases": 6, "size": (48, 64)}
   assert made["data"]["split"] == {"name": "kfold", "fold": 0, "folds": 3}
   assert made["loss"]["dice"]["batch"] == told["batch_dice"]
+  assert made["method"] == {"name": "supervised", "drop_last_head": True}
   assert made["augment"]["spatial"]["label"] == "majority"
   assert made["predictor"] == {"name": "sliding_window", "overlap": 0.5, "batch": 2}
+
+
+@pytest.mark.usefixtures("at_place")
+def test_without_further_heads_none_is_dropped():
+  two = "--config.network.widths=(8,16)", "--config.network.strides=(2,)"
+  for changes in (two, ["--config.network.name=vnet"]):
+    assert plain(resolve(config(*changes), say=quietly))["method"] == {"name": "supervised"}
+  kept = resolve(config("--config.method.drop_last_head=False"), say=quietly)
+  assert not kept.method.drop_last_head
 
 
 @pytest.mark.usefixtures("at_place")

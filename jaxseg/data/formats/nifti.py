@@ -21,10 +21,10 @@ def read(path: pathlib.Path, *, integer: bool) -> tuple[np.ndarray, Geometry]:
   """(*space, channels) and its geometry in millimetres, whatever unit the header names.
 
   A label (`integer`) keeps the stored integer type, an image becomes float32 unless it holds
-  unsigned 8 or 16 bits. Colours (RGB24, RGBA32) are channels. The affine is nibabel's choice: the
-  sform if its code is set, else the qform, else the sizes alone, and no direction is told. Raises
-  ValueError for complex numbers, voxels of no size, and axes that are neither spatial nor the
-  channels'.
+  unsigned 8 or 16 bits, or integers of 32 or 64. Colours (RGB24, RGBA32) are channels. The affine
+  is nibabel's choice: the sform if its code is set, else the qform, else the sizes alone, and no
+  direction is told. Raises ValueError for complex numbers, voxels of no size, and axes that are
+  neither spatial nor the channels'.
   """
   image = nib.load(path)
   shape = image.shape
@@ -73,8 +73,10 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
     if fine and (abs(voxels - np.round(voxels)) <= abs(slope) / 2).all():
       return np.round(voxels)
     return voxels
-  # the largest value of these types scales colours
-  if (slope, intercept) == (1, 0) and kind in (np.uint8, np.uint16):
+  # the largest value of short ones scales colours; long ones would be rounded
+  if (slope, intercept) == (1, 0) and (
+    kind in (np.uint8, np.uint16) or (kind.kind in "iu" and kind.itemsize >= 4)
+  ):
     return np.asanyarray(image.dataobj)
   with np.errstate(over="ignore"):  # infinite voxels are told with their case
     return image.get_fdata(dtype=np.float32)

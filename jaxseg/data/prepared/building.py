@@ -12,6 +12,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from jaxseg.data.prepared import blocks, integrity
 from jaxseg.data.prepared.cropping import nonzero_mask
 from jaxseg.data.prepared.grids import Grid
 from jaxseg.data.prepared.locations import locate, pack
+from jaxseg.data.prepared.normalise import rounds
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.prepared.workers import refuse_in_starting_worker, spread
 from jaxseg.data.sources.source import RawCase, Source, content
@@ -141,6 +143,7 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     "spacing": [float(s) for s in grid.spacing],
     "axcodes": raw.geometry.axcodes,
     "content": content(raw),
+    "rounded": rounds(raw.image, recipe.preparation.normalisation),
     "arrays": {},
     "locations": {str(k): len(voxels) for k, voxels in sorted(found.items())},
   }
@@ -233,6 +236,12 @@ def locate_in(arrays: dict[str, np.ndarray], labels: LabelSpec) -> dict[int, np.
 
 def _finish(source: Source, recipe: Recipe) -> None:
   notes = [_note(case_folder(recipe.folder, i)) for i in range(len(source.cases))]
+  if rounded := [note["name"] for note in notes if note["rounded"]]:
+    warnings.warn(
+      f"'{source.name}': {len(rounded)} case(s) hold integers beyond 2^24 ('{rounded[0]}'), which "
+      "float32 rounds; a scheme of config.data.normalise other than 'none' scales them before.",
+      stacklevel=2,
+    )
   index = {
     "source": source.name,
     "fingerprint": source.fingerprint,

@@ -88,6 +88,19 @@ NORMALISATIONS: dict[str, Callable] = {
   "none": none,
 }
 
+# float32 has no larger odd number
+_EXACT = 2**24
+
+
+def rounds(image: np.ndarray, schemes: Sequence[Mapping]) -> bool:
+  """Whether an image's integers, beyond 2^24 and not normalised, lose digits in float32."""
+  if image.dtype.kind not in "iu" or image.dtype.itemsize < 4 or not image.size:
+    return False
+  kept = [scheme["name"] == "none" for scheme in schemes]
+  ends = (int(image[..., kept].max(initial=0)), int(image[..., kept].min(initial=0)))
+  return max(map(abs, ends)) > _EXACT
+
+
 _BY_CHANNEL = {
   "ct": "ct",
   **dict.fromkeys(("r", "g", "b", "red", "green", "blue", "rgb", "rgb_to_0_1"), "rgb"),

@@ -10,12 +10,14 @@ import sys
 import time
 from typing import NamedTuple
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.formats.images import read_image
 from jaxseg.data.prepared import blocks, building, workers
 from jaxseg.data.prepared.dataset import prepare
 from jaxseg.data.prepared.workers import LostWorker
@@ -78,6 +80,35 @@ def test_case_is_stored_as_its_preparation_gives_it(tmp_path):
   for field in set(sample) - {"spacing"}:
     np.testing.assert_array_equal(part[field], sample[field][2:10, :, 3:5])
     assert part[field].dtype == sample[field].dtype
+
+
+class LargeNumbers(NamedTuple):
+  """Reads cases of a NIfTI file each, of integers up to `largest`."""
+
+  folder: pathlib.Path
+  largest: int
+
+  def __call__(self, name: str) -> RawCase:
+    voxels = np.arange(self.largest - 7, self.largest + 1, dtype=np.int32).reshape(2, 2, 2)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), self.folder / f"{name}.nii")
+    image, geometry = read_image(self.folder / f"{name}.nii")
+    return RawCase(image, np.full((2, 2, 2), 5), None, geometry)
+
+
+@pytest.mark.parametrize(
+  ("largest", "scheme", "told"),
+  [(2**24, "none", 0), (2**24 + 1, "none", 1), (2**24 + 1, "minmax", 0)],
+)
+def test_integers_that_float32_rounds_are_told_once(tmp_path, recwarn, largest, scheme, told):
+  source = source_of(LargeNumbers(tmp_path, largest), 3)
+  dataset = prepare(source, cache_dir=tmp_path, workers=1, normalise=scheme)
+  lines = [str(warning.message) for warning in recwarn if "2^24" in str(warning.message)]
+  assert len(lines) == told
+  assert all("'made': 3 case(s) hold integers beyond 2^24 ('0')" in line for line in lines)
+  # what is scaled before has all its digits
+  image = np.sort(dataset.load(0)["image"].ravel())
+  if scheme == "minmax":
+    np.testing.assert_allclose(image, np.arange(8) / 7, rtol=1e-6)
 
 
 def test_regions_stay_nested_when_resampled(tmp_path):

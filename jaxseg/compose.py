@@ -49,6 +49,8 @@ def complete(config) -> dict[str, Any]:
   tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
   constructor = _constructor(config)
   config_roles.check(config, constructor)
+  further = {key: config_checks.parts(of, f"losses.{key}") for key, of in config["losses"].items()}
+  config = {**config, "losses": further}
   for role in roles.of_kind(constructor, roles.NETWORK).values():
     if (spec := config_roles.spec(config, role)) is not None:
       check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))

@@ -36,8 +36,7 @@ def fields(config) -> dict[str, Any]:
       if not isinstance(spec, Mapping):
         raise ValueError(f"config.{group}.{key}: {spec!r}; expected dict(...).")
   for group in ("loss", "augment"):
-    given[group] = _parts(given[group], group)
-  given["losses"] = {key: _parts(of, f"losses.{key}") for key, of in given["losses"].items()}
+    given[group] = parts(given[group], group)
   _check_initialise(given["initialise"])
   _check_mesh(given["mesh"])
   _check_together(given)
@@ -51,7 +50,7 @@ def fields(config) -> dict[str, Any]:
   for name in given["streams"]:
     view = streams.as_main(given, name)
     with streams.named(name):
-      _parts(view["augment"], "augment")
+      parts(view["augment"], "augment")
       _check_together(view)
       _check_rank(view, given)
   return given
@@ -67,17 +66,17 @@ def _check_rank(stream: Mapping, main: Mapping) -> None:
     )
 
 
-def _parts(specs: Mapping[str, Any], field: str) -> dict[str, Any]:
+def parts(specs: Mapping[str, Any], field: str) -> dict[str, Any]:
   """The parts of a loss or of augmentation that are not None; raises for what is no dict."""
-  parts = {key: spec for key, spec in specs.items() if spec is not None}
-  for key, spec in parts.items():
+  kept = {key: spec for key, spec in specs.items() if spec is not None}
+  for key, spec in kept.items():
     if not isinstance(spec, Mapping):
       more = "" if field == "augment" else f"; its weight is config.{field}.{key}.weight"
       raise ValueError(
         f"config.{field}.{key}: expected a dict of options, dict() for their defaults, got "
         f"{spec!r}{more}."
       )
-  return parts
+  return kept
 
 
 def python(value: Any) -> Any:

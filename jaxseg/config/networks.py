@@ -26,8 +26,9 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
     for option, value in own.items():
       if theirs.get(option) != value:
         raise ValueError(
-          f"config.{field}.{option}: stands beside run='{spec[RUN]}', whose network is taken as it "
-          f"is ({option}={theirs.get(option, 'its default')!r}); leave one of the two out."
+          f"config.{field}.{option}: {value!r} beside run='{spec[RUN]}', whose network has "
+          f"{theirs.get(option, 'its default')!r}; expected config.{field}=dict(run=...) alone, "
+          "the network of a run is taken as it is."
         )
     taken[field] = {RUN: spec[RUN], **theirs}
   starts = {field.rpartition(".")[2]: spec[RUN] for field, spec in taken.items()}

@@ -9,7 +9,7 @@ SUFFIX = "_average"
 
 
 def averaged(method: Method, *, decay: float = 0.999) -> Method:
-  """Keeps an exponential moving average of every learner and applies that one.
+  """Keeps an exponential moving average of every learner that learns and applies that one.
 
   average <- d * average + (1 - d) * weights, with d = min(decay, (1 + t) / (10 + t)) so that the
   random initial weights fade fast. Batch statistics are averaged likewise. The averages are
@@ -31,6 +31,7 @@ def averaged(method: Method, *, decay: float = 0.999) -> Method:
     copies = {
       name + SUFFIX: jax.tree.map(jnp.copy, learner.replace(opt_state=()))
       for name, learner in state.learners.items()
+      if learner.opt_state != ()  # a frozen one is its own average
     }
     return with_averages(state, copies)
 
@@ -45,11 +46,13 @@ def averaged(method: Method, *, decay: float = 0.999) -> Method:
     averages = {
       name + SUFFIX: jax.tree.map(mix, state.learners[name + SUFFIX], learner.replace(opt_state=()))
       for name, learner in updated.learners.items()
+      if name + SUFFIX in state.learners
     }
     return with_averages(updated, averages), metrics
 
   def apply(state, batch):
-    averages = {name: state.learners[name + SUFFIX] for name in plain(state).learners}
+    learners = plain(state).learners
+    averages = {name: state.learners.get(name + SUFFIX, own) for name, own in learners.items()}
     return method.apply(state.replace(learners=averages), batch)
 
   return Method(init, train_step, apply)

@@ -123,6 +123,17 @@ def test_a_run_with_a_teacher_trains_and_predicts_without_its_folder(home, tmp_p
   assert scores.shape[:2] == (20, 20)
 
 
+def test_a_frozen_teacher_is_its_own_average(home):
+  config = compose.complete(taught_by(home, average=0.9))
+  scheme = compose.method(config, compose.networks_by_role(config, 3))
+  batch = {"image": jnp.zeros((2, 16, 16, 1)), "label": jnp.zeros((2, 16, 16), jnp.int32)}
+  state = jax.eval_shape(scheme.init, jax.random.key(0), batch)
+  assert state.learners.keys() == {"network", "teacher", "network_average"}
+  after, _ = jax.eval_shape(scheme.train_step, state, batch, jax.random.key(0))
+  assert after.learners.keys() == state.learners.keys()
+  assert jax.eval_shape(scheme.apply, state, batch)["logits"].shape == (2, 16, 16, 3)
+
+
 def test_the_network_itself_may_be_another_runs(home):
   config = compose.complete(config_of(home, network={"run": str(home / "teacher")}))
   assert config["network"]["widths"] == (6, 8)
@@ -140,7 +151,8 @@ def test_another_teacher_is_another_run(home):
 def test_options_beside_a_run_are_refused(home):
   spec = {"run": str(home / "teacher"), "widths": (8, 8)}
   with pytest.raises(
-    ValueError, match=r"config\.networks\.teacher\.widths: stands beside run=.*widths=\(6, 8\)"
+    ValueError,
+    match=r"config\.networks\.teacher\.widths: \(8, 8\) beside run=.* has \(6, 8\); expected",
   ):
     compose.complete(taught_by(home, networks={"teacher": spec}))
 

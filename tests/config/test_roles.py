@@ -42,6 +42,10 @@ WRONG = {
     r"loss, optimiser\.$",
   ),
   "optimiser": ({"optimisers": {"teacher": {}}}, r"config\.optimisers\.teacher: .*no such role"),
+  "a loss for losses": (
+    {"method": {"name": "supervised"}, "networks": {}, "losses": {"dice": {"weight": 2}}},
+    r"config\.losses\.dice: the method has no such role; the roles of 'supervised'",
+  ),
   "loss": ({"losses": {"critic": {"dice": {}}}}, r"config\.losses\.critic: .*no such role"),
   "first": ({"networks": {"network": {}, "critic": {}}}, r"expected config\.network\.$"),
   "place": (

@@ -80,6 +80,8 @@ FIELDS: dict[str, Kind] = {
   "label": CLASSES._replace(target=True),  # (b, *space) int32
   # (b, *space, k) float: soft or overlapping region labels
   "soft_label": SCORES._replace(target=True),
+  # (b, *space, channels) float: the image that is to be made
+  "target_image": Kind(channels=True, order=1, target=True),
   "weight": WEIGHT._replace(target=True),  # (b, *space) float, 0 = ignored
   "distance": DISTANCE,  # (b, *space, k) float, signed distance in millimetres
   "border": SURROUNDINGS,  # (b, *space) float, U-Net's weight of gaps between objects

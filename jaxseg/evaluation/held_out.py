@@ -17,17 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg import files, sealed
-from jaxseg.batch import inputs
-from jaxseg.data import RawCase, read_label
+from jaxseg.data import read_label
 from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.evaluation.reporting import as_json
+from jaxseg.evaluation.results import RESULTS
 from jaxseg.evaluation.scores import Scores
-from jaxseg.inference.segmentation import Configuration, Segmentation, segment
-from jaxseg.inference.writing import write as write_segmentation
 from jaxseg.report import views
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
-_ENDINGS = (".nii.gz", ".png")
+_ENDINGS = (".nii.gz", ".png", ".tif")
 _ADVICE = "give the train command again, it scores the validation cases anew"
 _PANELS = 4
 # seconds between two writings of the scores while cases are segmented
@@ -240,49 +238,35 @@ def _chosen(scores: dict[str, dict], asked: dict[str, Iterable[str]]) -> dict[st
 
 
 def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
-  """Segments and scores a case; "own" on its own grid, "network" on the network's if watched."""
-  labels, name = run.main.dataset.labels, run.main.dataset.names[index]
-  raw = run.read(name)
+  """Predicts and scores a case; "own" on its own grid, "network" on the network's if watched."""
+  task, name = run.task, run.main.dataset.names[index]
+  raw, sample = run.read(name), run.main.dataset.load(index)
   seen: dict[str, np.ndarray] = {}
 
-  def logits(case, *, into=None, progress=None):
-    whole = np.zeros((*case.space, *_regions(labels)), np.int32)
-
+  def predict(case, *, into=None, progress=None):
     # the parts pass by on their way: watched cases are scored on the network's grid as well
     def both(region, scores):
-      whole[region] = run.task.decode(scores)
+      part = task.decode(scores)
+      if "network" not in seen:
+        further = part.shape[len(case.space) :]
+        seen["network"] = np.zeros((*case.space, *further), part.dtype)
+      seen["network"][region] = part
       into(region, scores)
 
     options = {"progress": progress} if into is None else {"progress": progress, "into": both}
     scores = run.predict(lambda batch: apply(state, batch), case, **options)
-    seen["network"] = whole if into is not None else run.task.decode(scores)
-    return scores
+    if into is None:
+      seen["network"] = task.decode(scores)
+    # an image is what it is decoded to; classes are decoded where all their scores have come
+    return seen["network"] if task.output == "image" else scores
 
-  sample = run.main.dataset.load(index)
-  # a cascade's prior among them: of the fold of the first stage that has not seen the case
-  prepared = (run.main.dataset.preparation,)
-  configuration = Configuration(prepared, labels, logits, lambda *_: inputs(sample))
-  wanted = run.config["evaluate"]["probabilities"]
-  segmentation = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
-  scored = {"own": _own_scores(run, raw, segmentation, name)}
+  result = RESULTS[task.name](run, predict, raw, sample, name)
+  spacing = raw.geometry.spacing
+  scored = {"own": task.score(task.final, *result[:3], spacing)}
   if index in run.watched:
-    truth = sample[labels.field]
-    arrays = (seen["network"], truth, sample.get("weight"), sample["spacing"])
-    scored["network"] = run.task.score(run.task.metrics, *arrays)
+    arrays = (seen["network"], task.truth(sample), sample.get("weight"), sample["spacing"])
+    scored["network"] = task.score(task.metrics, *arrays)
   if folder is not None:
-    write_segmentation(folder, name, raw, segmentation, labels)
-    views.save(folder / VIEWS, name, views.of_case(raw, segmentation.labels, labels))
+    result.write(folder)
+    views.save(folder / VIEWS, name, result.views())
   return scored
-
-
-def _regions(labels) -> tuple[int, ...]:
-  return (labels.channels,) if labels.regions else ()
-
-
-def _own_scores(run, raw: RawCase, segmentation: Segmentation, name: str) -> dict[str, dict]:
-  labels = run.main.dataset.labels
-  truth, weight = labels.encode(raw.label, f"case '{name}'")
-  if raw.weight is not None:
-    weight = raw.weight if weight is None else weight * raw.weight
-  predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
-  return run.task.score(run.task.final, predicted, truth, weight, raw.geometry.spacing)

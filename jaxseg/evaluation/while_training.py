@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxseg.batch import inputs
 from jaxseg.evaluation.scores import Scores
-from jaxseg.inference import Case, pictures
+from jaxseg.inference import Case
 
 PANELS = 4
 
@@ -18,7 +18,6 @@ def validate(run, apply, state, cases) -> Scores:
     state: the state to predict with.
     cases: indices into the data set.
   """
-  labels = run.main.dataset.labels
   table, panels = {}, []
 
   def window(batch):
@@ -27,14 +26,13 @@ def validate(run, apply, state, cases) -> Scores:
   for index in cases:
     sample = run.main.dataset.load(index)
     scores = run.predict(window, Case(inputs(sample)))
-    truth = sample[labels.field]
-    predicted = run.task.decode(scores)
+    truth, predicted = run.task.truth(sample), run.task.decode(scores)
     table[run.main.dataset.names[index]] = run.task.score(
       run.task.metrics, predicted, truth, sample.get("weight"), sample["spacing"]
     )
     if len(panels) < PANELS:
-      shown = (labels.index(truth), labels.index(predicted))
-      panels.append(pictures.panel(*(_turn(run, array) for array in (sample["image"], *shown))))
+      shown = (sample["image"], truth, predicted)
+      panels.append(run.task.panel(*(_turn(run, array) for array in shown)))
   return Scores(run.task.scored, table, run.task.best, panels)
 
 

@@ -23,7 +23,11 @@ COLOURS = np.array(
 def grey(image: np.ndarray) -> np.ndarray:
   """(h, w, c) float -> (h, w, 3) uint8, between the 0.5th and the 99.5th percentile."""
   image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
-  low, high = np.percentile(image, (0.5, 99.5))
+  return windowed(image, *np.percentile(image, (0.5, 99.5)))
+
+
+def windowed(image: np.ndarray, low: float, high: float) -> np.ndarray:
+  """float -> uint8, `low` is black and `high` white."""
   scaled = (image - low) / max(high - low, 1e-6)
   return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
@@ -63,8 +67,27 @@ def panel(image: np.ndarray, *masks: np.ndarray, enlarge_to: int = 256) -> np.nd
     enlarge_to: small images are enlarged by a whole factor towards this height.
   """
   image, *masks = flat(image, *masks)
-  tiles = [grey(image), *(overlay(image, mask) for mask in masks)]
-  factor = max(1, round(enlarge_to / image.shape[0]))
+  return _row([grey(image), *(overlay(image, mask) for mask in masks)], enlarge_to)
+
+
+def side_by_side(image: np.ndarray, *others: np.ndarray, enlarge_to: int = 256) -> np.ndarray:
+  """image | other | other ..., of the middle slice, the others in the grey window of the first.
+
+  Args:
+    image: (*space, c) float, rank 2 or 3.
+    others: (*space, k) float, for example what is true and what was made of the image.
+    enlarge_to: small images are enlarged by a whole factor towards this height.
+  """
+  if image.ndim == 4:
+    image, *others = (of[len(of) // 2] for of in (image, *others))
+  low, high = np.percentile(others[0], (0.5, 99.5))
+  tiles = [np.repeat(windowed(of[..., :1], low, high), 3, -1) for of in others]
+  return _row([grey(image), *tiles], enlarge_to)
+
+
+def _row(tiles: list[np.ndarray], enlarge_to: int) -> np.ndarray:
+  """(h, w, 3) tiles beside one another, enlarged by a whole factor."""
+  factor = max(1, round(enlarge_to / tiles[0].shape[0]))
   tiles = [np.repeat(np.repeat(tile, factor, 0), factor, 1) for tile in tiles]
   gap = np.full((tiles[0].shape[0], 4, 3), 255, np.uint8)
   row = [tiles[0]]

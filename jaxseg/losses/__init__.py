@@ -4,7 +4,8 @@ logits (b, *space, k) of any float dtype; all sums are float32; voxels of weight
 `class_weights` of a loss that has one value per class (Dice, Tversky, ...) multiply these, and the
 mean divides by the number of classes, as MONAI's; those of a loss of voxels (cross entropy, focal)
 are in sum and divisor, as PyTorch's.
-A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_losses.py.
+A new loss is a function and a row in `LOSSES`, and rows in tests/losses/test_losses.py. Losses of
+images that a network makes are in `IMAGE_LOSSES`.
 """
 
 from jaxseg.losses.boundary import boundary
@@ -18,6 +19,7 @@ from jaxseg.losses.dice import dice, generalized_dice
 from jaxseg.losses.exponential_log import exponential_log
 from jaxseg.losses.focal import focal
 from jaxseg.losses.hausdorff import hausdorff
+from jaxseg.losses.images import IMAGE_LOSSES
 from jaxseg.losses.jaccard import jaccard
 from jaxseg.losses.lovasz import lovasz_softmax
 from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
@@ -48,6 +50,7 @@ MAPS_NEEDED = {"boundary": ("distance",)}
 
 __all__ = [
   "CLASS_WEIGHTINGS",
+  "IMAGE_LOSSES",
   "LOSSES",
   "MAPS_NEEDED",
   "Loss",

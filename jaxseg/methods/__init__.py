@@ -1,10 +1,19 @@
 """Training schemes: who is trained against what."""
 
-from jaxseg.methods import averaged, cascaded, detected, ensemble, supervised
+from jaxseg.methods import averaged, cascaded, detected, ensemble, regression, supervised
 
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
+  "regression": regression.regression,
 }
 
-__all__ = ["METHODS", "averaged", "cascaded", "detected", "ensemble", "supervised"]
+__all__ = [
+  "METHODS",
+  "averaged",
+  "cascaded",
+  "detected",
+  "ensemble",
+  "regression",
+  "supervised",
+]

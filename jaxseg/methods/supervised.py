@@ -26,7 +26,8 @@ def supervised(
   """Minimises `loss` between a network's logits and the labels.
 
   Args:
-    network: returns {"logits", and "aux" in training if it has deep-supervision heads}.
+    network: returns {"logits" (or "image"), and "aux" in training if it has deep-supervision
+      heads}.
     loss: (logits, Target) -> scalar.
     optimiser: an Optax transformation.
     head_decay: weight of each coarser head relative to the next finer one (1909.07330's recipe
@@ -63,7 +64,8 @@ def supervised(
         update_stats=not freeze_statistics,
         train=True,
       )
-      logits = [outputs["logits"], *outputs.get("aux", ())]
+      finest = outputs["logits"] if "logits" in outputs else outputs["image"]
+      logits = [finest, *outputs.get("aux", ())]
       # valid convolutions give less than the image's grid
       fitted = centre_crop_target(target, logits[0].shape[1:-1])
       return heads(logits, fitted), (stats, {})

@@ -12,6 +12,7 @@ from jaxseg.metrics.calibration import auc, average_precision, expected_calibrat
 from jaxseg.metrics.centreline import cldice
 from jaxseg.metrics.class_masks import Masks, class_masks
 from jaxseg.metrics.electron_microscopy import v_info, v_rand
+from jaxseg.metrics.image import IMAGE_METRICS
 from jaxseg.metrics.instances import (
   lesion_f1,
   lesion_precision,
@@ -74,9 +75,12 @@ METRICS = {
 }
 
 # of the others more is better
-LESS_IS_BETTER = frozenset({"hausdorff", "hd95", "assd", "masd", "expected_calibration_error"})
+LESS_IS_BETTER = frozenset(
+  {"hausdorff", "hd95", "assd", "masd", "expected_calibration_error", "mae", "mse"}
+)
 
 __all__ = [
+  "IMAGE_METRICS",
   "LESS_IS_BETTER",
   "METRICS",
   "Masks",

@@ -7,6 +7,7 @@ the picture, front or head at the top.
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase
-from jaxseg.data.formats.geometry import orient, oriented
+from jaxseg.data.formats.geometry import Geometry, orient, oriented
 from jaxseg.inference import pictures
 
 # longer sides are thinned out; a page shows no more pixels
@@ -31,10 +32,12 @@ class Views(NamedTuple):
 
   Attributes:
     image: (n, h, w, 1 or 3) uint8.
-    label, prediction: (n, h, w) class indices; a region is its position from 1, later ones on top.
+    label, prediction: (n, h, w) class indices; a region is its position from 1, later ones on top;
+      of images that are made, uint8 grey.
     slice_of: (classes,) which of the n slices shows a class best, background left out.
     names: (n,) what each slice is called, "" for a picture.
     spacing: (2,) mm of the pixels.
+    classes: () bool, whether label and prediction are classes.
   """
 
   image: np.ndarray
@@ -43,20 +46,24 @@ class Views(NamedTuple):
   slice_of: np.ndarray
   names: np.ndarray
   spacing: np.ndarray
+  classes: np.ndarray = np.array(True)
 
   def picture(self, i: int, *, height: int = 240) -> np.ndarray:
     """image | reference | prediction of slice i, with square pixels, (height, w, 3) uint8."""
-    classes = (self.label[i], self.prediction[i])
+    masks = (self.label[i], self.prediction[i])
     image = np.repeat(self.image[i], 3, -1) if self.image.shape[-1] == 1 else self.image[i]
     h, w = image.shape[:2]
     width = max(1, round(height * w * self.spacing[1] / (h * self.spacing[0])))
     resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     tiles = [resized]
-    for mask in classes:
+    for mask in masks if self.classes else ():
       near = Image.fromarray(mask.astype(np.int32)).resize(
         (width, height), Image.Resampling.NEAREST
       )
       tiles.append(_laid_over(resized, np.asarray(near)))
+    for grey in () if self.classes else masks:
+      shown = Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC)
+      tiles.append(np.repeat(np.asarray(shown)[..., None], 3, -1))
     gap = np.full((height, _GAP, 3), 255, np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], 1)
 
@@ -85,11 +92,7 @@ def of_case(raw: RawCase, prediction: np.ndarray, labels: LabelSpec) -> Views:
     prediction: (*space) stored values, on the same grid.
     labels: the label specification.
   """
-  if raw.geometry.rank == 2:
-    planes, names, spacing = (raw.image, raw.label, prediction), ("",), raw.geometry.spacing
-    planes = tuple(array[None] for array in planes)
-  else:
-    planes, names, spacing = _planes(raw, prediction)
+  planes, names, spacing = _planes(raw.geometry, (raw.image, raw.label, prediction))
   image, label, predicted = planes
   masks = [_masks(array, labels) for array in (label, predicted)]
   area = [np.stack([mask.sum((1, 2)) for mask in of], 1) for of in masks]  # (slices, classes)
@@ -111,9 +114,40 @@ def of_case(raw: RawCase, prediction: np.ndarray, labels: LabelSpec) -> Views:
   )
 
 
-def _planes(raw: RawCase, prediction: np.ndarray):
-  """Image, label, prediction with the axis of the thickest slices first; names; pixel size."""
-  geometry, arrays = raw.geometry, (raw.image, raw.label, prediction)
+def of_images(raw: RawCase, truth: np.ndarray, image: np.ndarray, names: Sequence[str]) -> Views:
+  """The middle slice of a case for each channel that is made.
+
+  Args:
+    raw: the case as it is given.
+    truth, image: (*space, k) intensities, on the same grid.
+    names: (k,) of the channels.
+  """
+  planes, titles, spacing = _planes(raw.geometry, (raw.image, truth, image))
+  given, truth, image = (plane[len(plane) // 2] for plane in planes)
+  thin = max(1, -(-max(given.shape[:2]) // _SIDE))
+  given, truth, image = (plane[::thin, ::thin] for plane in (given, truth, image))
+  # both in the window of the true one, so that they can be compared
+  window = [np.percentile(truth[..., k], (0.5, 99.5)) for k in range(len(names))]
+  grey = [
+    np.stack([pictures.windowed(of[..., k], *window[k]) for k in range(len(names))])
+    for of in (truth, image)
+  ]
+  middle = titles[len(titles) // 2]
+  return Views(
+    image=np.repeat(_grey(given.astype(np.float32))[None], len(names), 0),
+    label=grey[0],
+    prediction=grey[1],
+    slice_of=np.arange(len(names)),
+    names=np.array([" ".join(filter(None, (name, middle))) for name in names]),
+    spacing=np.asarray(spacing, np.float32),
+    classes=np.array(False),
+  )
+
+
+def _planes(geometry: Geometry, arrays: Sequence[np.ndarray]):
+  """The arrays with the axis of the thickest slices first; names of the slices; pixel size."""
+  if geometry.rank == 2:
+    return tuple(array[None] for array in arrays), ("",), geometry.spacing
   positioned = geometry.kind in ("nifti", "itk", "dicom")
   if positioned:
     arrays = tuple(orient(array, geometry, "RAS")[::-1, ::-1, ::-1] for array in arrays)
@@ -164,7 +198,7 @@ def load(folder: pathlib.Path, case: str) -> Views:
     )
   try:
     with np.load(path, allow_pickle=False) as stored:
-      views = Views(**{name: stored[name] for name in Views._fields})
+      views = Views(**{name: stored[name] for name in Views._fields if name in stored})
     _check(views)
   except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
     raise ValueError(

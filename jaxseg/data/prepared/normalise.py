@@ -39,6 +39,11 @@ def ct(channel: np.ndarray, *, lower: float, upper: float, mean: float, std: flo
   return ((clipped - mean) / max(std, _TINY)).astype(np.float32)
 
 
+def standard(channel: np.ndarray, *, mean: float, std: float) -> np.ndarray:
+  """Zero mean, unit standard deviation of the training cases' voxels: the same for every case."""
+  return ((channel - np.float64(mean)) / max(std, _TINY)).astype(np.float32)
+
+
 def window(channel: np.ndarray, *, lower: float, upper: float, signed: bool = False) -> np.ndarray:
   """Clips to a fixed window (Hounsfield units) and maps it to 0..1, or to -1..1 if `signed`."""
   if not lower < upper:
@@ -82,6 +87,7 @@ def none(channel: np.ndarray) -> np.ndarray:
 NORMALISATIONS: dict[str, Callable] = {
   "zscore": zscore,
   "ct": ct,
+  "standard": standard,
   "window": window,
   "minmax": minmax,
   "rgb": rgb,
@@ -147,20 +153,62 @@ def schemes(normalise, channels: Sequence[str]) -> tuple[dict, ...]:
   return tuple(out)
 
 
+# schemes whose numbers come from the training cases
+_OF_A_SET = {"ct": ("lower", "upper", "mean", "std"), "standard": ("mean", "std")}
+
+
 def needs_statistics(scheme: Mapping) -> bool:
   """Whether the scheme's numbers come from the training cases."""
-  return scheme["name"] == "ct" and not {"lower", "upper", "mean", "std"} <= set(scheme)
+  return not set(_OF_A_SET.get(scheme["name"], ())) <= set(scheme)
+
+
+def undone(values: np.ndarray, scheme: Mapping) -> np.ndarray:
+  """Normalised values -> float32 intensities; what a scheme clipped stays clipped.
+
+  Raises ValueError for a scheme whose numbers are each case's own, see `check_undone`.
+  """
+  check_undone(scheme, "normalisation")
+  name = scheme["name"]
+  if name in _OF_A_SET:
+    factor, shift = max(scheme["std"], _TINY), scheme["mean"]
+  elif name == "window":
+    factor, shift = scheme["upper"] - scheme["lower"], scheme["lower"]
+    if scheme.get("signed"):
+      factor, shift = factor / 2, (scheme["upper"] + scheme["lower"]) / 2
+  else:
+    factor, shift = (scheme["maximum"], 0.0) if name == "rgb" else (1.0, 0.0)
+  return (values * np.float64(factor) + np.float64(shift)).astype(np.float32)
+
+
+def check_undone(scheme: Mapping, where: str) -> None:
+  """Raises ValueError for a scheme that cannot be undone in a case that is only predicted."""
+  name = scheme["name"]
+  if name in ("zscore", "minmax"):
+    raise ValueError(
+      f"{where}: '{name}' takes each case's own numbers, which an image that is yet to be made "
+      "does not have; choose 'standard', the mean and deviation of the training cases, or 'ct', "
+      "'window', 'none'."
+    )
+  if name == "rgb" and scheme.get("maximum") is None:
+    raise ValueError(
+      f"{where}: 'rgb' divides by what the type of a picture can hold, and one that is yet to be "
+      'made has no type; give it, as in dict(name="rgb", maximum=255.0).'
+    )
 
 
 def fit(scheme_list: Sequence[dict], read: Callable, cases: Sequence[str]) -> tuple[dict, ...]:
-  """Fills in the numbers of the `ct` schemes, from the foreground of the training cases.
+  """Fills in the numbers of `ct`, from the foreground of the training cases, and of `standard`.
 
   Args:
     scheme_list: as returned by `schemes`.
     read: case name -> ((*space, channels) image, (*space) bool foreground).
     cases: names of the training cases.
   """
-  which = [i for i, scheme in enumerate(scheme_list) if needs_statistics(scheme)]
+  needing = [i for i, scheme in enumerate(scheme_list) if needs_statistics(scheme)]
+  which = [i for i in needing if scheme_list[i]["name"] == "ct"]
+  whole = [i for i in needing if i not in which]
+  if whole:
+    scheme_list = _standardised(scheme_list, whole, read, cases)
   if not which:
     return tuple(scheme_list)
   share = max(1, _BUDGET // len(cases))
@@ -190,3 +238,18 @@ def fit(scheme_list: Sequence[dict], read: Callable, cases: Sequence[str]) -> tu
     }
     out[i] = {**statistics, **scheme_list[i]}
   return tuple(out)
+
+
+def _standardised(scheme_list, which: Sequence[int], read: Callable, cases) -> list[dict]:
+  """The schemes, those of `which` with the mean and deviation of all voxels of the cases."""
+  count, total, squares = 0, 0.0, 0.0
+  for case in cases:
+    values = read(case)[0][..., list(which)].astype(np.float64).reshape(-1, len(which))
+    count, total = count + len(values), total + values.sum(0)
+    squares = squares + (values**2).sum(0)
+  mean = total / count
+  std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+  out = list(scheme_list)
+  for column, i in enumerate(which):
+    out[i] = {"mean": float(mean[column]), "std": float(std[column]), **scheme_list[i]}
+  return out

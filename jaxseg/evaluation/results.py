@@ -1,0 +1,77 @@
+"""What the final weights make of a validation case: to score, to write, to look at."""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg.batch import inputs
+from jaxseg.data import RawCase
+from jaxseg.inference.segmentation import Configuration, segment
+from jaxseg.inference.synthesis import synthesise, write_image
+from jaxseg.inference.writing import write
+from jaxseg.report import views
+
+
+class Result(NamedTuple):
+  """A case on its own grid.
+
+  Attributes:
+    predicted, truth, weight: what the task scores; no weight is None.
+    write: folder -> writes it there.
+    views: () -> the slices of it that a report shows.
+  """
+
+  predicted: np.ndarray
+  truth: np.ndarray
+  weight: np.ndarray | None
+  write: Callable[[pathlib.Path], None]
+  views: Callable[[], views.Views]
+
+
+def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result:
+  """A case as classes or regions.
+
+  Args:
+    run: the experiment.
+    predict: (Case, *, into, progress) -> the network's logits.
+    raw, sample: the case as read, and as prepared.
+    name: its name.
+  """
+  labels, dataset = run.main.dataset.labels, run.main.dataset
+  # a cascade's prior among its fields: of the fold of the first stage that has not seen the case
+  configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: inputs(sample))
+  wanted = run.config["evaluate"]["probabilities"]
+  found = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
+  truth, weight = labels.encode(raw.label, f"case '{name}'")
+  if raw.weight is not None:
+    weight = raw.weight if weight is None else weight * raw.weight
+  predicted, _ = labels.encode(found.labels, f"the segmentation of case '{name}'")
+  return Result(
+    predicted,
+    truth,
+    weight,
+    lambda folder: write(folder, name, raw, found, labels),
+    lambda: views.of_case(raw, found.labels, labels),
+  )
+
+
+def synthesised(run, predict: Callable, raw: RawCase, sample, name: str) -> Result:
+  """A case's image from its inputs; arguments as for `segmented`, `predict` gives intensities."""
+  dataset = run.main.dataset
+  given, truth = run.task.pair(raw)
+  configuration = Configuration(
+    (dataset.preparation,), dataset.labels, predict, lambda *_: inputs(sample)
+  )
+  image = synthesise([configuration], given, f"case '{name}'")
+  return Result(
+    image,
+    truth.astype(np.float32),
+    raw.weight,
+    lambda folder: write_image(folder, name, image, raw.geometry, truth.dtype),
+    lambda: views.of_images(given, truth, image, run.task.scored),
+  )
+
+
+RESULTS: dict[str, Callable[..., Result]] = {"segmentation": segmented, "synthesis": synthesised}

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxseg import (
@@ -23,7 +23,7 @@ from jaxseg.build import bind, build, check, check_options, named, suggestion
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
-from jaxseg.config import streams
+from jaxseg.config import streams, synthesis
 from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
@@ -45,8 +45,9 @@ def complete(config) -> dict[str, Any]:
   """
   config = other_runs.resolved(config_checks.fields(config))
   options = config["data"]
-  check(tasks.TASKS, config["task"], "task", given=("labels", "metrics", "best"))
+  check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "metrics", "best"))
   tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
+  synthesis.check(config)
   constructor = _constructor(config)
   config_roles.check(config, constructor)
   further = {key: config_checks.parts(of, f"losses.{key}") for key, of in config["losses"].items()}
@@ -102,10 +103,18 @@ def split_options(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
   return spec, share if share.get("labelled") is not None else {}
 
 
-def task(config: dict[str, Any], labels: LabelSpec) -> tasks.Task:
-  """What the output of the config's method means, and what judges it."""
+def task(
+  config: dict[str, Any], labels: LabelSpec, channels: Mapping[str, Mapping[str, Any]]
+) -> tasks.Task:
+  """What the output of the config's method means, and what judges it.
+
+  Args:
+    config: checked.
+    labels: of the data set.
+    channels: name -> normalisation of each of its channels.
+  """
   judged = {name: config["evaluate"][name] for name in ("metrics", "best")}
-  return build(tasks.TASKS, config["task"], "task", labels=labels, **judged)
+  return build(tasks.TASKS, config["task"], "task", labels=labels, schemes=channels, **judged)
 
 
 def _constructor(config: dict[str, Any]) -> Callable:
@@ -124,19 +133,34 @@ def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str
   """The method's losses; `regions` makes them act on sigmoids."""
 
   def make(parts, role):
-    return _weighted(parts, role.field, config["steps"], regions=regions)
+    return _weighted(parts, role.field, config, regions=regions)
 
   return _by_role(config, roles.LOSS, make)
 
 
 def loss(config: dict[str, Any], *, regions: bool = False) -> losses.Loss:
   """The weighted sum of the parts of config.loss; `regions` makes them act on sigmoids."""
-  return _weighted(config["loss"], "loss", config["steps"], regions=regions)
+  return _weighted(config["loss"], "loss", config, regions=regions)
 
 
-def _weighted(specs, field: str, steps: int, *, regions: bool) -> losses.Loss:
+# task -> its losses
+_LOSSES = {"segmentation": losses.LOSSES, "synthesis": losses.IMAGE_LOSSES}
+
+
+def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]:
+  """The losses of a task; raises ValueError for one of another task."""
+  for other, table in _LOSSES.items():
+    if name in table and name not in _LOSSES[task]:
+      raise ValueError(
+        f"config.{field}: '{name}' is a loss of {other}, but config.task is {task}; choices: "
+        f"{', '.join(_LOSSES[task])}."
+      )
+  return _LOSSES[task]
+
+
+def _weighted(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
   weights = losses.resolve_weights(
-    {key: spec.get("weight", 1.0) for key, spec in specs.items()}, steps=steps
+    {key: spec.get("weight", 1.0) for key, spec in specs.items()}, steps=config["steps"]
   )
   parts = {}
   for key, spec in specs.items():
@@ -146,7 +170,9 @@ def _weighted(specs, field: str, steps: int, *, regions: bool) -> losses.Loss:
     spec = {option: value for option, value in spec.items() if option != "weight"}
     if isinstance(spec.get("class_weights"), str | dict):  # counted when the data are known
       del spec["class_weights"]
-    part = bind(losses.LOSSES, {"name": key, **spec}, f"{field}.{key}", sigmoid=regions)
+    where = f"{field}.{key}"
+    table = _table_of_losses(config["task"]["name"], spec.get("name", key), where)
+    part = bind(table, {"name": key, **spec}, where, sigmoid=regions)
     parts[key] = (weights[key], part)
   if not parts:
     raise ValueError(f"config.{field}: at least one loss is needed.")

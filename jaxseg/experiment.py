@@ -18,7 +18,7 @@ from jaxseg.compose import (
   window,
 )
 from jaxseg.config import networks as other_runs
-from jaxseg.config import rehearsal
+from jaxseg.config import rehearsal, synthesis
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
@@ -47,6 +47,7 @@ class Experiment(NamedTuple):
     read: case name -> the case as the user's files have it.
     layout: the devices, and what each of them holds.
     starts: learner -> where its weights come from, of those that don't begin anew.
+    targets: channel that is made -> its normalisation; {} of networks that segment.
   """
 
   config: dict[str, Any]
@@ -61,6 +62,7 @@ class Experiment(NamedTuple):
   read: Callable[[str], data.RawCase]
   layout: Layout
   starts: Mapping[str, initialise.Start] = {}
+  targets: Mapping[str, Mapping] = {}
 
   @property
   def main(self) -> Stream:
@@ -88,7 +90,9 @@ def experiment(config) -> Experiment:
   workers = options["workers"] or None
   earlier = {"prior": cascade.prior(prepared, folds, fed.source.read)} if folds else {}
   first_stage = data.with_fields(prepared, earlier, workers=workers)
-  nets = networks_by_role(config, prepared.labels.channels)
+  numbers = dict(zip(prepared.channels, prepared.preparation.normalisation, strict=True))
+  aim = task(config, prepared.labels, numbers)
+  nets = networks_by_role(config, aim.channels)
   net, patch = nets["network"], tuple(options["patch"])
   streams = {}
   for name, feed in feeds.items():
@@ -100,7 +104,7 @@ def experiment(config) -> Experiment:
     config=config,
     method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=devices),
     network=net,
-    task=task(config, prepared.labels),
+    task=aim,
     streams=streams,
     validation=validation,
     watched=chosen(validation, config["evaluate"]["cases"]),
@@ -109,6 +113,7 @@ def experiment(config) -> Experiment:
     read=fed.source.read,
     layout=devices,
     starts=starts,
+    targets={name: numbers[name] for name in synthesis.made(config)},
   )
 
 
@@ -124,7 +129,9 @@ def _rehearse(
   options, labels = config["data"], main.source.labels
   patch, slices = tuple(options["patch"]), options["slices"]
   other_runs.check(config, labels, main.source.channels)
-  nets = networks_by_role(config, labels.channels)
+  chosen_schemes = [scheme for scheme, _ in feeding.normalisation(main, main)]
+  aim = task(config, labels, dict(zip(main.source.channels, chosen_schemes, strict=True)))
+  nets = networks_by_role(config, aim.channels)
   net = nets["network"]
   predictor = window(config, net, patch, slices)
   parts = {}
@@ -132,27 +139,29 @@ def _rehearse(
     further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()))
     with named(name):
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
-  channels = len(main.source.channels)
-  rehearsal.predict(predictor, net, channels, labels.channels, rank=len(patch), slices=slices)
+  channels = synthesis.given(config, len(main.source.channels), labels.channels)
+  rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   devices = layout(config, net)
-  state = rehearsal.train(
-    method(config, nets, regions=labels.regions is not None, layout=devices), parts
-  )
+  scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
+  state = rehearsal.train(scheme, parts)
+  rehearsal.output(scheme, aim, state, parts[MAIN])
   devices.of_state(state)
   starts = initialise.plan(
-    config["initialise"], state.learners, lambda: _varied(config, labels, parts, devices)
+    config["initialise"], state.learners, lambda: _varied(config, labels, aim, parts, devices)
   )
   return devices, starts
 
 
-def _varied(config: dict[str, Any], labels: LabelSpec, parts, devices: Layout) -> dict[str, Any]:
+def _varied(
+  config: dict[str, Any], labels: LabelSpec, aim: Task, parts, devices: Layout
+) -> dict[str, Any]:
   """The shapes of a method's learners with one class more, and with one input channel more."""
   own = {name: of for name, of in config["network"].items() if name != "classes"}
   out = {}
   for kind, classes, inputs in ((initialise.CLASSES, 1, 0), (initialise.INPUTS, 0, 1)):
     # a network that takes no other number has nothing that goes by it
     with contextlib.suppress(ValueError):
-      nets = networks_by_role({**config, "network": own}, labels.channels + classes)
+      nets = networks_by_role({**config, "network": own}, aim.channels + classes)
       scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
       out[kind] = rehearsal.init(scheme, parts, inputs).learners
   return out
@@ -163,13 +172,15 @@ def _part(
 ) -> rehearsal.Part:
   """What a stream gives to the batch, in shapes; raises ValueError for what it cannot."""
   options, labels = feed.config["data"], feed.labels
-  patch, channels = tuple(options["patch"]), len(feed.source.channels)
+  patch = tuple(options["patch"])
+  channels = synthesis.given(feed.config, len(feed.source.channels), labels.channels)
   feeding.label_files(feed)
   feeding.normalisation(feed, main)
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
-  of = {"labelled": feed.labelled, "fields": fields}
+  made = len(synthesis.made(feed.config))
+  of = {"labelled": feed.labelled, "fields": fields, "made": made}
   with rehearsal.told("config.augment"):
     chain, crop = feeding.augmentation(feed.config, patch, labels)
     if name != MAIN:

@@ -13,12 +13,14 @@ from jaxseg import augment, data
 from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build
 from jaxseg.compose import split_options
+from jaxseg.config import synthesis
 from jaxseg.config.streams import PREPARATION, TRAINING, UNLABELLED, as_main, named
 from jaxseg.data.prepared import maps as data_maps
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import without_labels
 from jaxseg.data.prepared.label_files import files_of
 from jaxseg.data.prepared.normalise import needs_statistics, schemes
+from jaxseg.data.prepared.pairs import as_pairs
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
@@ -62,10 +64,12 @@ def source_of(config: dict[str, Any]) -> data.Source:
 def divided(config: dict[str, Any], source: data.Source) -> Sides:
   """How config.data.split divides a source; without one, all cases train.
 
-  Cases without labels neither train nor validate.
+  Cases without labels neither train nor validate, unless images are made of images.
   """
   folds, share = split_options(config)
   rest: tuple[str, ...] = ()
+  if not synthesis.needs_labels(config):
+    source = source._replace(unlabelled=frozenset())
   if folds:
     train, validation = bind(data.SPLITS, folds, "data.split")(annotated(source).cases)
   else:
@@ -80,7 +84,9 @@ def feeds(config: dict[str, Any]) -> dict[str, Feed]:
   """What every stream is fed from; raises ValueError in words where that is nothing."""
   source = source_of(config)
   sides = divided(config, source)
-  main = Feed(config, source, sides.train, True, sides, source.labels)
+  # what makes images of images learns from cases without labels as well
+  labelled = not source.unlabelled & {*sides.train, *sides.validation}
+  main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)
   return {MAIN: main} | {name: _feed(config, name, main) for name in config["streams"]}
 
 
@@ -111,7 +117,18 @@ def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
       f"the main stream's {', '.join(ours.names)}; expected the same classes in the same order, or "
       "labelled=False."
     )
-  return Feed(view, source, cases, not bare, sides, ours if bare else theirs, frozenset(spec))
+  if bare and synthesis.from_label(config):
+    raise ValueError(
+      f"config.streams.{name}: its cases have no labels, of which config.task makes images."
+    )
+  labels = ours if bare else theirs
+  return Feed(_fitting(view, source), source, cases, not bare, sides, labels, frozenset(spec))
+
+
+def _fitting(config: dict[str, Any], source: data.Source) -> dict[str, Any]:
+  """The config of a stream, its normalisation such that what is made of images can be undone."""
+  normalise = synthesis.normalisation(config, source.channels)
+  return {**config, "data": {**config["data"], "normalise": normalise}}
 
 
 def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:
@@ -129,7 +146,7 @@ def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:
     for i, scheme in enumerate(chosen)
   ]
   for scheme, taken in zip(chosen, shared, strict=True):
-    if needs_statistics(scheme) and not (feed.labelled or taken):
+    if scheme["name"] == "ct" and needs_statistics(scheme) and not (feed.labelled or taken):
       raise ValueError(
         "config.data.normalise: 'ct' takes its numbers from the foreground, and these cases have "
         "no labels; give it lower, upper, mean and std, or choose another scheme."
@@ -189,7 +206,8 @@ def facts(
   sideways = _sideways(config["data"], len(patch), code)
   swap = {"swap": (), "swap_axis": -1}  # a plane without left and right
   if sideways is not None:
-    swap = {"swap": labels.mirror_pairs, "swap_axis": sideways}
+    pairs = labels.mirror_pairs if synthesis.swaps(config) else ()
+    swap = {"swap": pairs, "swap_axis": sideways}
   # a prior of classes has one map for the background, one of regions has none
   return {"patch": patch, **swap, "background": labels.regions is None}
 
@@ -221,6 +239,8 @@ def augmentation(
   """((key, sample) -> sample, the size to cut out of a case for it)."""
   given = facts(config, labels, patch, code)
   _check_swaps(config, labels)
+  sideways = _sideways(config["data"], len(patch), code)
+  synthesis.check_mirrors(config, labels.mirror_pairs, sideways)
   chain = {
     key: bind(augment.AUGMENTATIONS, {"name": key, **spec}, f"augment.{key}", **given)
     for key, spec in config["augment"].items()
@@ -290,6 +310,8 @@ def stream(
     make = bind(data.FIELDS, spec, where := f"data.fields.{field}")
     makers[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
   dataset = data.with_fields(dataset, makers, cases, workers=options["workers"] or None)
+  if made := synthesis.made(feed.config):
+    dataset = as_pairs(dataset, feed.config["task"]["inputs"], made)
   patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])

@@ -116,7 +116,7 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
     "predictor": inference.PREDICTORS,
     "data.source": data.SOURCES,
     "data.split": data.SPLITS,
-    "loss.*": losses.LOSSES,
+    "loss.*": {**losses.LOSSES, **losses.IMAGE_LOSSES},
     "augment.*": {**augment.AUGMENTATIONS, **augment.MIXTURES},
   }
   return tables.get(_like(path))

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.batch import FIELDS, LabelSpec, kind
+from jaxseg.batch import FIELDS, LabelSpec, inputs, kind
 from jaxseg.build import suggestion
+from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data.stream import MAIN, nested
 from jaxseg.inference import Case
 from jaxseg.method import Method, State
+from jaxseg.task import Task
 
 
 def batch_shapes(
@@ -22,11 +24,13 @@ def batch_shapes(
   *,
   labelled: bool = True,
   fields: Sequence[str] = (),
+  made: int = 0,
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """The batch that training will be fed, (b, *patch) = shape, without its values.
 
   `labelled` tells whether labels and weights are among them, `fields` are those that are there
-  besides image, label, weight and spacing.
+  besides image, label, weight and spacing; `made` is the number of channels of an image that is to
+  be made.
   """
   named = [labels.field, *fields] if labelled else [*fields]
   out = {
@@ -35,6 +39,8 @@ def batch_shapes(
   }
   if labelled and labels.ignore is not None:
     named.append("weight")
+  if made:
+    out["target_image"] = jax.ShapeDtypeStruct((*shape, made), jnp.float32)
   for field in named:
     of = (labels.channels,) if kind(field).channels else ()
     out[field] = jax.ShapeDtypeStruct((*shape, *of), kind(field).dtype)
@@ -46,6 +52,23 @@ class Part(NamedTuple):
 
   mix: Callable
   shapes: Mapping[str, jax.ShapeDtypeStruct]
+
+
+def output(method: Method, task: Task, state: State, part: Part) -> None:
+  """Traces what the method gives; raises ValueError unless it is what the task needs."""
+  outputs = jax.eval_shape(method.apply, state, inputs(part.shapes))
+  if task.output not in outputs:
+    raise ValueError(
+      f"config.method: gives {', '.join(sorted(outputs))}, but config.task '{task.name}' needs "
+      f"'{task.output}'; expected another method"
+      + (", as 'regression'." if task.name == SYNTHESIS else ".")
+    )
+  channels = outputs[task.output].shape[-1]
+  if channels != task.channels:
+    raise ValueError(
+      f"config.network: gives {channels} channel(s), but config.task '{task.name}' needs "
+      f"{task.channels}: {', '.join(task.scored)}."
+    )
 
 
 def augment(chain: Callable, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:

@@ -40,8 +40,9 @@ def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result
     name: its name.
   """
   labels, dataset = run.main.dataset.labels, run.main.dataset
+  further = {field: values for field, values in inputs(sample).items() if field != "image"}
   # a cascade's prior among its fields: of the fold of the first stage that has not seen the case
-  configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: inputs(sample))
+  configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: further)
   wanted = run.config["evaluate"]["probabilities"]
   found = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
   truth, weight = labels.encode(raw.label, f"case '{name}'")

@@ -55,17 +55,16 @@ class Scores(NamedTuple):
 
   def table(self) -> str:
     """The summary as text."""
-    width = max(len(name) for name in (*self.names, "class"))
-    columns = [self.of(metric) for metric in self.metrics]
-    wide = [max(9, len(metric) + 2) for metric in self.metrics]
-
-    def row(name: str, cells) -> str:
-      return f"{name:<{width}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, wide, strict=True))
-
-    rows = [row("class", self.metrics)]
-    for name in self.names:
-      rows.append(row(name, (f"{column[name]:.4f}" for column in columns)))
-    rows.append(row("mean", (f"{_mean(list(column.values())):.4f}" for column in columns)))
+    columns = [["class", *self.names, "mean"]]
+    for metric in self.metrics:
+      values = self.of(metric)
+      shown = [*values.values(), _mean(list(values.values()))]
+      columns.append([metric, *(f"{value:.4f}" for value in shown)])
+    first, *others = [max(map(len, column)) for column in columns]
+    rows = []
+    for name, *cells in zip(*columns, strict=True):
+      padded = (f"{c:>{max(9, w + 2)}}" for c, w in zip(cells, others, strict=True))
+      rows.append(f"{name:<{first}}" + "".join(padded))
     rows.append(f"({len(self.cases)} validation cases)")
     return "\n".join(rows)
 

@@ -39,6 +39,8 @@ def validate(run, apply, state, cases) -> Scores:
 def absent_classes(run) -> list[str]:
   """A sentence for each side of the split on which a class is in no case."""
   labels, told = run.main.dataset.labels, []
+  if run.task.output == "image":
+    return []
   sides = (
     ("training", run.main.cases, "the network cannot learn"),
     ("validation", run.validation, "the scores tell nothing of"),

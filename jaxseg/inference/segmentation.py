@@ -27,7 +27,7 @@ class Configuration(NamedTuple):
     logits: (Case, *, into, progress) -> (*space, k) float32 logits on the grid of the case, which
       is the preparations'; `into` and `progress` as for `sliding_window`.
     fields: (raw, where) -> what else the networks take, on that grid: an earlier stage's scores,
-      clicks, ...; the image and the spacing are the preparations'.
+      clicks, ...; the spacing is the preparations', and the image where it is none of these.
   """
 
   preparations: tuple[Preparation, ...]
@@ -89,8 +89,9 @@ def prepared_case(configuration: Configuration, raw: RawCase, where: str) -> tup
   """The case as the configuration's networks see it; raises ValueError for what they cannot."""
   first, *others = configuration.preparations
   grid = first.grid(raw.geometry, raw.image)
-  fields = dict(configuration.fields(raw, where))
-  fields |= {"image": first.apply(raw, where), "spacing": grid.spacing}
+  fields = {**configuration.fields(raw, where), "spacing": grid.spacing}
+  if "image" not in fields:
+    fields["image"] = first.apply(raw, where)
   for i, other in enumerate(others, start=1):
     fields[_own(i)] = {"image": other.apply(raw, where)}
   return Case(fields), grid

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.evaluation.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
 from jaxseg.runs import same_run
@@ -69,6 +70,17 @@ class Gathered(NamedTuple):
   @property
   def metrics(self) -> tuple[str, ...]:
     return tuple(next(iter(self.folds[0].cases.values())))
+
+  @property
+  def judge(self) -> str:
+    """The metric that says which cases are best: what judged the best checkpoint, if it is here."""
+    asked = self.folds[0].config["evaluate"]["best"]
+    return next((name for name in (asked, "dice") if name in self.metrics), self.metrics[0])
+
+  @property
+  def kind(self) -> str:
+    """What is scored, in the singular."""
+    return "channel" if self.folds[0].config["task"]["name"] == SYNTHESIS else "class"
 
   @property
   def cases(self) -> dict[str, dict[str, dict[str, float]]]:

@@ -16,13 +16,13 @@ import numpy as np
 
 from jaxseg.evaluation.summary import MEAN
 from jaxseg.inference.pictures import COLOURS
+from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.report import plots, tables
 from jaxseg.report.gather import Fold, Gathered
 from jaxseg.runs.same_run import flat
 
-# classes shown with pictures; of more, those with the lowest Dice
+# classes shown with pictures; of more, the worst
 _CLASSES = 24
-_RANK = "dice"
 # names of cases and labels come from users' files: everything that a template fills in is escaped
 _TEMPLATES = jinja2.Environment(
   loader=jinja2.PackageLoader("jaxseg.report"),
@@ -44,12 +44,14 @@ def page(gathered: Gathered, told: dict[str, Any], say: Callable[[str], None] = 
     colours={label: _colour(i) for i, label in enumerate(told["labels"])},
     cards=_cards(gathered, told),
     missing=gathered.missing,
-    scores=_scores(told),
+    scores=_scores(told, gathered.kind),
     notes=tables.notes(told),
+    kind=gathered.kind,
+    judge=_title(gathered.judge),
     distributions=_distributions(gathered),
     pictures=_pictures(gathered, told, say),
-    cases=_cases(told),
-    curves=_svg(plots.curves(gathered.folds)),
+    cases=_cases(told, gathered.judge),
+    curves=_svg(plots.curves(gathered.folds, gathered.judge, _title(gathered.judge))),
     experiment=_experiment(gathered),
     versions=_versions(first),
     config={"name": first.name, "text": json.dumps(flat(first.config), indent=1)},
@@ -59,22 +61,23 @@ def page(gathered: Gathered, told: dict[str, Any], say: Callable[[str], None] = 
 def _cards(gathered: Gathered, told: dict[str, Any]) -> list[dict[str, str]]:
   """The headline's numbers."""
   first, cases = gathered.folds[0], sum(len(fold.cases) for fold in gathered.folds)
+  judge, things = gathered.judge, {"class": "classes"}.get(gathered.kind, f"{gathered.kind}s")
   facts = (
-    (_short(told["foreground"][_RANK]), "mean Dice over classes",
-     _interval(*told["foreground_interval"][_RANK], missing="")),
+    (_short(told["foreground"][judge]), f"mean {_title(judge)} over {things}",
+     _interval(*told["foreground_interval"][judge], missing="")),
     (cases, "validation cases", f"in {len(gathered.folds)} fold(s)"),
-    (len(gathered.labels), "classes", ", ".join(gathered.labels[:4])[:60]),
+    (len(gathered.labels), things, ", ".join(gathered.labels[:4])[:60]),
     (first.config["steps"], "training steps",
      f"{first.dataset['rank']}D, seed {first.config['seed']}"),
   )  # fmt: skip
   return [dict(zip(("value", "what", "more"), fact, strict=True)) for fact in facts]
 
 
-def _scores(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _scores(told: dict[str, Any], kind: str) -> list[dict[str, Any]]:
   """A table for each metric: a row for each class, and one for all."""
   folds = list(told["folds"])
   several = len(folds) > 1
-  heads = ["class", "cases", "mean", "95 % interval", "std", "median"]
+  heads = [kind, "cases", "mean", "95 % interval", "std", "median"]
   heads += ["mean of folds", "std", *(name.replace("_", " ") for name in folds)] if several else []
   by_metric = {metric: [] for metric in told["metrics"]}
   for row in tables.rows(told):
@@ -99,7 +102,8 @@ def _short(value: float) -> str:
 
 
 def _title(metric: str) -> str:
-  return {"dice": "Dice", "iou": "IoU", "hd95": "HD95"}.get(metric, metric)
+  names = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "psnr": "PSNR", "ssim": "SSIM"}
+  return names.get(metric, metric)
 
 
 def _colour(label: int) -> list[int]:
@@ -118,14 +122,14 @@ def _distributions(gathered: Gathered) -> list[str]:
   return figures
 
 
-def chosen_cases(cases: dict[str, Any], label: str) -> list[tuple[str, str]]:
-  """[("best", case), ("median", case), ("worst", case)] by Dice of a label; fewer of few cases.
+def chosen_cases(cases: dict[str, Any], label: str, judge: str) -> list[tuple[str, str]]:
+  """[("best", case), ("median", case), ("worst", case)] by a label's `judge`; fewer of few cases.
 
   Cases that have the label neither in reference nor in prediction are none of these.
   """
-  scored = {name: case[_RANK][label] for name, case in cases.items()}
+  scored = {name: _badness(case[judge][label], judge) for name, case in cases.items()}
   order = [name for name in cases if not math.isnan(scored[name])]
-  order.sort(key=lambda name: -scored[name])
+  order.sort(key=lambda name: scored[name])
   if len(order) < 3:
     return list(zip(("best", "worst"), order, strict=False))
   return [("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])]
@@ -136,19 +140,22 @@ def _pictures(gathered: Gathered, told: dict[str, Any], say) -> dict[str, list[d
   folds = {name: fold for fold in gathered.folds for name in fold.cases}
   labels = list(gathered.labels)
   if len(labels) > _CLASSES:
-    means = told["mean"][_RANK]
-    lowest = sorted(labels, key=lambda name: math.inf if math.isnan(means[name]) else means[name])
-    labels = [name for name in labels if name in lowest[:_CLASSES]]
+    means = told["mean"][gathered.judge]
+    worst = sorted(labels, key=lambda name: _last(-_badness(means[name], gathered.judge)))
+    labels = [name for name in labels if name in worst[:_CLASSES]]
   return {
     label: [
-      _picture(folds[case], case, label, gathered.labels.index(label), rank, say)
-      for rank, case in chosen_cases(gathered.cases, label)
+      _picture(folds[case], case, label, gathered, rank, say)
+      for rank, case in chosen_cases(gathered.cases, label, gathered.judge)
     ]
     for label in labels
   }
 
 
-def _picture(fold: Fold, case: str, label: str, k: int, rank: str, say) -> dict[str, Any]:
+def _picture(
+  fold: Fold, case: str, label: str, gathered: Gathered, rank: str, say
+) -> dict[str, Any]:
+  k = gathered.labels.index(label)
   try:
     views, reason = fold.views(case), "the run folder has lost it"
   except ValueError as error:
@@ -161,7 +168,7 @@ def _picture(fold: Fold, case: str, label: str, k: int, rank: str, say) -> dict[
   return {
     "rank": rank,
     "name": case,
-    "score": _short(fold.cases[case][_RANK][label]),
+    "score": _short(fold.cases[case][gathered.judge][label]),
     "png": png,
     "reason": reason,
     "place": [part for part in (case, plane, fold.name.replace("_", " ")) if part],
@@ -182,19 +189,26 @@ def _embedded(kind: str, content: bytes) -> str:
   return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _cases(told: dict[str, Any]) -> dict[str, Any]:
-  """Every case and its Dice per class; a click on a column's head sorts by it."""
+def _cases(told: dict[str, Any], judge: str) -> dict[str, Any]:
+  """Every case and its scores per class; a click on a column's head sorts by it."""
   labels = told["labels"] if 1 < len(told["labels"]) <= _CLASSES else []
-  metrics = [metric for metric in told["metrics"] if metric != _RANK]
-  heads = ["case", "fold", "Dice", *(f"Dice {label}" for label in labels), *map(_title, metrics)]
+  metrics = [metric for metric in told["metrics"] if metric != judge]
+  name = _title(judge)
+  heads = ["case", "fold", name, *(f"{name} {label}" for label in labels), *map(_title, metrics)]
   rows = []
-  order = sorted(told["cases"].items(), key=lambda item: _last(tables.case_mean(item[1], _RANK)))
+  bad = {name: _badness(tables.case_mean(of, judge), judge) for name, of in told["cases"].items()}
+  order = sorted(told["cases"].items(), key=lambda item: _last(-bad[item[0]]))
   for name, case in order:
-    values = [tables.case_mean(case, _RANK), *(case[_RANK][label] for label in labels)]
+    values = [tables.case_mean(case, judge), *(case[judge][label] for label in labels)]
     values += [tables.case_mean(case, metric) for metric in metrics]
     cells = [{"order": _last(value), "text": _short(value)} for value in values]
     rows.append({"name": name, "fold": case["fold"].replace("_", " "), "cells": cells})
   return {"heads": heads, "rows": rows}
+
+
+def _badness(value: float, metric: str) -> float:
+  """The more the worse."""
+  return value if metric in LESS_IS_BETTER else -value
 
 
 def _last(value: float) -> float:

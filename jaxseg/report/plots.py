@@ -33,9 +33,9 @@ def _svg(figure) -> str:
   return text.getvalue()
 
 
-def curves(folds: tuple[Fold, ...]) -> str:
-  """Training loss and validation Dice against the step, one line for each fold."""
-  shown = (("loss", "training loss"), ("validation/dice", "validation Dice while training"))
+def curves(folds: tuple[Fold, ...], metric: str, title: str) -> str:
+  """Training loss and a metric of validation against the step, one line for each fold."""
+  shown = (("loss", "training loss"), (f"validation/{metric}", f"validation {title} in training"))
   figure, axes = _axes(9, 2.8, len(shown))
   for ax, (name, title) in zip(axes, shown, strict=True):
     for i, fold in enumerate(folds):

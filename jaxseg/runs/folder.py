@@ -13,6 +13,7 @@ import jax
 from jaxseg import defaults, files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
+from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
 from jaxseg.data.splits import count
@@ -29,20 +30,28 @@ _DATASET_KINDS = {
   "training": list,
   "validation": list,
 }
-RUN = "run"
+RUN, TARGETS = "run", "targets"
 _LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
 _ROLES = ("networks", "losses", "optimisers")  # empty of a run that has none
 _ADVICE = "copy the run folder again, from where it is whole"
 
 
 class Described(NamedTuple):
-  """What a run folder tells about its model."""
+  """What a run folder tells about its model.
+
+  Attributes:
+    config: as it was trained with.
+    labels, rank: of the data set.
+    channels, preparation: of what the network is given.
+    targets: channel that it makes -> its normalisation; {} of networks that segment.
+  """
 
   config: dict
   labels: LabelSpec
   channels: tuple[str, ...]
   rank: int
   preparation: Preparation
+  targets: dict[str, dict] = {}  # noqa: RUF012  (never mutated)
 
 
 def versions() -> dict:
@@ -251,10 +260,13 @@ def describe(workdir) -> Described:
   """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged."""
   workdir = pathlib.Path(workdir)
   kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
-  config, told, where = read_config(workdir), read_dataset(workdir, kinds), workdir / DATASET
+  config, where = read_config(workdir), workdir / DATASET
+  kinds |= {TARGETS: dict} if config["task"]["name"] == SYNTHESIS else {}
+  told = read_dataset(workdir, kinds)
   _check_whole(workdir / CONFIG)
   labels, preparation = _labels(told["labels"], where), _preparation(told, where)
-  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation)
+  targets = told[TARGETS] if TARGETS in kinds else {}
+  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation, targets)
 
 
 def meaning(labels: LabelSpec) -> tuple:

@@ -10,9 +10,13 @@ import jax
 import numpy as np
 
 from jaxseg import inference
+from jaxseg.batch import LabelSpec
 from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
 from jaxseg.config import rehearsal
+from jaxseg.data.formats.images import integers
 from jaxseg.data.prepared.label_files import decoded, on_grid
+from jaxseg.data.prepared.pairs import LABEL
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.feeding import mirroring
 from jaxseg.inference.segmentation import Configuration, seen_by, segment
 from jaxseg.method import Learner, Method, State
@@ -71,7 +75,7 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   states = {folder: jax.device_put(_state(folder, kind), layout.replicated) for folder in folders}
   fields = _fields(first, folders[0], kind=kind, mirror=mirror)
   flips = _flips(folders, told) if mirror else {}
-  apply = _mean(scheme, task(first.config, first.labels), layout, states, own, first)
+  apply = _mean(scheme, [_task(one) for one in told], layout, states, own, first)
 
   def logits(case: inference.Case, **options):
     return predict(apply, case, **flips, **options)
@@ -81,13 +85,15 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
 
 def _mean(
   scheme: Method,
-  aim: Task,
+  aims: Sequence[Task],
   layout: Layout,
   states: dict[pathlib.Path, State],
   own: Sequence[int],
   told: run_folder.Described,
 ) -> Callable:
   """(batch of windows) -> the mean of what the runs' methods give, each for its own preparation.
+
+  Images are decoded first: runs may differ in the numbers of their normalisation.
 
   The runs are applied one by one, so that one set of activations is on the device at a time.
   """
@@ -97,19 +103,21 @@ def _mean(
       _check_fit(scheme, states[folder], told, folder)
 
   check([folder for folder in states if not run_folder.is_sealed(folder)])
-  compiled = layout.windowed(only(aim, scheme.apply))
+  output = aims[0].output
+  compiled = layout.windowed(only(aims[0], scheme.apply))
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
   def apply(batch):
     total = None
-    for state, preparation in zip(states.values(), own, strict=True):
+    for state, preparation, aim in zip(states.values(), own, aims, strict=True):
       try:
-        scores = compiled(state, seen_by(preparation, batch))[aim.output]
+        scores = compiled(state, seen_by(preparation, batch))[output]
       except flax.errors.FlaxError:
         check(states)
         raise
+      scores = aim.decode(scores) if output == "image" else scores
       total = scores if total is None else added(total, scores)
-    return {aim.output: total if len(states) == 1 else total / len(states)}
+    return {output: total if len(states) == 1 else total / len(states)}
 
   return apply
 
@@ -122,7 +130,7 @@ def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Ca
   """The method and the predictor of a run folder's config, and their layout over all devices."""
   config = told.config
   try:
-    nets = networks_by_role(config, told.labels.channels)
+    nets = networks_by_role(config, _task(told).channels)
     net = nets["network"]
     layout = layout_of_windows(config, net, jax.local_devices())
     scheme = method(config, nets, regions=told.labels.regions is not None, layout=layout)
@@ -135,10 +143,18 @@ def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Ca
     ) from error
 
 
+def _task(told: run_folder.Described) -> Task:
+  """What the output of a run's network means."""
+  schemes = dict(zip(told.channels, told.preparation.normalisation, strict=True))
+  return task(told.config, told.labels, schemes | told.targets)
+
+
 def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder) -> None:
   """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
   fields = ("prior",) if told.config["data"].get("prior") else ()
   shape, channels = (1, *_patch(told)), len(told.channels)
+  if told.config["task"].get("inputs") == LABEL:
+    channels = told.labels.channels
   batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields)
   key = jax.eval_shape(lambda: jax.random.key(0))
   expected = jax.eval_shape(scheme.init, key, batch).learners
@@ -171,6 +187,8 @@ def _flips(folders, told: Sequence[run_folder.Described]) -> dict:
 def _fields(told: run_folder.Described, folder: pathlib.Path, **options) -> Callable:
   """(raw, where) -> what a run's networks take beside the image: the prior of a cascade."""
   prior = told.config["data"].get("prior")
+  if told.config["task"].get("inputs") == LABEL:
+    return _label_input(told.preparation, told.labels)
   if not prior:
     return lambda raw, where: {}
   first = load(run_folders(cascade.run_beside(prior, folder)), **options)
@@ -180,6 +198,19 @@ def _fields(told: run_folder.Described, folder: pathlib.Path, **options) -> Call
     early = segment([first.configuration], raw, where).labels
     grid = told.preparation.grid(raw.geometry, raw.image)
     return {"prior": decoded(on_grid(early, grid, labels, where), labels)}
+
+  return fields
+
+
+def _label_input(preparation: Preparation, labels: LabelSpec) -> Callable:
+  """(raw, where) -> the image of a network that is given a label: one-hot maps."""
+
+  def fields(raw, where):
+    grid = preparation.grid(raw.geometry, raw.image)
+    stored = integers(raw.image[..., 0], where)
+    # as training sets are prepared
+    laid = grid.label(grid.cut(stored), np.unique(stored))
+    return {"image": labels.one_hot(labels.encode(laid, where)[0])}
 
   return fields
 
@@ -220,6 +251,7 @@ def check_alike(told: dict[str, run_folder.Described]) -> None:
   (name, first), *rest = told.items()
   for other, one in rest:
     for what, ours, theirs in (
+      ("task", first.config["task"], one.config["task"]),
       ("labels", run_folder.meaning(first.labels), run_folder.meaning(one.labels)),
       ("channels", first.channels, one.channels),
       ("rank", first.rank, one.rank),

@@ -23,6 +23,7 @@ def of_run(run) -> dict[str, Any]:
     "content": {dataset.names[i]: dataset.content(i) for i in cases},
     # of a run that has none nothing is said, as before there were any
     **({"streams": further} if further else {}),
+    **({"targets": run.targets} if run.targets else {}),
   }
 
 
@@ -56,9 +57,14 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     return what + (
       " had other voxels, labels or spacing (config.data.source, or the files themselves)"
     )
-  if field := _differing(before["preparation"], now["preparation"]):
+  if field := _differing(_numbers(before), _numbers(now)):
     return f"with other numbers of the preparation ('{field}')"
   return _streams_differ(before.get("streams", {}), now.get("streams", {}))
+
+
+def _numbers(told: dict) -> dict:
+  """Of the preparation, and of the normalisation of what is made."""
+  return {**told["preparation"], "targets": told.get("targets", {})}
 
 
 def _streams_differ(before: dict, now: dict) -> str:

@@ -219,7 +219,7 @@ def _method(spec):
 def _loss(key: str, spec):
   if not isinstance(spec, Mapping):
     return spec
-  spec = {"weight": 1.0, **_filled(_named(key, spec), losses.LOSSES, "loss")}
+  spec = {"weight": 1.0, **_filled(_named(key, spec), losses.LOSSES | losses.IMAGE_LOSSES, "loss")}
   spec["weight"] = _filled(spec["weight"], schedules.SCHEDULES)
   weighting = spec.get("class_weights")
   if isinstance(weighting, str | Mapping):

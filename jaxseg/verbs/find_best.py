@@ -39,6 +39,12 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
   folds = {folder: run_folders(folder) for folder in folders}
   told = {str(run): run_folder.describe(run) for runs in folds.values() for run in runs}
   check_alike(told)
+  for run, one in told.items():
+    if one.config["task"]["name"] != "segmentation":
+      raise ValueError(
+        f"{run}: makes images, and find-best compares segmentations; compare the scores in "
+        "report.json, or `jaxseg report`."
+      )
   first = next(iter(told.values()))
   labels, read = first.labels, source_of(first.config).read
   written = {folder: selection.validation_files(runs) for folder, runs in folds.items()}

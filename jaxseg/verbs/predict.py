@@ -10,12 +10,14 @@ import numpy as np
 import tqdm
 
 from jaxseg import files
+from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data import RawCase
 from jaxseg.data.sources.case_files import LEGEND, CaseFiles, find_cases
 from jaxseg.data.sources.read_case import read_case
 from jaxseg.data.sources.source import check_spacing
 from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment
+from jaxseg.inference.synthesis import synthesise, write_image
 from jaxseg.inference.writing import write
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
@@ -105,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     prog="jaxseg predict",
     description="Segments images with trained runs. Folds of one configuration average their "
     "logits, several configurations their probabilities. Output: NIfTI with the input's own "
-    "geometry for volumes, PNG for pictures, with the label values of the training data.",
+    "geometry for volumes, PNG for pictures, with the label values of the training data. Runs that "
+    "make images write these, in the intensities of the training data.",
   )
   add = parser.add_argument
   add(
@@ -156,6 +159,15 @@ def _words(error: Exception, name: str, case: CaseFiles) -> str:
   return f"{where}: failed with {type(error).__name__}: {first[:300]}"
 
 
+def _check_options(wanted) -> None:
+  """Raises ValueError for what only segmentations have."""
+  for option in ("overlay", "probabilities", "postprocessing"):
+    if getattr(wanted, option):
+      raise ValueError(
+        f"--{option}: is of segmentations, but {wanted.workdir[0]} makes images; leave it out."
+      )
+
+
 def _run(wanted) -> None:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
   models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror)
@@ -173,8 +185,14 @@ def _run(wanted) -> None:
       f"{', '.join(told.channels)}; give it these alone, in this order.",
       file=sys.stderr,
     )
-  labels = told.labels
-  file = None if wanted.no_postprocessing else wanted.postprocessing or steps_for(wanted.workdir)
+  labels, images = told.labels, told.config["task"]["name"] == SYNTHESIS
+  if images:
+    _check_options(wanted)
+  file = (
+    None
+    if images or wanted.no_postprocessing
+    else wanted.postprocessing or steps_for(wanted.workdir)
+  )
   steps = () if file is None else postprocessing.read(file)
   cases, notes = find_cases(
     wanted.input, channels=told.channels, rank=told.rank, output=wanted.output
@@ -185,7 +203,8 @@ def _run(wanted) -> None:
   files.writable_folder(wanted.output, "--output")
   # a region is told by the values that it unites
   legend = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
-  files.write_json(wanted.output / LEGEND, legend)
+  if not images:
+    files.write_json(wanted.output / LEGEND, legend)
   bar = tqdm.tqdm(cases.items(), unit="case", disable=not sys.stderr.isatty())
   failures, remarks = [], {}
   for name, case in bar:
@@ -198,12 +217,13 @@ def _run(wanted) -> None:
       notes = [model.described.preparation.remark(raw.geometry) for model in models]
       for note in (*notes, blank(raw, told.channels)):
         remarks.setdefault(note, {})[name] = None
+      configurations, where = [model.configuration for model in models], str(case.files[0])
+      if images:
+        image = synthesise(configurations, raw, where, progress=progress)
+        write_image(wanted.output, name, image, raw.geometry, raw.image.dtype)
+        continue
       found = segment(
-        [model.configuration for model in models],
-        raw,
-        str(case.files[0]),
-        probabilities=wanted.probabilities,
-        progress=progress,
+        configurations, raw, where, probabilities=wanted.probabilities, progress=progress
       )
       found = found._replace(labels=postprocessing.apply_steps(found.labels, steps, labels))
       write(wanted.output, name, raw, found, labels, overlay=wanted.overlay)
@@ -217,7 +237,10 @@ def _run(wanted) -> None:
       print(f"predict: note: {', '.join(list(names)[:_LISTED])}{more}: {remark}.", file=sys.stderr)
   applied = f" with {file}" if steps else ""
   if written := len(cases) - len(failures):
-    print(f"{written} case(s) written to {wanted.output}{applied}; values: {json.dumps(legend)}")
+    meaning = f"values: {json.dumps(legend)}"
+    if images:
+      meaning = f"made: {', '.join(told.targets)}"
+    print(f"{written} case(s) written to {wanted.output}{applied}; {meaning}")
   if failures:
     if len(cases) > 1:
       failures.append(f"predict: {len(failures)} of {len(cases)} case(s) not segmented, see above.")

@@ -122,9 +122,9 @@ def test_a_case_name_of_a_users_file_is_text_wherever_it_stands(tmp_path):
 def test_best_median_and_worst_leave_out_cases_without_the_class():
   cases = {name: {"dice": {"x": value}} for name, value in
            {"a": 0.2, "b": math.nan, "c": 0.9, "d": 0.5}.items()}  # fmt: skip
-  assert chosen_cases(cases, "x") == [("best", "c"), ("median", "d"), ("worst", "a")]
-  assert chosen_cases({"b": cases["b"]}, "x") == []
-  assert chosen_cases({"a": cases["a"]}, "x") == [("best", "a")]
+  assert chosen_cases(cases, "x", "dice") == [("best", "c"), ("median", "d"), ("worst", "a")]
+  assert chosen_cases({"b": cases["b"]}, "x", "dice") == []
+  assert chosen_cases({"a": cases["a"]}, "x", "dice") == [("best", "a")]
 
 
 def test_a_run_alone_is_reported_too(folds):

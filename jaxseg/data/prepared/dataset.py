@@ -83,10 +83,11 @@ class Dataset(NamedTuple):
   axcodes: Callable[[int], str] = _untold
 
 
-def _foreground(source: Source, case: str) -> tuple[np.ndarray, np.ndarray]:
+def _foreground(source: Source, case: str) -> tuple[np.ndarray, np.ndarray | None]:
+  """A case's image and where it is foreground; None without a label."""
   raw = source.read(case)
   if raw.label is None:
-    raise ValueError(f"case '{case}' has no label; a training set needs one for every case.")
+    return raw.image, None
   label, weight = source.labels.encode(raw.label, f"case '{case}'")
   inside = label.any(-1) if source.labels.regions else label > 0
   for ignored in (weight, raw.weight):
@@ -252,7 +253,8 @@ def prepare(
   fitted_on = None
   if any(needs_statistics(scheme) for scheme in scheme_list):
     chosen = source.cases if train_cases is None else train_cases
-    fitted_on = sorted(case for case in chosen if case not in source.unlabelled)
+    bare = source.unlabelled if any(of["name"] == "ct" for of in scheme_list) else ()
+    fitted_on = sorted(case for case in chosen if case not in bare)
     if not fitted_on:
       raise ValueError(
         f"config.data.normalise: 'ct' takes its numbers from the foreground, but no case of "

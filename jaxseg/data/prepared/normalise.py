@@ -201,7 +201,7 @@ def fit(scheme_list: Sequence[dict], read: Callable, cases: Sequence[str]) -> tu
 
   Args:
     scheme_list: as returned by `schemes`.
-    read: case name -> ((*space, channels) image, (*space) bool foreground).
+    read: case name -> ((*space, channels) image, (*space) bool foreground, None without labels).
     cases: names of the training cases.
   """
   needing = [i for i, scheme in enumerate(scheme_list) if needs_statistics(scheme)]
@@ -216,6 +216,8 @@ def fit(scheme_list: Sequence[dict], read: Callable, cases: Sequence[str]) -> tu
   found = []
   for case in cases:
     image, foreground = read(case)
+    if foreground is None:
+      raise ValueError(f"case '{case}' has no label; a training set needs one for every case.")
     values = image[foreground][:, which].astype(np.float32)
     if len(values) > share:
       values = values[random.choice(len(values), share)]

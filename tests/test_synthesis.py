@@ -1,0 +1,301 @@
+"""Images that are made of images or labels: from a config to files, and what is refused."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from jaxseg import defaults, loop
+from jaxseg.config.synthesis import check_mirrors
+from jaxseg.data import read_image, write_image
+from jaxseg.data.prepared.normalise import undone
+from jaxseg.data.sources.phantom import phantom
+from jaxseg.evaluation import held_out
+from jaxseg.evaluation.while_training import validate
+from jaxseg.experiment import experiment
+from jaxseg.losses.images import l1
+from jaxseg.methods import regression
+from jaxseg.metrics.image import mae
+from jaxseg.report import views
+from jaxseg.runs.load import load
+from jaxseg.verbs.find_best import find_best
+from jaxseg.verbs.predict import main as predict
+from jaxseg.verbs.report import report
+
+SOURCE = dict(name="phantom", cases=5, size=(24, 20), appearance="mr", channels=3, noise=5.0)
+TASK = dict(name="synthesis", inputs=("t1", "pd"), targets=("t2",))
+
+
+def config(folder, **changes):
+  made = defaults.config()
+  made.steps = 2
+  made.task = dict(TASK)
+  made.method = dict(name="regression")
+  made.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+  made.loss = dict(l1=dict(), ssim=dict(weight=0.5))
+  made.data.source = dict(SOURCE)
+  made.data.patch = (16, 16)
+  made.data.batch = 2
+  made.data.folder = str(folder)
+  made.data.workers = 1
+  made.augment = dict(mirror=dict())
+  made.evaluate.every = 1
+  for field, value in changes.items():
+    group, _, name = field.rpartition("__")
+    setattr(getattr(made, group) if group else made, name, value)
+  return made
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, prepared):
+  workdir = tmp_path_factory.mktemp("run")
+  run = experiment(config(prepared))
+  return run, workdir, loop.train(run, workdir)
+
+
+def test_a_sample_holds_the_inputs_and_what_is_to_be_made(trained):
+  run, _, _ = trained
+  raw = phantom(**{k: v for k, v in SOURCE.items() if k != "name"}).read(run.main.dataset.names[0])
+  sample = run.main.dataset.load(0)
+  assert run.main.dataset.channels == ("t1", "pd")
+  assert sample["image"].shape == (24, 20, 2)
+  scheme = run.targets["t2"]
+  assert scheme["name"] == "standard"
+  expected = (raw.image[..., 1] - scheme["mean"]) / scheme["std"]
+  np.testing.assert_allclose(sample["target_image"][..., 0], expected, atol=1e-5)
+  part = run.main.dataset.crop(0, (2, 3), (5, 6))
+  np.testing.assert_array_equal(part["target_image"], sample["target_image"][2:7, 3:9])
+
+
+def test_the_numbers_of_a_target_are_those_of_the_training_cases(trained):
+  run, _, _ = trained
+  read = phantom(**{k: v for k, v in SOURCE.items() if k != "name"}).read
+  values = np.stack([read(run.main.dataset.names[i]).image[..., 1] for i in run.main.cases])
+  assert run.targets["t2"]["mean"] == pytest.approx(values.mean(dtype=np.float64), rel=1e-6)
+  assert run.targets["t2"]["std"] == pytest.approx(values.std(dtype=np.float64), rel=1e-6)
+
+
+def test_what_is_written_has_the_reported_scores(trained):
+  run, workdir, told = trained
+  for name in (run.main.dataset.names[i] for i in run.validation):
+    made, geometry = read_image(workdir / "validation" / f"{name}.nii.gz")
+    raw = run.read(name)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(geometry.affine, raw.geometry.affine)
+    expected = mae(made[..., 0], raw.image[..., 1])
+    assert told["cases"][name]["mae"]["t2"] == pytest.approx(expected, rel=1e-5)
+    assert set(told["cases"][name]) == {"psnr", "ssim", "mae", "mse"}
+  # nothing is resampled: both grids have the same scores
+  scored = held_out.read_scores(workdir)["cases"]
+  for case in scored.values():
+    assert case["network"]["psnr"]["t2"] == pytest.approx(case["own"]["psnr"]["t2"], rel=1e-4)
+  assert told["best_checkpoint"]["metric"] == "psnr"
+  row = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+  assert row["validation/psnr"] == pytest.approx(told["validation"]["mean"]["psnr"], rel=1e-4)
+
+
+def test_a_run_folder_alone_makes_of_its_inputs_what_validation_made(trained, tmp_path):
+  run, workdir, _ = trained
+  name = run.main.dataset.names[run.validation[0]]
+  raw = run.read(name)
+  for channel, place in ((0, "0000"), (2, "0001")):
+    image = raw.image[..., channel]
+    write_image(tmp_path / "in" / f"{name}_{place}.nii.gz", image, raw.geometry)
+  arguments = ["--workdir", str(workdir), "--input", str(tmp_path / "in")]
+  predict([*arguments, "--output", str(tmp_path / "out")])
+  made, _ = read_image(tmp_path / "out" / f"{name}.nii.gz")
+  expected, _ = read_image(workdir / "validation" / f"{name}.nii.gz")
+  np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-2)
+  assert not (tmp_path / "out" / "labels.json").exists()
+  for option in ("--overlay", "--probabilities"):
+    with pytest.raises(SystemExit, match=f"{option}: is of segmentations"):
+      predict([*arguments, "--output", str(tmp_path / "out"), option])
+
+
+def test_the_page_shows_images_beside_each_other_and_ranks_by_what_judged(trained, tmp_path):
+  _, workdir, told = trained
+  page = report(workdir, tmp_path / "report")
+  assert page["foreground"]["psnr"] == pytest.approx(told["validation"]["mean"]["psnr"])
+  text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+  assert "mean PSNR over channels" in text
+  assert "Dice" not in text
+  name = next(iter(told["cases"]))
+  seen = views.load(workdir / "validation" / "views", name)
+  assert not seen.classes
+  assert seen.picture(0).shape[0] == 240
+
+
+def test_find_best_compares_segmentations_alone(trained, tmp_path):
+  with pytest.raises(ValueError, match="makes images, and find-best compares segmentations"):
+    find_best([trained[1]], tmp_path)
+
+
+def test_folds_whose_numbers_differ_are_averaged_as_intensities(trained, tmp_path):
+  import shutil
+
+  run, workdir, _ = trained
+  own, other = tmp_path / "fold_0", tmp_path / "fold_1"
+  shutil.copytree(workdir, own)
+  shutil.copytree(workdir, other)
+  told = json.loads((other / "dataset.json").read_text())
+  told["targets"]["t2"] |= {"mean": 0.0, "std": 1.0}
+  del told["digests"]
+  (other / "dataset.json").write_text(json.dumps(told))
+  both = load([own, other])
+  sample = run.main.dataset.load(0)
+  from jaxseg.batch import inputs
+  from jaxseg.inference import Case
+
+  case = Case(inputs(sample))
+  first, second = load(own).logits(case), load(other).logits(case)
+  np.testing.assert_allclose(first, undone(second, run.targets["t2"]), rtol=1e-4, atol=1e-2)
+  np.testing.assert_allclose(both.logits(case), (first + second) / 2, rtol=1e-4, atol=1e-2)
+
+
+def test_an_image_is_made_of_a_label_and_predicted_of_a_label_file(prepared, tmp_path):
+  made_of_label = dict(name="synthesis", inputs="label", targets=("t1", "t2"), data_range=800.0)
+  run = experiment(config(prepared, task=made_of_label, loss=dict(l2=dict())))
+  sample = run.main.dataset.load(0)
+  assert sample["image"].shape == (24, 20, 7)
+  np.testing.assert_array_equal(sample["image"].argmax(-1), sample["label"])
+  told = loop.train(run, tmp_path / "run")
+  assert set(told["validation"]["classes"]["psnr"]) == {"t1", "t2"}
+  name = run.main.dataset.names[run.validation[0]]
+  raw = run.read(name)
+  write_image(tmp_path / "in" / "slice.nii.gz", raw.label, raw.geometry)
+  arguments = ["--workdir", str(tmp_path / "run"), "--input", str(tmp_path / "in")]
+  predict([*arguments, "--output", str(tmp_path / "out")])
+  made, _ = read_image(tmp_path / "out" / "slice.nii.gz")
+  assert made.shape == (1, 24, 20, 2)  # NIfTI has its channels in the fourth axis
+  expected, _ = read_image(tmp_path / "run" / "validation" / f"{name}.nii.gz")
+  np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_volumes_are_made_by_windows_that_are_averaged(prepared):
+  changes = dict(data__patch=(8, 16, 16), predictor=dict(name="sliding_window", overlap=0.5))
+  source = {**SOURCE, "size": (10, 20, 18), "spacing": (3.0, 1.0, 1.0)}
+  run = experiment(config(prepared, data__source=source, **changes))
+
+  def identity(state, batch):
+    del state
+    return {"image": batch["image"][..., :1] * 2 + 1}
+
+  seen = run.predict(lambda batch: identity(None, batch), _case(run.main.dataset.load(0)))
+  np.testing.assert_allclose(
+    seen, run.main.dataset.load(0)["image"][..., :1] * 2 + 1, rtol=1e-4, atol=1e-4
+  )
+  scores = validate(run, identity, None, (0,))
+  assert scores.metrics == ("psnr", "ssim", "mae")
+  assert np.isfinite(scores.mean)
+
+
+def _case(sample):
+  from jaxseg.batch import inputs
+  from jaxseg.inference import Case
+
+  return Case(inputs(sample))
+
+
+def test_cases_without_labels_train_where_labels_are_no_input(prepared, tmp_path):
+  source = phantom(**{k: v for k, v in SOURCE.items() if k != "name"})
+  raw_folder = tmp_path / "Dataset001_Phantom"
+  for name in source.cases:
+    raw = source.read(name)
+    for channel in range(3):
+      path = raw_folder / "imagesTr" / f"{name}_{channel:04d}.nii.gz"
+      write_image(path, raw.image[..., channel][None], _volume(raw))
+  (raw_folder / "dataset.json").write_text(
+    json.dumps(
+      {
+        "channel_names": {"0": "t1", "1": "t2", "2": "pd"},
+        "labels": {"background": 0, "organ": 1},
+        "numTraining": 5,
+        "file_ending": ".nii.gz",
+      }
+    )
+  )
+  of_files = dict(name="nnunet_raw", path=str(raw_folder), labelled=False)
+  changes = dict(data__source=of_files, data__slices=0, predictor=dict(name="slices"))
+  run = experiment(config(prepared, **changes))
+  assert len(run.main.cases) == 4
+  assert "label" not in run.main.dataset.load(0)
+  told = loop.train(run, tmp_path / "run")
+  assert np.isfinite(told["validation"]["mean"]["mae"])
+  with pytest.raises(ValueError, match="label"):
+    experiment(config(prepared, task={**TASK, "inputs": "label"}, **changes))
+
+
+def _volume(raw):
+  from jaxseg.data.formats.geometry import plain_geometry
+
+  return plain_geometry((1, *raw.image.shape[:-1]), (1.0, 1.0, 1.0))
+
+
+REFUSED = {
+  "no channel": (
+    {"task": {**TASK, "targets": ("t3",)}},
+    r"targets: 't3' is no channel",
+  ),
+  "near": ({"task": {**TASK, "inputs": ("t11",)}}, "did you mean 't1'"),
+  "both": ({"task": {**TASK, "targets": ("t1",)}}, "config.task.targets: 't1' is among the inputs"),
+  "twice": ({"task": {**TASK, "inputs": ("t1", "t1")}}, "names a channel twice"),
+  "none": ({"task": {**TASK, "targets": ()}}, "config.task.targets"),
+  "word": ({"task": {**TASK, "targets": "t2"}}, "config.task.targets"),
+  "missing": ({"task": dict(name="synthesis", inputs=("t1",))}, "config.task.*targets"),
+  "loss": ({"loss": dict(dice=dict())}, "config.loss.dice: 'dice' is a loss of segmentation"),
+  "image loss": (
+    {"task": dict(name="segmentation")},
+    "'l1' is a loss of synthesis",
+  ),
+  "method": ({"method": dict(name="supervised")}, "config.task 'synthesis' needs|shape"),
+  "metric": ({"evaluate__metrics": ("dice",)}, r"'dice' is unknown; metrics of synthesis: psnr"),
+  "best": ({"evaluate__best": "mse"}, "'mse' is not evaluated while training"),
+  "prior": ({"data__prior": dict(run="a")}, "config.data.prior.*a cascade's stages segment"),
+  "crop": ({"data__crop_nonzero": True}, "config.data.crop_nonzero"),
+  "nonzero": ({"data__normalise": dict(name="zscore", nonzero=True)}, "nonzero=True, but"),
+  "zscore": ({"data__normalise": "zscore"}, "of the target 't2': 'zscore' takes each case's own"),
+  "probabilities": ({"evaluate__probabilities": True}, "config.evaluate.probabilities"),
+  "swap": ({"augment": dict(mirror=dict(swap=((1, 2),)))}, "config.augment.mirror.swap"),
+  "maps": ({"data__maps": dict(border=dict())}, "config.data.maps"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_images_have_not_is_refused_before_data_are_read(tmp_path, changes, words):
+  with pytest.raises(ValueError, match=words):
+    experiment(config(tmp_path / "none", **changes))
+  assert not (tmp_path / "none").exists()
+
+
+def test_a_label_that_is_the_input_is_not_mirrored_with_its_sides_unswapped():
+  plain = {"task": {"inputs": "label"}, "data": {"patch": (8, 8)}, "augment": {"mirror": {}}}
+  with pytest.raises(ValueError, match=r"mirrors left and right.*expected axes=\(0,\)"):
+    check_mirrors(plain, ((1, 2),), 1)
+  check_mirrors({**plain, "augment": {"mirror": {"axes": (0,)}}}, ((1, 2),), 1)
+  check_mirrors(plain, (), 1)
+  check_mirrors({**plain, "task": {"inputs": ("t1",)}}, ((1, 2),), 1)
+
+
+def test_the_step_compiles_once_and_the_loss_falls(trained):
+  run, _, _ = trained
+  scheme = regression.regression(run.network, l1, optax.sgd(0.1))
+  batch = {
+    "image": np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype(np.float32),
+    "spacing": np.ones((2, 2), np.float32),
+  }
+  batch["target_image"] = np.tanh(batch["image"][..., :1])
+  state = scheme.init(jax.random.key(0), batch)
+  step = jax.jit(scheme.train_step)
+  losses = []
+  for i in range(12):
+    state, metrics = step(state, batch, jax.random.key(i))
+    losses.append(float(metrics["loss"]))
+  assert losses[-1] < 0.9 * losses[0]
+  assert scheme.apply(state, {"image": batch["image"]})["image"].shape == (2, 16, 16, 1)

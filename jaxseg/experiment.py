@@ -25,7 +25,6 @@ from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
-from jaxseg.runs import folder as run_folder
 from jaxseg.runs import initialise
 from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task
@@ -82,7 +81,7 @@ def experiment(config) -> Experiment:
   fed = feeds[MAIN]
   folds = ()
   if options["prior"]:
-    folds = run_folder.run_folders(cascade.run_of(options["prior"]))
+    folds = cascade.folds_of(options["prior"])
   devices, starts = _rehearse(config, feeds, wanted, ("prior",) if folds else ())
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)

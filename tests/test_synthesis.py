@@ -19,6 +19,7 @@ from jaxseg.losses.images import l1
 from jaxseg.methods import regression
 from jaxseg.metrics.image import mae
 from jaxseg.report import views
+from jaxseg.runs.first_stage import folds_of
 from jaxseg.runs.load import load
 from jaxseg.verbs.find_best import find_best
 from jaxseg.verbs.predict import main as predict
@@ -135,6 +136,11 @@ def test_the_page_shows_images_beside_each_other_and_ranks_by_what_judged(traine
 def test_find_best_compares_segmentations_alone(trained, tmp_path):
   with pytest.raises(ValueError, match="makes images, and find-best compares segmentations"):
     find_best([trained[1]], tmp_path)
+
+
+def test_a_run_that_makes_images_is_no_first_stage_of_a_cascade(trained):
+  with pytest.raises(ValueError, match="makes images; expected the run of a first stage"):
+    folds_of({"run": str(trained[1])})
 
 
 def test_folds_whose_numbers_differ_are_averaged_as_intensities(trained, tmp_path):

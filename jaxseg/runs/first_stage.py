@@ -13,7 +13,7 @@ from jaxseg.data.prepared.label_files import from_files
 from jaxseg.data.sources.source import RawCase
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.choice import validation_files
-from jaxseg.runs.folder import FOLD
+from jaxseg.runs.folder import FOLD, read_config, run_folders
 
 
 def run_of(prior: dict) -> str:
@@ -42,6 +42,18 @@ def run_beside(prior: dict, folder: pathlib.Path) -> pathlib.Path:
     f"{told}: not found; it is the first stage of the cascade in {folder}, and runs before it: put "
     f"it back, or copy it to {places[-1]}."
   )
+
+
+def folds_of(prior: dict) -> tuple[pathlib.Path, ...]:
+  """The run folders of a first stage; raises FileNotFoundError, or ValueError for other runs."""
+  folds = run_folders(run_of(prior))
+  for fold in folds:
+    if read_config(fold)["task"]["name"] != "segmentation":
+      raise ValueError(
+        f"config.data.prior.run: {fold}: makes images; expected the run of a first stage that "
+        "segments."
+      )
+  return folds
 
 
 def prior(dataset: Dataset, folds, read: Callable[[str], RawCase]) -> Maker:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete, method, networks_by_role
-from jaxseg.config import rehearsal
+from jaxseg.config import rehearsal, synthesis
 from jaxseg.config.ranges import COUNT
 from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description, input_shapes
@@ -49,7 +49,8 @@ def as_json(told: Description, shapes) -> dict[str, Any]:
 def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
   """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
   labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
-  batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels)
+  made = len(synthesis.made(config))
+  batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels, made=made)
   batch = {**batch, **dict.fromkeys(config["streams"], batch)}
   named = {role: net.clone(name=role) for role, net in nets.items()}
   alone = {"data": config["data"] | {"prior": {}}, "average": 0.0, "members": 1}
@@ -74,8 +75,9 @@ def main(arguments: list[str]) -> None:
     channels, classes = wanted.channels, wanted.classes
     if channels is None or classes is None:
       source = source_of(config)
-      channels = channels or len(source.channels)
-      classes = classes or source.labels.channels
+      known = len(source.channels), source.labels.channels
+      channels = channels or synthesis.given(config, *known)
+      classes = classes or len(synthesis.made(config)) or source.labels.channels
     patch = tuple(wanted.patch or config["data"]["patch"])
     shape = (wanted.batch or config["data"]["batch"], *patch, channels)
     nets = networks_by_role(config, classes)

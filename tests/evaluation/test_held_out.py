@@ -10,6 +10,7 @@ from jaxseg import loop
 from jaxseg.data import read_label
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import absent_classes
+from jaxseg.task import segmentation
 from jaxseg.verbs.report import report
 
 SHORT = {"steps": 2, "evaluate.every": 1, "evaluate.probabilities": True}
@@ -122,6 +123,22 @@ def test_a_trained_run_makes_a_page_from_its_folder_alone(trained, tmp_path):
   told = report(tmp_path / "moved")
   assert told["foreground"]["dice"] == pytest.approx(trained[1]["validation"]["mean"]["dice"])
   assert "case_4" in (tmp_path / "moved" / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_is_judged_and_shown_by_the_metric_that_it_names(tmp_path):
+  run = tiny.experiment(**SHORT)
+  run.config["evaluate"] |= {"metrics": ("assd", "dice"), "best": "assd"}
+  task = segmentation(run.main.dataset.labels, ("assd", "dice"), "assd")
+  told = loop.train(run._replace(task=task), tmp_path)
+  assert told["best_checkpoint"]["metric"] == "assd"
+  assert list(told["cases"]["case_4"]) == ["dice", "iou", "hd95", "assd"]
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert sum("validation/assd" in row for row in rows) == 2
+  assert not any("validation/dice" in row for row in rows)
+  report(tmp_path)
+  page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+  assert "mean assd over classes" in page
+  assert "worst, assd" in page
 
 
 def test_a_class_that_a_side_of_the_split_lacks_is_told():

@@ -158,3 +158,51 @@ def test_preparation_refuses_what_it_was_not_made_for():
   two = RawCase(np.stack([CHANNEL, CHANNEL], -1), None, None, plain_geometry((4, 5, 6)))
   with pytest.raises(ValueError, match=r"the image has 2 channel\(s\), expected 1"):
     preparation.apply(two)
+
+
+@pytest.mark.parametrize(
+  "scheme",
+  [
+    {"name": "standard", "mean": 300.0, "std": 50.0},
+    {"name": "ct", "lower": -1e4, "upper": 1e4, "mean": 250.0, "std": 40.0},
+    {"name": "window", "lower": 0.0, "upper": 1000.0},
+    {"name": "window", "lower": -500.0, "upper": 1000.0, "signed": True},
+    {"name": "rgb", "maximum": 4095.0},
+    {"name": "none"},
+  ],
+  ids=str,
+)
+def test_what_is_normalised_by_numbers_of_a_set_is_undone(scheme):
+  options = {name: value for name, value in scheme.items() if name != "name"}
+  values = normalise.NORMALISATIONS[scheme["name"]](CHANNEL, **options)
+  assert_close(normalise.undone(values, scheme), CHANNEL, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+  ("scheme", "words"),
+  [
+    ({"name": "zscore"}, "'zscore' takes each case's own numbers"),
+    ({"name": "minmax"}, "'minmax' takes each case's own numbers"),
+    ({"name": "rgb"}, "one that is yet to be made has no type"),
+  ],
+  ids=["zscore", "minmax", "rgb"],
+)
+def test_what_is_normalised_by_a_cases_own_numbers_cannot_be_undone(scheme, words):
+  with pytest.raises(ValueError, match=words):
+    normalise.undone(CHANNEL, scheme)
+
+
+def test_standard_takes_its_numbers_from_all_voxels_of_the_training_cases():
+  random = np.random.default_rng(1)
+  images = {name: random.normal(7, 3, (4, 5, 2)).astype(np.float32) for name in "ab"}
+  given = ({"name": "zscore"}, {"name": "standard"})
+  first, second = normalise.fit(given, lambda case: (images[case], None), ("a", "b"))
+  values = np.stack([images["a"], images["b"]])[..., 1].astype(np.float64)
+  assert first == {"name": "zscore"}
+  assert second["mean"] == pytest.approx(values.mean())
+  assert second["std"] == pytest.approx(values.std())
+  # what is given goes before
+  (kept,) = normalise.fit(
+    ({"name": "standard", "mean": 0.0},), lambda case: (images[case], None), "a"
+  )
+  assert kept["mean"] == 0.0

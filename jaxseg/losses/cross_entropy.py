@@ -41,7 +41,7 @@ def cross_entropy(
   Returns:
     A float32 scalar.
   """
-  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "cross_entropy")
+  target = voxels.weigh_by_map(target, weight_map, tuple(logits.shape[:-1]), "cross_entropy")
   return voxels.weighted_mean(
     *_cross_entropies(
       logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
@@ -76,7 +76,7 @@ def topk_cross_entropy(
   """
   if not 0 < share <= 1:
     raise ValueError(f"topk_cross_entropy: share is {share}; expected a number in (0, 1].")
-  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "topk_cross_entropy")
+  target = voxels.weigh_by_map(target, weight_map, tuple(logits.shape[:-1]), "topk_cross_entropy")
   losses, weight = _cross_entropies(
     logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
   )

@@ -44,7 +44,7 @@ def focal(
   """
   if average not in ("voxels", "channels"):
     raise ValueError(f"focal: average is '{average}'; expected 'voxels' or 'channels'.")
-  target = voxels.mapped(target, weight_map, tuple(logits.shape[:-1]), "focal")
+  target = voxels.weigh_by_map(target, weight_map, tuple(logits.shape[:-1]), "focal")
   logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   weights = weight * voxels.per_class(class_weights, logits, "class_weights")
   inside, outside = _alphas(alpha, logits, sigmoid=sigmoid)

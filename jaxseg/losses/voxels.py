@@ -79,7 +79,7 @@ def named_map(target: Target, name: str, shape: tuple[int, ...], loss: str) -> A
   return found
 
 
-def mapped(target: Target, name: str | None, shape: tuple[int, ...], loss: str) -> Target:
+def weigh_by_map(target: Target, name: str | None, shape: tuple[int, ...], loss: str) -> Target:
   """The target, its weight multiplied by a named (b, *space) map; as it is for None."""
   if name is None:
     return target

@@ -81,7 +81,7 @@ def fingerprint(
     for case in spread(measure, source.cases, workers=workers, what="plan"):
       found.append(case)
       bar.update()
-  samples = [intensities.merged(of) for of in zip(*(case.samples for case in found), strict=True)]
+  samples = [intensities.merge(of) for of in zip(*(case.samples for case in found), strict=True)]
   counts = np.sum([case.classes for case in found], axis=0).tolist()
   _check_classes(source, counts, sampled=all(len(sample.values) for sample in samples))
   return Fingerprint(

@@ -34,7 +34,7 @@ def draw(foreground: np.ndarray, number: int, seed: int) -> tuple[Sample, ...]:
   return tuple(samples)
 
 
-def merged(samples: Iterable[Sample]) -> Sample:
+def merge(samples: Iterable[Sample]) -> Sample:
   """All draws together."""
   samples = list(samples)
   values, which = np.unique(np.concatenate([s.values for s in samples]), return_inverse=True)

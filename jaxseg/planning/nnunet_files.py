@@ -40,7 +40,7 @@ def check_fields(found: Mapping, known: Sequence[str], where: str, optional=()) 
     )
 
 
-def parsed(parse: Callable, value, where: str):
+def parse_or_refuse(parse: Callable, value, where: str):
   """parse(value); what goes wrong inside is told as one sentence."""
   try:
     return parse(value)
@@ -53,7 +53,7 @@ def parsed(parse: Callable, value, where: str):
 def write_fingerprint(path, fingerprint: Fingerprint) -> None:
   """Writes dataset_fingerprint.json, and what nnU-Net doesn't measure into a file beside."""
   out = {
-    "foreground_intensity_properties_per_channel": numbered(fingerprint.intensities),
+    "foreground_intensity_properties_per_channel": number_channels(fingerprint.intensities),
     "median_relative_size_after_cropping": fingerprint.relative_size,
     "shapes_after_crop": fingerprint.shapes,
     "spacings": fingerprint.spacings,
@@ -75,7 +75,7 @@ def read_fingerprint(path) -> Fingerprint:
     "spacings",
   )
   check_fields(loaded, fields, str(path), optional=(_CLASSES,))
-  return parsed(_fingerprint, loaded, str(path))._replace(
+  return parse_or_refuse(_fingerprint, loaded, str(path))._replace(
     mirroring=read_mirroring(pathlib.Path(path).expanduser().parent)
   )
 
@@ -85,7 +85,7 @@ def _fingerprint(loaded: Mapping) -> Fingerprint:
     shapes=tuple(tuple(int(n) for n in shape) for shape in loaded["shapes_after_crop"]),
     spacings=tuple(tuple(float(s) for s in spacing) for spacing in loaded["spacings"]),
     relative_size=float(loaded["median_relative_size_after_cropping"]),
-    intensities=unnumbered(loaded["foreground_intensity_properties_per_channel"]),
+    intensities=list_channels(loaded["foreground_intensity_properties_per_channel"]),
     classes=loaded.get(_CLASSES),
   )
 
@@ -105,13 +105,13 @@ def read_splits(path) -> tuple[Split, ...]:
   return tuple((tuple(fold["train"]), tuple(fold["val"])) for fold in loaded)
 
 
-def numbered(channels: Sequence[Mapping]) -> dict[str, dict[str, float]]:
+def number_channels(channels: Sequence[Mapping]) -> dict[str, dict[str, float]]:
   """Per channel, under the numbers "0", "1", ... as nnU-Net has it."""
   return {str(i): dict(channel) for i, channel in enumerate(channels)}
 
 
-def unnumbered(channels: Mapping) -> tuple[dict[str, float], ...]:
-  """The inverse of `numbered`, for intensity statistics."""
+def list_channels(channels: Mapping) -> tuple[dict[str, float], ...]:
+  """The inverse of `number_channels`, for intensity statistics."""
   return tuple(
     {name: float(channels[str(i)][name]) for name in STATISTICS} for i in range(len(channels))
   )

@@ -12,7 +12,13 @@ from jaxseg import files
 from jaxseg.data.prepared.resizing import ORDERS
 from jaxseg.planning.architecture import from_architecture, to_architecture
 from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
-from jaxseg.planning.nnunet_files import check_fields, load, numbered, parsed, unnumbered
+from jaxseg.planning.nnunet_files import (
+  check_fields,
+  list_channels,
+  load,
+  number_channels,
+  parse_or_refuse,
+)
 from jaxseg.planning.plans import Configuration, Plan, Resampling
 from jaxseg.planning.value_checks import among, expect, order, positive, several, whole
 
@@ -63,7 +69,7 @@ def write_plan(path, plan: Plan) -> None:
     {name: _entry(name, plan) for name in plan.configurations},
     plan.planner,
     "LabelManager",
-    numbered(plan.intensities),
+    number_channels(plan.intensities),
   )
   files.write_text(path, json.dumps(dict(zip(_PLAN, values, strict=True)), indent=4))
   if plan.mirroring is not None:
@@ -87,7 +93,8 @@ def read_plan(path) -> Plan:
     ("configurations", _named, "configurations by name, each with its fields"),
   ):
     expect(loaded, field, fits, expected, str(path))
-  entries, intensities = loaded["configurations"], parsed(unnumbered, loaded[_PLAN[-1]], str(path))
+  entries = loaded["configurations"]
+  intensities = parse_or_refuse(list_channels, loaded[_PLAN[-1]], str(path))
   configurations = {
     name: _configuration(
       _inherited(name, entries, str(path)), f"{path}: configuration {name}", len(intensities)
@@ -223,7 +230,7 @@ def _configuration(entry: Mapping, where: str, channels: int) -> Configuration:
   ):
     expect(entry, field, fits, expected, where)
   resampling = {ours: _read_resampling(entry, kind, where) for kind, ours in _KINDS.items()}
-  return parsed(
+  return parse_or_refuse(
     lambda entry: Configuration(
       spacing=tuple(entry["spacing"]),
       median_shape=tuple(entry["median_image_size_in_voxels"]),

@@ -66,7 +66,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   split = told.get("split", {"name": "file", "path": SPLITS, "fold": 0})
   # what is known of the result before it is planned, so that mistakes are told then
   sketch = {"network": {"name": preset.network}, "predictor": predictor}
-  compose.complete(merged(sketch | {"data": {"source": spec, "split": split}}, own))
+  compose.complete(merge(sketch | {"data": {"source": spec, "split": split}}, own))
   source = build(data.SOURCES, spec, "data.source")
   folder = pathlib.Path(asked["folder"]) / source.name
   say = say or (lambda text: print(text, file=sys.stderr, flush=True))
@@ -79,7 +79,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
       )
     _check_choice("configuration", asked["configuration"] or _CONFIGURATIONS[0], _CONFIGURATIONS)
     say(f"Planning for {source.name}: {len(source.cases)} cases are read, once ...")
-  plan = made_plan(source, folder, asked["preset"])
+  plan = plan_for(source, folder, asked["preset"])
   say(f"The plan is {folder / preset.name}.json.")
   if plan.mirroring is None:
     say(
@@ -96,7 +96,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   for key, spec in config["augment"].items():
     if spec is None:
       values["augment"].pop(key, None)
-  return ConfigDict(merged(values, own) | {"plan": {}})
+  return ConfigDict(merge(values, own) | {"plan": {}})
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _values(told: dict, own: Mapping[str, Any], asked: Mapping[str, Any]) -> dic
   chain = augment.nnunet(
     len(patch), patch, masked=masked, cascade=told["previous"] is not None, mirror=told["mirror"]
   )
-  network = merged(told["network"], own["network"] or {})
+  network = merge(told["network"], own["network"] or {})
   # nnU-Net's coarsest head has no weight; the smallest of networks has but the finest
   heads = network["name"] == told["network"]["name"] and len(network["widths"]) > 2
   return {
@@ -151,7 +151,7 @@ def _values(told: dict, own: Mapping[str, Any], asked: Mapping[str, Any]) -> dic
   }
 
 
-def merged(planned: Any, own: Any) -> Any:
+def merge(planned: Any, own: Any) -> Any:
   """What is set, over what is planned; parts that have names are merged if it is the same one."""
   if own is None:
     return planned
@@ -162,7 +162,7 @@ def merged(planned: Any, own: Any) -> Any:
   # another run's network is taken whole
   if "run" in own and "name" in planned:
     return own
-  return {**planned, **{key: merged(planned.get(key), value) for key, value in own.items()}}
+  return {**planned, **{key: merge(planned.get(key), value) for key, value in own.items()}}
 
 
 def _is_there(folder: pathlib.Path, preset: str) -> bool:
@@ -174,7 +174,7 @@ def is_config(where: str) -> bool:
   return where.endswith(".py") or ".py:" in where
 
 
-def asked_for(where: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+def find_data(where: str, changes: Sequence[str] = ()) -> dict[str, Any]:
   """Which data set is meant: fields of config.data, `source` and, of a config, `split`.
 
   Args:
@@ -204,12 +204,12 @@ def data_of(config) -> dict[str, Any]:
   told = {name: own["data"][name] for name in ("source", "split")}
   if not own["plan"]:
     return told
-  planned = asked_for(_asked(own["plan"])["data"])
-  source = merged(planned["source"], told["source"])
+  planned = find_data(_asked(own["plan"])["data"])
+  source = merge(planned["source"], told["source"])
   return {"source": source, **{k: v for k, v in planned.items() if k == "split"}}
 
 
-def made_plan(source: Source, folder: pathlib.Path, preset: str) -> planning.Plan:
+def plan_for(source: Source, folder: pathlib.Path, preset: str) -> planning.Plan:
   """The plan of a preset that lies in the folder, or a new one, written there.
 
   Raises ValueError if the folder's plans are of other data, or one case is all there is.

@@ -50,7 +50,7 @@ class Fold(NamedTuple):
     return views.load(folder, case) if views.exists(folder, case) else None
 
 
-class Gathered(NamedTuple):
+class CrossValidation(NamedTuple):
   """The folds of a cross-validation, or a run alone.
 
   Attributes:
@@ -88,7 +88,7 @@ class Gathered(NamedTuple):
     return {name: case for fold in self.folds for name, case in fold.cases.items()}
 
 
-def gather(path, say: Callable[[str], None] = print) -> Gathered:
+def gather(path, say: Callable[[str], None] = print) -> CrossValidation:
   """Reads a run folder, or one of folds; `say` shows a sentence about what is left out.
 
   Raises:
@@ -97,7 +97,7 @@ def gather(path, say: Callable[[str], None] = print) -> Gathered:
   """
   path = pathlib.Path(path)
   if (path / "config.json").is_file():
-    return Gathered(_name(path), (_fold(path, say),), ())
+    return CrossValidation(_name(path), (_fold(path, say),), ())
   folders = folds_in(path)
   if not folders:
     raise FileNotFoundError(
@@ -112,7 +112,7 @@ def gather(path, say: Callable[[str], None] = print) -> Gathered:
   count = number_of_folds(folds[0].config["data"]["split"]) or len(folders)
   names = dict.fromkeys([f"{FOLD}{i}" for i in range(count)] + [f.name for f in folders])
   missing = tuple(name for name in names if name not in {fold.name for fold in folds})
-  return Gathered(_name(path), folds, missing)
+  return CrossValidation(_name(path), folds, missing)
 
 
 def _name(folder: pathlib.Path) -> str:

@@ -18,7 +18,7 @@ from jaxseg.evaluation.summary import MEAN
 from jaxseg.inference.pictures import COLOURS
 from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.report import plots, tables
-from jaxseg.report.gather import Fold, Gathered
+from jaxseg.report.gather import CrossValidation, Fold
 from jaxseg.runs.same_run import flat
 
 # classes shown with pictures; of more, the worst
@@ -34,53 +34,55 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def page(gathered: Gathered, told: dict[str, Any], say: Callable[[str], None] = print) -> str:
-  """The whole page; `told` are the numbers of `tables.numbers`, `say` shows what is left out."""
-  first = gathered.folds[0]
+def page(
+  validation: CrossValidation, summary: dict[str, Any], say: Callable[[str], None] = print
+) -> str:
+  """The whole page; `summary` are the numbers of `tables.numbers`, `say` shows what is left out."""
+  first = validation.folds[0]
   source = first.config["data"]["source"].get("name", "")
   return _TEMPLATES.get_template("page.html.j2").render(
-    title=f"{gathered.name}: {first.config['network']['name']} on {source}",
-    labels=gathered.labels,
-    colours={label: _colour(i) for i, label in enumerate(told["labels"])},
-    cards=_cards(gathered, told),
-    missing=gathered.missing,
-    scores=_scores(told, gathered.kind),
-    notes=tables.notes(told),
-    kind=gathered.kind,
-    judge=_title(gathered.judge),
-    distributions=_distributions(gathered),
-    pictures=_pictures(gathered, told, say),
-    cases=_cases(told, gathered.judge),
-    curves=_svg(plots.curves(gathered.folds, gathered.judge, _title(gathered.judge))),
-    experiment=_experiment(gathered),
+    title=f"{validation.name}: {first.config['network']['name']} on {source}",
+    labels=validation.labels,
+    colours={label: _colour(i) for i, label in enumerate(summary["labels"])},
+    cards=_cards(validation, summary),
+    missing=validation.missing,
+    scores=_scores(summary, validation.kind),
+    notes=tables.notes(summary),
+    kind=validation.kind,
+    judge=_title(validation.judge),
+    distributions=_distributions(validation),
+    pictures=_pictures(validation, summary, say),
+    cases=_cases(summary, validation.judge),
+    curves=_svg(plots.curves(validation.folds, validation.judge, _title(validation.judge))),
+    experiment=_experiment(validation),
     versions=_versions(first),
     config={"name": first.name, "text": json.dumps(flat(first.config), indent=1)},
   )
 
 
-def _cards(gathered: Gathered, told: dict[str, Any]) -> list[dict[str, str]]:
+def _cards(validation: CrossValidation, summary: dict[str, Any]) -> list[dict[str, str]]:
   """The headline's numbers."""
-  first, cases = gathered.folds[0], sum(len(fold.cases) for fold in gathered.folds)
-  judge, things = gathered.judge, {"class": "classes"}.get(gathered.kind, f"{gathered.kind}s")
+  first, cases = validation.folds[0], sum(len(fold.cases) for fold in validation.folds)
+  judge, things = validation.judge, {"class": "classes"}.get(validation.kind, f"{validation.kind}s")
   facts = (
-    (_short(told["foreground"][judge]), f"mean {_title(judge)} over {things}",
-     _interval(*told["foreground_interval"][judge], missing="")),
-    (cases, "validation cases", f"in {len(gathered.folds)} fold(s)"),
-    (len(gathered.labels), things, ", ".join(gathered.labels[:4])[:60]),
+    (_short(summary["foreground"][judge]), f"mean {_title(judge)} over {things}",
+     _interval(*summary["foreground_interval"][judge], missing="")),
+    (cases, "validation cases", f"in {len(validation.folds)} fold(s)"),
+    (len(validation.labels), things, ", ".join(validation.labels[:4])[:60]),
     (first.config["steps"], "training steps",
      f"{first.dataset['rank']}D, seed {first.config['seed']}"),
   )  # fmt: skip
   return [dict(zip(("value", "what", "more"), fact, strict=True)) for fact in facts]
 
 
-def _scores(told: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+def _scores(summary: dict[str, Any], kind: str) -> list[dict[str, Any]]:
   """A table for each metric: a row for each class, and one for all."""
-  folds = list(told["folds"])
+  folds = list(summary["folds"])
   several = len(folds) > 1
   heads = [kind, "cases", "mean", "95 % interval", "std", "median"]
   heads += ["mean of folds", "std", *(name.replace("_", " ") for name in folds)] if several else []
-  by_metric = {metric: [] for metric in told["metrics"]}
-  for row in tables.rows(told):
+  by_metric = {metric: [] for metric in summary["metrics"]}
+  for row in tables.rows(summary):
     count = f"{row['cases']}" + (f" ({row['infinite']} inf)" if row["infinite"] else "")
     cells = [count, _short(row["mean"]), _interval(row["low"], row["high"])]
     cells += [_short(row["std"]), _short(row["median"])]
@@ -111,18 +113,18 @@ def _colour(label: int) -> list[int]:
   return [int(value) for value in COLOURS[label % (len(COLOURS) - 1) + 1]]
 
 
-def _distributions(gathered: Gathered) -> list[str]:
+def _distributions(validation: CrossValidation) -> list[str]:
   figures = []
-  for metric in gathered.metrics:
+  for metric in validation.metrics:
     values = {
-      label: np.array([case[metric][label] for case in gathered.cases.values()], np.float64)
-      for label in gathered.labels
+      label: np.array([case[metric][label] for case in validation.cases.values()], np.float64)
+      for label in validation.labels
     }
     figures.append(_svg(plots.distributions(values, _title(metric))))
   return figures
 
 
-def chosen_cases(cases: dict[str, Any], label: str, judge: str) -> list[tuple[str, str]]:
+def example_cases(cases: dict[str, Any], label: str, judge: str) -> list[tuple[str, str]]:
   """[("best", case), ("median", case), ("worst", case)] by a label's `judge`; fewer of few cases.
 
   Cases that have the label neither in reference nor in prediction are none of these.
@@ -135,27 +137,29 @@ def chosen_cases(cases: dict[str, Any], label: str, judge: str) -> list[tuple[st
   return [("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])]
 
 
-def _pictures(gathered: Gathered, told: dict[str, Any], say) -> dict[str, list[dict[str, Any]]]:
+def _pictures(
+  validation: CrossValidation, summary: dict[str, Any], say
+) -> dict[str, list[dict[str, Any]]]:
   """label -> its best, median and worst case."""
-  folds = {name: fold for fold in gathered.folds for name in fold.cases}
-  labels = list(gathered.labels)
+  folds = {name: fold for fold in validation.folds for name in fold.cases}
+  labels = list(validation.labels)
   if len(labels) > _CLASSES:
-    means = told["mean"][gathered.judge]
-    worst = sorted(labels, key=lambda name: _last(-_badness(means[name], gathered.judge)))
+    means = summary["mean"][validation.judge]
+    worst = sorted(labels, key=lambda name: _last(-_badness(means[name], validation.judge)))
     labels = [name for name in labels if name in worst[:_CLASSES]]
   return {
     label: [
-      _picture(folds[case], case, label, gathered, rank, say)
-      for rank, case in chosen_cases(gathered.cases, label, gathered.judge)
+      _picture(folds[case], case, label, validation, rank, say)
+      for rank, case in example_cases(validation.cases, label, validation.judge)
     ]
     for label in labels
   }
 
 
 def _picture(
-  fold: Fold, case: str, label: str, gathered: Gathered, rank: str, say
+  fold: Fold, case: str, label: str, validation: CrossValidation, rank: str, say
 ) -> dict[str, Any]:
-  k = gathered.labels.index(label)
+  k = validation.labels.index(label)
   try:
     views, reason = fold.views(case), "the run folder has lost it"
   except ValueError as error:
@@ -168,7 +172,7 @@ def _picture(
   return {
     "rank": rank,
     "name": case,
-    "score": _short(fold.cases[case][gathered.judge][label]),
+    "score": _short(fold.cases[case][validation.judge][label]),
     "png": png,
     "reason": reason,
     "place": [part for part in (case, plane, fold.name.replace("_", " ")) if part],
@@ -189,15 +193,17 @@ def _embedded(kind: str, content: bytes) -> str:
   return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _cases(told: dict[str, Any], judge: str) -> dict[str, Any]:
+def _cases(summary: dict[str, Any], judge: str) -> dict[str, Any]:
   """Every case and its scores per class; a click on a column's head sorts by it."""
-  labels = told["labels"] if 1 < len(told["labels"]) <= _CLASSES else []
-  metrics = [metric for metric in told["metrics"] if metric != judge]
+  labels = summary["labels"] if 1 < len(summary["labels"]) <= _CLASSES else []
+  metrics = [metric for metric in summary["metrics"] if metric != judge]
   name = _title(judge)
   heads = ["case", "fold", name, *(f"{name} {label}" for label in labels), *map(_title, metrics)]
   rows = []
-  bad = {name: _badness(tables.case_mean(of, judge), judge) for name, of in told["cases"].items()}
-  order = sorted(told["cases"].items(), key=lambda item: _last(-bad[item[0]]))
+  bad = {
+    name: _badness(tables.case_mean(of, judge), judge) for name, of in summary["cases"].items()
+  }
+  order = sorted(summary["cases"].items(), key=lambda item: _last(-bad[item[0]]))
   for name, case in order:
     values = [tables.case_mean(case, judge), *(case[judge][label] for label in labels)]
     values += [tables.case_mean(case, metric) for metric in metrics]
@@ -216,13 +222,13 @@ def _last(value: float) -> float:
   return value if math.isfinite(value) else 1e300
 
 
-def _experiment(gathered: Gathered) -> dict[str, str]:
-  first = gathered.folds[0]
+def _experiment(validation: CrossValidation) -> dict[str, str]:
+  first = validation.folds[0]
   config, data = first.config, first.config["data"]
   return {
     "data": " ".join(f"{name}={value}" for name, value in data["source"].items()),
     "channels": ", ".join(first.dataset["channels"]),
-    "training cases": ", ".join(str(len(fold.dataset["training"])) for fold in gathered.folds),
+    "training cases": ", ".join(str(len(fold.dataset["training"])) for fold in validation.folds),
     "method": _components(config["method"]),
     "network": _components(config["network"]),
     **{f"network '{role}'": _components(of) for role, of in config["networks"].items()},

@@ -10,10 +10,10 @@ import numpy as np
 from jaxseg.evaluation.reporting import as_json, harmless
 from jaxseg.evaluation.summary import MEAN, summarise
 from jaxseg.metrics.statistics import finite_mean
-from jaxseg.report.gather import Gathered
+from jaxseg.report.gather import CrossValidation
 
 
-def numbers(gathered: Gathered) -> dict[str, Any]:
+def numbers(validation: CrossValidation) -> dict[str, Any]:
   """All numbers of a report.
 
   Returns:
@@ -23,12 +23,12 @@ def numbers(gathered: Gathered) -> dict[str, Any]:
     of all folds, as `evaluation.summarise` has them; "missing". "mean of labels" is a label of
     "folds" and "over_folds".
   """
-  labels, metrics = list(gathered.labels), list(gathered.metrics)
+  labels, metrics = list(validation.labels), list(validation.metrics)
   folds = {}
-  for fold in gathered.folds:
-    told = summarise(fold.cases, metrics, labels)
+  for fold in validation.folds:
+    summary = summarise(fold.cases, metrics, labels)
     folds[fold.name] = {
-      metric: {**told["mean"][metric], MEAN: told["foreground"][metric]} for metric in metrics
+      metric: {**summary["mean"][metric], MEAN: summary["foreground"][metric]} for metric in metrics
     }
   over = {
     metric: {
@@ -38,15 +38,15 @@ def numbers(gathered: Gathered) -> dict[str, Any]:
   }
   cases = {
     name: {"fold": fold.name, **case}
-    for fold in gathered.folds
+    for fold in validation.folds
     for name, case in fold.cases.items()
   }
-  pooled = summarise(gathered.cases, metrics, labels)
+  pooled = summarise(validation.cases, metrics, labels)
   return {
-    "name": gathered.name,
+    "name": validation.name,
     "labels": labels,
     "metrics": metrics,
-    "missing": list(gathered.missing),
+    "missing": list(validation.missing),
     **pooled,
     "folds": folds,
     "over_folds": over,
@@ -66,31 +66,31 @@ def case_mean(case: dict[str, Any], metric: str) -> float:
   return float(finite_mean(np.array(list(case[metric].values()), np.float64)))
 
 
-def rows(told: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
   """One row for each metric and label: what the tables show."""
   out = []
-  for metric in told["metrics"]:
-    for label in (*told["labels"], MEAN):
+  for metric in summary["metrics"]:
+    for label in (*summary["labels"], MEAN):
       whole = label == MEAN
-      low, high = told["foreground_interval" if whole else "interval"][metric][
+      low, high = summary["foreground_interval" if whole else "interval"][metric][
         slice(None) if whole else label
       ]
       out.append(
         {
           "metric": metric,
           "label": label,
-          "cases": len(told["cases"]) if whole else told["counts"][metric][label],
-          "infinite": sum(told["infinite"][metric].values())
+          "cases": len(summary["cases"]) if whole else summary["counts"][metric][label],
+          "infinite": sum(summary["infinite"][metric].values())
           if whole
-          else told["infinite"][metric][label],
-          "mean": told["foreground"][metric] if whole else told["mean"][metric][label],
+          else summary["infinite"][metric][label],
+          "mean": summary["foreground"][metric] if whole else summary["mean"][metric][label],
           "low": low,
           "high": high,
-          "std": math.nan if whole else told["std"][metric][label],
-          "median": math.nan if whole else told["median"][metric][label],
-          "folds_mean": told["over_folds"][metric][label]["mean"],
-          "folds_std": told["over_folds"][metric][label]["std"],
-          **{name: of[metric][label] for name, of in told["folds"].items()},
+          "std": math.nan if whole else summary["std"][metric][label],
+          "median": math.nan if whole else summary["median"][metric][label],
+          "folds_mean": summary["over_folds"][metric][label]["mean"],
+          "folds_std": summary["over_folds"][metric][label]["std"],
+          **{name: of[metric][label] for name, of in summary["folds"].items()},
         }
       )
   return out
@@ -101,12 +101,12 @@ def number(value: float) -> str:
   return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def as_text(told: dict[str, Any]) -> str:
+def as_text(summary: dict[str, Any]) -> str:
   """The table for a terminal."""
-  several = len(told["folds"]) > 1
+  several = len(summary["folds"]) > 1
   head = ["metric", "label", "cases", "mean", "95 % interval", "std", "median"]
   lines = [head + (["folds: mean +- std"] if several else [])]
-  for row in rows(told):
+  for row in rows(summary):
     infinite = f" ({row['infinite']} inf)" if row["infinite"] else ""
     interval = "-" if math.isnan(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}"
     line = [row["metric"], row["label"], f"{row['cases']}{infinite}", number(row["mean"]), interval]
@@ -123,42 +123,42 @@ def as_text(told: dict[str, Any]) -> str:
     for line in lines
   ]
   text.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-  return "\n".join([*text, "", *notes(told)])
+  return "\n".join([*text, "", *notes(summary)])
 
 
-def notes(told: dict[str, Any]) -> list[str]:
+def notes(summary: dict[str, Any]) -> list[str]:
   """What the numbers mean, and what is missing."""
   parts = [
-    f"{len(told['cases'])} case(s), each scored on its own grid by the fold that did not train on "
-    "it. Intervals are bootstrapped over cases."
+    f"{len(summary['cases'])} case(s), each scored on its own grid by the fold that did not train "
+    "on it. Intervals are bootstrapped over cases."
   ]
-  if "hd95" in told["metrics"]:
+  if "hd95" in summary["metrics"]:
     parts.append("hd95 is in millimetres (in pixels, of pictures that have no spacing).")
-  if any(any(of.values()) for of in told["infinite"].values()):
+  if any(any(of.values()) for of in summary["infinite"].values()):
     parts.append(
       "Distances are infinite where a class is absent from one of prediction and reference; these "
       "are counted (inf) and in no mean."
     )
-  if told["missing"]:
-    parts.append(f"Not finished, left out: {', '.join(told['missing'])}.")
+  if summary["missing"]:
+    parts.append(f"Not finished, left out: {', '.join(summary['missing'])}.")
   return parts
 
 
-def to_json(told: dict[str, Any]) -> str:
-  return as_json(told)
+def to_json(summary: dict[str, Any]) -> str:
+  return as_json(summary)
 
 
-def to_csv(told: dict[str, Any]) -> str:
+def to_csv(summary: dict[str, Any]) -> str:
   """One row for each metric and label; empty where undefined."""
-  return _csv(rows(told))
+  return _csv(rows(summary))
 
 
-def cases_csv(told: dict[str, Any]) -> str:
+def cases_csv(summary: dict[str, Any]) -> str:
   """One row for each case and label, one column for each metric."""
   table = []
-  for name, case in told["cases"].items():
-    for label in told["labels"]:
-      scores = {metric: case[metric][label] for metric in told["metrics"]}
+  for name, case in summary["cases"].items():
+    for label in summary["labels"]:
+      scores = {metric: case[metric][label] for metric in summary["metrics"]}
       table.append({"fold": case["fold"], "case": name, "label": label, **scores})
   return _csv(table)
 

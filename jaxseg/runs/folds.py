@@ -14,7 +14,7 @@ from jaxseg.evaluation import held_out
 from jaxseg.runs.folder import FOLD, check_same, folds_in
 
 
-def chosen(given: str, folds: int) -> tuple[int, ...]:
+def parse_folds(given: str, folds: int) -> tuple[int, ...]:
   """--fold's value ("all", "3", "0 2" or "0,2") -> numbers of folds, in order, each once.
 
   Raises ValueError that tells the choices.
@@ -82,7 +82,7 @@ def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> 
     raise ValueError(
       f"{workdir}: holds a run of its own; choose another --workdir for a cross-validation."
     )
-  folds = chosen(given, count(**plain(config)["data"]["split"]))
+  folds = parse_folds(given, count(**plain(config)["data"]["split"]))
   for fold in folds:
     check_same(folder(workdir, fold), plain(of_fold(config, fold)))
   reports = {}

@@ -159,21 +159,21 @@ def main(arguments: list[str]) -> None:
   draws = "pictures beside the original (default: %(default)s)"
   add("--draws", type=number(int, COUNT), default=5, help=draws)
   add("--seed", type=number(int, SEED), default=0, help="of the draws (default: %(default)s)")
-  wanted, config = parse(parser, arguments)
-  if not wanted.preview:
+  options, config = parse(parser, arguments)
+  if not options.preview:
     parser.error("--preview is missing: say it to write the picture sheet")
   try:
-    output = pathlib.Path(wanted.output)
+    output = pathlib.Path(options.output)
     if output.suffix.lower() not in PICTURES or output.is_dir():
       raise ValueError(f"--output {output}: expected a picture to write, {' or '.join(PICTURES)}.")
     check_folder(output.parent, "--output")
     config = complete(resolve(config, make=False))
-    specs = every() if wanted.all else config["augment"]
+    specs = every() if options.all else config["augment"]
     if not specs:
       raise ValueError("config.augment is empty; --all shows every known augmentation.")
-    picture = sheet(config, specs, draws=wanted.draws, seed=wanted.seed)
+    picture = sheet(config, specs, draws=options.draws, seed=options.seed)
     with files.replacing(output) as temporary:
       imageio.imwrite(temporary, picture)
   except (ValueError, OSError) as error:
     sys.exit(f"augment: {error}")
-  print(f"{wanted.output}: {len(specs)} augmentations, the original on the left")
+  print(f"{options.output}: {len(specs)} augmentations, the original on the left")

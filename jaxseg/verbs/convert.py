@@ -136,20 +136,20 @@ def main(arguments: list[str]) -> None:
     help="nnunet (default): its raw format; tfds: a set of TensorFlow Datasets (array_record), in "
     "a folder of the set's name; --cases=all gives it the splits train and validation",
   )
-  wanted, config = parse(parser, arguments)
+  options, config = parse(parser, arguments)
   try:
-    check_folder(wanted.output, "--output")
+    check_folder(options.output, "--output")
     config = complete(resolve(config, make=False))
     source = source_of(config)
     training, validation, _ = divided(config, source)
     # what has no label cannot be converted into a set of labelled cases
     parts = {"training": training, "validation": validation, "all": annotated(source).cases}
-    cases = parts[wanted.cases]
-    if wanted.format == "nnunet":
+    cases = parts[options.cases]
+    if options.format == "nnunet":
       read = config["data"]["source"].values()
-      _check_output(wanted.output, cases, len(source.channels), read)
-    folder = files.writable_folder(wanted.output, "--output")
-    if wanted.format == "tfds":
+      _check_output(options.output, cases, len(source.channels), read)
+    folder = files.writable_folder(options.output, "--output")
+    if options.format == "tfds":
       folder = write_tfds(source, _splits(cases, training, validation), folder)
     else:
       convert(source, cases, folder)

@@ -10,7 +10,7 @@ from jaxseg import data, files, planning
 from jaxseg.build import build
 from jaxseg.config.ranges import COUNT, POSITIVE, Range
 from jaxseg.data.sources import dataset_json
-from jaxseg.planning.planned_config import asked_for, is_config, write_plans
+from jaxseg.planning.planned_config import find_data, is_config, write_plans
 from jaxseg.verbs.arguments import Parser, check_folder, number
 
 _GIGABYTES = Range("from 1", 1)
@@ -48,21 +48,21 @@ def _description(spec: dict) -> pathlib.Path | None:
 
 def main(arguments: list[str]) -> None:
   changes = [word for word in arguments if re.match(r"--(no)?config\.", word)]
-  wanted = _parser().parse_args([word for word in arguments if word not in changes])
+  options = _parser().parse_args([word for word in arguments if word not in changes])
   try:
-    if changes and not is_config(wanted.source):
-      raise ValueError(f"{changes[0]}: changes a config file, but {wanted.source} is none.")
-    if wanted.output:
-      check_folder(wanted.output, "--output")
-    spec = asked_for(wanted.source, changes)["source"]
+    if changes and not is_config(options.source):
+      raise ValueError(f"{changes[0]}: changes a config file, but {options.source} is none.")
+    if options.output:
+      check_folder(options.output, "--output")
+    spec = find_data(options.source, changes)["source"]
     source = build(data.SOURCES, spec, "data.source")
     described = _description(spec)
-    output = files.writable_folder(wanted.output or f"plans/{source.name}", "--output")
+    output = files.writable_folder(options.output or f"plans/{source.name}", "--output")
     ending = described and dataset_json.read(described).get("file_ending")
-    asked = {"gpu_memory": wanted.gpu_memory, "spacing": wanted.spacing}
-    common = {"workers": wanted.workers, "file_ending": ending}
+    asked = {"gpu_memory": options.gpu_memory, "spacing": options.spacing}
+    common = {"workers": options.workers, "file_ending": ending}
     # the default plans too, because the others share their data
-    presets = dict.fromkeys(("default", wanted.preset))
+    presets = dict.fromkeys(("default", options.preset))
     plan = write_plans(source, output, presets, **asked, **common)[-1]
     if described:
       with files.replacing(output / "dataset.json") as temporary:

@@ -27,14 +27,14 @@ def report(path, output=None) -> dict:
       print(f"report: note: {text}", file=sys.stderr)
     said[text] = None
 
-  gathered = gather(path, say)
-  told = tables.numbers(gathered)
+  validation = gather(path, say)
+  summary = tables.numbers(validation)
   output = files.writable_folder(output or pathlib.Path(path) / "report", "--output")
-  files.write_text(output / "report.html", page.page(gathered, told, say))
-  files.write_text(output / "report.json", tables.to_json(told))
-  files.write_text(output / "report.csv", tables.to_csv(told))
-  files.write_text(output / "cases.csv", tables.cases_csv(told))
-  return told
+  files.write_text(output / "report.html", page.page(validation, summary, say))
+  files.write_text(output / "report.json", tables.to_json(summary))
+  files.write_text(output / "report.csv", tables.to_csv(summary))
+  files.write_text(output / "cases.csv", tables.cases_csv(summary))
+  return summary
 
 
 def main(arguments: list[str]) -> None:
@@ -45,10 +45,10 @@ def main(arguments: list[str]) -> None:
   )
   parser.add_argument("run", type=pathlib.Path, help="--workdir of train.py, with or without folds")
   parser.add_argument("--output", type=pathlib.Path, help="folder to write; default: RUN/report")
-  wanted = parser.parse_args(arguments)
+  options = parser.parse_args(arguments)
   try:
-    told = report(wanted.run, wanted.output)
+    summary = report(options.run, options.output)
   except (ValueError, OSError) as error:
     sys.exit(f"report: {error}")
-  print(tables.as_text(told))
-  print(f"\nPage: {(wanted.output or wanted.run / 'report') / 'report.html'}")
+  print(tables.as_text(summary))
+  print(f"\nPage: {(options.output or options.run / 'report') / 'report.html'}")

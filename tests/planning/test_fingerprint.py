@@ -96,7 +96,7 @@ def test_statistics_of_repeated_values_are_numpys():
     intensities.Sample(*np.unique(part, return_counts=True))
     for part in (values[:200], values[200:])
   ]
-  found = intensities.statistics(intensities.merged(parts))
+  found = intensities.statistics(intensities.merge(parts))
   assert found["mean"] == pytest.approx(values.mean(dtype=np.float64))
   assert found["std"] == pytest.approx(values.std(dtype=np.float64))
   names = ("percentile_00_5", "median", "percentile_99_5")

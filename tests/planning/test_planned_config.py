@@ -10,7 +10,7 @@ from jaxseg import planning
 from jaxseg.build import plain
 from jaxseg.config.file import load_config
 from jaxseg.config.overrides import read_config
-from jaxseg.planning.planned_config import merged, resolve
+from jaxseg.planning.planned_config import merge, resolve
 
 ROOT = pathlib.Path(__file__).parents[2]
 PHANTOM = """
@@ -149,8 +149,8 @@ def test_a_config_without_a_plan_is_as_it_was():
 
 def test_parts_are_merged_where_they_have_one_name():
   planned = {"a": {"name": "x", "k": 1}, "b": (1, 2), "c": None}
-  assert merged(planned, {"a": {"l": 2}}) == {**planned, "a": {"name": "x", "k": 1, "l": 2}}
-  assert merged(planned, {"a": {"name": "x", "k": 3}})["a"] == {"name": "x", "k": 3}
-  assert merged(planned, {"a": {"name": "y"}})["a"] == {"name": "y"}
-  assert merged(planned, {"a": {"run": "runs/a"}})["a"] == {"run": "runs/a"}
-  assert merged(planned, {"b": None, "d": 4}) == {**planned, "d": 4}
+  assert merge(planned, {"a": {"l": 2}}) == {**planned, "a": {"name": "x", "k": 1, "l": 2}}
+  assert merge(planned, {"a": {"name": "x", "k": 3}})["a"] == {"name": "x", "k": 3}
+  assert merge(planned, {"a": {"name": "y"}})["a"] == {"name": "y"}
+  assert merge(planned, {"a": {"run": "runs/a"}})["a"] == {"run": "runs/a"}
+  assert merge(planned, {"b": None, "d": 4}) == {**planned, "d": 4}

@@ -13,7 +13,7 @@ import pytest
 
 from jaxseg.evaluation.reporting import harmless
 from jaxseg.report.gather import gather
-from jaxseg.report.page import chosen_cases
+from jaxseg.report.page import example_cases
 from jaxseg.verbs import report
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -122,9 +122,9 @@ def test_a_case_name_of_a_users_file_is_text_wherever_it_stands(tmp_path):
 def test_best_median_and_worst_leave_out_cases_without_the_class():
   cases = {name: {"dice": {"x": value}} for name, value in
            {"a": 0.2, "b": math.nan, "c": 0.9, "d": 0.5}.items()}  # fmt: skip
-  assert chosen_cases(cases, "x", "dice") == [("best", "c"), ("median", "d"), ("worst", "a")]
-  assert chosen_cases({"b": cases["b"]}, "x", "dice") == []
-  assert chosen_cases({"a": cases["a"]}, "x", "dice") == [("best", "a")]
+  assert example_cases(cases, "x", "dice") == [("best", "c"), ("median", "d"), ("worst", "a")]
+  assert example_cases({"b": cases["b"]}, "x", "dice") == []
+  assert example_cases({"a": cases["a"]}, "x", "dice") == [("best", "a")]
 
 
 def test_a_run_alone_is_reported_too(folds):

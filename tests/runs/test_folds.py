@@ -33,13 +33,13 @@ def write_report(folder, step, case="a"):
   [("all", (0, 1, 2)), ("1", (1,)), ("0 2", (0, 2)), ("2,0", (0, 2)), ("1,1", (1,))],
 )
 def test_folds_are_given_as_all_or_as_numbers(given, numbers):
-  assert folds.chosen(given, 3) == numbers
+  assert folds.parse_folds(given, 3) == numbers
 
 
 @pytest.mark.parametrize("given", ["3", "-1", "some", "", "0,x", "1.5"])
 def test_other_folds_are_refused_with_the_choices(given):
   with pytest.raises(ValueError, match=r"expected all, or numbers from 0 to 2"):
-    folds.chosen(given, 3)
+    folds.parse_folds(given, 3)
 
 
 def test_the_number_of_folds_follows_from_the_split(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg import planning
 from jaxseg.data import nnunet_raw
-from jaxseg.planning.planned_config import asked_for, made_plan, write_plans
+from jaxseg.planning.planned_config import find_data, plan_for, write_plans
 from jaxseg.verbs.plan import main
 
 
@@ -125,14 +125,14 @@ def test_splits_of_other_data_of_the_same_name_are_told_before_any_case_is_read(
 
 def test_a_plan_that_lies_there_is_taken_unless_it_is_of_other_data(decathlon, tmp_path):
   source = nnunet_raw(str(decathlon))
-  assert made_plan(source, tmp_path, "default").configurations["3d_fullres"].batch == 2
+  assert plan_for(source, tmp_path, "default").configurations["3d_fullres"].batch == 2
   file = tmp_path / "nnUNetPlans.json"
   file.write_text(file.read_text().replace('"batch_size": 2', '"batch_size": 7'))
-  assert made_plan(source, tmp_path, "default").configurations["3d_fullres"].batch == 7
+  assert plan_for(source, tmp_path, "default").configurations["3d_fullres"].batch == 7
   with pytest.raises(ValueError, match=r"names case 'tiny_\d', which data set 'other' doesn't"):
-    made_plan(source._replace(name="other", cases=("a", "b")), tmp_path, "default")
+    plan_for(source._replace(name="other", cases=("a", "b")), tmp_path, "default")
   with pytest.raises(ValueError, match=r"is for 1 channel\(s\), but data set .* has 2 \(CT, PET\)"):
-    made_plan(source._replace(channels=("CT", "PET")), tmp_path, "default")
+    plan_for(source._replace(channels=("CT", "PET")), tmp_path, "default")
 
 
 def test_one_case_is_planned_for_but_cannot_train(decathlon, tmp_path):
@@ -140,7 +140,7 @@ def test_one_case_is_planned_for_but_cannot_train(decathlon, tmp_path):
   (made,) = write_plans(source, tmp_path, ("default",))
   assert made.configurations["3d_fullres"].batch == 2
   with pytest.raises(ValueError, match="Task99_Tiny: has one case; expected two or more"):
-    made_plan(source, tmp_path, "default")
+    plan_for(source, tmp_path, "default")
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
@@ -162,7 +162,7 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(tmp_path):
 
 
 def test_a_task_of_the_decathlon_is_known_by_name():
-  assert asked_for("hippocampus") == {"source": {"name": "msd", "task": "Task04_Hippocampus"}}
+  assert find_data("hippocampus") == {"source": {"name": "msd", "task": "Task04_Hippocampus"}}
 
 
 def test_the_plan_for_a_cpu_has_half_the_widths_and_a_batch_that_two_cores_do_in_a_second(

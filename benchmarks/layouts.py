@@ -3,9 +3,10 @@
 Usage: python benchmarks/layouts.py [--rank 2 3] [--steps 10] [--json FILE]
 
 A small U-Net (instance norm: batch norm sums its statistics over devices, too) learns phantoms by
-SGD. Of each layout are printed the largest difference of its losses from those of one device, the
-collectives in the compiled step (of the all-reduces, those that hold gradients of kernels), the
-calls of the network for one case, and the largest difference of that case's logits.
+SGD, by the gradients that GPUs and TPUs use: those written for CPUs work sample by sample, and
+gather what is split. Of each layout are printed the largest difference of its losses from those of
+one device, the collectives in the compiled step (of the all-reduces, those that hold gradients of
+kernels), the calls of the network for one case, and the largest difference of that case's logits.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from jaxseg import compose, defaults, sharding
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import Experiment, experiment
 from jaxseg.inference import Case
+from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.step import compile_step
 
 FSDP = {"parameters": "fsdp", "smallest": 1}
@@ -142,7 +144,7 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path, help="writes the rows there")
   wanted = parser.parse_args()
   rows = []
-  with tempfile.TemporaryDirectory() as folder:
+  with tempfile.TemporaryDirectory() as folder, cpu_gradients(False):
     for rank in wanted.rank:
       for name, row in compared(rank, wanted.steps, folder, wanted.layouts).items():
         rows.append({"layout": name, **row})

@@ -4,9 +4,14 @@ import jax
 import numpy as np
 import optax
 import pytest
+from closeness import assert_close
 
 from jaxseg import sharding
+from jaxseg.losses import LOSSES
 from jaxseg.method import Learner, State
+from jaxseg.methods import supervised
+from jaxseg.networks import NETWORKS
+from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.runs import checkpoint
 
 
@@ -103,3 +108,64 @@ def test_members_lie_along_their_own_axis():
   plain = specs(sharding.layout(**options), state_of(4))
   assert plain.pop("step") == ()
   assert {spec[0] for spec in plain.values()} == {"member"}
+
+
+def scheme():
+  network = NETWORKS["unet"](classes=3, widths=(4, 8), depth=1, norm="instance")
+  return supervised.supervised(network, LOSSES["cross_entropy"], optax.sgd(0.05, momentum=0.9))
+
+
+def batch_of(patch):
+  random = np.random.default_rng(0)
+  label = random.integers(0, 3, (2, *patch)).astype(np.int32)
+  image = label[..., None] + 0.1 * random.standard_normal((*label.shape, 1))
+  weight = np.ones(label.shape, np.float32)
+  fields = {"image": image.astype(np.float32), "label": label, "weight": weight}
+  return {**fields, "spacing": np.ones((2, len(patch)), np.float32)}
+
+
+def steps_of(layout, patch):
+  """(losses, collectives of the compiled step) of three steps on one batch."""
+  method = scheme()
+  init = jax.jit(lambda: method.init(jax.random.key(0), batch_of(patch)))
+  places = layout.of_state(jax.eval_shape(init))
+  state, losses = jax.device_put(init(), places), []
+  batch = sharding.place(batch_of(patch), layout.split)
+  key = jax.device_put(jax.random.key(1), layout.replicated)
+  step = jax.jit(
+    lambda state, batch, key: method.train_step(state, layout.spread(batch), key),
+    in_shardings=(places, layout.split, layout.replicated),
+    out_shardings=(places, layout.replicated),
+  )
+  # those written for CPUs gather what is split, on GPU and TPU there are none
+  with cpu_gradients(False):
+    compiled = step.lower(state, batch, key).compile()
+  for _ in range(3):
+    state, metrics = compiled(state, batch, key)
+    losses.append(metrics["loss"])
+  return losses, compiled.as_text()
+
+
+LAYOUTS = {
+  "batch": {"batch": 2},
+  "space": {"batch": 1, "space": 2},
+  "fsdp": {"batch": 2, "parameters": "fsdp", "smallest": 1},
+}
+
+
+@pytest.mark.parametrize("patch", [(16, 8), (14, 10), (8, 8, 4)], ids=["2D", "uneven", "3D"])
+def test_every_layout_gives_the_losses_of_one_device(patch):
+  stride = (2,) * len(patch)
+  options = {"batches": {"config.data.batch": 2}, "patch": patch, "stride": stride}
+  one, text = steps_of(sharding.layout(devices=jax.devices()[:1], **options), patch)
+  assert "all-reduce" not in text
+  for name, mesh in LAYOUTS.items():
+    layout = sharding.layout(devices=jax.devices()[:2], **options, **mesh)
+    losses, text = steps_of(layout, patch)
+    assert_close(losses, one, atol=1e-5, err_msg=name)
+    if name == "space" and not layout.notes:
+      assert "collective-permute" in text
+      assert "all-gather" not in text
+    if name == "batch":
+      assert "all-gather" not in text
+      assert "collective-permute" not in text

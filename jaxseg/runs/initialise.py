@@ -25,7 +25,6 @@ NETWORK = "network"
 CLASSES, INPUTS = "classes", "input channels"
 # the steps that a network's schedules count are a run's own
 _OWN = ("counts",)
-_SHOWN = 3
 
 
 class Start(NamedTuple):

@@ -131,6 +131,13 @@ def test_a_further_optimiser_is_its_own_or_the_first_with_changes(own, expected)
   config = config_of(optimisers={} if own is None else {"critic": own})
   found = config_roles.spec(config, roles.roles(adversarial)["critic_optimiser"])
   assert found == own if expected is None else expected.items() <= found.items()
+
+
+def test_factors_by_path_are_those_of_one_network():
+  config = config_of(optimisers={"critic": {"learning_rate": 1e-4}})
+  config["optimiser"] = {**config["optimiser"], "scale": {"encoder*": 0.0}}
+  found = config_roles.spec(config, roles.roles(adversarial)["critic_optimiser"])
+  assert "scale" not in found
   assert set(compose.optimisers_by_role(config)) == {"optimiser", "critic_optimiser"}
 
 

@@ -146,7 +146,7 @@ def _rehearse(
   rehearsal.output(scheme, aim, state, parts[MAIN])
   devices.of_state(state)
   starts = initialise.plan(
-    config["initialise"], state.learners, lambda: _varied(config, labels, aim, parts, devices)
+    other_runs.starts(config), state.learners, lambda: _varied(config, labels, aim, parts, devices)
   )
   return devices, starts
 

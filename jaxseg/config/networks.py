@@ -1,4 +1,8 @@
-"""The network of another run in a role of this one: config.networks.teacher = dict(run=FOLDER)."""
+"""The network of another run in a role of this one: config.networks.teacher = dict(run=FOLDER).
+
+FOLDER may be that of a cross-validation: each fold's teacher is then the same fold's, which has not
+learnt from what this one validates on.
+"""
 
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -14,16 +18,16 @@ _PREPARED = ("orientation", "transpose", "spacing", "slices")
 
 
 def resolved(config: dict[str, Any]) -> dict[str, Any]:
-  """The config with the networks of other runs spelled out beside `run`, and their weights to load.
+  """The config with the networks of other runs spelled out beside `run`.
 
   So that a run folder tells all of its networks by itself. Options beside `run` must be the run's.
   Raises FileNotFoundError or ValueError in words.
   """
   taken = {}
   for field, spec in _borrowed(config):
-    theirs = _spec(spec[RUN], field)
-    own = {option: value for option, value in spec.items() if option != RUN}
-    for option, value in own.items():
+    folder = _folder(config, spec[RUN], field)
+    theirs = without_run(run_folder.read_config(folder)["network"])
+    for option, value in without_run(spec).items():
       if theirs.get(option) != value:
         raise ValueError(
           f"config.{field}.{option}: {value!r} beside run='{spec[RUN]}', whose network has "
@@ -31,14 +35,17 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
           "the network of a run is taken as it is."
         )
     taken[field] = {RUN: spec[RUN], **theirs}
-  starts = {field.rpartition(".")[2]: spec[RUN] for field, spec in taken.items()}
   further = {key: taken.get(f"networks.{key}", spec) for key, spec in config["networks"].items()}
-  return {
-    **config,
-    "network": taken.get("network", config["network"]),
-    "networks": further,
-    "initialise": {**starts, **config["initialise"]},
+  return {**config, "network": taken.get("network", config["network"]), "networks": further}
+
+
+def starts(config: Mapping[str, Any]) -> dict[str, str]:
+  """config.initialise, and what it leaves out: the weights of the networks of other runs."""
+  theirs = {
+    field.rpartition(".")[2]: str(_folder(config, spec[RUN], field))
+    for field, spec in _borrowed(config)
   }
+  return {**theirs, **config["initialise"]}
 
 
 def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...
   """Raises ValueError unless the other runs have learnt from images and labels like this one's."""
   ours = _expects(config, labels, channels)
   for field, spec in _borrowed(config):
-    told = run_folder.describe(spec[RUN])
+    told = run_folder.describe(_folder(config, spec[RUN], field))
     theirs = _expects(told.config, told.labels, told.channels)
     for what, value in theirs.items():
       if value != ours[what]:
@@ -90,13 +97,20 @@ def _borrowed(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
       yield field, spec
 
 
-def _spec(folder: Any, field: str) -> dict[str, Any]:
-  """The network of a run folder."""
+def _folder(config: Mapping[str, Any], folder: Any, field: str) -> pathlib.Path:
+  """The run folder that a network is of; of a cross-validation the fold that this run is."""
   if not isinstance(folder, str) or not folder:
     raise ValueError(f"config.{field}.run: {folder!r}; expected the folder of a run.")
-  if not (pathlib.Path(folder) / run_folder.CONFIG).is_file():
-    raise FileNotFoundError(
-      f"config.{field}.run: {folder}: holds no {run_folder.CONFIG}; expected the folder of a run "
-      "(train.py's --workdir; of a cross-validation, that of a fold)."
-    )
-  return without_run(run_folder.read_config(folder)["network"])
+  path = pathlib.Path(folder)
+  if (path / run_folder.CONFIG).is_file():
+    return path
+  fold = (config["data"]["split"] or {}).get("fold")
+  same = path / f"{run_folder.FOLD}{fold}"
+  if (same / run_folder.CONFIG).is_file():
+    return same
+  folds = [other.name for other in run_folder.folds_in(path)]
+  what = f"holds {', '.join(folds)}, this run is fold {fold}" if folds else "is none"
+  raise FileNotFoundError(
+    f"config.{field}.run: {folder}: {what}; expected the folder of a run (train.py's --workdir) "
+    "or of a cross-validation that has the same fold."
+  )

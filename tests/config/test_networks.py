@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxseg import batch as batch_module
 from jaxseg import compose, data, defaults, loop, methods
 from jaxseg.build import plain
+from jaxseg.config import networks
 from jaxseg.experiment import experiment
 from jaxseg.inference import Case
 from jaxseg.losses import Loss
@@ -137,13 +138,28 @@ def test_a_frozen_teacher_is_its_own_average(home):
 def test_the_network_itself_may_be_another_runs(home):
   config = compose.complete(config_of(home, network={"run": str(home / "teacher")}))
   assert config["network"]["widths"] == (6, 8)
-  assert config["initialise"]["network"]
+  assert networks.starts(config) == {"network": str(home / "teacher")}
+  elsewhere = config | {"initialise": {"network": "elsewhere"}}
+  assert networks.starts(elsewhere) == {"network": "elsewhere"}
+
+
+def test_a_fold_is_taught_by_the_same_fold(home, tmp_path):
+  shutil.copytree(home / "teacher", tmp_path / "all" / "fold_1")
+  spec = {"teacher": {"run": str(tmp_path / "all")}}
+  config = taught_by(home, networks=spec)
+  config["data"]["split"] = config["data"]["split"] | {"fold": 1}
+  whole = compose.complete(config)
+  assert whole["networks"]["teacher"]["widths"] == (6, 8)
+  assert networks.starts(whole) == {"teacher": str(tmp_path / "all" / "fold_1")}
+  # one config for all folds
+  assert whole["networks"]["teacher"]["run"] == str(tmp_path / "all")
+  with pytest.raises(FileNotFoundError, match=r"holds fold_1, this run is fold 0; expected"):
+    compose.complete(taught_by(home, networks=spec))
 
 
 def test_another_teacher_is_another_run(home):
   before = compose.complete(taught_by(home))
-  networks = {"teacher": before["networks"]["teacher"] | {"run": "elsewhere"}}
-  now = before | {"networks": networks}
+  now = before | {"networks": {"teacher": before["networks"]["teacher"] | {"run": "elsewhere"}}}
   assert set(same_run.differences(before, now, same_run.RESUME)) == {"networks.teacher.run"}
   assert not same_run.differences(before, now, same_run.MEMBERS)
 
@@ -161,7 +177,7 @@ def test_options_beside_a_run_are_refused(home):
   ("run", "words"),
   [
     (3, r"networks\.teacher\.run: 3; expected the folder"),
-    ("nowhere", r"nowhere: holds no config"),
+    ("nowhere", r"nowhere: is none; expected the folder"),
   ],
 )
 def test_a_folder_that_is_no_run_is_told(home, run, words):

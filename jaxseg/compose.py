@@ -43,7 +43,7 @@ def complete(config) -> dict[str, Any]:
   exist or are missing, for values of another type or outside of their range, for components and
   options that there are not, and for roles that the method lacks or the config.
   """
-  config = other_runs.resolved(config_checks.fields(config))
+  config = other_runs.resolve(config_checks.fields(config))
   options = config["data"]
   check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "metrics", "best"))
   tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
@@ -124,23 +124,23 @@ def _constructor(config: dict[str, Any]) -> Callable:
 
 def _by_role(config: dict[str, Any], kind: str, make: Callable) -> dict[str, Any]:
   """Parameter of the method's constructor -> make(spec, role), of all roles that are filled."""
-  known = roles.of_kind(_constructor(config), kind)
-  specs = {name: config_roles.spec(config, role) for name, role in known.items()}
-  return {name: make(of, known[name]) for name, of in specs.items() if of is not None}
+  by_name = roles.of_kind(_constructor(config), kind)
+  specs = {name: config_roles.spec(config, role) for name, role in by_name.items()}
+  return {name: make(spec, by_name[name]) for name, spec in specs.items() if spec is not None}
 
 
 def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str, losses.Loss]:
   """The method's losses; `regions` makes them act on sigmoids."""
 
   def make(parts, role):
-    return _weighted(parts, role.field, config, regions=regions)
+    return _sum_of(parts, role.field, config, regions=regions)
 
   return _by_role(config, roles.LOSS, make)
 
 
 def loss(config: dict[str, Any], *, regions: bool = False) -> losses.Loss:
   """The weighted sum of the parts of config.loss; `regions` makes them act on sigmoids."""
-  return _weighted(config["loss"], "loss", config, regions=regions)
+  return _sum_of(config["loss"], "loss", config, regions=regions)
 
 
 # task -> its losses
@@ -158,7 +158,7 @@ def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]
   return _LOSSES[task]
 
 
-def _weighted(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
+def _sum_of(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
   weights = losses.resolve_weights(
     {key: spec.get("weight", 1.0) for key, spec in specs.items()}, steps=config["steps"]
   )

@@ -17,14 +17,14 @@ RUN = "run"
 _PREPARED = ("orientation", "transpose", "spacing", "slices")
 
 
-def resolved(config: dict[str, Any]) -> dict[str, Any]:
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
   """The config with the networks of other runs spelled out beside `run`.
 
   So that a run folder tells all of its networks by itself. Options beside `run` must be the run's.
   Raises FileNotFoundError or ValueError in words.
   """
-  taken = {}
-  for field, spec in _borrowed(config):
+  specs = {}
+  for field, spec in _of_runs(config):
     folder = _folder(config, spec[RUN], field)
     theirs = without_run(run_folder.read_config(folder)["network"])
     for option, value in without_run(spec).items():
@@ -34,16 +34,16 @@ def resolved(config: dict[str, Any]) -> dict[str, Any]:
           f"{theirs.get(option, 'its default')!r}; expected config.{field}=dict(run=...) alone, "
           "the network of a run is taken as it is."
         )
-    taken[field] = {RUN: spec[RUN], **theirs}
-  further = {key: taken.get(f"networks.{key}", spec) for key, spec in config["networks"].items()}
-  return {**config, "network": taken.get("network", config["network"]), "networks": further}
+    specs[field] = {RUN: spec[RUN], **theirs}
+  further = {key: specs.get(f"networks.{key}", spec) for key, spec in config["networks"].items()}
+  return {**config, "network": specs.get("network", config["network"]), "networks": further}
 
 
 def starts(config: Mapping[str, Any]) -> dict[str, str]:
   """config.initialise, and what it leaves out: the weights of the networks of other runs."""
   theirs = {
     field.rpartition(".")[2]: str(_folder(config, spec[RUN], field))
-    for field, spec in _borrowed(config)
+    for field, spec in _of_runs(config)
   }
   return {**theirs, **config["initialise"]}
 
@@ -56,21 +56,21 @@ def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
 def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...]) -> None:
   """Raises ValueError unless the other runs have learnt from images and labels like this one's."""
   ours = _expects(config, labels, channels)
-  for field, spec in _borrowed(config):
-    told = run_folder.describe(_folder(config, spec[RUN], field))
-    theirs = _expects(told.config, told.labels, told.channels)
+  for field, spec in _of_runs(config):
+    other = run_folder.describe(_folder(config, spec[RUN], field))
+    theirs = _expects(other.config, other.labels, other.channels)
     for what, value in theirs.items():
       if value != ours[what]:
         raise ValueError(
           f"config.{field}.run: {spec[RUN]}: its {what} {value} is not this run's {ours[what]}; "
           "expected a run on images and labels like these."
         )
-    if told.config["members"] > 1:
+    if other.config["members"] > 1:
       raise ValueError(
-        f"config.{field}.run: {spec[RUN]}: has {told.config['members']} networks (config.members); "
-        "expected a run of one."
+        f"config.{field}.run: {spec[RUN]}: has {other.config['members']} networks, its "
+        "config.members; expected a run of one."
       )
-    if told.config["data"]["prior"]:
+    if other.config["data"]["prior"]:
       raise ValueError(
         f"config.{field}.run: {spec[RUN]}: is the second stage of a cascade, whose network takes a "
         "first one's segmentation beside the image; expected a run without config.data.prior."
@@ -81,6 +81,7 @@ def _expects(config: Mapping[str, Any], labels: LabelSpec, channels) -> dict[str
   """What a run's networks have to do with: what must be alike, by its name in words."""
   options = config["data"]
   return {
+    "config.task": config["task"],
     "labels": run_folder.meaning(labels),
     "channels": tuple(channels),
     "number of axes": len(options["patch"]),
@@ -89,7 +90,7 @@ def _expects(config: Mapping[str, Any], labels: LabelSpec, channels) -> dict[str
   }
 
 
-def _borrowed(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _of_runs(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
   """(field, spec) of the networks that are those of other runs."""
   further = {f"networks.{key}": spec for key, spec in config["networks"].items()}
   for field, spec in {"network": config["network"], **further}.items():

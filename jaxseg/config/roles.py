@@ -32,10 +32,10 @@ def check(config: Mapping[str, Any], constructor: Callable) -> None:
 
   `constructor` is that of config.method.
   """
-  known, name = roles(constructor), config["method"]["name"]
-  fields = [role.field for role in known.values()]
-  listed = f"; the roles of '{name}': {', '.join(fields)}."
-  for parameter, role in known.items():
+  by_name, name = roles(constructor), config["method"]["name"]
+  fields = [role.field for role in by_name.values()]
+  ending = f"; the roles of '{name}': {', '.join(fields)}."
+  for parameter, role in by_name.items():
     if parameter in config["method"]:
       raise ValueError(
         f"config.method.{parameter}: is no option but a role of '{name}'; expected "
@@ -45,18 +45,18 @@ def check(config: Mapping[str, Any], constructor: Callable) -> None:
     for key in config[group]:
       if f"{group}.{key}" in fields:
         continue
-      if key == kind or (key in known and known[key].key != key):
-        right = kind if key == kind else known[key].field
+      if key == kind or (key in by_name and by_name[key].key != key):
+        right = kind if key == kind else by_name[key].field
         raise ValueError(f"config.{group}.{key}: is in a wrong place; expected config.{right}.")
       if key in options_of(constructor):
         raise ValueError(
           f"config.{group}.{key}: is no role but an option of '{name}'; expected "
           f"config.method.{key}."
         )
-      keys = [role.key for role in known.values() if role.kind == kind]
+      keys = [role.key for role in by_name.values() if role.kind == kind]
       raise ValueError(
-        f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{listed}"
+        f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{ending}"
       )
-  for role in known.values():
+  for role in by_name.values():
     if role.required and spec(config, role) is None:
-      raise ValueError(f"config.{role.field}: is missing{listed}")
+      raise ValueError(f"config.{role.field}: is missing{ending}")

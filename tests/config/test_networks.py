@@ -188,6 +188,25 @@ def test_a_folder_that_is_no_run_is_told(home, run, words):
 @pytest.mark.parametrize(
   ("field", "value", "words"),
   [
+    ("task", {"name": "synthesis"}, r"its config\.task .*synthesis.* is not this run's"),
+    ("members", 2, r"has 2 networks, its config\.members; expected a run of one"),
+    ("data", {"prior": {"run": "runs/first"}}, r"second stage of a cascade.*config\.data\.prior"),
+  ],
+)
+def test_a_teacher_that_is_no_network_for_images_alone_is_told(
+  home, field, value, words, monkeypatch
+):
+  config, told = compose.complete(taught_by(home)), folder.describe(home / "teacher")
+  value = told.config["data"] | value if field == "data" else value
+  other = told._replace(config=told.config | {field: value})
+  monkeypatch.setattr(folder, "describe", lambda _: other)
+  with pytest.raises(ValueError, match=rf"config\.networks\.teacher\.run: .*{words}"):
+    networks.check(config, told.labels, told.channels)
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "words"),
+  [
     (
       "source",
       {"name": "phantom", "cases": 6, "size": (32, 32), "channels": 2},

@@ -2,14 +2,18 @@
 
 import json
 import os
+import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 
 # seconds without a sign of life until a process counts as dead
 _HEARTBEAT = 40
+# and to say why it fails
+_WORDS = 5
 
 
 def start_processes() -> None:
@@ -27,6 +31,17 @@ def start_processes() -> None:
     jax.distributed.initialize(address, number, own, **patience)
   elif os.environ.get("JAXSEG_DISTRIBUTED") == "1":
     jax.distributed.initialize(**patience)
+
+
+def fail(message: str) -> NoReturn:
+  """Says why and ends this process; one of several does not wait for the others, which wait too."""
+  if not jax.distributed.is_initialized():
+    sys.exit(message)
+  print(message, file=sys.stderr, flush=True)
+  if jax.process_index() == 0:
+    # with the first one all end, who may have words of their own
+    time.sleep(_WORDS)
+  os._exit(1)
 
 
 def on_first(work: Callable[[], Any]) -> Any:

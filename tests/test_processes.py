@@ -44,15 +44,13 @@ def one_process(tmp_path_factory):
   return checkpoint.load_learner(folder).params
 
 
-def started(workdir, *, devices: int, **changes) -> list[subprocess.Popen]:
-  """Two processes of some fake devices each that train as one."""
+def environments(*, devices: int) -> list[dict[str, str]]:
+  """Of two processes of some fake devices each."""
   with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
-  script = SCRIPT.format(here=str(HERE), changes={**CHANGES, **changes}, workdir=str(workdir))
-  processes = []
-  for number in range(2):
-    environment = {
+  return [
+    {
       **os.environ,
       "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
       "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
@@ -60,12 +58,18 @@ def started(workdir, *, devices: int, **changes) -> list[subprocess.Popen]:
       "JAX_PROCESS_ID": str(number),
       "JAXSEG_HEARTBEAT": "10",
     }
-    command = [sys.executable, "-c", script]
-    pipe = subprocess.PIPE
-    processes.append(
-      subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
-    )
-  return processes
+    for number in range(2)
+  ]
+
+
+def started(workdir, *, devices: int, **changes) -> list[subprocess.Popen]:
+  """Two processes of some fake devices each that train as one."""
+  script = SCRIPT.format(here=str(HERE), changes={**CHANGES, **changes}, workdir=str(workdir))
+  command, pipe = [sys.executable, "-c", script], subprocess.PIPE
+  return [
+    subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    for environment in environments(devices=devices)
+  ]
 
 
 def train_with_two(workdir, **changes) -> list[tuple[int, str]]:
@@ -94,6 +98,23 @@ def test_two_processes_fall_back_together_and_stop_together(tmp_path, one_proces
     assert code == 1
     assert "no checkpoint can be read; damaged ones were set aside as 2.damaged-1" in words
     assert ("falling back" in words) == (process == 0), "the first one looks and tells"
+
+
+def test_a_process_that_fails_alone_says_why_and_ends_the_others(tmp_path):
+  command = [sys.executable, "train.py", "--config=configs/unet_phantom2d.py"]
+  command += [f"--workdir={tmp_path / 'run'}", f"--config.data.folder={tmp_path / 'prepared'}"]
+  processes = []
+  for cases, environment in zip((8, 2), environments(devices=1), strict=True):
+    here = [*command, f"--config.data.source.cases={cases}"]
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True}
+    processes.append(subprocess.Popen(here, cwd=HERE.parent, **options))
+  _, words = processes[1].communicate(timeout=120)
+  assert "train: config.data.split" in words.splitlines()[-1]
+  assert processes[1].returncode == 1
+  begun = time.monotonic()
+  processes[0].communicate(timeout=120)
+  assert processes[0].returncode != 0
+  assert time.monotonic() - begun < 60
 
 
 def losses(folder) -> dict[int, float]:

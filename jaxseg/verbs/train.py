@@ -73,6 +73,7 @@ def _main(arguments) -> None:
   for name, flag in (("config", _CONFIG), ("workdir", _WORKDIR)):
     if not flag.value:
       sys.exit(f"train: --{name} is missing; python train.py --config=FILE --workdir=FOLDER.")
+  from jaxseg import processes
   from jaxseg.loop import Diverged
 
   try:
@@ -80,7 +81,7 @@ def _main(arguments) -> None:
   except (ValueError, OSError, Diverged) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
-    sys.exit(f"train: {error}")
+    processes.fail(f"train: {error}")
   if report is None:
     sys.exit(130)
 

@@ -4,6 +4,7 @@ A further stream is made as the main one is, from the config that it were the ma
 (`config.streams.as_main`).
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ from jaxseg.data.prepared.pairs import as_pairs
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
+
+# a source's options that tell not which files it reads
+_HOW_READ = ("labelled", "channels", "check_affine")
 
 
 class Sides(NamedTuple):
@@ -105,6 +109,13 @@ def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
       "validates with its label; expected a part of them to be labelled "
       "(config.data.split.labelled), or a source with cases that have none (its option labelled)."
     )
+  if seen := _seen(view, cases, main) if "source" in spec else ():
+    warnings.warn(
+      f"config.streams.{name}.source: lies where the main stream's does, and {len(seen)} of its "
+      f"cases validate (as '{seen[0]}'): the scores are of images that were trained on; leave the "
+      "source out to be fed from the same split.",
+      stacklevel=2,
+    )
   if bare and spec.get("foreground"):
     raise ValueError(
       f"config.streams.{name}.foreground: {spec['foreground']}, but the cases have no labels to "
@@ -129,6 +140,16 @@ def _fitting(config: dict[str, Any], source: data.Source) -> dict[str, Any]:
   """The config of a stream, its normalisation such that what is made of images can be undone."""
   normalise = synthesis.normalisation(config, source.channels)
   return {**config, "data": {**config["data"], "normalise": normalise}}
+
+
+def _seen(view: dict[str, Any], cases: tuple[str, ...], main: Feed) -> tuple[str, ...]:
+  """The main stream's validation cases that another source of the same files feeds."""
+  ours, theirs = (
+    {name: value for name, value in of["data"]["source"].items() if name not in _HOW_READ}
+    for of in (main.config, view)
+  )
+  held = set(main.sides.validation) if ours == theirs else ()
+  return tuple(case for case in cases if case in held)
 
 
 def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:

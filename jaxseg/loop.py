@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxseg import files, sealed, sharding
-from jaxseg.data.stream import Feeder
+from jaxseg.data.stream import Feeder, sentences
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import absent_classes, validate
 from jaxseg.experiment import Experiment
@@ -77,7 +77,7 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   writer = Writer(workdir, **told) if main else None
   try:
     with Interrupt() as interrupt:
-      for sentence in (*notes, *run.layout.notes, *absent_classes(run)):
+      for sentence in (*notes, *sentences(run.streams), *run.layout.notes, *absent_classes(run)):
         _say(writer, sentence)
       if first:
         _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
@@ -136,7 +136,7 @@ def _steps(run, step, state, store, seed, elements, pending, keeper, writer, int
       elapsed = time.perf_counter() - mark
       speed = (number - timed) / elapsed if number > timed else None
       if speed:
-        # the main stream's: those that a network is told of by their labels
+        # of the main stream alone, so that runs with and without further ones compare
         images = run.main.sampling.batch
         values |= {"images_per_second": speed * images, "data_wait": waited / elapsed}
       if writer:

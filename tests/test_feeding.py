@@ -12,7 +12,7 @@ from jaxseg import data, defaults, feeding, loop, methods
 from jaxseg.build import plain
 from jaxseg.compose import complete
 from jaxseg.data.formats.geometry import plain_geometry
-from jaxseg.data.stream import MAIN, Feeder
+from jaxseg.data.stream import MAIN, Feeder, sentences
 from jaxseg.experiment import experiment
 from jaxseg.runs import checkpoint
 
@@ -213,19 +213,19 @@ REFUSED = [
     r"config.streams.rest.patch: \(16, 16\) has 2 axes, but the cases have rank 3",
   ),
   (
-    dict(rest=dict(source=phantom(channels=2))),
+    dict(rest=dict(source=phantom(channels=2, seed=3))),
     r"config.streams.rest: its images have 2 channel\(s\), the main stream's 1",
   ),
   (
-    dict(rest=dict(source=phantom(labelled=False), normalise="ct")),
+    dict(rest=dict(source=phantom(labelled=False, seed=3), normalise="ct")),
     r"config.streams.rest.normalise: 'ct' takes its numbers from the foreground",
   ),
   (
-    dict(rest=dict(source=phantom(labelled=False), foreground=0.5)),
+    dict(rest=dict(source=phantom(labelled=False, seed=3), foreground=0.5)),
     r"config.streams.rest.foreground: 0.5, but the cases have no labels",
   ),
   (
-    dict(rest=dict(source=phantom(labelled=False), split=dict(name="kfold"))),
+    dict(rest=dict(source=phantom(labelled=False, seed=3), split=dict(name="kfold"))),
     r"config.streams.rest.source: none of the 8 case\(s\)",
   ),
   (dict(), r"config.streams: the method is fed from a stream 'rest', which there is not"),
@@ -263,7 +263,7 @@ def test_labels_where_they_are_needed_are_asked_for(tmp_path, monkeypatch):
 
   of_label.__annotations__ = confident.__annotations__
   monkeypatch.setitem(methods.METHODS, "confident", of_label)
-  config = config_of(tmp_path, rest=dict(source=phantom(labelled=False)))
+  config = config_of(tmp_path, rest=dict(source=phantom(labelled=False, seed=3)))
   with pytest.raises(ValueError, match=r"config.streams.rest: its cases have no labels, which the"):
     experiment(config)
 
@@ -337,3 +337,40 @@ def test_files_of_marks_are_fed_to_the_stream_that_names_them(tmp_path):
   config.streams.rest.fields = dict(pseudo_labl=dict(name="folder", path=str(home)))
   with pytest.raises(ValueError, match=r"config.streams.rest.fields.pseudo_labl: no field that"):
     experiment(config)
+
+
+def test_a_stream_of_validation_images_is_warned_of(tmp_path):
+  with pytest.warns(UserWarning, match=r"config.streams.rest.source: .*2 of its cases validate"):
+    feeds(config_of(tmp_path, rest=dict(source=phantom(labelled=False))))
+
+
+def test_streams_are_told_of_in_a_sentence_each(tmp_path):
+  assert sentences(experiment(rest(tmp_path, batch=3)).streams) == [
+    "Stream 'rest': 4 case(s) without labels, 3 patches per batch."
+  ]
+  twin = experiment(config_of(tmp_path, rest=dict(augment=dict())))
+  (sentence,) = sentences(twin.streams)
+  assert "6 case(s) with labels, 2 patches" in sentence
+
+
+def test_streams_are_set_on_the_command_line(tmp_path):
+  from jaxseg.config.overrides import read_config
+
+  file = tmp_path / "mine.py"
+  body = "def get_config():\n  return defaults.config()\n"
+  file.write_text(f"from jaxseg import defaults\n\n\n{body}")
+  words = ["--config.streams.rest.cases=unlabelled", "--config.streams.rest.batch=8"]
+  words += ["--config.data.split.labelled=0.25", "--config.streams.more.source.name=phantom"]
+  config, _ = read_config([f"--config={file}", *words])
+  assert plain(config.streams) == {
+    "rest": {"cases": "unlabelled", "batch": 8},
+    "more": {"source": {"name": "phantom"}},
+  }
+  assert config.data.split.labelled == 0.25
+
+
+def test_a_second_stage_of_a_cascade_takes_no_further_stream(tmp_path):
+  config = rest(tmp_path)
+  config.data.prior = dict(run="elsewhere")
+  with pytest.raises(ValueError, match=r"config.data.prior: cases of a further stream have no"):
+    complete(config)

@@ -48,6 +48,17 @@ def number(name: str) -> int:
   return 1 + zlib.crc32(name.encode()) % (2**32 - 1)
 
 
+def sentences(streams: Mapping[str, Stream]) -> list[str]:
+  """What is to be told of the further streams, a sentence each."""
+  told = []
+  for name, (dataset, cases, how, *_) in streams.items():
+    if name != MAIN:
+      corner = dataset.crop(cases[0], (0,) * dataset.rank, (1,) * dataset.rank)
+      labels = "with labels" if dataset.labels.field in corner else "without labels"
+      told.append(f"Stream '{name}': {len(cases)} case(s) {labels}, {how.batch} patches per batch.")
+  return told
+
+
 def nested(parts: Mapping[str, Batch]) -> Batch:
   """The batches of all streams as one: the main one's fields, the others under their names."""
   further = {name: part for name, part in parts.items() if name != MAIN}

@@ -3,7 +3,7 @@
 A transform is `(key, sample, *, options) -> sample`: a sample is a batch without its batch axis,
 its fields act by their kind (`jaxseg.batch.FIELDS`), the rank is the sample's. All are pure,
 keep shapes static, and run under jit and vmap. `chain` composes them, and
-`jaxseg.augment.batched` maps the chain over a batch. A new one is a function and a row in
+`batched` maps the chain over a batch. A new one is a function and a row in
 `order.AUGMENTATIONS`, where its place is its place in a chain.
 """
 

@@ -1,9 +1,10 @@
-"""Several transforms as one."""
+"""Several transforms as one, of a sample and of a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.resampling import centre_crop
@@ -81,3 +82,39 @@ def _try(apply: Transform, shape: tuple[int, ...]) -> None:
     "label": jax.ShapeDtypeStruct(shape, jnp.int32),
   }
   jax.eval_shape(apply, jax.random.key(0), fields)
+
+
+def batched(
+  transform: Transform, mesh: jax.sharding.Mesh | None = None, *, axis: str = "batch"
+) -> Callable[[jax.Array, Batch], Batch]:
+  """`(key, sample) -> sample` as `(key, batch) -> batch`.
+
+  The sample in slot i of the global batch gets the key `fold_in(key, i)`, so that the number of
+  devices doesn't change the draw. `lax.map`, not vmap: a random branch that isn't drawn costs
+  nothing.
+
+  Args:
+    transform: what to do with one sample.
+    mesh: the mesh over whose `axis` the batch is split; None for one device. Each device maps
+      its own samples: a plain `lax.map` over a sharded axis would gather the batch.
+    axis: the mesh axis of the batch.
+  """
+
+  def mapped(key, slots, batch):
+    return lax.map(
+      lambda item: transform(jax.random.fold_in(key, item[0]), item[1]), (slots, batch)
+    )
+
+  if mesh is not None:
+    spec = jax.P(axis)
+    # samples are independent and the key is replicated: nothing varies that shouldn't, and the
+    # transforms need no marks on the constants that their branches return
+    mapped = jax.shard_map(
+      mapped, mesh=mesh, in_specs=(jax.P(), spec, spec), out_specs=spec, check_vma=False
+    )
+
+  def apply(key, batch: Batch) -> Batch:
+    slots = jnp.arange(next(iter(batch.values())).shape[0])
+    return mapped(key, slots, batch)
+
+  return apply

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.images import read_image, read_label, write_image, write_label
-from jaxseg.data.prepared.dataset import Dataset, open_prepared, prepare
+from jaxseg.data.prepared.dataset import Dataset, open_prepared
 from jaxseg.data.prepared.fields import Maker, with_fields
 from jaxseg.data.prepared.frequencies import label_counts
 from jaxseg.data.prepared.label_files import FIELDS
 from jaxseg.data.prepared.maps import MAPS, bind_map, with_maps
 from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources import phantom as phantoms
 from jaxseg.data.sources.decathlon import msd
 from jaxseg.data.sources.hdf5 import h5

@@ -10,8 +10,8 @@ import tiny
 from jaxseg.batch import LabelSpec
 from jaxseg.data import sampling
 from jaxseg.data.formats.geometry import plain_geometry
-from jaxseg.data.prepared.dataset import prepare
 from jaxseg.data.prepared.maps import with_maps
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sampling import Choice
 from jaxseg.data.sampling import sampling as make
 from jaxseg.data.sources import phantom as phantoms

@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from jaxseg import files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.data.prepared import blocks, integrity
 from jaxseg.data.prepared.cropping import nonzero_mask
+from jaxseg.data.prepared.dataset import INDEX, LOCATIONS, again, case_folder
 from jaxseg.data.prepared.grids import Grid
 from jaxseg.data.prepared.locations import locate, pack
 from jaxseg.data.prepared.normalise import rounds
@@ -30,7 +30,7 @@ from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.prepared.workers import refuse_in_starting_worker, spread
 from jaxseg.data.sources.source import RawCase, Source, content
 
-INDEX, NOTE, LOCATIONS = "jaxseg.json", "case.json", "locations.npy"
+NOTE = "case.json"
 _LOCK = ".lock"
 
 
@@ -52,10 +52,6 @@ class Recipe(NamedTuple):
   weighted: bool
   folder: pathlib.Path
   unlabelled: frozenset[str] = frozenset()
-
-
-def case_folder(folder: pathlib.Path, number: int) -> pathlib.Path:
-  return folder / f"{number:06d}"
 
 
 @contextlib.contextmanager
@@ -183,12 +179,6 @@ def _note(folder: pathlib.Path) -> dict:
     advice=again(folder.parent),
     required=True,
   )
-
-
-def again(folder: pathlib.Path) -> str:
-  """What a user does about a damaged set, or about one that lies in it."""
-  remove = f"rm -r {shlex.quote(str(folder))}"
-  return f"remove it ({remove}) and give the command again: it is made anew"
 
 
 def example(raw: RawCase, recipe: Recipe, where: str) -> tuple[dict[str, np.ndarray], Grid]:

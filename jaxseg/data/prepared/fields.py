@@ -13,9 +13,9 @@ import tqdm
 
 from jaxseg import files, sealed
 from jaxseg.batch import inputs
-from jaxseg.data.prepared import blocks, building
+from jaxseg.data.prepared import blocks
 from jaxseg.data.prepared.blocks import Stored
-from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.dataset import Dataset, again
 from jaxseg.data.prepared.workers import spread
 from jaxseg.sealed import Damaged
 
@@ -64,7 +64,7 @@ class Field(NamedTuple):
     try:
       array = blocks.read(folder / _VALUES, stored, region)
     except Damaged as error:
-      raise Damaged(f"{folder}: is damaged, {error}; {building.again(self.folder)}.") from error
+      raise Damaged(f"{folder}: is damaged, {error}; {again(self.folder)}.") from error
     return array if self.decode is None else self.decode(array)
 
   def _of(self, case: int) -> pathlib.Path:
@@ -73,7 +73,7 @@ class Field(NamedTuple):
 
 @functools.lru_cache(4096)
 def _stored(folder: pathlib.Path) -> Stored:
-  advice = building.again(folder.parent)
+  advice = again(folder.parent)
   note = sealed.read(
     folder / _NOTE, what="the note of a stored field", advice=advice, required=True
   )

@@ -51,12 +51,3 @@ def pack(found: dict[int, np.ndarray], rank: int) -> np.ndarray:
   """{class: (n, rank)} -> (sum of n, rank) int32, in the order of the classes."""
   rows = [voxels for _, voxels in sorted(found.items())]
   return np.concatenate([np.zeros((0, rank), np.int32), *rows]).astype(np.int32)
-
-
-def unpack(rows: np.ndarray, counts: dict[int, int]) -> dict[int, np.ndarray]:
-  """The inverse of `pack`: views of the rows; `counts` are the voxels per class."""
-  found, first = {}, 0
-  for k, count in sorted(counts.items()):
-    found[k] = rows[first : first + count]
-    first += count
-  return found

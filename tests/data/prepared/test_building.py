@@ -19,7 +19,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.formats.images import read_image
 from jaxseg.data.prepared import blocks, building, workers
-from jaxseg.data.prepared.dataset import prepare
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.prepared.workers import LostWorker
 from jaxseg.data.sources.source import RawCase, Source
 

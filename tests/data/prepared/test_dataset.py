@@ -11,8 +11,9 @@ from closeness import assert_close
 
 from jaxseg.batch import LabelSpec
 from jaxseg.data.formats.geometry import Geometry, orient, plain_geometry
-from jaxseg.data.prepared.dataset import open_prepared, prepare
-from jaxseg.data.prepared.locations import locate, pack, unpack
+from jaxseg.data.prepared.dataset import open_prepared, unpack
+from jaxseg.data.prepared.locations import locate, pack
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources.nnunet_folder import nnunet_raw
 from jaxseg.data.sources.source import RawCase, Source, content
 

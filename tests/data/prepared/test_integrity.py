@@ -14,7 +14,8 @@ from jaxseg.batch import LabelSpec
 from jaxseg.data import sampling
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared import blocks, building, integrity
-from jaxseg.data.prepared.dataset import open_prepared, prepare
+from jaxseg.data.prepared.dataset import open_prepared
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources.source import RawCase, Source
 from jaxseg.data.stream import MAIN, Feeder, Stream
 from jaxseg.sealed import Damaged

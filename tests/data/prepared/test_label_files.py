@@ -7,9 +7,9 @@ import tiny
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, write_label
 from jaxseg.data.formats.geometry import plain_geometry
-from jaxseg.data.prepared.dataset import prepare
 from jaxseg.data.prepared.fields import Maker, with_fields, without_labels
 from jaxseg.data.prepared.label_files import decoded, folder, on_grid
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources.source import Source
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 3, 7))

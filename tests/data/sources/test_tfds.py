@@ -14,7 +14,7 @@ from tensorflow_datasets.core import dataset_info, sequential_writer
 from jaxseg.batch import LabelSpec
 from jaxseg.data import RawCase, Source, tfds, write_tfds
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
-from jaxseg.data.prepared.dataset import prepare
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources import tfds_writing
 
 features = tensorflow_datasets.features

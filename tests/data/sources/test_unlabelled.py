@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxseg.data import SOURCES
-from jaxseg.data.prepared.dataset import open_prepared, prepare
+from jaxseg.data.prepared.dataset import open_prepared
+from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources.source import annotated
 
 SHAPE = (4, 5, 6)

@@ -109,6 +109,8 @@ def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
       "validates with its label; expected a part of them to be labelled "
       "(config.data.split.labelled), or a source with cases that have none (its option labelled)."
     )
+  # where labels aren't needed, cases that have none train with those that have some
+  bare = bare or bool(source.unlabelled & set(cases))
   if seen := _seen(view, cases, main) if "source" in spec else ():
     warnings.warn(
       f"config.streams.{name}.source: lies where the main stream's does, and {len(seen)} of its "

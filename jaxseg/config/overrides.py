@@ -103,7 +103,8 @@ def _apply(config: ConfigDict, change: Override) -> None:
       if inner is None or isinstance(inner, str):
         # a part that is named alone gets its options beside the name
         name = inner or config_fields.name_of(plain(config), path)
-        here[group] = ConfigDict({"name": name} if name else {})
+        option = "run" if groups[0] == "initialise" else "name"
+        here[group] = ConfigDict({option: name} if name else {})
       elif not isinstance(inner, ConfigDict):
         raise ValueError(f"{change}: config.{path} is {inner!r}, which has no '{last}' in it.")
       here = here[group]

@@ -105,8 +105,19 @@ def may_differ(field: str, where: str) -> bool:
 def completed(config: dict[str, Any]) -> dict[str, Any]:
   """A stored config with today's defaults for the fields that did not exist when it was stored."""
   known = plain(defaults.config())
+  if "networks" not in config and "optimiser" in config:
+    config = {**config, "optimiser": _relative(config["optimiser"])}
   parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate", "mesh")}
   return {**known, **config, **parts}
+
+
+def _relative(spec: dict[str, Any]) -> dict[str, Any]:
+  """An optimiser of when the ends of a schedule were rates themselves, not parts of their peak."""
+  peak, schedule = spec.get("learning_rate"), spec.get("schedule")
+  if not peak or not isinstance(schedule, Mapping):
+    return spec
+  parts = {name: schedule[name] / peak for name in ("start", "end") if schedule.get(name)}
+  return {**spec, "schedule": {**schedule, **parts}}
 
 
 def explicit(config: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,12 @@ def changed(file, *words):
     (["--config.augment.mirror.axes=2"], "augment.mirror", {"axes": (2,)}),
     (["--config.network.attention.reduction=4"], "network.attention.name", "none"),
     (["--config.loss.dice.weight=2"], "loss.dice.weight", 2.0),
+    (["--config.optimiser.scale={'encoder*': 0.1}"], "optimiser.scale", {"encoder*": 0.1}),
+    (
+      ["--config.initialise.network=runs/a", "--config.initialise.network.learner=critic"],
+      "initialise.network",
+      {"run": "runs/a", "learner": "critic"},
+    ),
     # of further roles, the file names none
     (["--config.networks.critic.name=patch_critic"], "networks.critic.name", "patch_critic"),
     (

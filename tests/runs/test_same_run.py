@@ -208,3 +208,25 @@ def test_a_run_that_lost_its_config_is_not_gone_on_with(tmp_path):
   (tmp_path / "dataset.json").unlink()
   (sentence,) = run_folder.record(tmp_path, run)
   assert "dataset.json: not found, it is written anew" in sentence
+
+
+def test_the_ends_of_a_schedule_were_rates_before_they_were_parts_of_the_peak():
+  now = plain(defaults.config())
+  now["optimiser"] |= {"learning_rate": 0.01}
+  now["optimiser"]["schedule"] = {"name": "warmup_cosine", "start": 0.125, "end": 0.5}
+  before = {name: value for name, value in now.items() if name not in ("networks", "task")}
+  assert "optimiser.schedule.end" in same_run.differences(before, now, same_run.RESUME)
+  absolute = {"name": "warmup_cosine", "start": 0.00125, "end": 0.005}
+  before["optimiser"] = {**now["optimiser"], "schedule": absolute}
+  assert not same_run.differences(before, now, same_run.RESUME)
+  before["optimiser"]["schedule"] = now["optimiser"]["schedule"] = {"name": "polynomial"}
+  assert not same_run.differences(before, now, same_run.RESUME)
+
+
+def test_a_run_to_start_from_may_be_a_word_or_a_dict():
+  now = plain(defaults.config())
+  before = {**now, "initialise": {"network": "runs/a"}}
+  now["initialise"] = {"network": {"run": "runs/a"}}
+  assert not same_run.differences(before, now, same_run.RESUME)
+  now["initialise"] = {"network": {"run": "runs/b"}}
+  assert list(same_run.differences(before, now, same_run.RESUME)) == ["initialise.network.run"]

@@ -85,7 +85,8 @@ def check_field(path: str, value: Any) -> None:
 def suggested(name: str, known) -> str:
   """(did you mean 'x'?), of the known names of a group or, where none is near, of all fields."""
   near = suggestion(name, known)
-  paths = {path.rsplit(".", 1)[-1]: path for path in FIELDS}
+  # of two fields with one name the first is meant: batch is config.data's, not config.mesh's
+  paths = {path.rsplit(".", 1)[-1]: path for path in reversed(FIELDS)}
   found = difflib.get_close_matches(name, paths, n=1)
   return near or (f" (did you mean 'config.{paths[found[0]]}'?)" if found else "")
 

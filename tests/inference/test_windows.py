@@ -5,6 +5,7 @@ import pytest
 from closeness import assert_close
 from scipy import ndimage
 
+from jaxseg.build import bind, options_of
 from jaxseg.inference import PREDICTORS, Case, slices, sliding_window
 from jaxseg.inference.windows import window_starts, window_weights
 
@@ -227,6 +228,24 @@ def test_slices_take_every_option_of_the_sliding_window():
   options = {"patch": (8, 10), "overlap": 0.25, "batch": 3, "weighting": "uniform", "classes": 3}
   scores = slices(linear, case, total_stride=4, mirror_axes=(0, 1), **options)
   assert_close(scores, expected(case), atol=1e-5)
+
+
+def test_slices_have_every_option_of_the_sliding_window_in_their_signature():
+  """Which is what a config is checked against: names, types and ranges."""
+  own, theirs = options_of(slices), options_of(sliding_window)
+  assert set(own) == set(theirs) | {"axis"}
+  assert {name: option.annotation for name, option in theirs.items()} == {
+    name: own[name].annotation for name in theirs
+  }
+  table = {"slices": slices}
+  for option, words in (
+    ({"overlp": 0.5}, r"overlp: 'slices' has no such option \(did you mean 'overlap'\?\)"),
+    ({"overlap": 1.0}, r"overlap: 1.0; expected a number"),
+    ({"batch": 0.5}, r"batch: 0.5; expected a whole number from 1"),
+    ({"options": {}}, r"options: 'slices' has no such option"),
+  ):
+    with pytest.raises(ValueError, match=rf"config\.predictor\.{words}"):
+      bind(table, {"name": "slices", **option}, "predictor")
 
 
 def test_slices_of_a_picture_are_the_picture():

@@ -40,8 +40,9 @@ def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result
     name: its name.
   """
   labels, dataset = run.main.dataset.labels, run.main.dataset
-  further = {field: values for field, values in inputs(sample).items() if field != "image"}
-  # a cascade's prior among its fields: of the fold of the first stage that has not seen the case
+  # a cascade's prior among them: of the fold of the first stage that has not seen the case
+  further = inputs(sample)
+  del further["image"]  # which is made of the scan anew, as for a user's
   configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: further)
   wanted = run.config["evaluate"]["probabilities"]
   found = segment([configuration], raw, f"case '{name}'", probabilities=wanted)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import by_kind
-from jaxseg.inference.case import Case
-from jaxseg.inference.windows import Apply, sliding_window
+from jaxseg.inference.case import Apply, Case
+from jaxseg.inference.windows import sliding_window
 
 
 def _with_options_of(inner: Callable) -> Callable[[Callable], Callable]:

@@ -11,7 +11,6 @@ from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import channels
 from jaxseg.inference.case import Case
-from jaxseg.inference.store import Store
 
 # logit of the background where nothing was seen: a probability of 1 in float32
 _SURE = 30.0
@@ -88,10 +87,12 @@ def segment(
 def prepared_case(configuration: Configuration, raw: RawCase, where: str) -> tuple[Case, Grid]:
   """The case as the configuration's networks see it; raises ValueError for what they cannot."""
   first, *others = configuration.preparations
-  grid = first.grid(raw.geometry, raw.image)
-  fields = {**configuration.fields(raw, where), "spacing": grid.spacing}
-  if "image" not in fields:
-    fields["image"] = first.apply(raw, where)
+  fields = dict(configuration.fields(raw, where))
+  if "image" in fields:
+    grid = first.grid(raw.geometry, raw.image)
+  else:
+    fields["image"], grid = first.place(raw, where)
+  fields["spacing"] = grid.spacing
   for i, other in enumerate(others, start=1):
     fields[_own(i)] = {"image": other.apply(raw, where)}
   return Case(fields), grid
@@ -129,7 +130,7 @@ def _scores(configuration: Configuration, raw, where, progress) -> channels.ByCl
 
 
 def _by_class(configuration: Configuration, case: Case, grid: Grid, progress) -> channels.ByClass:
-  store = Store(case.space)
+  store = channels.Store(case.space)
   configuration.logits(case, into=store.put, progress=progress)
 
   def channel(k: int) -> np.ndarray:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxseg.batch import Batch, Kind, by_kind
 from jaxseg.inference.accumulation import Accumulator, Into
-from jaxseg.inference.case import Case
-from jaxseg.inference.mirroring import Apply, all_flips, mean_over_flips
+from jaxseg.inference.case import Apply, Case, all_flips, cut, mean_over_flips, padded_fields
 
 WEIGHTINGS = ("gaussian", "uniform")
 PADDINGS = ("zero", "mirror")
@@ -46,40 +44,6 @@ def _per_axis(values: int | Sequence[int], rank: int, what: str, *, least: int) 
       f"case of rank {rank}."
     )
   return tuple(int(v) for v in values)
-
-
-def _padded(
-  fields: Batch, space: tuple[int, ...], pads: Sequence[tuple[int, int]], padding: str
-) -> Batch:
-  """A case's fields with what lies outside; raises ValueError for one on another grid."""
-
-  def padded(row: Kind, values) -> np.ndarray:
-    values = np.asarray(values, row.dtype)
-    if not row.spatial:
-      return values
-    if values.shape[: len(space)] != space or values.ndim != len(space) + row.channels:
-      raise ValueError(
-        f"its shape in a case is {values.shape}; expected {space}, the voxels of the others"
-        f"{', and channels' if row.channels else ''}."
-      )
-    if not np.any(pads):
-      return values
-    if padding == "mirror":
-      return np.pad(values, [*pads, *[(0, 0)] * row.channels], mode="reflect")
-    return row.padded(values, pads)
-
-  return by_kind(padded, fields)
-
-
-def _cut(fields: Batch, windows: Sequence[tuple[slice, ...]]) -> Batch:
-  """A batch of windows; what is not spatial is the same for all."""
-
-  def cut(row: Kind, values: np.ndarray) -> np.ndarray:
-    if row.spatial:
-      return np.stack([values[window] for window in windows])
-    return np.broadcast_to(values, (len(windows), *values.shape))
-
-  return by_kind(cut, fields)
 
 
 def sliding_window(
@@ -159,7 +123,7 @@ def sliding_window(
   missing = [max(0, w - n) for w, n in zip(window, space, strict=True)]
   before = [n // 2 for n in missing]
   pads = [(b + m, n - b + m) for b, n, m in zip(before, missing, margin, strict=True)]
-  fields = _padded(case.fields, space, pads, padding)
+  fields = padded_fields(case, pads, mirror=padding == "mirror")
   padded = [n + m for n, m in zip(space, missing, strict=True)]
   starts = [window_starts(n, w, overlap) for n, w in zip(padded, window, strict=True)]
   windows = _ordered(starts, window, padded)
@@ -168,7 +132,7 @@ def sliding_window(
     filled = chosen + [chosen[-1]] * (batch - len(chosen))
     corners = [[starts[a][i] for a, i in enumerate(index)] for index in filled]
     cuts = [tuple(slice(s, s + p) for s, p in zip(at, patch, strict=True)) for at in corners]
-    return mean_over_flips(apply, _cut(fields, cuts), flips)
+    return mean_over_flips(apply, cut(fields, cuts), flips)
 
   whole = None
   if into is None:

@@ -156,7 +156,7 @@ def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder)
   if told.config["task"].get("inputs") == LABEL:
     channels = told.labels.channels
   batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields)
-  batch |= {name: batch for name in told.config.get("streams", {})}
+  batch = {**batch, **dict.fromkeys(told.config.get("streams", {}), batch)}
   key = jax.eval_shape(lambda: jax.random.key(0))
   expected = jax.eval_shape(scheme.init, key, batch).learners
   expected = {name: {"params": of.params, "stats": of.stats} for name, of in expected.items()}

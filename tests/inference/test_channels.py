@@ -6,7 +6,7 @@ from closeness import assert_close
 from scipy import special
 
 from jaxseg.batch import LabelSpec
-from jaxseg.inference import channels, store
+from jaxseg.inference import channels
 
 LABELS = LabelSpec(("background", "a", "b", "c"), (0, 7, 3, 9))
 REGIONS = LabelSpec(("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)))
@@ -58,9 +58,9 @@ def test_members_count_alike_in_a_mean():
   ("half", "file", "dtype"), [(1e9, 1e9, "f4"), (1, 1e9, "f2"), (1, 1, "f2")]
 )
 def test_scores_are_kept_in_the_room_that_suits_them(monkeypatch, half, file, dtype):
-  monkeypatch.setattr(store, "_HALF", half)
-  monkeypatch.setattr(store, "_FILE", file)
-  kept = store.Store((4, 5, 6))
+  monkeypatch.setattr(channels, "_HALF", half)
+  monkeypatch.setattr(channels, "_FILE", file)
+  kept = channels.Store((4, 5, 6))
   for z in (2, 0):
     kept.put((slice(z, z + 2), slice(None), slice(None)), SCORES[z : z + 2])
   for k in range(4):

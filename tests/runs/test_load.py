@@ -165,6 +165,17 @@ def test_a_config_that_does_not_fit_the_weights_is_one_sentence(folds, tmp_path,
     trained.load(tmp_path / "b")
 
 
+def test_the_weights_of_a_run_with_further_streams_fit_as_any(folds, tmp_path):
+  """A method may ask the batch for a stream where it is initialised, which the check does."""
+  shutil.copytree(folds / "b", tmp_path / "b")
+  config = json.loads((tmp_path / "b" / "config.json").read_text())
+  del config["digests"]
+  config["streams"] = {"unlabelled": {"batch": 2}}
+  (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+  logits = trained.load(tmp_path / "b").logits(CASE)
+  np.testing.assert_array_equal(logits, trained.load(folds / "b").logits(CASE))
+
+
 def test_a_fold_in_anothers_place_is_told(folds, tmp_path):
   shutil.copytree(folds / "a" / "fold_1", tmp_path / "a" / "fold_1")
   shutil.copytree(folds / "a" / "fold_1", tmp_path / "a" / "fold_0")

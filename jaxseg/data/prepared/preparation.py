@@ -157,10 +157,11 @@ class Preparation:
     body = nonzero_mask(image) if self.masked else None
     out = np.empty(image.shape, np.float32)
     for i, scheme in enumerate(self.normalisation):
-      normalise = build.bind(NORMALISATIONS, scheme, "data.normalise")
+      options = dict(scheme)
+      normalise = NORMALISATIONS[options.pop("name")]
       masked = (body,) if scheme.get("nonzero") else ()
       try:
-        out[..., i] = normalise(image[..., i], *masked)
+        out[..., i] = normalise(image[..., i], *masked, **options)
       except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return grid.image(out), grid

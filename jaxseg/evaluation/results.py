@@ -42,7 +42,7 @@ def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result
   labels, dataset = run.main.dataset.labels, run.main.dataset
   # a cascade's prior among them: of the fold of the first stage that has not seen the case
   further = inputs(sample)
-  del further["image"]  # which is made of the scan anew, as for a user's
+  del further["image"]  # which is made of the scan anew, as a user's would be
   configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: further)
   wanted = run.config["evaluate"]["probabilities"]
   found = segment([configuration], raw, f"case '{name}'", probabilities=wanted)

@@ -79,9 +79,13 @@ def train_with_two(workdir, **changes) -> list[tuple[int, str]]:
   return [(process.returncode, words) for process, words in zip(processes, said, strict=True)]
 
 
-@pytest.mark.parametrize("cache", ["device", "host"])
-def test_two_processes_train_as_one(tmp_path, one_process, cache):
-  (first, words), (second, more) = train_with_two(tmp_path, **{"data.cache": cache})
+@pytest.mark.parametrize(
+  "changes",
+  [{}, {"data.cache": "host"}, {"data.cache": "host", "mesh.batch": 1, "mesh.space": 2}],
+  ids=["device", "host", "space"],
+)
+def test_two_processes_train_as_one(tmp_path, one_process, changes):
+  (first, words), (second, more) = train_with_two(tmp_path, **changes)
   assert (first, second) == (0, 0), words[-3000:] + more[-3000:]
   two = checkpoint.load_learner(tmp_path).params
   for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):

@@ -145,8 +145,15 @@ def _rehearse(
   state = rehearsal.train(scheme, parts)
   rehearsal.output(scheme, aim, state, parts[MAIN])
   devices.of_state(state)
+  weights = other_runs.starts(config)
+  if weights and config["members"] > 1:
+    raise ValueError(
+      f"config.members: {config['members']} networks with weights from elsewhere "
+      f"({', '.join(weights)}); they differ by their first weights alone: expected 1, and runs of "
+      "their own, which `jaxseg predict` averages."
+    )
   starts = initialise.plan(
-    other_runs.starts(config), state.learners, lambda: _varied(config, labels, aim, parts, devices)
+    weights, state.learners, lambda: _varied(config, labels, aim, parts, devices)
   )
   return devices, starts
 

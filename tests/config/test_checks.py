@@ -183,3 +183,12 @@ def test_what_shapes_tell_is_told_before_data_are_prepared(path, value, words, m
     config["network"] |= {"widths": (4, 8, 8), "depth": 1, "decoder_depth": 1}
   with pytest.raises((ValueError, FileNotFoundError), match=words):
     experiment.experiment(config)
+
+
+def test_members_that_all_start_from_the_same_weights_are_refused():
+  config = changed("initialise", {"network": "runs/a"})
+  config["data"]["source"] = {"name": "phantom", "cases": 6, "size": (32, 32)}
+  config["data"]["patch"], config["members"] = (32, 32), 2
+  config["network"] = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1}
+  with pytest.raises(ValueError, match=r"config\.members: 2 networks with weights from elsewhere"):
+    experiment.experiment(config)

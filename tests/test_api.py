@@ -29,7 +29,7 @@ ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entrie
 FILES = sorted(
   path for folder in ("jaxseg", "configs", "benchmarks") for path in (ROOT / folder).rglob("*.py")
 )
-BARE = ("networks", "losses", "metrics", "augment", "batch", "method", "methods")
+BARE = ("networks", "losses", "metrics", "augment", "batch", "method", "methods", "morphology")
 HEAVY = ("tensorflow_datasets", "grain", "nibabel", "SimpleITK", "orbax", "ml_collections")
 
 

@@ -13,25 +13,7 @@ from jax import lax
 
 from jaxseg.augment.draws import checked_probability, checked_range, within
 from jaxseg.batch import Array, Batch
-
-_FAR = float("inf")
-
-
-def _grown(mask: Array, radius: Array, reach: int) -> Array:
-  """Dilation of (*space) bool by a ball of `radius` voxels, at most `reach`; exact.
-
-  Squared distances to the mask, one axis after the other, no farther than the ball reaches.
-  """
-  squared = jnp.where(mask, 0.0, _FAR)
-  for axis in range(mask.ndim):
-    size = mask.shape[axis]
-    width = [(reach, reach) if a == axis else (0, 0) for a in range(mask.ndim)]
-    padded = jnp.pad(squared, width, constant_values=_FAR)
-    for offset in range(-reach, reach + 1):
-      first = reach + offset
-      shifted = lax.slice_in_dim(padded, first, first + size, axis=axis)
-      squared = jnp.minimum(squared, shifted + float(offset**2))
-  return squared <= radius**2
+from jaxseg.morphology import components, dilate
 
 
 def prior_morphology(
@@ -72,7 +54,7 @@ def prior_morphology(
   def act(mask, operator, size):
     # 0 dilation, 1 erosion, 2 opening, 3 closing; eroding is growing the complement
     def grow(mask, erode):
-      return _grown(mask ^ erode, size, reach) ^ erode
+      return dilate(mask ^ erode, size, reach=reach) ^ erode
 
     erodes = (operator == 1) | (operator == 2)
     once = grow(mask, erodes)
@@ -101,27 +83,6 @@ def prior_morphology(
 
 def _with_background(maps: Array) -> Array:
   return maps.at[0].set(jnp.maximum(1 - maps[1:].sum(0), 0))
-
-
-def component_labels(mask: Array) -> Array:
-  """(*space) bool -> (*space) int32: one number per component, that of its last voxel; 0 outside.
-
-  Voxels that touch, at corners too, are connected. Each round takes the largest number around
-  and then that number's own, which halves the way that is left: some ten rounds, exact at the end.
-  """
-  numbers = jnp.where(mask, 1 + jnp.arange(mask.size).reshape(mask.shape), 0)
-
-  def neighbours(numbers):
-    return lax.reduce_window(numbers, 0, lax.max, (3,) * mask.ndim, (1,) * mask.ndim, "SAME")
-
-  def spread(state):
-    numbers, _ = state
-    new = jnp.where(mask, neighbours(numbers), 0)
-    new = jnp.concatenate([jnp.zeros(1, new.dtype), new.reshape(-1)])
-    new = new[new][1:].reshape(mask.shape)
-    return new, (new != numbers).any()
-
-  return lax.while_loop(lambda state: state[1], spread, (numbers, mask.any()))[0]
 
 
 def prior_components(
@@ -156,7 +117,7 @@ def prior_components(
     channel, chosen = item
 
     def changed(channel):
-      numbers = component_labels(channel > 0.5)
+      numbers = components(channel > 0.5)
       flat = numbers.reshape(-1)
       sizes = jnp.zeros(flat.size + 1, jnp.int32).at[flat].add(1)
       removable = (sizes > 0) & (sizes < largest * flat.size)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
-from jaxseg.losses.transforms import distance_transform
+from jaxseg.morphology import distance_transform
 
 
 def hausdorff(

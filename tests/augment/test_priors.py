@@ -6,7 +6,6 @@ import pytest
 from scipy import ndimage
 
 from jaxseg.augment import prior_components, prior_morphology
-from jaxseg.augment.priors import component_labels
 
 RNG = np.random.default_rng(14)
 
@@ -53,26 +52,6 @@ def test_a_gained_voxel_is_taken_from_the_other_classes():
     assert set(np.unique(out)) <= {0.0, 1.0}
     out = np.asarray(with_background(jax.random.key(seed), {"prior": prior})["prior"])
     np.testing.assert_array_equal(out.sum(-1), 1.0)
-
-
-@pytest.mark.parametrize("size", [(30, 31), (12, 13, 14)])
-def test_components_are_those_of_scipy(size):
-  rank = len(size)
-  for seed in range(3):
-    mask = np.random.default_rng(seed).random(size) < 0.25
-    found = np.asarray(jax.jit(component_labels)(mask))
-    truth, count = ndimage.label(mask, np.ones((3,) * rank))
-    np.testing.assert_array_equal(found > 0, mask)
-    pairs = {(a, b) for a, b in zip(found[mask].tolist(), truth[mask].tolist(), strict=True)}
-    assert len(pairs) == len(set(found[mask].tolist())) == count
-
-
-def test_a_winding_component_is_one():
-  mask = np.zeros((31, 31), bool)
-  mask[::2] = True
-  mask[1::4, -1] = True
-  mask[3::4, 0] = True
-  assert len(np.unique(jax.jit(component_labels)(mask))) == 2
 
 
 def test_one_small_component_of_each_class_is_removed_and_large_ones_stay():

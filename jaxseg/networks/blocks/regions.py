@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxseg.morphology import largest_component
 from jaxseg.networks.blocks.options import per_axis
 
 
@@ -52,36 +53,9 @@ def keep_largest(masks):
   """Each mask's largest connected component: (b, *space) bool -> the same shape.
 
   Voxels that share a corner are connected. Of components of the same size the one that comes first
-  in the order of storage is kept; an empty mask stays empty. Takes as many rounds of max-pooling as
-  the longest way through a component has voxels. No gradient.
+  in the order of storage is kept; an empty mask stays empty. No gradient.
   """
-  return jax.vmap(_largest)(jnp.asarray(masks))
-
-
-def _largest(mask):
-  # a component ends with its highest label, that of its first voxel
-  labels = jnp.arange(mask.size, 0, -1, dtype=jnp.int32).reshape(mask.shape)
-  labels = jnp.where(mask, labels, 0)
-
-  def spread(labels):
-    for axis in range(mask.ndim):  # a maximum over a cube is one over each axis
-      kernel, steps = [1] * mask.ndim, (1,) * mask.ndim
-      kernel[axis] = 3
-      labels = jax.lax.reduce_window(labels, 0, jax.lax.max, kernel, steps, "SAME")
-    return jnp.where(mask, labels, 0)
-
-  def moved(state):
-    before, after = state
-    return jnp.any(before != after)
-
-  def again(state):
-    _, labels = state
-    return labels, spread(labels)
-
-  labels = jax.lax.while_loop(moved, again, (labels, spread(labels)))[1].reshape(-1)
-  voxels = jax.ops.segment_sum(mask.reshape(-1).astype(jnp.int32), labels, mask.size + 1)
-  best = labels[jnp.argmax(voxels[labels])]
-  return mask & (labels == best).reshape(mask.shape)
+  return jax.vmap(largest_component)(jnp.asarray(masks))
 
 
 def inside(boxes, space: Sequence[int]):

@@ -18,8 +18,7 @@ def get_config():
     norm="instance",
     activation="leaky_relu",
     up="transpose",
-    conv_bias=True,
-    head_bias=True,
+    bias=True,
   )
   config.optimiser.learning_rate = 3e-3
   config.optimiser.schedule = dict(name="warmup_polynomial", warmup=0.03, power=0.9)

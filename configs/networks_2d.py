@@ -102,8 +102,8 @@ OPTIONS = {
   "unet_hdc": dict(UNET, bottleneck="hdc"),
   "unet_gce": dict(UNET, bottleneck=dict(name="gce", rates=(2, 4, 6))),
   "unet_dac_rmp": dict(UNET, bottleneck="dac_rmp"),
-  "unet_dropblock": dict(UNET, dropout=(0.0, 0.0, 0.1, 0.2), drop_block=5),
-  "unet_spatial_dropout": dict(UNET, dropout=(0.0, 0.0, 0.1, 0.2), spatial_dropout=True),
+  "unet_dropblock": dict(UNET, dropout=dict(rate=(0.0, 0.0, 0.1, 0.2), kind="block", size=5)),
+  "unet_spatial_dropout": dict(UNET, dropout=dict(rate=(0.0, 0.0, 0.1, 0.2), kind="channel")),
   "unet_stochastic_depth": dict(UNET, residual=True, stochastic_depth=0.2),
 }
 

@@ -9,9 +9,10 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from jaxseg.config.option_values import check_values
+from jaxseg.config.option_values import check_values, constructor
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -60,9 +61,18 @@ def options_of(
   return {name: p for name, p in parameters.items() if p.kind in kinds and name not in reserved}
 
 
-def check_options(name: str, options, known, where: str) -> None:
-  """Raises ValueError that lists the known options if one of `options` is not among them."""
+def check_options(
+  name: str, options, known, where: str, moved: Mapping[str, str] = MappingProxyType({})
+) -> None:
+  """Raises ValueError that lists the known options if one of `options` is not among them.
+
+  `moved` tells what options of earlier versions are called now.
+  """
   for option in options:
+    if option in moved:
+      raise ValueError(
+        f"config.{where}.{option}: '{name}' has no such option any more; give {moved[option]}."
+      )
     if option not in known:
       raise ValueError(
         f"config.{where}.{option}: '{name}' has no such option{suggestion(option, known)}; "
@@ -84,7 +94,7 @@ def _checked(table, spec, where: str, given: Mapping[str, Any], *, at_once: bool
   function, spec = named(table, spec, where), plain(spec)
   name = spec.pop("name")
   known = options_of(function, given=given if at_once else None)
-  check_options(name, spec, known, where)
+  check_options(name, spec, known, where, getattr(constructor(function), "moved", {}))
   check_values(name, spec, known, where)
   takes = inspect.signature(function).parameters if at_once else known
   return function, {**{k: v for k, v in given.items() if k in takes}, **spec}

@@ -5,8 +5,7 @@ ATTENTION_UNET_AGN = {
   "widths": (16, 32, 64, 128, 256),
   "kernels": ((1, 3, 3),) * 5,
   "strides": ((1, 2, 2),) * 4,
-  "up": "transpose",
-  "up_kernels": ((1, 4, 4),) * 4,
+  "up": {"name": "transpose", "kernels": ((1, 4, 4),) * 4},
   "skip": ("concat", *(dict(name="grid_gate", sub_sample=2),) * 3),
   "gating": "centre",
 }
@@ -70,10 +69,9 @@ PSPNET_SMP = {
 ATTENTION_UNET_MONAI = {
   "widths": (16, 32, 64, 128),
   "down": "stride",
-  "up": "transpose",
-  "up_kernels": 3,
-  "up_norm": True,
+  "up": {"name": "transpose", "kernels": 3, "norm": True},
   "decoder_depth": 1,
-  "encoder_block": "plain",
-  "block": {"name": "plain", "norm": "instance", "affine": False, "activation": "prelu_shared"},
+  "block": {
+    "decoder": {"name": "plain", "norm": "instance", "affine": False, "activation": "prelu_shared"}
+  },
 }

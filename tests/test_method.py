@@ -124,9 +124,7 @@ def test_noise_statistics_and_training_outputs_are_three_settings():
     widths=(4, 6, 8),
     depth=1,
     deep_supervision=1,
-    dropout=0.5,
-    drop_block=2,
-    drop_block_ramp=9,
+    dropout=dict(rate=0.5, kind="block", size=2, ramp=9),
   )
   x = batch_of()["image"]
   own = jax.jit(lambda key: learner(net, None, key, x))(jax.random.key(0))

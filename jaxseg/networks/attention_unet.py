@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.networks.blocks import ConvNormAct, choice
+from jaxseg.networks.blocks.options import named
+from jaxseg.networks.parts import SKIPS
 from jaxseg.networks.unet import UNet
 
 
@@ -22,15 +25,12 @@ class AttentionUNet(UNet):
   options, `skip=dict(name="attention_gate", inter=8, psi_bias=3.0)`, and each skip may have its
   own: `skip=("concat", "grid_gate", "grid_gate", "grid_gate")` leaves the first ungated, as the
   paper does. The paper's own network with deep supervision is `attention_unet_dsv`.
-  `unet_grid_attention_3D` of ozan-oktay/Attention-Gated-Networks, whose gates all get one signal
-  from the centre, is that skip with `dict(name="grid_gate", sub_sample=2)`, `gating="centre"`,
-  `widths=(16, 32, 64, 128, 256)`, `kernels=((1, 3, 3),) * 5`, `strides=((1, 2, 2),) * 4`,
-  `up="transpose"`, `up_kernels=((1, 4, 4),) * 4`: 2,722,535 parameters for 1 channel and 4 classes.
+  `unet_grid_attention_3D` of ozan-oktay/Attention-Gated-Networks and MONAI's `AttentionUnet` are a
+  matter of options, tests/published_options.py.
 
-  MONAI's `AttentionUnet(3, 1, 2, (16, 32, 64, 128), (2, 2, 2))`, 1,466,566 parameters, is
-  `widths=(16, 32, 64, 128)`, `down="stride"`, `up="transpose"`, `up_kernels=3`, `up_norm=True`,
-  `decoder_depth=1`, `encoder_block="plain"`, `block=dict(name="plain", norm="instance",
-  affine=False, activation="prelu_shared")`.
+  - gating: what skips that gate by coarse features (`grid_gate`) get: "decoder", those one stage
+    below; "centre", one signal for all, a 1x1 convolution, norm and activation of the bottleneck
+    with the width of the stage above.
 
   Source: Oktay et al., arXiv 1804.03999; equals `AttU_Net(3, 1)` of LeeJunHyun's
   Image_Segmentation, 34,878,573 parameters for 3 channels and 1 class.
@@ -38,6 +38,22 @@ class AttentionUNet(UNet):
 
   widths: Sequence[int] = (64, 128, 256, 512, 1024)
   skip: str | Mapping[str, Any] | Sequence[Any] = "attention_gate"
-  up: str = "nearest"
-  conv_bias: bool = True
-  head_bias: bool = True
+  up: str | Mapping[str, Any] = "nearest"
+  bias: bool | Mapping[str, Any] = True
+  gating: str = "decoder"
+
+  def __post_init__(self):
+    choice(self.gating, ("decoder", "centre"), "attention_unet: gating")
+    skips = [SKIPS.get(named(skip)["name"]) for skip in self._skips()]
+    if self.gating != "decoder" and not any(getattr(s, "takes_gating", not s) for s in skips):
+      raise ValueError(
+        f"attention_unet: gating='{self.gating}' is for skips that gate by coarse features, but "
+        f"skip={self.skip!r}; choose skip='grid_gate', or leave one of them out."
+      )
+    super().__post_init__()
+
+  def _gating(self, x, rank):
+    if self.gating == "decoder":
+      return None
+    options = self._layer_options(len(self.widths) - 2, rank, "encoder")
+    return ConvNormAct(self.widths[-2], **{**options, "kernel": 1}, name="gating")(x)

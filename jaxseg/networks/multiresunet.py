@@ -5,7 +5,8 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxseg.networks.blocks import Conv, Norm
+from jaxseg.networks.blocks import Norm
+from jaxseg.networks.groups import bias_of, norm_of
 from jaxseg.networks.unet import UNet
 
 
@@ -34,21 +35,20 @@ class MultiResUNet(UNet):
   widths: Sequence[int] = (32, 64, 128, 256, 512)
   block: str | Mapping[str, Any] = "multires"
   skip: str | Mapping[str, Any] | Sequence[Any] = "respath"
-  up: str = "transpose"
-  conv_bias: bool = True
-  head_bias: bool = True
+  up: str | Mapping[str, Any] = "transpose"
+  bias: bool | Mapping[str, Any] = True
   head_norm: bool = True
 
   def __post_init__(self):
     if self.skip == "respath":
       lengths = range(len(self.widths) - 1, 0, -1)
-      paths = [dict(name="respath", length=n, use_bias=self.conv_bias) for n in lengths]
+      paths = [dict(name="respath", length=n, use_bias=bias_of(self.bias).conv) for n in lengths]
       object.__setattr__(self, "skip", tuple(paths))
     super().__post_init__()
 
   def _head(self, name):
-    layers = [Conv(self.classes, 1, use_bias=self.head_bias, dtype=self.dtype, name=name)]
+    layers = [super()._head(name)]
     if self.head_norm:
-      norm = Norm(self.norm, self.norm_groups, dtype=self.dtype, name=f"{name}_norm")
-      layers.append(norm)
+      kind, groups = norm_of(self.norm, "multiresunet")
+      layers.append(Norm(kind, groups, dtype=self.dtype, name=f"{name}_norm"))
     return nn.Sequential(layers)

@@ -1,6 +1,6 @@
 """nnU-Net's plain U-Net, in 2D and 3D."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.networks.unet import UNet
@@ -34,12 +34,11 @@ class PlainConvUNet(UNet):
 
   widths: Sequence[int] = (32, 64, 128, 256, 320, 320)
   strides: int | Sequence[Any] = 2
-  norm: str = "instance"
+  norm: str | Mapping[str, Any] = "instance"
   activation: str = "leaky_relu"
   down: str = "stride"
-  up: str = "transpose"
-  conv_bias: bool = True
-  head_bias: bool = True
+  up: str | Mapping[str, Any] = "transpose"
+  bias: bool | Mapping[str, Any] = True
   deep_supervision: int | None = None
 
   def __post_init__(self):

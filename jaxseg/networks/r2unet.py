@@ -30,6 +30,5 @@ class R2UNet(UNet):
   widths: Sequence[int] = (64, 128, 256, 512, 1024)
   residual: bool = True
   block: str | Mapping[str, Any] = "recurrent"
-  up: str = "nearest"
-  conv_bias: bool = True
-  head_bias: bool = True
+  up: str | Mapping[str, Any] = "nearest"
+  bias: bool | Mapping[str, Any] = True

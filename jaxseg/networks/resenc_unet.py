@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flax.core import FrozenDict
+
 from jaxseg.networks.blocks import ConvNormAct, per_stage
 from jaxseg.networks.plain_conv_unet import PlainConvUNet
 
@@ -19,8 +21,7 @@ class ResEncUNet(PlainConvUNet):
   and where the width changes it has a 1x1 convolution and norm (ResNet-D). The last norm of a block
   starts with scale 0. Shapes, options and errors as `PlainConvUNet`, and:
 
-  - encoder_block: of the encoder's stages, a name of `parts.BLOCKS` or a dict with its options, as
-    `dict(name="residual", kind="bottleneck")`; `block` is the decoder's.
+  - block: of each side, `dict(encoder=dict(name="residual", kind="bottleneck"))`.
   - stochastic_depth: rate of the coarsest stage's blocks; the finer ones have proportionally less.
   - depth: blocks of each encoder stage; None for nnU-Net's 1, 3, 4, 6, 6, 6, ...
 
@@ -33,7 +34,7 @@ class ResEncUNet(PlainConvUNet):
 
   depth: int | Sequence[int] | None = None
   decoder_depth: int | Sequence[int] = 1
-  encoder_block: str | Mapping[str, Any] | None = "residual"
+  block: str | Mapping[str, Any] = FrozenDict(encoder="residual")
 
   def __post_init__(self):
     if self.depth is None:

@@ -10,7 +10,6 @@ from flax import linen as nn
 from jaxseg.networks.blocks import (
   ACTIVATIONS,
   CONVS,
-  NORMS,
   Activation,
   Conv,
   ConvNormAct,
@@ -28,7 +27,8 @@ from jaxseg.networks.blocks import (
   per_axis,
   per_stage,
 )
-from jaxseg.networks.blocks.options import named, total_per_axis
+from jaxseg.networks.blocks.options import total_per_axis
+from jaxseg.networks.groups import MOVED, bias_of, by_side, dropout_of, norm_of, up_of
 from jaxseg.networks.parts import (
   ATTENTIONS,
   BLOCKS,
@@ -49,54 +49,37 @@ class UNet(nn.Module):
   Any size works: the input is zero-padded to a multiple of `total_stride` and the outputs are
   cropped.
 
-  By default the survey's `Baseline`. nnU-Net's network is `norm="instance"`,
-  `activation="leaky_relu"`, `down="stride"`, `up="transpose"`, `conv_bias=True`, `head_bias=True`.
-  `unet_3D` of ozan-oktay/Attention-Gated-Networks is `widths=(16, 32, 64, 128, 256)`,
-  `kernels=((1, 3, 3),) * 5`, `strides=((1, 2, 2),) * 4`, `up="transpose"`,
-  `up_kernels=((1, 4, 4),) * 4`, `conv_bias=True`, `head_bias=True`: 2,466,052 parameters for 1
-  channel and 4 classes. pytorch-3dunet's `ResidualUNet3D` (Lee et al., arXiv 1706.00120) is
-  `widths=(64, 128, 256, 512, 1024)`, `block=dict(name="residual", shortcut="before",
-  norm_first=True, zero_init=False)`, `depth=1`, `decoder_depth=1`, `skip="sum"`, `norm="group"`,
-  `up="transpose"`, `up_kernels=3`, `up_bias=False`, `head_bias=True`: 113,735,233 for 1 channel
-  and 1 class (there the transposed convolutions give one voxel less; the first one is repeated).
+  By default the survey's `Baseline`; nnU-Net's is `plain_conv_unet`. Other public U-Nets that are a
+  matter of options, with their published counts, are in tests/networks/test_unet.py.
 
   Attributes:
     classes: number of scores per voxel.
     widths: channels of each stage, finest first; the last one is the bottleneck.
-    depth, decoder_depth: convolutions of an encoder stage; of a decoder stage. One per stage or
-      one for all, as for every option below that is "per stage".
+    depth, decoder_depth: convolutions of an encoder stage; of a decoder stage. One for all or one
+      per stage, as kernels, strides, skip and the rates of dropout.
     kernels: kernel size per stage, each an integer or one per axis, as `((1, 3, 3), 3, 3)`.
     strides: down-sampling between the stages (one less than stages), likewise `((1, 2, 2), 2)`.
     residual: adds a 1x1 convolution of each stage's input to its output.
-    block: what a stage is made of, a name of `parts.BLOCKS` or a dict with its options.
-    encoder_block: what the encoder's stages are made of, None for the same.
+    block: what a stage is made of, a name of `parts.BLOCKS` or a dict with its options; or that of
+      each side, `dict(encoder="residual", decoder="plain")`.
     conv: the convolution of a stage, a name of `blocks.CONVS` ("plain", "separable", ...).
     attention: follows every stage, a name of `parts.ATTENTIONS` or one for each stage, finest
-      first, None for none: `(None, None, "se", dict(name="se", reduction=8))`.
-    attention_at: "encoder", "decoder" or "both".
+      first, None for none: `(None, None, "se", dict(name="se", reduction=8))`; or those of each
+      side, `dict(encoder="se")`.
     skip: how encoder and decoder are joined, a name of `parts.SKIPS` or one for each skip, finest
       first, as `("concat", "attention_gate")`; attention maps, if it makes any, are given as
       "attention1" (finest), ..., each on its skip's grid.
-    gating: what skips that gate by coarse features (`grid_gate`) get: "decoder", those one stage
-      below; "centre", one signal for all, a 1x1 convolution, norm and activation of the bottleneck
-      with the width of the stage above.
     bottleneck: follows the coarsest stage, a name of `parts.BOTTLENECKS`.
-    up: "linear" or "nearest" (interpolation, convolution, norm, activation), "transpose"
-      (transposed convolution), "unpool" (convolution, norm, activation, max-unpooling with the
-      encoder's indices; needs down="pool").
-    up_kernels: of "transpose", per stride and at least as large; None: the strides themselves.
-    up_norm: norm and activation follow "transpose".
+    up: "linear", "nearest", "transpose", "unpool" (needs down="pool"), or a dict with the options
+      of `groups.Up`: `dict(name="transpose", kernels=4)`.
     down: "pool" (maximum) or "stride" (the first convolution of a stage).
-    norm, norm_groups: "batch", "instance", "group" or "none"; groups of "group".
+    norm: "batch", "instance", "group", "none", or `dict(name="group", groups=4)`.
     activation: "relu", "leaky_relu", "prelu", "prelu_shared", "elu", "gelu" or "silu".
-    dropout: rate at the end of each stage, per stage; the decoder stage takes its encoder's.
-    spatial_dropout: drops whole channels.
-    drop_block: drops cubes with sides of so many voxels (one or one per axis; 0: single voxels).
-    drop_block_ramp: steps over which their rate grows from 0 to `dropout`; 0: constant.
+    dropout: rate at the end of each stage, or a dict with the options of `groups.Dropout`:
+      `dict(rate=(0.0, 0.1, 0.2), kind="block", size=5, ramp=1000)`.
     stochastic_depth: rate at which the last stage's residual branch is dropped, per sample; it
       grows linearly over the stages in the order of computation, and needs residual=True.
-    conv_bias, up_bias, head_bias: biases of the convolutions; of "transpose"; of the last 1x1
-      convolution.
+    bias: of all convolutions, or `dict(conv=True, head=False)`.
     deep_supervision: number of auxiliary heads, at most two less than stages.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
     remat: recomputes each stage in the backward pass, for less memory.
@@ -115,31 +98,22 @@ class UNet(nn.Module):
   strides: int | Sequence[Any] = 2
   residual: bool = False
   block: str | Mapping[str, Any] = "plain"
-  encoder_block: str | Mapping[str, Any] | None = None
   conv: str | Mapping[str, Any] = "plain"
   attention: str | Mapping[str, Any] | Sequence[Any] | None = "none"
-  attention_at: str = "both"
   skip: str | Mapping[str, Any] | Sequence[Any] = "concat"
-  gating: str = "decoder"
   bottleneck: str | Mapping[str, Any] = "none"
-  up: str = "linear"
-  up_kernels: int | Sequence[Any] | None = None
-  up_norm: bool = False
+  up: str | Mapping[str, Any] = "linear"
   down: str = "pool"
-  norm: str = "batch"
-  norm_groups: int = 8
+  norm: str | Mapping[str, Any] = "batch"
   activation: str = "relu"
-  dropout: float | Sequence[float] = 0.0
-  spatial_dropout: bool = False
-  drop_block: int | Sequence[int] = 0
-  drop_block_ramp: int = 0
+  dropout: float | Sequence[float] | Mapping[str, Any] = 0.0
   stochastic_depth: float = 0.0
-  conv_bias: bool = False
-  up_bias: bool = True
-  head_bias: bool = False
+  bias: bool | Mapping[str, Any] = False
   deep_supervision: int = 0
   dtype: str = "float32"
   remat: bool = False
+
+  moved = MOVED
 
   def __post_init__(self):
     stages = len(self.widths)
@@ -148,49 +122,20 @@ class UNet(nn.Module):
         f"unet: classes={self.classes} and widths={tuple(self.widths)}; expected at least one "
         "class and two stages of at least one channel."
       )
-    for option, number in self._per_stage().items():
+    numbers = dict.fromkeys(("depth", "kernels"), stages)
+    numbers |= dict.fromkeys(("decoder_depth", "strides", "skip"), stages - 1)
+    for option, number in numbers.items():
       per_stage(getattr(self, option), number, f"unet: {option}")
-    choice(self.up, ("linear", "nearest", "transpose", "unpool"), "unet: up")
-    choice(self.attention_at, ("encoder", "decoder", "both"), "unet: attention_at")
-    choice(self.gating, ("decoder", "centre"), "unet: gating")
-    for option, number in self._blocks_of().items():
-      self._try_blocks(option, number)
-    skips = per_stage(self.skip, stages - 1, "unet: skip")
-    for width, attention in zip(self.widths, self._attentions(), strict=True):
-      try_part(ATTENTIONS, attention, "attention", features=width)
-    for width, skip in zip(self.widths[:-1], skips, strict=True):
-      try_part(SKIPS, skip, "skip", features=width)
-    try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=self.widths[-1])
-    takes_gating = [getattr(SKIPS[named(skip)["name"]], "takes_gating", False) for skip in skips]
-    if self.gating != "decoder" and not any(takes_gating):
-      raise ValueError(
-        f"unet: gating='{self.gating}' is for skips that gate by coarse features, but skip="
-        f"{self.skip!r}; choose skip='grid_gate', or leave one of them out."
-      )
-    part(CONVS, self.conv, "conv")
+    up, norm, dropout = self._up_options(), norm_of(self.norm, "unet"), self._dropout()
+    per_stage(up.kernels, stages - 1, "unet: up.kernels")
+    per_stage(dropout.rate, stages, "unet: dropout")
+    bias_of(self.bias)
     choice(self.down, ("pool", "stride"), "unet: down")
-    choice(self.norm, NORMS, "unet: norm")
     choice(self.activation, ACTIVATIONS, "unet: activation")
     choice(self.dtype, ("float32", "bfloat16"), "unet: dtype")
-    if self.up == "unpool" and self.down != "pool":
+    if up.name == "unpool" and self.down != "pool":
       raise ValueError("unet: up='unpool' needs the indices of down='pool'.")
-    if self.up_kernels is not None and self.up != "transpose":
-      raise ValueError(
-        f"unet: up_kernels={self.up_kernels} belong to up='transpose', but up='{self.up}'; leave "
-        "one of them out."
-      )
-    for option, default in (("up_bias", True), ("up_norm", False)):
-      if getattr(self, option) != default and self.up != "transpose":
-        raise ValueError(
-          f"unet: {option}={not default} belongs to up='transpose', but up='{self.up}'."
-        )
-    if self.drop_block_ramp < 0 or (self.drop_block_ramp and not self.drop_block):
-      raise ValueError(
-        f"unet: drop_block_ramp={self.drop_block_ramp} with drop_block={self.drop_block}; expected "
-        "0 steps or more, and blocks for a ramp."
-      )
-    if self.spatial_dropout and self.drop_block:
-      raise ValueError("unet: spatial_dropout and drop_block exclude each other; choose one.")
+    self._try_parts(norm)
     if not 0 <= self.deep_supervision <= stages - 2:
       raise ValueError(
         f"unet: deep_supervision={self.deep_supervision} auxiliary heads; {stages} stages have "
@@ -198,25 +143,34 @@ class UNet(nn.Module):
       )
     super().__post_init__()
 
-  def _blocks_of(self) -> dict[str, int]:
-    """The attributes that name blocks, and how many stages, finest first, are made of them."""
-    if self.encoder_block is None:
-      return {"block": len(self.widths)}
-    return {"encoder_block": len(self.widths), "block": len(self.widths) - 1}
-
-  def _try_blocks(self, option, stages):
-    """Refuses the blocks that `option` names if one of the first `stages` cannot have them."""
-    kernels = per_stage(self.kernels, len(self.widths), "unet: kernels")
-    for width, kernel in list(zip(self.widths, kernels, strict=True))[:stages]:
-      try_part(BLOCKS, getattr(self, option), option, features=width, kernel=kernel)
-
-  def _per_stage(self):
+  def _try_parts(self, norm):
+    """Makes every part and drops it: what one refuses is told before data are read."""
     stages = len(self.widths)
-    one_less = dict.fromkeys(("decoder_depth", "strides", "skip", "up_kernels"), stages - 1)
-    return {**dict.fromkeys(("depth", "kernels", "dropout"), stages), **one_less}
+    blocks = by_side(self.block, "block", "plain")
+    kernels = per_stage(self.kernels, stages, "unet: kernels")
+    # the decoder has no coarsest stage
+    for side, number in (("encoder", stages), ("decoder", stages - 1)):
+      for width, kernel in list(zip(self.widths, kernels, strict=True))[:number]:
+        try_part(BLOCKS, blocks[side], "block", features=width, kernel=kernel)
+      for width, attention in zip(self.widths, self._attentions(side), strict=True):
+        try_part(ATTENTIONS, attention, "attention", features=width)
+    for width, skip in zip(self.widths, self._skips(), strict=False):
+      try_part(SKIPS, skip, "skip", features=width)
+    try_part(BOTTLENECKS, self.bottleneck, "bottleneck", features=self.widths[-1])
+    part(CONVS, self.conv, "conv")
 
-  def _attentions(self):
-    return per_stage(self.attention, len(self.widths), "unet: attention")
+  def _up_options(self):
+    return up_of(self.up, "unet", ("linear", "nearest", "transpose", "unpool"))
+
+  def _dropout(self):
+    return dropout_of(self.dropout, "unet")
+
+  def _skips(self):
+    return per_stage(self.skip, len(self.widths) - 1, "unet: skip")
+
+  def _attentions(self, side):
+    attention = by_side(self.attention, "attention", "none")[side]
+    return per_stage(attention, len(self.widths), "unet: attention")
 
   def _strides(self, rank: int) -> list[tuple[int, ...]]:
     strides = per_stage(self.strides, len(self.widths) - 1, "unet: strides")
@@ -248,7 +202,7 @@ class UNet(nn.Module):
         skips.append(x)
         if self.down == "stride":
           stride = strides[i - 1]
-        elif self.up == "unpool":
+        elif self._up_options().name == "unpool":
           x, where = max_pool_with_positions(x, stride=strides[i - 1])
           positions.append(where)
         else:
@@ -261,7 +215,7 @@ class UNet(nn.Module):
     outputs = {"bottleneck": x}
     gating = self._gating(x, rank)
 
-    aux, joins = [], per_stage(self.skip, stages - 1, "unet: skip")
+    aux, joins = [], self._skips()
     for i in reversed(range(stages - 1)):
       up = self._up(i, rank, strides[i], positions[i] if positions else None)(x)
       coarse = x if gating is None else gating
@@ -281,31 +235,26 @@ class UNet(nn.Module):
     kernels = per_stage(self.kernels, len(self.widths), "unet: kernels")
     return {
       "kernel": per_axis(kernels[i], rank, f"unet: kernels of stage {i + 1}"),
-      "norm": self.norm,
-      "norm_groups": self.norm_groups,
-      "activation": self.activation,
-      "use_bias": self.conv_bias,
+      "use_bias": bias_of(self.bias).conv,
       "conv": self.conv,
-      "dtype": self.dtype,
+      **self._common(),
     }
 
+  def _common(self):
+    norm = norm_of(self.norm, "unet")
+    options = {"norm": norm.name, "norm_groups": norm.groups}
+    return {**options, "activation": self.activation, "dtype": self.dtype}
+
   def _part(self, table, spec, option, name, i):
-    options = {"norm": self.norm, "norm_groups": self.norm_groups}
-    options |= {"activation": self.activation, "dtype": self.dtype}
-    return part(table, spec, option, features=self.widths[i], **options)(name=name)
+    return part(table, spec, option, features=self.widths[i], **self._common())(name=name)
 
   def _attention(self, side, i):
-    if self.attention_at not in (side, "both"):
-      return lambda x: x
-    spec, name = self._attentions()[i], f"{side}_attention{i + 1}"
+    spec, name = self._attentions(side)[i], f"{side}_attention{i + 1}"
     return self._part(ATTENTIONS, spec, "attention", name, i)
 
   def _gating(self, x, rank):
-    """The gating signal that the bottleneck gives to all skips, None if each has its own."""
-    if self.gating == "decoder":
-      return None
-    options = self._layer_options(len(self.widths) - 2, rank, "encoder")
-    return ConvNormAct(self.widths[-2], **{**options, "kernel": 1}, name="gating")(x)
+    """The gating signal that the bottleneck gives to all skips, None: each has its own."""
+    return None
 
   def _stage(self, i, side, depth, number, rank, stride=1):
     stages = len(self.widths)
@@ -316,19 +265,16 @@ class UNet(nn.Module):
 
   def _blocks(self, i, side, depth, rank, **given):
     """Stage i of that side, made of `depth` of its blocks."""
-    apart = side == "encoder" and self.encoder_block is not None
-    option = "encoder_block" if apart else "block"
+    dropout = self._dropout()
+    noise = per_stage(dropout.rate, len(self.widths), "unet: dropout")[i]
     block = part(
       BLOCKS,
-      getattr(self, option),
-      option,
+      by_side(self.block, "block", "plain")[side],
+      "block",
       features=self.widths[i],
       depth=depth,
       residual=self.residual,
-      dropout=per_stage(self.dropout, len(self.widths), "unet: dropout")[i],
-      spatial_dropout=self.spatial_dropout,
-      drop_block=self.drop_block,
-      drop_block_ramp=self.drop_block_ramp,
+      **dropout.of_stage(noise),
       **given,
       **self._layer_options(i, rank, side),
     )
@@ -337,30 +283,32 @@ class UNet(nn.Module):
 
   def _up(self, i, rank, stride, positions):
     """The function from stage i + 1's resolution and width to stage i's."""
-    if self.up == "transpose":
-      transposed = self._transposed(i, rank, stride)
-      if not self.up_norm:
+    up = self._up_options()
+    if up.name == "transpose":
+      transposed = self._transposed(i, rank, stride, up)
+      if not up.norm:
         return transposed
-      norm = Norm(self.norm, self.norm_groups, dtype=self.dtype, name=f"up{i + 1}_norm")
+      kind, groups = norm_of(self.norm, "unet")
+      norm = Norm(kind, groups, dtype=self.dtype, name=f"up{i + 1}_norm")
       activation = Activation(self.activation, name=f"up{i + 1}_activation")
       return lambda x: activation(norm(transposed(x)))
     options = self._layer_options(i, rank, "decoder")
     layer = ConvNormAct(self.widths[i], name=f"up{i + 1}", **options)
-    if self.up == "unpool":
+    if up.name == "unpool":
       return lambda x: max_unpool(layer(x), positions, stride=stride)
-    larger = linear_up if self.up == "linear" else nearest_up
+    larger = linear_up if up.name == "linear" else nearest_up
     return lambda x: layer(larger(x, stride=stride))
 
-  def _transposed(self, i, rank, stride):
-    options = {"use_bias": self.up_bias, "dtype": self.dtype, "name": f"up{i + 1}"}
-    kernel = per_stage(self.up_kernels, len(self.widths) - 1, "unet: up_kernels")[i]
+  def _transposed(self, i, rank, stride, up):
+    options = {"use_bias": up.bias, "dtype": self.dtype, "name": f"up{i + 1}"}
+    kernel = per_stage(up.kernels, len(self.widths) - 1, "unet: up.kernels")[i]
     if kernel is None:
       return UpConv(self.widths[i], stride, **options)
-    kernel = per_axis(kernel, rank, f"unet: up_kernels of stage {i + 1}")
+    kernel = per_axis(kernel, rank, f"unet: up.kernels of stage {i + 1}")
     overlap = [k - s for k, s in zip(kernel, stride, strict=True)]
     if min(overlap) < 0:
       raise ValueError(
-        f"unet: up_kernels of stage {i + 1} are {kernel}, smaller than the stride {stride}, which "
+        f"unet: up.kernels of stage {i + 1} are {kernel}, smaller than the stride {stride}, which "
         "would leave gaps; give at least the stride."
       )
     # size times stride comes out: cropped on both sides, an odd overlap one voxel less at the end
@@ -370,4 +318,4 @@ class UNet(nn.Module):
     )
 
   def _head(self, name):
-    return Conv(self.classes, 1, use_bias=self.head_bias, dtype=self.dtype, name=name)
+    return Conv(self.classes, 1, use_bias=bias_of(self.bias).head, dtype=self.dtype, name=name)

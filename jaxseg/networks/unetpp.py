@@ -11,7 +11,6 @@ from flax import linen as nn
 from jaxseg.networks.blocks import (
   ACTIVATIONS,
   CONVS,
-  NORMS,
   Conv,
   UpConv,
   choice,
@@ -26,6 +25,7 @@ from jaxseg.networks.blocks import (
   resize,
 )
 from jaxseg.networks.blocks.options import total_per_axis
+from jaxseg.networks.groups import MOVED, bias_of, dropout_of, norm_of
 from jaxseg.networks.parts import ATTENTIONS, BLOCKS, part, try_part
 
 
@@ -61,7 +61,7 @@ class UNetPP(nn.Module):
     kernels, strides, dropout: as `UNet`'s, per row.
     up: "linear", "nearest" or "transpose" (transposed convolution to the finer row's width).
     align_corners: of "linear"; True as in the public code that the counts are of.
-    norm, norm_groups, activation, spatial_dropout, conv_bias, head_bias, dtype, remat: as `UNet`'s.
+    norm, activation, bias, dtype, remat: as `UNet`'s.
 
   Raises ValueError for options that contradict each other or the input's rank.
   Source: Zhou et al., arXiv 1807.10165; pruning and modes: arXiv 1912.05074.
@@ -81,15 +81,14 @@ class UNetPP(nn.Module):
   strides: int | Sequence[Any] = 2
   up: str = "linear"
   align_corners: bool = True
-  norm: str = "batch"
-  norm_groups: int = 8
+  norm: str | Mapping[str, Any] = "batch"
   activation: str = "relu"
-  dropout: float | Sequence[float] = 0.0
-  spatial_dropout: bool = False
-  conv_bias: bool = True
-  head_bias: bool = True
+  dropout: float | Sequence[float] | Mapping[str, Any] = 0.0
+  bias: bool | Mapping[str, Any] = True
   dtype: str = "float32"
   remat: bool = False
+
+  moved = MOVED
 
   def __post_init__(self):
     rows = len(self.widths)
@@ -98,7 +97,7 @@ class UNetPP(nn.Module):
         f"unetpp: classes={self.classes} and widths={tuple(self.widths)}; expected at least one "
         "class and two rows of at least one channel."
       )
-    for option in ("depth", "kernels", "dropout"):
+    for option in ("depth", "kernels"):
       per_stage(getattr(self, option), rows, f"unetpp: {option}")
     per_stage(self.strides, rows - 1, "unetpp: strides")
     if not 1 <= self._level() <= rows - 1:
@@ -116,7 +115,9 @@ class UNetPP(nn.Module):
       try_part(BLOCKS, self.block, "block", features=width, kernel=kernel)
       try_part(ATTENTIONS, attention, "attention", features=width)
     part(CONVS, self.conv, "conv")
-    choice(self.norm, NORMS, "unetpp: norm")
+    per_stage(dropout_of(self.dropout, "unetpp").rate, rows, "unetpp: dropout")
+    norm_of(self.norm, "unetpp")
+    bias_of(self.bias)
     choice(self.activation, ACTIVATIONS, "unetpp: activation")
     choice(self.dtype, ("float32", "bfloat16"), "unetpp: dtype")
     super().__post_init__()
@@ -172,7 +173,7 @@ class UNetPP(nn.Module):
     return {**outputs, "aux": tuple(aux)} if aux else outputs
 
   def _node(self, i, j, rank):
-    rows = len(self.widths)
+    rows, dropout = len(self.widths), dropout_of(self.dropout, "unetpp")
     block = part(
       BLOCKS,
       self.block,
@@ -180,10 +181,9 @@ class UNetPP(nn.Module):
       features=self.widths[i],
       depth=per_stage(self.depth, rows, "unetpp: depth")[i],
       conv=self.conv,
-      use_bias=self.conv_bias,
+      use_bias=bias_of(self.bias).conv,
       kernel=per_axis(per_stage(self.kernels, rows, "unetpp: kernels")[i], rank, "unetpp: kernels"),
-      dropout=per_stage(self.dropout, rows, "unetpp: dropout")[i],
-      spatial_dropout=self.spatial_dropout,
+      **dropout.of_stage(per_stage(dropout.rate, rows, "unetpp: dropout")[i]),
       **self._common(),
     )
     make = nn.remat(block.func) if self.remat else block.func
@@ -193,8 +193,9 @@ class UNetPP(nn.Module):
     return nn.Sequential([node, attention(name=f"attention{i}_{j}")])
 
   def _common(self):
-    norm = {"norm": self.norm, "norm_groups": self.norm_groups}
-    return {**norm, "activation": self.activation, "dtype": self.dtype}
+    norm = norm_of(self.norm, "unetpp")
+    options = {"norm": norm.name, "norm_groups": norm.groups}
+    return {**options, "activation": self.activation, "dtype": self.dtype}
 
   def _up(self, i, j, stride):
     """The function from row i + 1's resolution to row i's, on the way to node x^{i,j}."""
@@ -212,7 +213,8 @@ class UNetPP(nn.Module):
     return aligned
 
   def _head(self, d, x):
-    head = Conv(self.classes, 1, use_bias=self.head_bias, dtype=self.dtype, name=f"head{d}")
+    use_bias = bias_of(self.bias).head
+    head = Conv(self.classes, 1, use_bias=use_bias, dtype=self.dtype, name=f"head{d}")
     return head(x).astype(jnp.float32)
 
 

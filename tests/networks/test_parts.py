@@ -123,7 +123,7 @@ def test_so_it_does_in_the_other_networks_that_take_it(name, options, place):
 def test_so_do_the_other_networks_that_take_parts(name):
   wrong = {
     "encoder_unet": dict(NARROW, attention=dict(name="nonlocal", mode="gauss")),
-    "resenc_unet": dict(encoder_block=dict(name="inception", kind="gauss")),
+    "resenc_unet": dict(block=dict(encoder=dict(name="inception", kind="gauss"))),
     "cenet": dict(rates=(1, 3)),
   }
   with pytest.raises(ValueError, match=r"'gauss' is unknown|expected three dilations"):

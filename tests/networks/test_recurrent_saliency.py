@@ -177,7 +177,9 @@ def test_inference_repeats_until_the_mask_is_stable_each_sample_for_itself():
 
 
 def test_the_rounds_of_inference_keep_the_count_of_a_schedule():
-  fine = dict(name="unet", widths=(2, 2), depth=1, dropout=0.1, drop_block=2, drop_block_ramp=9)
+  fine = dict(
+    name="unet", widths=(2, 2), depth=1, dropout=dict(rate=0.1, kind="block", size=2, ramp=9)
+  )
   net = RecurrentSaliency(2, coarse=dict(fine, dropout=0.0), fine=fine, crop=4, max_rounds=3)
   x = jnp.zeros((1, 8, 8, 1))
   variables = jax.jit(lambda key: net.init(key, x, train=True))(jax.random.key(0))

@@ -48,13 +48,13 @@ def test_a_stem_then_one_three_four_six_blocks(native):
 
 def test_the_encoders_block_is_an_option():
   net = ResEncUNet(
-    widths=(4, 8, 8), depth=1, encoder_block=dict(name="residual", kind="bottleneck")
+    widths=(4, 8, 8), depth=1, block=dict(encoder=dict(name="residual", kind="bottleneck"))
   )
   _, variables = shapes(net, 1, 8, 8, 1, train=True)
   assert variables["params"]["encoder2"]["block1"]["layer2"]["conv"]["kernel"].shape == (3, 3, 2, 2)
   # the decoder has no coarsest stage, so that its block may be one that 18 channels cannot have
   block = dict(name="residual", kind="bottleneck")
-  net = ResEncUNet(widths=(8, 16, 18), depth=1, encoder_block="plain", block=block)
+  net = ResEncUNet(widths=(8, 16, 18), depth=1, block=dict(decoder=block))
   _, variables = shapes(net, 1, 8, 8, 1, train=True)
   assert "block1" in variables["params"]["decoder2"]
 
@@ -62,7 +62,7 @@ def test_the_encoders_block_is_an_option():
 @pytest.mark.parametrize(
   ("options", "words"),
   [
-    ({"encoder_block": "residuals"}, r"'residuals' is unknown \(did you mean 'residual'\?\)"),
+    ({"block": {"encoder": "residuals"}}, r"'residuals' is unknown \(did you mean 'residual'\?\)"),
     ({"depth": (1, 2)}, r"depth=\(1, 2\) has 2 entries but 3 are needed"),
   ],
 )

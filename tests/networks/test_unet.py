@@ -1,6 +1,7 @@
 """U-Net: the survey's counts by block, every option in 2D and 3D, bad options in words."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -90,8 +91,7 @@ def test_nnunets_network_is_a_matter_of_options():
     activation="leaky_relu",
     down="stride",
     up="transpose",
-    conv_bias=True,
-    head_bias=True,
+    bias=True,
     deep_supervision=1,
   )
 
@@ -111,25 +111,23 @@ def test_nnunets_network_is_a_matter_of_options():
 
 # what Attention-Gated-Networks' unet_3D (nothing mixes its slices) and pytorch-3dunet's
 # ResidualUNet3D are but for their sizes
-UNET_3D = {"up": "transpose", "conv_bias": True, "head_bias": True}
+UNET_3D = {"bias": True}
 RESIDUAL_UNET_3D = {
   "block": {"name": "residual", "shortcut": "before", "norm_first": True, "zero_init": False},
   "depth": 1,
   "decoder_depth": 1,
   "skip": "sum",
   "norm": "group",
-  "up": "transpose",
-  "up_kernels": 3,
-  "up_bias": False,
-  "head_bias": True,
+  "up": {"name": "transpose", "kernels": 3, "bias": False},
+  "bias": {"head": True},
 }
 
 
 def in_slices(stages):
   """Kernels, strides and kernels of the transposed convolutions that leave the first axis alone."""
   steps = stages - 1
-  kernels = {"kernels": ((1, 3, 3),) * stages, "up_kernels": ((1, 4, 4),) * steps}
-  return {**kernels, "strides": ((1, 2, 2),) * steps}
+  up = {"name": "transpose", "kernels": ((1, 4, 4),) * steps}
+  return {"kernels": ((1, 3, 3),) * stages, "strides": ((1, 2, 2),) * steps, "up": up}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +155,7 @@ def test_other_public_unets_have_their_published_counts(classes, options, publis
       83.216408,
     ),
     (
-      {**RESIDUAL_UNET_3D, "widths": (4, 6), "norm_groups": 2},
+      {**RESIDUAL_UNET_3D, "widths": (4, 6), "norm": {"name": "group", "groups": 2}},
       (1, 4, 6, 4, 3),
       (0.34401812, 0.07720123),
       (-0.3882261, 0.16617771),
@@ -177,13 +175,13 @@ def test_other_public_unets_have_the_values_of_pytorch(options, shape, first, la
 OPTIONS = {
   "default": {},
   "transposed": {"up": "transpose"},
-  "overlapping": {"up": "transpose", "up_kernels": (3, 4), "up_bias": False},
+  "overlapping": {"up": {"name": "transpose", "kernels": (3, 4), "bias": False}},
   "unpooled": {"up": "unpool"},
   "strided": {"down": "stride", "norm": "instance", "activation": "leaky_relu"},
-  "residual": {"residual": True, "norm": "group", "norm_groups": 2, "activation": "prelu"},
-  "plain": {"norm": "none", "activation": "elu", "conv_bias": True, "head_bias": True},
+  "residual": {"residual": True, "norm": {"name": "group", "groups": 2}, "activation": "prelu"},
+  "plain": {"norm": "none", "activation": "elu", "bias": True},
   "deep": {"deep_supervision": 1, "depth": (1, 2, 1), "decoder_depth": 1},
-  "dropout": {"dropout": (0.0, 0.1, 0.2), "spatial_dropout": True, "activation": "silu"},
+  "dropout": {"dropout": {"rate": (0.0, 0.1, 0.2), "kind": "channel"}, "activation": "silu"},
   "remat": {"remat": True, "residual": True, "dropout": 0.1},
   "bfloat16": {"dtype": "bfloat16", "activation": "gelu", "up": "transpose"},
 }
@@ -283,7 +281,7 @@ def test_bfloat16_follows_float32_with_the_same_float32_parameters():
 
 
 def test_dropout_needs_a_key_and_spatial_dropout_drops_whole_channels():
-  net = UNet(**SMALL, dropout=0.5, spatial_dropout=True, norm="none")
+  net = UNet(**SMALL, dropout={"rate": 0.5, "kind": "channel"}, norm="none")
   x, params, stats = real(net, 1, 8, 8, 1)
   first = infer(net, params, stats, x)
   again = infer(net, params, stats, x)
@@ -306,6 +304,21 @@ def test_the_config_table_builds_it():
 
 
 @pytest.mark.parametrize(
+  ("option", "value", "now"),
+  [
+    ("up_kernels", 3, "up=dict(name='transpose', kernels=...)"),
+    ("conv_bias", True, "bias=dict(conv=...)"),
+    ("spatial_dropout", True, "dropout=dict(rate=..., kind='channel')"),
+  ],
+)
+@pytest.mark.parametrize("name", ["unet", "unetpp", "plain_conv_unet"])
+def test_a_config_of_the_flat_options_of_earlier_versions_is_refused(name, option, value, now):
+  words = f"config.network.{option}: '{name}' has no such option any more; give {now}."
+  with pytest.raises(ValueError, match=re.escape(words)):
+    build(NETWORKS, {"name": name, option: value}, "network", classes=2)
+
+
+@pytest.mark.parametrize(
   ("options", "words"),
   [
     ({"norm": "btach"}, "norm='btach' is unknown; choices: batch, instance, group, none"),
@@ -318,11 +331,31 @@ def test_the_config_table_builds_it():
     ({"classes": 0}, "classes=0"),
     ({"widths": (8,)}, "two stages"),
     ({"deep_supervision": 2}, "room for 0 to 1"),
-    ({"up_kernels": 3}, "up_kernels=3 belong to up='transpose', but up='linear'"),
-    ({"up_norm": True}, "up_norm=True belongs to up='transpose', but up='linear'"),
-    ({"up_bias": False}, "up_bias=False belongs to up='transpose', but up='linear'"),
-    ({"drop_block_ramp": 9}, "drop_block_ramp=9 with drop_block=0; .* blocks for a ramp"),
-    ({"drop_block": 3, "drop_block_ramp": -5}, "drop_block_ramp=-5 .* 0 steps or more"),
+    ({"up": {"kernels": 3}}, "up.kernels=3 belongs to up='transpose', but up='linear'"),
+    ({"up": {"name": "nearest", "norm": True}}, "up.norm=True belongs to .* but up='nearest'"),
+    ({"up": {"bias": False}}, "up.bias=False belongs to up='transpose', but up='linear'"),
+    (
+      {"up": {"name": "transpose", "kernel": 3}},
+      r"config.network.up.kernel: 'up' has no such option \(did you mean 'kernels'\?\)",
+    ),
+    (
+      {"up": {"name": "transpose", "kernels": 0}},
+      "config.network.up.kernels: 0; expected .* from 1",
+    ),
+    ({"up": {"name": "transpose", "kernels": (3, 3, 3)}}, "has 3 entries but 2 are needed"),
+    ({"dropout": {"rate": 1.0}}, "config.network.dropout.rate: 1.0; expected .* 0 to below 1"),
+    ({"dropout": {"rate": (0.1, 0.1)}}, r"dropout=\(0.1, 0.1\) has 2 entries but 3 are needed"),
+    ({"dropout": {"kind": "voxels"}}, "dropout.kind='voxels' is unknown; choices: voxel, channel"),
+    ({"dropout": {"ramp": 9}}, "dropout.ramp=9 belongs to kind='block', but kind='voxel'"),
+    (
+      {"dropout": {"kind": "block", "ramp": -5}},
+      "dropout.ramp: -5; expected a whole number from 0",
+    ),
+    ({"norm": {"name": "group", "groups": 0}}, "norm.groups: 0; expected a whole number from 1"),
+    ({"bias": {"convs": True}}, r"bias.convs: 'bias' has no such option \(did you mean 'conv'\?"),
+    ({"bias": {"head": 1}}, "config.network.bias.head: 1; expected True or False"),
+    ({"attention": {"encode": "se"}}, r"attention.encode: .* \(did you mean 'encoder'\?\)"),
+    ({"block": {"decoder": "plane"}}, r"'plane' is unknown \(did you mean 'plain'\?\)"),
     ({"up": "unpool", "down": "stride"}, "needs the indices of down='pool'"),
   ],
 )
@@ -336,13 +369,13 @@ def test_bad_options_are_refused_in_words(options, words):
   [
     ({"kernels": ((3, 3), 3, 3)}, (1, 8, 8, 8, 1), r"kernels of stage 1=\(3, 3\) has 2 entries"),
     (
-      {"up": "transpose", "up_kernels": (3, 1)},
+      {"up": {"name": "transpose", "kernels": (3, 1)}},
       (1, 8, 8, 1),
-      r"up_kernels of stage 2 are \(1, 1\), smaller than the stride \(2, 2\)",
+      r"up.kernels of stage 2 are \(1, 1\), smaller than the stride \(2, 2\)",
     ),
     ({"strides": ((1, 2, 2), 2)}, (1, 8, 8, 1), r"\(1, 2, 2\) has 3 entries but the input has 2"),
     ({}, (8, 8), r"shape \(8, 8\); expected \(batch, \*space, channels\)"),
-    ({"norm": "group", "norm_groups": 3}, (1, 8, 8, 1), "3 groups does not divide 4 channels"),
+    ({"norm": {"name": "group", "groups": 3}}, (1, 8, 8, 1), "3 groups does not divide 4 channels"),
   ],
 )
 def test_inputs_that_do_not_fit_the_options_are_refused_in_words(options, shape, words):

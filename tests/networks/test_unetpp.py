@@ -175,7 +175,7 @@ EXPECTED = {
   ("options", "space"),
   [
     ({"up": "linear", "align_corners": False, "remat": True}, (6, 5, 7)),
-    ({"up": "nearest", "norm": "group", "norm_groups": 1, "dtype": "bfloat16"}, (13, 10)),
+    ({"up": "nearest", "norm": {"name": "group", "groups": 1}, "dtype": "bfloat16"}, (13, 10)),
     ({"up": "transpose", "block": dict(name="recurrent", t=1), "attention": "se"}, (6, 5, 7)),
   ],
   ids=["remat", "bfloat16", "parts"],

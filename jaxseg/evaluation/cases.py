@@ -20,7 +20,7 @@ _OBJECTS = ("background", "object")
 # degrees that rounding in headers may take from a right angle
 _RIGHT_ANGLE = 1.0
 
-Scores = dict[str, dict[str, float]]
+CaseScores = dict[str, dict[str, float]]
 
 
 class Scored(NamedTuple):
@@ -33,7 +33,7 @@ class Scored(NamedTuple):
     sheared: whether the grid's axes are not at right angles, as distances take them to be.
   """
 
-  scores: Scores
+  scores: CaseScores
   predicted: frozenset[int]
   reference: frozenset[int]
   measured: bool

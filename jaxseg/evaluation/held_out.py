@@ -1,6 +1,6 @@
-"""The end of training: every validation case segmented on its own grid, written and scored.
+"""The end of training: every validation case predicted on its own grid, written and scored.
 
-A run folder then holds `validation/`: the segmentations, `scores.json`, and under `views/` the
+A run folder then holds `validation/`: the predictions, `scores.json`, and under `views/` the
 slices that the report page shows. What is written is found again, so that an interrupted end goes
 on with the next case; `scores.json` holds the sums of these files, so that what was lost or damaged
 is made again.
@@ -56,7 +56,7 @@ def predict(
   stop: Callable[[], bool] = lambda: False,
   resume: bool = True,
 ) -> Outcome | None:
-  """Segments, writes and scores the validation cases; each is predicted once.
+  """Predicts, writes and scores the validation cases; each is predicted once.
 
   Args:
     run: the experiment.

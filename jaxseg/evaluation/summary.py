@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.cases import Scores
+from jaxseg.evaluation.cases import CaseScores
 from jaxseg.metrics.statistics import (
   Comparison,
   bootstrap_means,
@@ -21,7 +21,7 @@ MEAN = "mean of labels"
 _FEWEST = 2
 
 
-def table(cases: Mapping[str, Scores], metric: str, labels: Sequence[str]) -> np.ndarray:
+def table(cases: Mapping[str, CaseScores], metric: str, labels: Sequence[str]) -> np.ndarray:
   """(cases, labels) values of a metric; NaN where a case does not know a label."""
   rows = [[scores[metric].get(label, math.nan) for label in labels] for scores in cases.values()]
   return np.array(rows, np.float64).reshape(len(cases), len(labels))
@@ -35,7 +35,7 @@ def case_means(values: np.ndarray) -> np.ndarray:
 
 
 def summarise(
-  cases: Mapping[str, Scores], metrics: Sequence[str], labels: Sequence[str]
+  cases: Mapping[str, CaseScores], metrics: Sequence[str], labels: Sequence[str]
 ) -> dict[str, Any]:
   """Metric -> label -> number, under "mean", "std", "median", "interval", "counts", "infinite".
 
@@ -75,8 +75,8 @@ def summarise(
 
 
 def compare(
-  first: Mapping[str, Scores],
-  second: Mapping[str, Scores],
+  first: Mapping[str, CaseScores],
+  second: Mapping[str, CaseScores],
   metrics: Sequence[str],
   labels: Sequence[str],
 ) -> dict[str, dict[str, dict[str, float]]]:

@@ -15,7 +15,7 @@ from jaxseg.build import suggestion
 from jaxseg.config.option_values import check_value
 from jaxseg.config.ranges import COUNT, FROM_0, RANGES
 from jaxseg.data.sources.source import natural
-from jaxseg.evaluation.cases import Pair, Scores, score_cases, strange_values
+from jaxseg.evaluation.cases import CaseScores, Pair, score_cases, strange_values
 from jaxseg.evaluation.folders import (
   check_different,
   declared_labels,
@@ -163,14 +163,16 @@ def _bound(name: str, options: Mapping[str, Any]) -> Callable:
   return functools.partial(METRICS[name], **options)
 
 
-def _label_names(scored: list[dict[str, Scores]], chosen, labels: LabelSpec | None) -> list[str]:
+def _label_names(
+  scored: list[dict[str, CaseScores]], chosen, labels: LabelSpec | None
+) -> list[str]:
   if labels is not None:
     return list(labels.scored)
   metric = next(iter(chosen))
   return sorted({n for cases in scored for of in cases.values() for n in of[metric]}, key=natural)
 
 
-def _report(folder, cases: dict[str, Scores], metrics, labels: list[str]) -> dict[str, Any]:
+def _report(folder, cases: dict[str, CaseScores], metrics, labels: list[str]) -> dict[str, Any]:
   metrics = list(metrics)
   # where nothing describes the labels, a case knows only its own
   values = {metric: table(cases, metric, labels).tolist() for metric in metrics}
@@ -186,7 +188,9 @@ def _report(folder, cases: dict[str, Scores], metrics, labels: list[str]) -> dic
   }
 
 
-def _against(folder, scored: list[dict[str, Scores]], metrics, labels: list[str]) -> dict[str, Any]:
+def _against(
+  folder, scored: list[dict[str, CaseScores]], metrics, labels: list[str]
+) -> dict[str, Any]:
   """Both folders summarised on the cases that both hold, and compared."""
   shared = [name for name in scored[0] if name in scored[1]]
   if not shared:

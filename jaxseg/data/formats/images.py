@@ -123,7 +123,7 @@ def integers(array: np.ndarray, path) -> np.ndarray:
   if not whole.all():
     raise ValueError(
       f"{path}: label values must be whole numbers, found {array[~whole][0]!s}; resample labels "
-      "with nearest neighbour."
+      "with nearest neighbour, or give a label where this is an image."
     )
   if array.size and abs(rounded).max() >= 2.0**63:
     raise ValueError(f"{path}: label value {rounded.flat[abs(rounded).argmax()]:g} is too large.")

@@ -246,6 +246,11 @@ class LabelSpec:
     return self.regions or tuple((value,) for value in self.stored_values[1:])
 
   @property
+  def written(self) -> tuple[int, ...]:
+    """The value that each class, or region, is written as: of a region the first of its values."""
+    return tuple(of[0] for of in self.regions) if self.regions else self.stored_values
+
+  @property
   def background(self) -> int:
     """The stored value of what belongs to no class; outside all regions it is 0."""
     return 0 if self.regions else self.stored_values[0]
@@ -311,16 +316,16 @@ class LabelSpec:
     """
     of = scores if callable(scores) else lambda k: scores[..., k]
     if self.regions:
-      return _on_top(lambda k: of(k) > threshold, [region[0] for region in self.regions])
+      return _on_top(lambda k: of(k) > threshold, self.written)
     if not callable(scores):
-      return np.asarray(self.stored_values, np.int32)[np.argmax(scores, -1)]
+      return np.asarray(self.written, np.int32)[np.argmax(scores, -1)]
     best = np.array(of(0), np.float32)
-    out = np.full(best.shape, self.stored_values[0], np.int32)
+    out = np.full(best.shape, self.written[0], np.int32)
     for k in range(1, self.channels):
       current = of(k)
       higher = current > best
       np.copyto(best, current, where=higher)
-      out[higher] = self.stored_values[k]
+      out[higher] = self.written[k]
     return out
 
   def to_json(self) -> str:

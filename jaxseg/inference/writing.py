@@ -32,8 +32,8 @@ def write(
   ending = ".png" if flat and _fits_pictures(labels) else ".nii.gz"
   data.write_label(folder / f"{name}{ending}", found.labels, raw.geometry)
   if overlay:
-    # a region is written as the first of its values
-    shown = sum((found.labels == of[0]) * (i + 1) for i, of in enumerate(labels.members))
+    values = labels.written[labels.first :]
+    shown = sum((found.labels == value) * (i + 1) for i, value in enumerate(values))
     panel = pictures.panel(raw.image.astype(np.float32), shown)
     with files.replacing(picture) as temporary:
       imageio.imwrite(temporary, panel)

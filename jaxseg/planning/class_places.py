@@ -38,7 +38,7 @@ def places(image: np.ndarray, label: np.ndarray, labels: LabelSpec) -> tuple[Pla
     label: (*space) stored values.
     labels: what they mean.
   """
-  united = labels.regions or [(value,) for value in labels.stored_values[1:]]
+  united = labels.members
   # find_objects counts from 1
   least = min(0, *(min(values) - 1 for values in united))
   boxes = ndimage.find_objects(label if least == 0 else label.astype(np.int32) - least)

@@ -89,10 +89,9 @@ def _described(labels: LabelSpec) -> dict:
   mirrored = {"mirror_pairs": pairs} if pairs else {}
   if not labels.regions:
     return {"labels": {**told, **ignored}, **mirrored}
-  order = [region[0] for region in labels.regions]
   return {
     "labels": {"background": 0, **told, **ignored},
-    "regions_class_order": order,
+    "regions_class_order": list(labels.written),
     **mirrored,
   }
 

@@ -215,6 +215,6 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
     sealed.write(workdir / "report.json", report)
     picture = writer.picture("final", pictures.stack(scores.panels))
     _say(writer, scores.table())
-    _say(writer, f"Picture (image | label | prediction): {picture}")
+    _say(writer, f"Picture (image | reference | prediction): {picture}")
     _say(writer, f"Report: {workdir / 'report.json'}")
   return report

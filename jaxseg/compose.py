@@ -46,7 +46,9 @@ def complete(config) -> dict[str, Any]:
   config = other_runs.resolve(config_checks.fields(config))
   options = config["data"]
   check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "metrics", "best"))
-  tasks.chosen(config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"])
+  tasks.choose_metrics(
+    config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
+  )
   synthesis.check(config)
   constructor = _constructor(config)
   config_roles.check(config, constructor)

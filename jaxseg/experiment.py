@@ -106,13 +106,13 @@ def experiment(config) -> Experiment:
     task=aim,
     streams=streams,
     validation=validation,
-    watched=chosen(validation, config["evaluate"]["cases"]),
+    watched=evenly_spread(validation, config["evaluate"]["cases"]),
     patch=patch,
     predict=window(config, net, patch, options["slices"], devices=devices.sizes[BATCH]),
     read=fed.source.read,
     layout=devices,
     starts=starts,
-    targets={name: numbers[name] for name in synthesis.made(config)},
+    targets={name: numbers[name] for name in synthesis.target_names(config)},
   )
 
 
@@ -138,7 +138,7 @@ def _rehearse(
     further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()))
     with named(name):
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
-  channels = synthesis.given(config, len(main.source.channels), labels.channels)
+  channels = synthesis.input_channels(config, len(main.source.channels), labels.channels)
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   devices = layout(config, net)
   scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
@@ -179,15 +179,15 @@ def _part(
   """What a stream gives to the batch, in shapes; raises ValueError for what it cannot."""
   options, labels = feed.config["data"], feed.labels
   patch = tuple(options["patch"])
-  channels = synthesis.given(feed.config, len(feed.source.channels), labels.channels)
+  channels = synthesis.input_channels(feed.config, len(feed.source.channels), labels.channels)
   feeding.label_files(feed)
   feeding.normalisation(feed, main)
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
-  made = len(synthesis.made(feed.config))
+  made = len(synthesis.target_names(feed.config))
   of = {"labelled": feed.labelled, "fields": fields, "made": made}
-  with rehearsal.told("config.augment"):
+  with rehearsal.one_line_errors("config.augment"):
     chain, crop = feeding.augmentation(feed.config, patch, labels)
     if name != MAIN:
       rehearsal.augment(chain, rehearsal.batch_shapes((1, *crop), channels, labels, **of))
@@ -195,7 +195,7 @@ def _part(
   return rehearsal.Part(feeding.mixture(feed.config, labels.channels), shapes)
 
 
-def chosen(validation: tuple[int, ...], count: int) -> tuple[int, ...]:
+def evenly_spread(validation: tuple[int, ...], count: int) -> tuple[int, ...]:
   """`count` of the validation cases, evenly spread; all of them for 0."""
   if not count or count >= len(validation):
     return validation

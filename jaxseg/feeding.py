@@ -333,7 +333,7 @@ def stream(
     make = bind(data.FIELDS, spec, where := f"data.fields.{field}")
     makers[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
   dataset = data.with_fields(dataset, makers, cases, workers=options["workers"] or None)
-  if made := synthesis.made(feed.config):
+  if made := synthesis.target_names(feed.config):
     dataset = as_pairs(dataset, feed.config["task"]["inputs"], made)
   patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]
   if options["slices"] is not None:

@@ -46,7 +46,7 @@ def train(run: Experiment, workdir) -> dict | None:
     DiskFull: there is no room.
   """
   workdir = files.writable_folder(workdir, "--workdir")
-  with lock.held(workdir):
+  with lock.hold(workdir):
     return _train(run, workdir)
 
 

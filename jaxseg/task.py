@@ -67,7 +67,7 @@ def segmentation(labels: LabelSpec, metrics: Sequence[str] = (), best: str = "")
     values = score(metrics, prediction, truth, weight, **more)
     return {metric: labels.by_name(of) for metric, of in values.items()}
 
-  watched, best = chosen("segmentation", metrics, best)
+  watched, best = choose_metrics("segmentation", metrics, best)
   return Task(
     name="segmentation",
     output="logits",
@@ -134,7 +134,7 @@ def synthesis(
       for metric, of in metrics.items()
     }
 
-  watched, best = chosen("synthesis", metrics, best)
+  watched, best = choose_metrics("synthesis", metrics, best)
   bound = {
     name: functools.partial(of, data_range=data_range) if _has_range(of) else of
     for name, of in (IMAGE_METRICS | watched).items()
@@ -187,7 +187,7 @@ _KNOWN: dict[str, tuple[Metrics, tuple[str, ...]]] = {
 }
 
 
-def chosen(task: str, metrics: Sequence[str], best: str) -> tuple[dict[str, Callable], str]:
+def choose_metrics(task: str, metrics: Sequence[str], best: str) -> tuple[dict[str, Callable], str]:
   """What config.evaluate.metrics and .best name; raises ValueError in words for what isn't there.
 
   Args:

@@ -133,3 +133,16 @@ def test_one_reader_reads_all_json_files():
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
       if "json.load" in line and not any(part in line for part in ROUND_TRIPS):
         pytest.fail(f"{where}:{number}: {line.strip()}: read it with files.read_json")
+
+
+PARTICIPLES = {"asked", "chosen", "found", "given", "held", "kept", "made", "marked", "merged"}
+PARTICIPLES |= {"parsed", "seen", "shown", "taken", "told", "wanted"}
+
+
+def test_what_has_a_public_name_is_called_by_a_noun_or_a_verb():
+  """Not by what was done to it: `told` says neither what it is nor what it does."""
+  for path in sorted((ROOT / "jaxseg").rglob("*.py")):
+    assert path.stem not in PARTICIPLES
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+      if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        assert node.name.lower() not in PARTICIPLES, f"{path}:{node.lineno}: {node.name}"

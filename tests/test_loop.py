@@ -91,7 +91,7 @@ def test_the_log_of_a_run_stopped_twice_is_that_of_an_uninterrupted_one(tmp_path
 
 
 def test_two_trainings_at_once_in_one_folder_are_refused_before_anything_is_written(tmp_path):
-  with lock.held(tmp_path), pytest.raises(ValueError, match="is training there; wait for its end"):
+  with lock.hold(tmp_path), pytest.raises(ValueError, match="is training there; wait for its end"):
     loop.train(tiny.experiment(), tmp_path)
   assert list(tmp_path.iterdir()) == []
 

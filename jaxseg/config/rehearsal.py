@@ -92,7 +92,7 @@ def train(method: Method, parts: Mapping[str, Part]) -> State:
   shapes = {name: dict(part.shapes) for name, part in parts.items()}
   key = jax.eval_shape(lambda: jax.random.key(0))
   where = f"config: patches {space} of {channels} channel(s) cannot be trained on"
-  with _stream_told(parts), told(where):
+  with _stream_told(parts), one_line_errors(where):
     batch = jax.eval_shape(mixed, key, shapes)
     state = jax.eval_shape(method.init, key, batch)
     if len(parts) == 1:
@@ -155,12 +155,12 @@ def init(method: Method, parts: Mapping[str, Part], inputs: int = 0) -> State:
     return {**part.shapes, "image": more}
 
   batch = nested({name: shapes(part) for name, part in parts.items()})
-  with told("config: the method cannot be initialised"):
+  with one_line_errors("config: the method cannot be initialised"):
     return jax.eval_shape(method.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
 
 
 @contextlib.contextmanager
-def told(where: str) -> Iterator[None]:
+def one_line_errors(where: str) -> Iterator[None]:
   """Makes whatever is raised in the block a ValueError of one line that begins with `where`."""
   try:
     yield
@@ -187,5 +187,5 @@ def predict(
 
   fields = {"image": np.zeros((*space, channels), np.float32)}
   case = Case({**fields, "spacing": np.ones(len(space), np.float32)})
-  with told("config.predictor"):
+  with one_line_errors("config.predictor"):
     predictor(apply, case, patch=patch)

@@ -47,12 +47,12 @@ def check(config: Mapping[str, Any]) -> None:
       )
 
 
-def made(config: Mapping[str, Any]) -> tuple[str, ...]:
+def target_names(config: Mapping[str, Any]) -> tuple[str, ...]:
   """Names of the channels that are made; () of other tasks."""
   return tuple(config["task"]["targets"]) if config["task"]["name"] == SYNTHESIS else ()
 
 
-def given(config: Mapping[str, Any], channels: int, classes: int) -> int:
+def input_channels(config: Mapping[str, Any], channels: int, classes: int) -> int:
   """How many channels a network is given, of a data set with so many channels and classes."""
   if config["task"]["name"] != SYNTHESIS:
     return channels

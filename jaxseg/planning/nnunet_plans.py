@@ -90,7 +90,7 @@ def read_plan(path) -> Plan:
     ("original_median_spacing_after_transp", several(positive, 3), "three positive numbers"),
     ("original_median_shape_after_transp", several(positive, 3), "three positive numbers"),
     ("transpose_forward", order(3), "an order of the axes 0, 1 and 2"),
-    ("configurations", _named, "configurations by name, each with its fields"),
+    ("configurations", _have_names, "configurations by name, each with its fields"),
   ):
     expect(loaded, field, fits, expected, str(path))
   entries = loaded["configurations"]
@@ -115,7 +115,7 @@ def read_plan(path) -> Plan:
   )
 
 
-def _named(entries) -> bool:
+def _have_names(entries) -> bool:
   fields = isinstance(entries, dict) and entries.values()
   return bool(fields) and all(isinstance(entry, dict) for entry in fields)
 

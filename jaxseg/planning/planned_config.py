@@ -52,7 +52,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   if not config.get("plan"):
     return config
   own = config_checks.fields(config)
-  asked = _asked(own["plan"])
+  request = _request(own["plan"])
   if own["data"]["split"].get("labelled") is not None:
     raise ValueError(
       "config.data.split.labelled: the plan measures the labels of all cases, those too that the "
@@ -60,7 +60,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
       "others as a further stream (config.streams)."
     )
   told = data_of(config)
-  spec, preset = told["source"], planning.PRESETS[asked["preset"]]
+  spec, preset = told["source"], planning.PRESETS[request["preset"]]
   sliced = own["data"]["slices"] is not None
   predictor = {"name": "slices" if sliced else "sliding_window", "overlap": 0.5, "batch": 2}
   split = told.get("split", {"name": "file", "path": SPLITS, "fold": 0})
@@ -68,18 +68,18 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   sketch = {"network": {"name": preset.network}, "predictor": predictor}
   compose.complete(merge(sketch | {"data": {"source": spec, "split": split}}, own))
   source = build(data.SOURCES, spec, "data.source")
-  folder = pathlib.Path(asked["folder"]) / source.name
+  folder = pathlib.Path(request["folder"]) / source.name
   say = say or (lambda text: print(text, file=sys.stderr, flush=True))
-  if not _is_there(folder, asked["preset"]):
+  if not _is_there(folder, request["preset"]):
     if not make:
       raise FileNotFoundError(
-        f"config.plan: there is no plan of preset '{asked['preset']}' in {folder} yet; make it "
-        f"first: jaxseg plan {shlex.quote(asked['data'])} --preset {asked['preset']} --output "
+        f"config.plan: there is no plan of preset '{request['preset']}' in {folder} yet; make it "
+        f"first: jaxseg plan {shlex.quote(request['data'])} --preset {request['preset']} --output "
         f"{shlex.quote(str(folder))}."
       )
-    _check_choice("configuration", asked["configuration"] or _CONFIGURATIONS[0], _CONFIGURATIONS)
+    _check_choice("configuration", request["configuration"] or _CONFIGURATIONS[0], _CONFIGURATIONS)
     say(f"Planning for {source.name}: {len(source.cases)} cases are read, once ...")
-  plan = plan_for(source, folder, asked["preset"])
+  plan = plan_for(source, folder, request["preset"])
   say(f"The plan is {folder / preset.name}.json.")
   if plan.mirroring is None:
     say(
@@ -88,7 +88,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
     )
   if "split" not in told:
     split["path"] = str(folder / SPLITS)
-  values = _values(planning.settings(plan, _configuration(plan, asked)), own, asked)
+  values = _values(planning.settings(plan, _configuration(plan, request)), own, request)
   if values["data"]["slices"] is not None:
     predictor["name"] = "slices"
   values["predictor"] = predictor
@@ -99,16 +99,16 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   return ConfigDict(merge(values, own) | {"plan": {}})
 
 
-def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
+def _request(given: Mapping[str, Any]) -> dict[str, Any]:
   """config.plan, complete."""
   check_options("plan", given, _OPTIONS, "plan")
-  asked = {**_OPTIONS, **given}
-  for name, value in asked.items():
+  request = {**_OPTIONS, **given}
+  for name, value in request.items():
     none = name in ("configuration", "previous") and value is None
     if not none and (not isinstance(value, str) or not value):
       raise ValueError(f"config.plan.{name}: {value!r}; expected a word.")
-  _check_choice("preset", asked["preset"], planning.PRESETS)
-  return asked
+  _check_choice("preset", request["preset"], planning.PRESETS)
+  return request
 
 
 def _check_choice(name: str, value: str, choices) -> None:
@@ -119,22 +119,22 @@ def _check_choice(name: str, value: str, choices) -> None:
     )
 
 
-def _configuration(plan: planning.Plan, asked: Mapping[str, Any]) -> str:
+def _configuration(plan: planning.Plan, request: Mapping[str, Any]) -> str:
   usual = "3d_fullres" if "3d_fullres" in plan.configurations else "2d"
-  return asked["configuration"] or usual
+  return request["configuration"] or usual
 
 
-def _values(told: dict, own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def _values(told: dict, own: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
   """The planned part of a config; `told` is what `planning.settings` says."""
   options, patch = dict(told["data"]), told["data"]["patch"]
   if told["previous"]:
-    if not (asked["previous"] or own["data"]["prior"]):
+    if not (request["previous"] or own["data"]["prior"]):
       raise ValueError(
-        f"config.plan.configuration: {asked['configuration']} needs the runs of "
+        f"config.plan.configuration: {request['configuration']} needs the runs of "
         f"{told['previous']}; expected previous=RUNS, the --workdir of its --fold=all."
       )
-    if asked["previous"]:
-      options["prior"] = {"run": asked["previous"]}
+    if request["previous"]:
+      options["prior"] = {"run": request["previous"]}
   masked = any(scheme.get("nonzero") for scheme in options["normalise"])
   chain = augment.nnunet(
     len(patch), patch, masked=masked, cascade=told["previous"] is not None, mirror=told["mirror"]
@@ -204,7 +204,7 @@ def data_of(config) -> dict[str, Any]:
   told = {name: own["data"][name] for name in ("source", "split")}
   if not own["plan"]:
     return told
-  planned = find_data(_asked(own["plan"])["data"])
+  planned = find_data(_request(own["plan"])["data"])
   source = merge(planned["source"], told["source"])
   return {"source": source, **{k: v for k, v in planned.items() if k == "split"}}
 

@@ -22,12 +22,12 @@ _BEAT, _SILENCE = 10.0, 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-class Held(ValueError):
+class RunInUse(ValueError):
   """Another process writes to the folder; its text is one sentence."""
 
 
 class Lock:
-  """The lock of a run folder, held from its making until `release`; raises Held."""
+  """The lock of a run folder, held from its making until `release`; raises RunInUse."""
 
   def __init__(self, folder):
     self._folder = pathlib.Path(folder)
@@ -38,7 +38,7 @@ class Lock:
       if owner and owner["host"] != platform.node():
         self._wait_for_silence(owner)
       elif owner and not locked and files.alive(owner["pid"]):
-        raise self._held(owner)
+        raise self._in_use(owner)
       self._write()
     except BaseException:
       os.close(self._number)
@@ -60,7 +60,7 @@ class Lock:
         os.close(number)
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
           raise
-        raise self._held(owner) from None
+        raise self._in_use(owner) from None
       # the owner before may have removed the file since it was opened
       with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(number), os.stat(self._path)):
@@ -76,7 +76,7 @@ class Lock:
     return {}
 
   def _wait_for_silence(self, owner: dict[str, Any]) -> None:
-    """Raises Held if an owner elsewhere lives: some file systems lock for one machine only."""
+    """Raises RunInUse if an owner elsewhere lives: some file systems lock for one machine only."""
     mark = os.fstat(self._number).st_mtime
     if self._silence() < _SILENCE:
       logging.warning(
@@ -88,7 +88,7 @@ class Lock:
       )
     while self._silence() < _SILENCE:
       if os.fstat(self._number).st_mtime != mark:
-        raise self._held(owner)
+        raise self._in_use(owner)
       time.sleep(1.0)
 
   def _silence(self) -> float:
@@ -100,11 +100,11 @@ class Lock:
     finally:
       probe.unlink()
 
-  def _held(self, owner: dict[str, Any]) -> Held:
+  def _in_use(self, owner: dict[str, Any]) -> RunInUse:
     who = "another process"
     if owner:
       who = f"process {owner['pid']} on {owner['host']}, since {owner['since']},"
-    return Held(
+    return RunInUse(
       f"{self._folder}: {who} is training there; wait for its end, or choose another --workdir. "
       f"If it is dead, remove {self._path}."
     )
@@ -130,8 +130,8 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(folder) -> Iterator[None]:
-  """Holds the lock of a run folder during a block, for all processes of a run; raises Held."""
+def hold(folder) -> Iterator[None]:
+  """Holds the lock of a run folder during a block, for all processes of a run; raises RunInUse."""
   locks: list[Lock] = []
   processes.on_first(lambda: locks.append(Lock(folder)))
   try:

@@ -49,13 +49,13 @@ def as_json(told: Description, shapes) -> dict[str, Any]:
 def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
   """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
   labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
-  made = len(synthesis.made(config))
+  made = len(synthesis.target_names(config))
   batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels, made=made)
   batch = {**batch, **dict.fromkeys(config["streams"], batch)}
   named = {role: net.clone(name=role) for role, net in nets.items()}
   alone = {"data": config["data"] | {"prior": {}}, "average": 0.0, "members": 1}
   scheme = method(config | alone, named)
-  with rehearsal.told("config.method"):
+  with rehearsal.one_line_errors("config.method"):
     return input_shapes(scheme.init, batch)
 
 
@@ -76,8 +76,8 @@ def main(arguments: list[str]) -> None:
     if channels is None or classes is None:
       source = source_of(config)
       known = len(source.channels), source.labels.channels
-      channels = channels or synthesis.given(config, *known)
-      classes = classes or len(synthesis.made(config)) or source.labels.channels
+      channels = channels or synthesis.input_channels(config, *known)
+      classes = classes or len(synthesis.target_names(config)) or source.labels.channels
     patch = tuple(wanted.patch or config["data"]["patch"])
     shape = (wanted.batch or config["data"]["batch"], *patch, channels)
     nets = networks_by_role(config, classes)

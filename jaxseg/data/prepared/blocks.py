@@ -105,7 +105,7 @@ def read(folder: pathlib.Path, stored: Stored, region: Sequence[slice] = ()) -> 
     OSError: it cannot be read.
   """
   file = _file(folder, len(stored.shape))
-  array = _opened(str(folder), stored, integrity.state_of(file))
+  array = _open(str(folder), stored, integrity.state_of(file))
   asked = array.store[(*region, ...)].read()
   # while TensorStore unpacks
   if array.unseen:
@@ -113,7 +113,7 @@ def read(folder: pathlib.Path, stored: Stored, region: Sequence[slice] = ()) -> 
   try:
     return asked.result()
   except ValueError as error:
-    raise _told(folder, str(error)) from error
+    raise _error(folder, str(error)) from error
 
 
 def check(folder: pathlib.Path, stored: Stored) -> bytes:
@@ -176,7 +176,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 @functools.lru_cache(4096)
-def _opened(folder: str, stored: Stored, state: tuple) -> _Array:
+def _open(folder: str, stored: Stored, state: tuple) -> _Array:
   del state  # a file that was written since is opened and verified anew
   return _Array(folder, stored)
 
@@ -203,7 +203,7 @@ def _sums(file: int, places: np.ndarray) -> np.ndarray:
   return np.array(found, "<u4")
 
 
-def _told(folder, text: str) -> Exception:
+def _error(folder, text: str) -> Exception:
   # what TensorStore says is some hundred characters, of which these words tell the cause
   system = re.search(r"\[OS error \d+: ([^\]]*)\]", text)
   if system:

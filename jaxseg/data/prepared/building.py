@@ -64,18 +64,18 @@ def alone(building: pathlib.Path, finished: pathlib.Path) -> Iterator[bool]:
   Raises RuntimeError in a worker that runs its parent's script again.
   """
   refuse_in_starting_worker(f"preparing {building.parent.name}")
-  lock = _locked(building)
+  lock = _lock(building)
   while lock is not None and not _is_current(lock, building):
     # while this process waited, another one finished the set, or gave it up
     lock.close()
-    lock = None if finished.is_dir() else _locked(building)
+    lock = None if finished.is_dir() else _lock(building)
   with contextlib.closing(lock) if lock else contextlib.nullcontext():
     if finished.is_dir():
       shutil.rmtree(building, ignore_errors=True)
     yield not finished.is_dir()
 
 
-def _locked(building: pathlib.Path):
+def _lock(building: pathlib.Path):
   while True:
     building.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):

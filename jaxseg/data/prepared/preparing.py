@@ -89,7 +89,7 @@ def prepare(
         f"'{source.name}' that trains has a label; give it the numbers (lower, upper, mean, std), "
         "or choose another scheme."
       )
-  dataset = _opened(source, preparation, fitted_on, cache_dir, workers)
+  dataset = _open_or_make(source, preparation, fitted_on, cache_dir, workers)
   if orientation != "stored" or source.rank != 3:
     return dataset
   stored = dict(zip(dataset.names, map(dataset.axcodes, range(len(dataset.names))), strict=True))
@@ -99,7 +99,7 @@ def prepare(
   if seen and not {code for code in stored.values() if code} <= set(seen):
     # the other cases are turned to these, in a set of their own
     preparation = dataclasses.replace(preparation, seen=seen)
-    return _opened(source, preparation, fitted_on, cache_dir, workers)
+    return _open_or_make(source, preparation, fitted_on, cache_dir, workers)
   return dataset._replace(preparation=dataclasses.replace(dataset.preparation, seen=seen))
 
 
@@ -124,7 +124,7 @@ def _warn_of_orientations(name: str, stored: Mapping[str, str], training: Iterab
     print(f"'{name}': case(s) without an orientation, left as stored: {untold[0]}{more}")
 
 
-def _opened(source, preparation, fitted_on, cache_dir, workers) -> Dataset:
+def _open_or_make(source, preparation, fitted_on, cache_dir, workers) -> Dataset:
   """The prepared set of these options, made where there is none."""
   options = [_VERSION, source.fingerprint, source.labels.to_json(), source.cases]
   options += [preparation.to_json(), fitted_on]

@@ -48,7 +48,7 @@ class Search(NamedTuple):
   notes: tuple[str, ...]
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
   """A case in a folder below the input; `name` is its own there, "" if it is the folder's."""
 
   folder: pathlib.Path
@@ -85,7 +85,7 @@ def find_cases(
     unique = _unique(name, used)
     if unique != name:
       notes.append(f"{one.case.files[0]}: its segmentation is called '{unique}'")
-    cases[unique] = _checked(one, channels)
+    cases[unique] = _check(one, channels)
   if not cases:
     held = f" ({'; '.join(notes[:4])})" if notes else ""
     raise ValueError(
@@ -95,11 +95,11 @@ def find_cases(
   return Search(cases, tuple(notes))
 
 
-def _order(named: tuple[str, _Found]) -> tuple:
+def _order(named: tuple[str, _Candidate]) -> tuple:
   return natural(named[0]), named[1].case.files
 
 
-def _name(path: pathlib.Path, found: _Found) -> str:
+def _name(path: pathlib.Path, found: _Candidate) -> str:
   """Folders below the input and the case's own name: sub-1_anat_t1."""
   if path.is_file():
     return found.name
@@ -120,7 +120,7 @@ def _unique(name: str, used: set[str]) -> str:
   return unique
 
 
-def _checked(found: _Found, channels: Sequence[str] | None) -> CaseFiles:
+def _check(found: _Candidate, channels: Sequence[str] | None) -> CaseFiles:
   if channels is None or found.case.problem or found.case.series:
     return found.case
   try:
@@ -130,7 +130,7 @@ def _checked(found: _Found, channels: Sequence[str] | None) -> CaseFiles:
   return found.case
 
 
-def _of_file(path: pathlib.Path) -> list[_Found]:
+def _of_file(path: pathlib.Path) -> list[_Candidate]:
   if dicom.is_dicom(path):
     contents = dicom.find_series([path], rank=2)
     found = [_of_series(one, set()) for one in contents.series] + _damaged(contents)
@@ -143,41 +143,41 @@ def _of_file(path: pathlib.Path) -> list[_Found]:
   return _of_images(path.parent, [path])
 
 
-def _of_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> list[_Found]:
-  return [_Found(folder, name, CaseFiles(files)) for name, files in by_case(images).items()]
+def _of_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> list[_Candidate]:
+  return [_Candidate(folder, name, CaseFiles(files)) for name, files in by_case(images).items()]
 
 
 def _of_series(
   series: dicom.Series, shared: set[pathlib.Path], problem: str = "", of: str = ""
-) -> _Found:
+) -> _Candidate:
   """A series is called after its folder, in `shared` ones after itself; a lone file as it is."""
   if len(series.files) == 1:
     file = series.files[0]
     name = file.stem if file.name.lower().endswith(dicom.ENDINGS) else file.name
   else:
-    name = _safe(series.description) if series.folder in shared else ""
+    name = _file_name(series.description) if series.folder in shared else ""
   name = "_".join(part for part in (name, of) if part)
-  return _Found(series.folder, name, CaseFiles(series.files, series, problem))
+  return _Candidate(series.folder, name, CaseFiles(series.files, series, problem))
 
 
-def _safe(description: str) -> str:
+def _file_name(description: str) -> str:
   return re.sub(r"[^\w.+-]+", "_", description).strip("_.") or "series"
 
 
-def _damaged(contents: dicom.Contents) -> list[_Found]:
+def _damaged(contents: dicom.Contents) -> list[_Candidate]:
   return [
-    _Found(file.parent, file.stem, CaseFiles((file,), problem=why))
+    _Candidate(file.parent, file.stem, CaseFiles((file,), problem=why))
     for file, why in contents.damaged.items()
   ]
 
 
-def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Found], list[str]]:
+def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Candidate], list[str]]:
   if (path / "dataset.json").is_file() and (path / "imagesTr").is_dir():
     raise ValueError(
       f"{path}: is a training set, with labels beside its images; give the folder of the images, "
       f"for example {path / 'imagesTs'}."
     )
-  found: list[_Found] = []
+  found: list[_Candidate] = []
   series: list[dicom.Series] = []
   problems: dict[pathlib.Path, str] = {}
   skipped: dict[pathlib.Path, str] = {}
@@ -213,7 +213,7 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Fou
     found += [_of_series(part, shared, problem, of=name) for name, part in parts.items()]
     if tag:
       apart.append(f"{one.folder}: holds {len(parts)} volumes at one place, told apart by {tag}")
-  return found, _grouped(skipped) + apart
+  return found, _group(skipped) + apart
 
 
 def _folders(
@@ -270,7 +270,7 @@ def _what(name: str) -> str:
   return "is no image"
 
 
-def _grouped(skipped: Mapping[pathlib.Path, str]) -> list[str]:
+def _group(skipped: Mapping[pathlib.Path, str]) -> list[str]:
   """One note for all files and folders that are left out for one reason."""
   kinds: dict[str, list[str]] = {}
   for file, why in skipped.items():

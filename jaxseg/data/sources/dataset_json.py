@@ -79,7 +79,7 @@ def label_spec(description: Mapping[str, Any], where) -> LabelSpec:
 
   A region's first value is the one that is written for it (nnU-Net's regions_class_order).
   """
-  labels = _named(description.get("labels"), where)
+  labels = _by_name(description.get("labels"), where)
   ignore = labels.pop("ignore", None)
   if ignore is not None:
     ignore = whole(ignore, f'{where}: the "ignore" label\'s value')
@@ -107,7 +107,7 @@ def label_spec(description: Mapping[str, Any], where) -> LabelSpec:
   )
 
 
-def _named(labels, where) -> dict[str, Any]:
+def _by_name(labels, where) -> dict[str, Any]:
   """Name -> value or values, whichever way round the file has it."""
   if not isinstance(labels, dict) or not labels:
     raise ValueError(f'{where}: needs "labels", for example {_EXAMPLE}, got {labels!r:.80}.')

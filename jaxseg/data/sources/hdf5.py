@@ -27,7 +27,7 @@ from jaxseg.data.sources.source import (
 
 
 def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
-  with _opened(path) as file:
+  with _open(path) as file:
     missing = [key for key in keys if key not in file]
     if missing:
       raise ValueError(
@@ -39,7 +39,7 @@ def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[h5py.File]:
+def _open(path: pathlib.Path) -> Iterator[h5py.File]:
   try:
     with h5py.File(path) as file:
       yield file
@@ -54,7 +54,7 @@ def _lacks(path: pathlib.Path, key: str, labelled) -> bool:
   """Whether a file counts as a case without a label."""
   if labelled in (ALL, NONE):
     return labelled is NONE
-  with _opened(path) as file:
+  with _open(path) as file:
     return key not in file
 
 

@@ -31,7 +31,7 @@ from jaxseg.data.sources.source import (
 Files = dict[str, tuple[tuple[pathlib.Path, ...], pathlib.Path | None]]
 
 
-def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
+def _visible_files(folder: pathlib.Path) -> list[pathlib.Path]:
   # the Decathlon's archives hold macOS's ._files beside the images
   return sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
 
@@ -174,7 +174,7 @@ def _from_folders(root: pathlib.Path, description: Mapping, where, labelled) -> 
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-  return [file for file in _listed(folder) if file.name.lower().endswith(ENDINGS)]
+  return [file for file in _visible_files(folder) if file.name.lower().endswith(ENDINGS)]
 
 
 def _check_files(root, cases: Files, channels: Sequence[str], where, *, numbered: bool) -> None:
@@ -203,7 +203,7 @@ def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
   labels = [label for _, label in cases.values() if label is not None]
   listed = {pathlib.Path(os.path.realpath(label)) for label in labels}
   folder = root / "labelsTr"
-  extra = _listed(folder) if folder.is_dir() else []
+  extra = _visible_files(folder) if folder.is_dir() else []
   extra = [f for f in extra if pathlib.Path(os.path.realpath(f)) not in listed]
   extra = [f for f in extra if any(f.name.endswith(label.suffix) for label in listed)]
   if extra:
@@ -252,7 +252,9 @@ def _files(
   if not files:
     raise ValueError(f"{where}: lists no training case.")
   if labelled is not ALL:
-    files = {case: (images, _kept(label, labelled)) for case, (images, label) in files.items()}
+    files = {
+      case: (images, _existing_label(label, labelled)) for case, (images, label) in files.items()
+    }
   _check_files(root, files, channels, where, numbered=numbered)
   # a table may choose some of a folder
   if description.get("dataset") is None and labelled is not NONE:
@@ -262,7 +264,7 @@ def _files(
   return files
 
 
-def _kept(label: pathlib.Path | None, labelled) -> pathlib.Path | None:
+def _existing_label(label: pathlib.Path | None, labelled) -> pathlib.Path | None:
   return None if labelled is NONE or label is None or not label.is_file() else label
 
 

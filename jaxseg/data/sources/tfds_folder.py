@@ -106,12 +106,12 @@ def _check_split(info, split: str, folder: pathlib.Path) -> None:
     raise ValueError(f"config.data.source.split: '{split}' of {folder} holds no example.")
 
 
-def _listed(features, above: str = "") -> list[str]:
+def _describe(features, above: str = "") -> list[str]:
   """What a user may choose from: name and kind of every feature."""
   found = []
   for name, feature in features.items():
     if is_group(feature):
-      found += _listed(feature, f"{above}{name}/")
+      found += _describe(feature, f"{above}{name}/")
     else:
       shape = tuple(feature.shape or ())
       kind = np.dtype(feature.np_dtype).name if not isinstance(feature.np_dtype, dict) else "group"
@@ -119,9 +119,9 @@ def _listed(features, above: str = "") -> list[str]:
   return found
 
 
-def _chosen(features, name: str | None, option: str, choices: Sequence[str]) -> str:
+def _check_feature(features, name: str | None, option: str, choices: Sequence[str]) -> str:
   """A feature's name, checked to be an array of numbers."""
-  every = f"features: {'; '.join(_listed(features))}"
+  every = f"features: {'; '.join(_describe(features))}"
   if name is None:
     there = [choice for choice in choices if feature_of(features, choice) is not None]
     if not there:
@@ -131,7 +131,7 @@ def _chosen(features, name: str | None, option: str, choices: Sequence[str]) -> 
     name = there[0]
   feature = feature_of(features, name)
   if feature is None:
-    near = suggestion(name, [entry.split()[0] for entry in _listed(features)])
+    near = suggestion(name, [entry.split()[0] for entry in _describe(features)])
     raise ValueError(f"config.data.source.{option}: no feature is called '{name}'{near}; {every}.")
   shape, kind = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
   numbers = isinstance(kind, type | np.dtype) and np.dtype(kind).kind in "biuf"
@@ -292,17 +292,17 @@ def tfds(
   _check_format(info, folder)
   _check_split(info, split, folder)
   features = info.features
-  image = _chosen(features, image, "image", ())
-  label = _chosen(features, label, "label", _MASKS)
+  image = _check_feature(features, image, "image", ())
+  label = _check_feature(features, label, "label", _MASKS)
   rank, count = _rank(features, image, label)
   told = dict((info.metadata or {}).get(METADATA, {}))
   named = told.get("cases", {}) if case is None else {}
   case = CASE if named else case
   if case is not None and feature_of(features, case) is None:
-    near = suggestion(case, _listed(features))
+    near = suggestion(case, _describe(features))
     raise ValueError(
       f"config.data.source.case: no feature is called '{case}'{near}; features: "
-      f"{'; '.join(_listed(features))}."
+      f"{'; '.join(_describe(features))}."
     )
   own = (WEIGHT, AFFINE, DIRECTED) if told else ()
   read = (image, label, *(name for name in own if name in features))

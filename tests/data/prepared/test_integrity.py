@@ -255,7 +255,7 @@ def test_a_damaged_case_of_an_interrupted_preparation_is_made_again(tmp_path, wh
 def test_what_cannot_be_read_is_no_damage(tmp_path):
   # an error of the device must not send anybody to remove a set
   words = 'UNKNOWN: Error reading local file "x": [OS error 5: Input/output error]'
-  told = blocks._told(tmp_path / "a", words)
+  told = blocks._error(tmp_path / "a", words)
   assert isinstance(told, OSError)
   assert str(told) == f"{tmp_path}/a: cannot be read (Input/output error)."
   assert not isinstance(told, ValueError)

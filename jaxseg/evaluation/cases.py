@@ -144,7 +144,7 @@ def _probabilities(path: pathlib.Path) -> np.ndarray:
 def score_cases(pairs: Sequence[Pair], *, workers: int | None = 1) -> list[Scored]:
   """The scores of all cases, in order, with a progress bar where a person watches.
 
-  `workers` is as for `data.workers.spread`; it raises ValueError as that does.
+  `workers` is as for `data.prepared.workers.spread`; it raises ValueError as that does.
   """
   with tqdm.tqdm(total=len(pairs), unit="case", disable=not sys.stderr.isatty()) as bar:
     results = []

@@ -2,21 +2,17 @@
 
 import json
 
-import jax
 import numpy as np
-import optax
 import pytest
+from made_images import SOURCE, TASK, config
 
-from jaxseg import defaults, loop
-from jaxseg.config.synthesis import check_mirrors
+from jaxseg import loop
 from jaxseg.data import read_image, write_image
 from jaxseg.data.prepared.normalise import undone
 from jaxseg.data.sources.phantom import phantom
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import validate
 from jaxseg.experiment import experiment
-from jaxseg.losses.images import l1
-from jaxseg.methods import regression
 from jaxseg.metrics.image import mae
 from jaxseg.report import views
 from jaxseg.runs.first_stage import folds_of
@@ -24,29 +20,6 @@ from jaxseg.runs.load import load
 from jaxseg.verbs.find_best import find_best
 from jaxseg.verbs.predict import main as predict
 from jaxseg.verbs.report import report
-
-SOURCE = dict(name="phantom", cases=5, size=(24, 20), appearance="mr", channels=3, noise=5.0)
-TASK = dict(name="synthesis", inputs=("t1", "pd"), targets=("t2",))
-
-
-def config(folder, **changes):
-  made = defaults.config()
-  made.steps = 2
-  made.task = dict(TASK)
-  made.method = dict(name="regression")
-  made.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
-  made.loss = dict(l1=dict(), ssim=dict(weight=0.5))
-  made.data.source = dict(SOURCE)
-  made.data.patch = (16, 16)
-  made.data.batch = 2
-  made.data.folder = str(folder)
-  made.data.workers = 1
-  made.augment = dict(mirror=dict())
-  made.evaluate.every = 1
-  for field, value in changes.items():
-    group, _, name = field.rpartition("__")
-    setattr(getattr(made, group) if group else made, name, value)
-  return made
 
 
 @pytest.fixture(scope="module")
@@ -242,66 +215,3 @@ def _volume(raw):
   from jaxseg.data.formats.geometry import plain_geometry
 
   return plain_geometry((1, *raw.image.shape[:-1]), (1.0, 1.0, 1.0))
-
-
-REFUSED = {
-  "no channel": (
-    {"task": {**TASK, "targets": ("t3",)}},
-    r"targets: 't3' is no channel",
-  ),
-  "near": ({"task": {**TASK, "inputs": ("t11",)}}, "did you mean 't1'"),
-  "both": ({"task": {**TASK, "targets": ("t1",)}}, "config.task.targets: 't1' is among the inputs"),
-  "twice": ({"task": {**TASK, "inputs": ("t1", "t1")}}, "names a channel twice"),
-  "none": ({"task": {**TASK, "targets": ()}}, "config.task.targets"),
-  "word": ({"task": {**TASK, "targets": "t2"}}, "config.task.targets"),
-  "missing": ({"task": dict(name="synthesis", inputs=("t1",))}, "config.task.*targets"),
-  "loss": ({"loss": dict(dice=dict())}, "config.loss.dice: 'dice' is a loss of segmentation"),
-  "image loss": (
-    {"task": dict(name="segmentation")},
-    "'l1' is a loss of synthesis",
-  ),
-  "method": ({"method": dict(name="supervised")}, "config.task 'synthesis' needs|shape"),
-  "metric": ({"evaluate__metrics": ("dice",)}, r"'dice' is unknown; metrics of synthesis: psnr"),
-  "best": ({"evaluate__best": "mse"}, "'mse' is not evaluated while training"),
-  "prior": ({"data__prior": dict(run="a")}, "config.data.prior.*a cascade's stages segment"),
-  "crop": ({"data__crop_nonzero": True}, "config.data.crop_nonzero"),
-  "nonzero": ({"data__normalise": dict(name="zscore", nonzero=True)}, "nonzero=True, but"),
-  "zscore": ({"data__normalise": "zscore"}, "of the target 't2': 'zscore' takes each case's own"),
-  "probabilities": ({"evaluate__probabilities": True}, "config.evaluate.probabilities"),
-  "swap": ({"augment": dict(mirror=dict(swap=((1, 2),)))}, "config.augment.mirror.swap"),
-  "maps": ({"data__maps": dict(border=dict())}, "config.data.maps"),
-}
-
-
-@pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_images_have_not_is_refused_before_data_are_read(tmp_path, changes, words):
-  with pytest.raises(ValueError, match=words):
-    experiment(config(tmp_path / "none", **changes))
-  assert not (tmp_path / "none").exists()
-
-
-def test_a_label_that_is_the_input_is_not_mirrored_with_its_sides_unswapped():
-  plain = {"task": {"inputs": "label"}, "data": {"patch": (8, 8)}, "augment": {"mirror": {}}}
-  with pytest.raises(ValueError, match=r"mirrors left and right.*expected axes=\(0,\)"):
-    check_mirrors(plain, ((1, 2),), 1)
-  check_mirrors({**plain, "augment": {"mirror": {"axes": (0,)}}}, ((1, 2),), 1)
-  check_mirrors(plain, (), 1)
-  check_mirrors({**plain, "task": {"inputs": ("t1",)}}, ((1, 2),), 1)
-
-
-def test_the_step_compiles_once_and_the_loss_falls(trained):
-  run, _, _ = trained
-  scheme = regression.regression(run.network, l1, optax.sgd(0.1))
-  batch = {
-    "image": np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype(np.float32),
-    "spacing": np.ones((2, 2), np.float32),
-  }
-  batch["target_image"] = np.tanh(batch["image"][..., :1])
-  state = scheme.init(jax.random.key(0), batch)
-  step = jax.jit(scheme.train_step)
-  losses = []
-  for i in range(12):
-    state, metrics = step(state, batch, jax.random.key(i))
-    losses.append(float(metrics["loss"]))
-  assert losses[-1] < 0.9 * losses[0]
-  assert scheme.apply(state, {"image": batch["image"]})["image"].shape == (2, 16, 16, 1)

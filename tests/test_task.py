@@ -6,7 +6,6 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
-from jaxseg.evaluation.scores import Scores
 from jaxseg.task import segmentation
 
 CLASSES = LabelSpec(("background", "a", "b"), (0, 5, 9))
@@ -42,16 +41,6 @@ def test_classes_are_what_encode_makes_of_the_decoded():
   # later regions lie on top, of the stored values as of the indices
   regions = segmentation(REGIONS).decode(scores[..., :2])
   np.testing.assert_array_equal(REGIONS.index(regions), REGIONS.decode(scores[..., :2]))
-
-
-def test_an_infinite_distance_judges_though_the_means_leave_it_out():
-  near, far = {"hd95": {"a": 2.0, "b": 4.0}}, {"hd95": {"a": 4.0, "b": np.inf}}
-  scores = Scores(("a", "b"), {"x": near, "y": far}, "hd95", [])
-  assert scores.of("hd95") == {"a": 3.0, "b": 4.0}
-  assert scores.mean == np.inf
-  assert scores.scalars()["validation/hd95"] == np.inf
-  undefined = {"hd95": {"a": 1.0, "b": np.nan}}
-  assert Scores(("a", "b"), {"x": near, "y": undefined}, "hd95", []).mean == 2.75
 
 
 def test_metrics_while_training_and_the_best_are_chosen_by_name():

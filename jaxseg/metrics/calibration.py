@@ -40,16 +40,16 @@ def expected_calibration_error(
     )
   if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
     raise ValueError(f"expected_calibration_error: bins is {bins}; expected a whole number from 1.")
-  found = pairs("expected_calibration_error", probabilities, label, weight, classes)
-  if form == "top_label" and not found.regions:
-    top = found.probabilities.argmax(-1)
+  voxels = pairs("expected_calibration_error", probabilities, label, weight, classes)
+  if form == "top_label" and not voxels.regions:
+    top = voxels.probabilities.argmax(-1)
     right = np.zeros(len(top), bool)
     for c in range(classes):
-      right |= (top == c) & found.truth(c)
-    return np.full(classes, _gap(found.probabilities.max(-1), right, bins))
+      right |= (top == c) & voxels.truth(c)
+    return np.full(classes, _gap(voxels.probabilities.max(-1), right, bins))
   values = []
   for c in range(classes):
-    confidence, right = found.probabilities[:, c], found.truth(c)
+    confidence, right = voxels.probabilities[:, c], voxels.truth(c)
     if form == "top_label":
       positive = confidence > 0.5
       confidence, right = np.where(positive, confidence, 1 - confidence), right == positive
@@ -80,15 +80,15 @@ def auc(probabilities: Array, label: Array, weight: Array | None, classes: int) 
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
   """
-  found = pairs("auc", probabilities, label, weight, classes)
+  voxels = pairs("auc", probabilities, label, weight, classes)
   values = np.full(classes, math.nan)
   for c in range(classes):
-    truth = found.truth(c)
+    truth = voxels.truth(c)
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if positives and negatives:
       # per distinct probability: voxels of the class, and others
       _, which, all_of = np.unique(
-        found.probabilities[:, c], return_inverse=True, return_counts=True
+        voxels.probabilities[:, c], return_inverse=True, return_counts=True
       )
       inside = np.bincount(which, truth, len(all_of))
       outside = all_of - inside
@@ -112,13 +112,13 @@ def average_precision(
     weight: (*space), 0 = ignored, or None.
     classes: number of classes, background included, or of regions.
   """
-  found = pairs("average_precision", probabilities, label, weight, classes)
+  voxels = pairs("average_precision", probabilities, label, weight, classes)
   values = np.full(classes, math.nan)
   for c in range(classes):
-    truth = found.truth(c)
+    truth = voxels.truth(c)
     if truth.any():
-      order = np.argsort(-found.probabilities[:, c], kind="stable")
-      falling = found.probabilities[order, c]
+      order = np.argsort(-voxels.probabilities[:, c], kind="stable")
+      falling = voxels.probabilities[order, c]
       # ties fall under one threshold: the last of them
       last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
       hits = np.cumsum(truth[order])[last]

@@ -63,7 +63,7 @@ def class_masks(
   beside = None if ignored is None else ndimage.find_objects(ignored.view(np.int8), 1)[0]
   # the highest class at least 1: fewer make SciPy look for all
   boxes = [] if regions else [ndimage.find_objects(x, max(classes - 1, 1)) for x in pair]
-  found: list[Masks | None] = []
+  out: list[Masks | None] = []
   for c in range(classes):
     if regions:
       both = [np.ascontiguousarray(x[..., c] > 0) for x in pair]
@@ -71,7 +71,7 @@ def class_masks(
       both = [x[box] for x in both]
     elif c == 0:
       if not background:
-        found.append(None)
+        out.append(None)
         continue
       box = tuple(slice(0, n) for n in space)
       both = [x == 0 for x in pair]
@@ -82,8 +82,8 @@ def class_masks(
     if ignored is not None:
       both = [x & ~ignored[box] for x in both]
       unknown = np.pad(ignored[box], 1)
-    found.append(Masks(*(np.pad(x, 1) for x in both), unknown, space, box))
-  return found
+    out.append(Masks(*(np.pad(x, 1) for x in both), unknown, space, box))
+  return out
 
 
 def _union(boxes, beside, space: tuple[int, ...]) -> tuple[slice, ...]:

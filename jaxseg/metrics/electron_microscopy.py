@@ -186,9 +186,9 @@ def _shares(proposal: np.ndarray, target: np.ndarray, thin: bool) -> _Shares:
 def grow(segments: np.ndarray) -> None:
   """Gives every voxel in no segment (0) to the nearest one of (*space) int segments, in place."""
   membrane = segments == 0
-  (found,) = ndimage.find_objects(membrane.astype(np.int8))
+  (slices,) = ndimage.find_objects(membrane.astype(np.int8))
   # the nearest voxel of a segment is next to the membrane: one step from it leads closer
-  box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in found)
+  box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in slices)
   nearest = ndimage.distance_transform_edt(
     membrane[box], return_distances=False, return_indices=True
   )

@@ -93,8 +93,8 @@ def _detect(masks, instances, iou: float, connectivity) -> list[_Detection | Non
   return detections
 
 
-def _per_class(found: Sequence, measure: Callable[..., float]) -> np.ndarray:
-  return np.array([math.nan if one is None else measure(one) for one in found], np.float64)
+def _per_class(detections: Sequence, measure: Callable[..., float]) -> np.ndarray:
+  return np.array([math.nan if one is None else measure(one) for one in detections], np.float64)
 
 
 def _share(part: float, whole: float, empty: float) -> float:
@@ -110,8 +110,8 @@ def lesion_sensitivity(
   empty: float = math.nan,
 ) -> np.ndarray:
   """Share of the labelled objects that are found, (classes,); options as for `lesion_f1`."""
-  found = _detect(masks, instances, iou, connectivity)
-  return _per_class(found, lambda d: _share(d.found, d.matches.label, empty))
+  detections = _detect(masks, instances, iou, connectivity)
+  return _per_class(detections, lambda d: _share(d.found, d.matches.label, empty))
 
 
 def lesion_precision(
@@ -123,8 +123,8 @@ def lesion_precision(
   empty: float = math.nan,
 ) -> np.ndarray:
   """Share of the predicted objects that are right, (classes,); options as for `lesion_f1`."""
-  found = _detect(masks, instances, iou, connectivity)
-  return _per_class(found, lambda d: _share(d.right, d.matches.prediction, empty))
+  detections = _detect(masks, instances, iou, connectivity)
+  return _per_class(detections, lambda d: _share(d.right, d.matches.prediction, empty))
 
 
 def lesion_f1(
@@ -164,7 +164,7 @@ def lesion_f1(
 
 
 def _panoptic(masks, instances, connectivity, measure) -> np.ndarray:
-  found = [
+  by_class = [
     None if pair is None else match(pair, instances, connectivity=connectivity) for pair in masks
   ]
 
@@ -173,7 +173,7 @@ def _panoptic(masks, instances, connectivity, measure) -> np.ndarray:
     iou = matches.iou[matches.iou > 0.5]
     return measure(iou, (matches.prediction + matches.label) / 2)
 
-  return _per_class(found, of)
+  return _per_class(by_class, of)
 
 
 def panoptic_quality(

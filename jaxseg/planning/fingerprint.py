@@ -74,24 +74,24 @@ def fingerprint(
   measure = functools.partial(
     _measure, read=source.read, labels=source.labels, draws=draws // len(source.cases), seed=seed
   )
-  found = []
+  cases = []
   with tqdm.tqdm(
     total=len(source.cases), unit="case", desc="fingerprint", disable=not sys.stderr.isatty()
   ) as bar:
     for case in spread(measure, source.cases, workers=workers, what="plan"):
-      found.append(case)
+      cases.append(case)
       bar.update()
-  samples = [intensities.merge(of) for of in zip(*(case.samples for case in found), strict=True)]
-  counts = np.sum([case.classes for case in found], axis=0).tolist()
+  samples = [intensities.merge(of) for of in zip(*(case.samples for case in cases), strict=True)]
+  counts = np.sum([case.classes for case in cases], axis=0).tolist()
   _check_classes(source, counts, sampled=all(len(sample.values) for sample in samples))
   return Fingerprint(
-    shapes=tuple(case.shape for case in found),
-    spacings=tuple(case.spacing for case in found),
-    relative_size=float(np.median([case.relative_size for case in found])),
+    shapes=tuple(case.shape for case in cases),
+    spacings=tuple(case.spacing for case in cases),
+    relative_size=float(np.median([case.relative_size for case in cases])),
     intensities=tuple(map(intensities.statistics, samples)),
     classes=dict(zip(source.labels.names, counts, strict=True)),
     mirroring=mirroring(
-      [case.places for case in found], [case.axcodes for case in found], source.labels
+      [case.places for case in cases], [case.axcodes for case in cases], source.labels
     ),
   )
 

@@ -23,37 +23,37 @@ def settings(plan: Plan, configuration: str) -> dict:
   pictures it has no such axis. Raises ValueError for a configuration that the plan doesn't have,
   or whose network has one stage.
   """
-  chosen = plan.configuration(configuration)
-  if len(chosen.widths) < 2:
+  design = plan.configuration(configuration)
+  if len(design.widths) < 2:
     raise ValueError(
       f"plan {plan.name} of {plan.dataset}: the patch of {configuration} has "
-      f"{' x '.join(map(str, chosen.patch))} voxels, too few to be halved once (8 along two axes, "
+      f"{' x '.join(map(str, design.patch))} voxels, too few to be halved once (8 along two axes, "
       "or 12 along one); plan with a finer --spacing, or take larger images."
     )
-  pictures = chosen.rank == 2 and _of_pictures(plan)
-  spacing = chosen.spacing if pictures or chosen.rank == 3 else (None, *chosen.spacing)
+  pictures = design.rank == 2 and _of_pictures(plan)
+  spacing = design.spacing if pictures or design.rank == 3 else (None, *design.spacing)
   return {
-    "network": network(chosen),
+    "network": network(design),
     "data": {
       "orientation": _orientation(plan),
       "spacing": spacing,
       "transpose": () if pictures else plan.transpose,
       "crop_nonzero": True,
-      "resampling": resampling(chosen),
+      "resampling": resampling(design),
       "normalise": tuple(
         _scheme(name, masked, statistics)
         for name, masked, statistics in zip(
-          chosen.normalisation, chosen.masked, plan.intensities, strict=True
+          design.normalisation, design.masked, plan.intensities, strict=True
         )
       ),
-      "patch": chosen.patch,
-      "batch": chosen.batch,
-      "foreground": foreground(chosen.batch),
-      "slices": None if pictures or chosen.rank == 3 else 0,
+      "patch": design.patch,
+      "batch": design.batch,
+      "foreground": foreground(design.batch),
+      "slices": None if pictures or design.rank == 3 else 0,
     },
-    "mirror": mirror(plan, chosen.rank),
-    "batch_dice": chosen.batch_dice,
-    "previous": chosen.previous_stage,
+    "mirror": mirror(plan, design.rank),
+    "batch_dice": design.batch_dice,
+    "previous": design.previous_stage,
   }
 
 

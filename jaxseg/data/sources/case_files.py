@@ -74,14 +74,14 @@ def find_cases(
   """
   path = pathlib.Path(path)
   if path.is_file():
-    found, notes = _of_file(path), []
+    candidates, notes = _of_file(path), []
   elif path.is_dir():
-    found, notes = _of_folders(path, rank, output)
+    candidates, notes = _of_folders(path, rank, output)
   else:
     raise FileNotFoundError(f"{path}: no such file or folder; check --input.")
   cases: dict[str, CaseFiles] = {}
   used: set[str] = set()
-  for name, one in sorted(((_name(path, one), one) for one in found), key=_order):
+  for name, one in sorted(((_name(path, one), one) for one in candidates), key=_order):
     unique = _unique(name, used)
     if unique != name:
       notes.append(f"{one.case.files[0]}: its segmentation is called '{unique}'")
@@ -99,11 +99,11 @@ def _order(named: tuple[str, _Candidate]) -> tuple:
   return natural(named[0]), named[1].case.files
 
 
-def _name(path: pathlib.Path, found: _Candidate) -> str:
+def _name(path: pathlib.Path, candidate: _Candidate) -> str:
   """Folders below the input and the case's own name: sub-1_anat_t1."""
   if path.is_file():
-    return found.name
-  parts = [*found.folder.relative_to(path).parts, *([found.name] if found.name else [])]
+    return candidate.name
+  parts = [*candidate.folder.relative_to(path).parts, *([candidate.name] if candidate.name else [])]
   return "_".join(parts) or path.resolve().name or "case"
 
 
@@ -120,23 +120,23 @@ def _unique(name: str, used: set[str]) -> str:
   return unique
 
 
-def _check(found: _Candidate, channels: Sequence[str] | None) -> CaseFiles:
-  if channels is None or found.case.problem or found.case.series:
-    return found.case
+def _check(candidate: _Candidate, channels: Sequence[str] | None) -> CaseFiles:
+  if channels is None or candidate.case.problem or candidate.case.series:
+    return candidate.case
   try:
-    check_files(found.name, found.case.files, channels, found.folder)
+    check_files(candidate.name, candidate.case.files, channels, candidate.folder)
   except ValueError as error:
-    return found.case._replace(problem=str(error))
-  return found.case
+    return candidate.case._replace(problem=str(error))
+  return candidate.case
 
 
 def _of_file(path: pathlib.Path) -> list[_Candidate]:
   if dicom.is_dicom(path):
     contents = dicom.find_series([path], rank=2)
-    found = [_of_series(one, set()) for one in contents.series] + _damaged(contents)
-    if not found:
+    candidates = [_of_series(one, set()) for one in contents.series] + _damaged(contents)
+    if not candidates:
       raise ValueError(f"{path}: {contents.skipped[path]}; give the scan itself.")
-    return found
+    return candidates
   if path.name.lower().endswith(_ARCHIVES):
     raise ValueError(f"{path}: is an archive; unpack it and give the folder.")
   ending(path)  # raises for an unknown one
@@ -177,7 +177,7 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Can
       f"{path}: is a training set, with labels beside its images; give the folder of the images, "
       f"for example {path / 'imagesTs'}."
     )
-  found: list[_Candidate] = []
+  candidates: list[_Candidate] = []
   series: list[dicom.Series] = []
   problems: dict[pathlib.Path, str] = {}
   skipped: dict[pathlib.Path, str] = {}
@@ -190,12 +190,12 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Can
       # previews, or conversions and segmentations of the series
       skipped |= dict.fromkeys(images, "lies beside a DICOM series, is not the scan")
     else:
-      found += _of_images(folder, images)
+      candidates += _of_images(folder, images)
     if contents.series:
       # the file is one of their slices: without it a volume is short, and nobody would know
       problems[folder] = next(iter(contents.damaged.values()), "")
     else:
-      found += _damaged(contents)
+      candidates += _damaged(contents)
     series += contents.series
     skipped |= contents.skipped
     skipped |= _strange(files, {*images, *contents.files})
@@ -210,10 +210,10 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Can
   for one in series:
     problem = next((problems[f.parent] for f in one.files if problems[f.parent]), "")
     parts, tag = dicom.split(one) if one.positioned and not problem else ({"": one}, "")
-    found += [_of_series(part, shared, problem, of=name) for name, part in parts.items()]
+    candidates += [_of_series(part, shared, problem, of=name) for name, part in parts.items()]
     if tag:
       apart.append(f"{one.folder}: holds {len(parts)} volumes at one place, told apart by {tag}")
-  return found, _group(skipped) + apart
+  return candidates, _group(skipped) + apart
 
 
 def _folders(

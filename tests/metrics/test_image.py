@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import skimage.metrics
 
 from jaxseg.metrics.image import IMAGE_METRICS, mae, mse, psnr, ssim
 
@@ -54,6 +55,16 @@ def test_ssim_is_the_rule_window_by_window(shape, axes):
     ssim_by_voxel(made, true, 255.0, axes), rel=1e-6
   )
   assert ssim(true, true) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(30, 41), (14, 13, 15)])
+def test_ssim_and_psnr_are_scikit_images(shape):
+  made, true = pair(shape)
+  options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+  known = skimage.metrics.structural_similarity(true, made, data_range=200.0, **options)
+  assert ssim(made, true, data_range=200.0) == pytest.approx(known, abs=1e-6)
+  known = skimage.metrics.peak_signal_noise_ratio(true, made, data_range=200.0)
+  assert psnr(made, true, data_range=200.0) == pytest.approx(known, rel=1e-6)
 
 
 def test_voxels_of_weight_0_do_not_count():

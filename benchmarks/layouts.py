@@ -54,7 +54,9 @@ def config_of(rank: int, folder: str):
   config.data.folder = folder
   config.data.patch = (16 if rank == 3 else 32,) * rank
   config.data.batch = 4
+  layers = 1 if rank == 3 else 2
   config.network = dict(name="unet", widths=(4, 8, 16), norm="instance", up="transpose")
+  config.network.update(depth=layers, decoder_depth=layers)
   config.optimiser = dict(name="sgd", learning_rate=0.05, momentum=0.9)
   config.augment = dict(mirror=dict(), brightness=dict())
   config.predictor = dict(name="sliding_window", overlap=0.75, batch=2)

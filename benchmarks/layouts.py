@@ -57,7 +57,7 @@ def config_of(rank: int, folder: str):
   layers = 1 if rank == 3 else 2
   config.network = dict(name="unet", widths=(4, 8, 16), norm="instance", up="transpose")
   config.network.update(depth=layers, decoder_depth=layers)
-  config.optimiser = dict(name="sgd", learning_rate=0.05, momentum=0.9)
+  config.optimiser = dict(name="sgd", learning_rate=0.05)
   config.augment = dict(mirror=dict(), brightness=dict())
   config.predictor = dict(name="sliding_window", overlap=0.75, batch=2)
   return config
@@ -85,11 +85,10 @@ def trained(run: Experiment, steps: int) -> dict:
   store, seed = feeder.store(), np.uint32(run.config["seed"])
   step = compile_step(run, feeder.element(0), store)
   state = step.init(seed)
-  kernels = {
-    f"f32[{','.join(map(str, leaf.shape))}]"
-    for leaf in jax.tree.leaves(step.abstract.learners["network"].params)
-    if len(leaf.shape) > len(run.patch)
-  }
+  params = jax.tree.leaves(step.abstract.learners["network"].params)
+  # members, whose arrays are stacked, come one by one
+  shapes = [leaf.shape[run.layout.members > 1 :] for leaf in params]
+  kernels = {f"f32[{','.join(map(str, of))}]" for of in shapes if len(of) > len(run.patch)}
   arguments = (sharding.place(store, run.layout.replicated),)
   calls = 0
 

@@ -40,7 +40,7 @@ def short_run(
 
   from jaxseg import sharding
   from jaxseg.data.stream import Feeder
-  from jaxseg.evaluation.while_training import METRICS, validate
+  from jaxseg.evaluation.while_training import validate
   from jaxseg.experiment import experiment
   from jaxseg.step import compile_step
 
@@ -61,7 +61,8 @@ def short_run(
     elif time.process_time() - begun > seconds:
       break
   spent = time.process_time() - begun
-  scores = validate(run, step.apply, state, run.watched, metrics={**METRICS, **(metrics or {})})
+  task = run.task._replace(metrics={**run.task.metrics, **(metrics or {})})
+  scores = validate(run._replace(task=task), step.apply, state, run.watched)
   picture.parent.mkdir(parents=True, exist_ok=True)
   with files.replacing(picture) as temporary, open(temporary, "wb") as file:
     np.savez_compressed(file, panel=scores.panels[0])

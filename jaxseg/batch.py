@@ -63,6 +63,11 @@ class Kind(NamedTuple):
     """Whether a mean of two samples' values has a meaning; else they are pasted or refused."""
     return self.spatial and self.order == 1 and self.pad is not None
 
+  @property
+  def unites(self) -> bool:
+    """Whether it is a mask, which of two samples together is where either is."""
+    return self.spatial and not (self.channels or self.classes or self.order or self.pad is None)
+
 
 IMAGE = Kind(channels=True, order=1, intensity=True)
 CLASSES = Kind(classes=True, integer=True)

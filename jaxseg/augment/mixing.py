@@ -41,7 +41,7 @@ def _spread(x: Array, ndim: int) -> Array:
 
 
 def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2) -> Batch:
-  """Blends each drawn sample with the next: images and scores, and labels as soft labels.
+  """Blends each drawn sample with the next: images, scores, masks, and labels as soft labels.
 
   Args:
     key: random key.
@@ -58,7 +58,7 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
   _checked_options("mixup", p, alpha)
   labelled = {field: batch[field] for field in ("label", "soft_label", "weight") if field in batch}
   others = {field: x for field, x in batch.items() if field not in labelled}
-  _check("mixup", others, lambda row: row.blends)
+  _check("mixup", others, lambda row: row.blends or row.unites)
   count = len(jax.tree.leaves(batch)[0])
   drawing, sharing = jax.random.split(key)
   share = jax.random.beta(sharing, alpha, alpha, (count,))
@@ -68,6 +68,8 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
     return _spread(own, x.ndim) * x + _spread(other, x.ndim) * _partner(x)
 
   def with_partner(row, x):
+    if row.unites:
+      return jnp.where(_spread(share, x.ndim) < 1, jnp.maximum(x, _partner(x)), x)
     return blended(x.astype(jnp.float32), share, 1 - share).astype(x.dtype) if row.blends else x
 
   out = {**by_kind(with_partner, others), **labelled}

@@ -85,6 +85,17 @@ def test_samples_are_mixed_with_their_probability(act):
   np.testing.assert_allclose(np.mean((out != image).any((1, 2, 3))), 0.29, atol=0.055)
 
 
+def test_a_mask_of_two_samples_together_is_where_either_is():
+  batch = batch_of()
+  batch["body"] = RNG.integers(0, 2, batch["label"].shape).astype(np.float32)
+  out = mixup(KEY, batch, classes=3, p=1.0, alpha=1.0)
+  np.testing.assert_array_equal(
+    out["body"], np.maximum(batch["body"], np.roll(batch["body"], -1, 0))
+  )
+  out = mixup(KEY, batch, classes=3, p=0.0)
+  np.testing.assert_array_equal(out["body"], batch["body"])
+
+
 def test_maps_of_a_label_cannot_be_mixed():
   batch = {**batch_of(), "distance": np.zeros((4, 8, 9, 3), np.float32)}
   for act in (cutmix, functools.partial(mixup, classes=3)):

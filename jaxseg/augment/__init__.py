@@ -20,7 +20,7 @@ from jaxseg.augment.intensity import (
 from jaxseg.augment.mirroring import mirror
 from jaxseg.augment.mixing import cutmix, mixup
 from jaxseg.augment.mri_artefacts import bias_field, ghosting, gibbs
-from jaxseg.augment.nnunet import nnunet
+from jaxseg.augment.nnunet_recipe import nnunet
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.priors import prior_components, prior_morphology
 from jaxseg.augment.regions import channel_dropout, cutout, find_body, mask_body

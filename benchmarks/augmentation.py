@@ -153,7 +153,7 @@ def ours(patch):
   import numpy as np
 
   from jaxseg import augment
-  from jaxseg.augment.chain import batched
+  from jaxseg.augment.chains import batched
   from jaxseg.build import bind
 
   told = settings(patch)

@@ -28,7 +28,7 @@ import optax
 from jax import lax
 
 from jaxseg import augment, losses, methods
-from jaxseg.augment.chain import batched
+from jaxseg.augment.chains import batched
 from jaxseg.build import bind
 from jaxseg.networks import NETWORKS
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxseg.augment.chain import batched
+from jaxseg.augment.chains import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State

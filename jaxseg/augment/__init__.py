@@ -7,7 +7,7 @@ keep shapes static, and run under jit and vmap. `chain` composes them, and
 `order.AUGMENTATIONS`, where its place is its place in a chain.
 """
 
-from jaxseg.augment.chain import chain, mixture
+from jaxseg.augment.chains import chain, mixture
 from jaxseg.augment.geometry import crop_size, spatial
 from jaxseg.augment.intensity import (
   brightness,

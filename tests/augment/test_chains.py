@@ -15,7 +15,7 @@ from jaxseg.augment import (
   noise,
   spatial,
 )
-from jaxseg.augment.chain import batched
+from jaxseg.augment.chains import batched
 
 RNG = np.random.default_rng(4)
 KEY = jax.random.key(5)

@@ -23,7 +23,7 @@ def config() -> ConfigDict:
   Components (network, method, ..., and each entry of `loss` and `augment`) are dicts with a
   "name" and that component's options; assign a whole dict to choose another component.
   """
-  c = ConfigDict(type_safe=False)  # types are told with the field's path, see `config_fields`
+  c = ConfigDict(type_safe=False)  # types are told with the field's path, see `config.fields`
   c.seed = 0
   c.steps = 1000  # training length, in batches
   c.task = dict(name="segmentation")

@@ -39,9 +39,8 @@ def components(mask: Array, *, connectivity: int | None = None) -> jax.Array:
   numbers = jnp.where(mask, 1 + jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape), 0)
 
   def around(numbers, axes):
-    for (
-      axis
-    ) in axes:  # a maximum over a cube is one over each axis; a window of XLA's is slow on CPU
+    # a maximum over a cube is one over each axis in turn; a window of XLA's is slow on CPU
+    for axis in axes:
       size = numbers.shape[axis]
       width = [(1, 1) if a == axis else (0, 0) for a in range(rank)]
       padded = jnp.pad(numbers, width)

@@ -30,7 +30,8 @@ class Layout:
   Attributes:
     mesh: the devices, with the axes of AXES.
     axis: the spatial axis of a patch that `space` splits.
-    rules: (pattern of paths, "replicated" or "fsdp"); the last that names a parameter counts.
+    rules: (pattern of paths, "replicated" or "fsdp"); that which says the most of a parameter
+      counts, see `paths.match`.
     smallest: arrays of fewer values are never split by "fsdp".
     members: networks whose learners are stacked, 1 without a stack.
     notes: what is to be told of it, a sentence each.
@@ -132,7 +133,7 @@ class Layout:
       where = self.replicated if len(value) % count else self.split
       return jax.make_array_from_callback(value.shape, where, lambda index: value[index])
 
-    return lambda state, batch: split(state, {name: field(of) for name, of in batch.items()})
+    return lambda state, batch: split(state, jax.tree.map(field, batch))
 
   def over_members(self, function: Callable, stacked: PyTree, shared: PyTree) -> PyTree:
     """`function(own, shared)` for each member, results stacked as the members are.

@@ -23,7 +23,7 @@ class Step(NamedTuple):
   Attributes:
     init: seed -> State.
     train: (state, store, element, seed) -> (state, metrics).
-    apply: (state, batch of windows on the host) -> {"logits"}.
+    apply: (state, batch of windows on the host) -> {the task's output}.
     abstract: the state's structure and shapes.
     places: the sharding of each of its arrays.
   """

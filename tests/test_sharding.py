@@ -169,3 +169,11 @@ def test_every_layout_gives_the_losses_of_one_device(patch):
     if name == "batch":
       assert "all-gather" not in text
       assert "collective-permute" not in text
+
+
+def test_windows_are_split_with_the_fields_that_are_nested_in_them():
+  layout = sharding.layout(batches={}, devices=jax.devices()[:2])
+  apply = layout.windowed(lambda state, batch: batch["image"] + state * batch["other"]["image"])
+  image = np.arange(8.0, dtype=np.float32).reshape(2, 4, 1)
+  out = apply(np.float32(2), {"image": image, "other": {"image": 10 * image}})
+  np.testing.assert_array_equal(out, 21 * image)

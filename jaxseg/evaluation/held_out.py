@@ -138,7 +138,7 @@ def read_scores(folder: pathlib.Path) -> dict[str, Any]:
   for name, case in told["cases"].items():
     where = f"{path}: case '{name}'"
     files.check_fields(case, where, advice=_ADVICE, fields={"own": dict})
-    # all are scored alike; those on the network's grid by overlap alone
+    # on each grid all are scored alike
     for grid, scored in case.items():
       first = metrics.setdefault(grid, list(scored) if isinstance(scored, dict) else [])
       files.check_fields(scored, where, advice=_ADVICE, fields=dict.fromkeys(first, dict))

@@ -68,7 +68,7 @@ def train_folds(config, workdir, given: str, train: Callable, say: Callable) -> 
   Args:
     config: a ConfigDict.
     workdir: the folder of the cross-validation.
-    given: which folds, see `chosen`.
+    given: which folds, see `parse_folds`.
     train: (config, workdir) -> report, or None if a signal ended it.
     say: shows a line.
 

@@ -314,11 +314,16 @@ def updated(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
   a, b = flat(explicit(before)), flat(explicit(now))
   changed = [name for name in b if not _equal(a.get(name, _ABSENT), b[name])]
   result = dict(before)
-  for name in changed:
+  # what is gone first: rules by pattern may take the place of a word, or of other rules
+  for name in [*(name for name in a if name not in b), *changed]:
     *path, last = name.split(".")
     inner = result
     for part in path:
-      inner[part] = dict(inner.get(part, {}))
+      of = inner.get(part)
+      inner[part] = dict(of) if isinstance(of, Mapping) else {}
       inner = inner[part]
-    inner[last] = b[name]
+    if name in b:
+      inner[last] = b[name]
+    else:
+      inner.pop(last, None)
   return result

@@ -230,3 +230,16 @@ def test_a_run_to_start_from_may_be_a_word_or_a_dict():
   assert not same_run.differences(before, now, same_run.RESUME)
   now["initialise"] = {"network": {"run": "runs/b"}}
   assert list(same_run.differences(before, now, same_run.RESUME)) == ["initialise.network.run"]
+
+
+RULES = {"encoder*": "fsdp"}
+
+
+@pytest.mark.parametrize(
+  ("before", "now"), [("replicated", RULES), (RULES, "fsdp"), (RULES, {"decoder*": "fsdp"})]
+)
+def test_a_resumed_run_keeps_the_new_rules_of_its_layout_alone(before, now):
+  first, then = (replaced("mesh.parameters", rules) for rules in (before, now))
+  assert not same_run.differences(first, then, RESUME)
+  assert same_run.updated(first, then)["mesh"] == then["mesh"]
+  assert first["mesh"]["parameters"] == before

@@ -1,7 +1,7 @@
 """Any source as a set of TensorFlow Datasets (TFDS), in ArrayRecord files, without TensorFlow.
 
-`tfds.builder_from_directory(folder).as_data_source("train")` gives its records; `jaxseg.data.tfds`
-gives the same cases, to the bit.
+`tfds.builder_from_directory(folder).as_data_source("train")` gives its records; the source
+`tfds` gives the same cases, to the bit.
 """
 
 import os

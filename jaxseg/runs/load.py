@@ -138,8 +138,9 @@ def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Ca
     return scheme, window(config, net, _patch(told), slices, devices=devices), layout
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(
-      f"{folder / run_folder.CONFIG}: its model cannot be built ({error}); the file was damaged or "
-      "edited, or written by another version: copy the run folder again."
+      f"{folder / run_folder.CONFIG}: its model cannot be built ({str(error).rstrip('.')}); the "
+      "file was damaged or edited: copy the run folder again; or another version of jaxseg wrote "
+      f"it: use that one, which {run_folder.VERSIONS} names, or train again."
     ) from error
 
 

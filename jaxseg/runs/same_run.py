@@ -105,10 +105,30 @@ def may_differ(field: str, where: str) -> bool:
 def completed(config: dict[str, Any]) -> dict[str, Any]:
   """A stored config with today's defaults for the fields that did not exist when it was stored."""
   known = plain(defaults.config())
-  if "networks" not in config and "optimiser" in config:
-    config = {**config, "optimiser": _relative(config["optimiser"])}
+  if "networks" not in config:
+    config = _of_two_tables(config)
   parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate", "mesh")}
   return {**known, **config, **parts}
+
+
+def _of_two_tables(config: dict[str, Any]) -> dict[str, Any]:
+  """A config of when rates and weights had schedules of their own, said as today."""
+  out = dict(config)
+  if "optimiser" in config:
+    out["optimiser"] = _relative(config["optimiser"])
+  if isinstance(losses_of := config.get("loss"), Mapping):
+    out["loss"] = {key: _rising(spec, "weight") for key, spec in losses_of.items()}
+  if "method" in config:
+    out["method"] = _rising(config["method"], "auxiliary")
+  return out
+
+
+def _rising(spec: Any, field: str) -> Any:
+  """A component whose schedule, "piecewise" without values, rose from 0 to 1."""
+  of = spec.get(field) if isinstance(spec, Mapping) else None
+  if not isinstance(of, Mapping) or of.get("name") != "piecewise" or "values" in of:
+    return spec
+  return {**spec, field: {**of, "values": (0.0, 1.0)}}
 
 
 def _relative(spec: dict[str, Any]) -> dict[str, Any]:

@@ -153,6 +153,10 @@ def test_runs_on_other_labels_or_channels_are_told(folds, tmp_path, field, value
     ({"name": "vnet"}, "that has|the checkpoint"),
     ({"name": "unett"}, r"config.json: its model cannot be built .*did you mean 'unet'"),
     ({"name": "unet", "widths": "abc"}, r"config.json: "),
+    (
+      {"name": "unet", "conv_bias": True},
+      r"give bias=dict\(conv=\.\.\.\)\); .*another version .*: use that one, which versions.json",
+    ),
   ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_one_sentence(folds, tmp_path, network, words):

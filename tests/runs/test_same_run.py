@@ -223,6 +223,16 @@ def test_the_ends_of_a_schedule_were_rates_before_they_were_parts_of_the_peak():
   assert not same_run.differences(before, now, same_run.RESUME)
 
 
+def test_a_piecewise_weight_without_values_rose_before_it_fell():
+  """On resume the weight would else go from 1 to 0.1, where the run has had 0 to 1."""
+  now = plain(defaults.config())
+  now["loss"] = {"dice": {"weight": {"name": "piecewise"}}}
+  before = {name: value for name, value in now.items() if name not in ("networks", "task")}
+  assert "loss.dice.weight.values" in same_run.differences(before, now, same_run.RESUME)
+  now["loss"] = {"dice": {"weight": {"name": "piecewise", "values": (0.0, 1.0)}}}
+  assert not same_run.differences(before, now, same_run.RESUME)
+
+
 def test_a_run_to_start_from_may_be_a_word_or_a_dict():
   now = plain(defaults.config())
   before = {**now, "initialise": {"network": "runs/a"}}

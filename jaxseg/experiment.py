@@ -142,8 +142,7 @@ def _rehearse(
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   devices = layout(config, net)
   scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
-  state = rehearsal.train(scheme, parts)
-  rehearsal.output(scheme, aim, state, parts[MAIN])
+  state = rehearsal.train(scheme, parts, aim)
   devices.of_state(state)
   weights = other_runs.starts(config)
   if weights and config["members"] > 1:

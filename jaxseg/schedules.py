@@ -121,7 +121,9 @@ def warmup_cosine(
 ) -> Schedule:
   """From `start` to 1 over the share `warmup` of training, then along half a cosine to `end`."""
   rise = max(1, round(warmup * steps))
-  return optax.warmup_cosine_decay_schedule(start * peak, peak, rise, steps, end * peak)
+  # a warm-up that lasts to the end is followed by a fall that no step sees
+  fallen = max(steps, rise + 1)
+  return optax.warmup_cosine_decay_schedule(start * peak, peak, rise, fallen, end * peak)
 
 
 def warmup_polynomial(

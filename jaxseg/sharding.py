@@ -67,7 +67,9 @@ class Layout:
     known = {}
     if self.rules:
       known = {name: set(paths.flatten(of.params)) for name, of in learners.items()}
-      paths.check(dict(self.rules), set().union(*known.values()), "config.mesh.parameters")
+      every = set().union(*known.values())
+      paths.check(dict(self.rules), every, "config.mesh.parameters")
+      paths.check_apart(dict(self.rules), every, "config.mesh.parameters")
 
     def place(path, leaf) -> jax.NamedSharding:
       parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")

@@ -78,6 +78,9 @@ def test_a_rate_is_relative_to_its_peak():
   assert_close(at(rate(name="piecewise", at=(0.5,), values=(1, 0.3)), 49, 50), [0.1, 0.03])
   start = at(rate(name="warmup_cosine", start=0.5, warmup=0.1), 0, 10)
   assert_close(start, [0.05, 0.1])
+  for name in ("warmup_cosine", "warmup_polynomial"):
+    whole = at(rate(name=name, warmup=1.0), 0, 50, 99, 100)
+    assert_close(whole, [0, 0.05, 0.099, 0.1], atol=1e-7)
 
 
 @pytest.mark.parametrize(

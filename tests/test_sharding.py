@@ -101,6 +101,9 @@ def test_rules_split_the_largest_axis_of_large_arrays_and_their_moments():
     ValueError, match=r"config\.mesh\.parameters: the pattern 'decoder\*' names no"
   ):
     sharding.layout(parameters={"decoder*": "fsdp"}, **options).of_state(state_of())
+  tie = {"encoder*": "fsdp", "*encoder": "replicated"}
+  with pytest.raises(ValueError, match=r"config\.mesh\.parameters: the patterns .* say as much"):
+    sharding.layout(parameters=tie, **options).of_state(state_of())
 
 
 def test_members_lie_along_their_own_axis():

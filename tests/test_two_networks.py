@@ -37,6 +37,12 @@ def run(home, steps: int, **critic):
   return experiment(plain(config))
 
 
+def test_a_network_that_gives_not_what_its_role_must_is_no_missing_stream(tmp_path):
+  wrong = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+  with pytest.raises(ValueError, match=r"config\.method: needs 'score', which is no stream, nor"):
+    run(tmp_path, 2, **wrong)
+
+
 def test_the_method_and_its_config_take_60_lines():
   parts = (two_networks.adversarial, two_networks.config)
   assert sum(len(inspect.getsource(part).splitlines()) for part in parts) <= 60

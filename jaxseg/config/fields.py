@@ -66,6 +66,21 @@ FIELDS: dict[str, Field] = {
   "deterministic": Field(bool),
 }
 
+# groups that name no component, in words
+_ENTRIES = {
+  "streams": "STREAM=dict(...)",
+  "initialise": "LEARNER=FOLDER",
+  "networks": "ROLE=dict(name=...)",
+  "optimisers": "ROLE=dict(name=...)",
+  "losses": "ROLE=dict(PART=dict(...))",
+  "augment": "TRANSFORM=dict(...)",
+  "data.fields": "FIELD=dict(name=...)",
+  "data.maps": "MAP=dict(...)",
+  "data.prior": "run=FOLDER",
+  "data.resampling": "order=...",
+  "plan": "data=...",
+}
+
 # what stands beside a loss's own options, and what some options may be before they are resolved
 _WEIGHT = float | Mapping
 _BEFORE = {"class_weights": Sequence[float] | str | Mapping | None, "auxiliary": _WEIGHT}
@@ -74,6 +89,8 @@ _BEFORE = {"class_weights": Sequence[float] | str | Mapping | None, "auxiliary":
 def check_field(path: str, value: Any) -> None:
   """Raises ValueError unless the value is what the field may be."""
   field = FIELDS[path]
+  if path in _ENTRIES and not isinstance(value, Mapping):
+    raise ValueError(f"config.{path}: {value!r}; expected dict({_ENTRIES[path]}).")
   check_value(value, f"config.{path}", field.kind, field.span)
   if field.choices and value not in field.choices:
     raise ValueError(

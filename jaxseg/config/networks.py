@@ -110,7 +110,7 @@ def _folder(config: Mapping[str, Any], folder: Any, field: str) -> pathlib.Path:
   if (same / run_folder.CONFIG).is_file():
     return same
   folds = [other.name for other in run_folder.folds_in(path)]
-  what = f"holds {', '.join(folds)}, this run is fold {fold}" if folds else "is none"
+  what = f"holds {', '.join(folds)}, this run is fold {fold}" if folds else "holds no run"
   raise FileNotFoundError(
     f"config.{field}.run: {folder}: {what}; expected the folder of a run (train.py's --workdir) "
     "or of a cross-validation that has the same fold."

@@ -54,7 +54,7 @@ class Part(NamedTuple):
   shapes: Mapping[str, jax.ShapeDtypeStruct]
 
 
-def output(method: Method, task: Task, state: State, part: Part) -> None:
+def _output(method: Method, task: Task, state: State, part: Part) -> None:
   """Traces what the method gives; raises ValueError unless it is what the task needs."""
   outputs = jax.eval_shape(method.apply, state, inputs(part.shapes))
   if task.output not in outputs:
@@ -77,11 +77,11 @@ def augment(chain: Callable, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:
   jax.eval_shape(chain, jax.eval_shape(lambda: jax.random.key(0)), sample)
 
 
-def train(method: Method, parts: Mapping[str, Part]) -> State:
-  """Traces the mixtures, the initialisation and one step; returns the shapes of the state.
+def train(method: Method, parts: Mapping[str, Part], task: Task) -> State:
+  """Traces the mixtures, the initialisation, an output and one step; returns the state's shapes.
 
   Raises ValueError in words, whatever is raised on the way; for a stream that the method makes no
-  use of, or lacks.
+  use of, or lacks; for an output that is not the task's.
   """
 
   def mixed(key, batches):
@@ -92,9 +92,11 @@ def train(method: Method, parts: Mapping[str, Part]) -> State:
   shapes = {name: dict(part.shapes) for name, part in parts.items()}
   key = jax.eval_shape(lambda: jax.random.key(0))
   where = f"config: patches {space} of {channels} channel(s) cannot be trained on"
-  with _stream_told(parts), one_line_errors(where):
+  with _stream_told(method, parts), one_line_errors(where):
     batch = jax.eval_shape(mixed, key, shapes)
     state = jax.eval_shape(method.init, key, batch)
+    # a method of another task fails in its step, too, and not in these words
+    _output(method, task, state, parts[MAIN])
     if len(parts) == 1:
       return jax.eval_shape(method.train_step, state, batch, key)[0]
     step = jax.make_jaxpr(method.train_step, return_shape=True)
@@ -118,13 +120,20 @@ def _read(program, first: int, batch) -> set[str]:
 
 
 @contextlib.contextmanager
-def _stream_told(parts: Mapping[str, Part]) -> Iterator[None]:
+def _stream_told(method: Method, parts: Mapping[str, Part]) -> Iterator[None]:
   """Says which stream it is that a method lacks or cannot train on, where that shows."""
   try:
     yield
   except ValueError as error:
     missing = error.__cause__.args[0] if isinstance(error.__cause__, KeyError) else None
     further = {name: part.shapes for name, part in parts.items() if name != MAIN}
+    if (
+      isinstance(missing, str) and missing not in FIELDS and not _is_stream(method, parts, missing)
+    ):
+      raise ValueError(
+        f"config.method: needs '{missing}', which is no stream, nor does a network give it; "
+        "expected other networks for its roles (config.network, config.networks)."
+      ) from error
     if isinstance(missing, str) and missing not in FIELDS:
       raise ValueError(
         f"config.streams: the method is fed from a stream '{missing}', which there is not"
@@ -141,6 +150,21 @@ def _stream_told(parts: Mapping[str, Part]) -> Iterator[None]:
           f"and the method cannot be trained on both ({error})"
         ) from error
     raise
+
+
+def _is_stream(method: Method, parts: Mapping[str, Part], missing: str) -> bool:
+  """Whether what a method lacks is found once there is a stream of that name."""
+  batch = nested({name: dict(part.shapes) for name, part in parts.items()})
+  batch = {**batch, missing: dict(parts[MAIN].shapes)}
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  try:
+    jax.eval_shape(method.train_step, jax.eval_shape(method.init, key, batch), batch, key)
+  except KeyError as error:
+    return error.args[0] != missing
+  except Exception:
+    # what else is wrong is told once the stream is there
+    return True
+  return True
 
 
 def init(method: Method, parts: Mapping[str, Part], inputs: int = 0) -> State:

@@ -104,6 +104,11 @@ def norm_of(value: Any, who: str) -> Normalisation:
   """`norm`, refused in words if there is no such one."""
   norm = group(Normalisation, value, "norm")
   choice(norm.name, NORMS, f"{who}: norm")
+  if norm.name != "group" and isinstance(value, Mapping) and "groups" in value:
+    raise ValueError(
+      f"{who}: norm.groups={norm.groups} belongs to norm='group', but norm='{norm.name}'; leave "
+      "one of them out."
+    )
   return norm
 
 
@@ -117,6 +122,11 @@ def dropout_of(value: Any, who: str) -> Dropout:
         f"{who}: dropout.{option}={value[option]} belongs to kind='block', but kind="
         f"'{dropout.kind}'; leave one of them out."
       )
+  if isinstance(value, Mapping) and value and "rate" not in value:
+    raise ValueError(
+      f"{who}: dropout={dict(value)} has no rate, so that nothing would be dropped; expected one, "
+      "as rate=0.2, or dropout=0.0."
+    )
   return dropout
 
 

@@ -187,6 +187,12 @@ def _read(source: Weights, where: str) -> Source:
         f"{source.run}: holds no checkpoint; expected the folder of a run (train.py's --workdir; "
         "of a cross-validation, that of a fold)."
       )
+    if (folder / run_folder.CONFIG).is_file():
+      members = run_folder.read_config(folder)["members"]
+      if members > 1:
+        raise ValueError(
+          f"{source.run}: has {members} networks, its config.members; expected a run of one."
+        )
     learners = checkpoint.load_learners(folder)
     average = f"{NETWORK}{SUFFIX}"
     name = source.learner or (average if average in learners else NETWORK)

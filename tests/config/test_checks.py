@@ -57,7 +57,7 @@ WRONG = {
   "predictor": ("slices", {"name": "slices", "overlap": 1.0}, {"name": "slices", "batch": 0}),
   "data.split": ({"name": "file"}, {"name": "kfold", "folds": 1}, {"name": "kfold", "fold": -1}),
   "data.source": ({"name": "phantom", "seed": "a"}, {"name": "h5", "path": "x"}, {}),
-  "initialise": ({"network": 3},),
+  "initialise": ({"network": 3}, "runs/a"),
   "mesh": ({**MESH, "batch": -1, "space": -1}, 4),
   "mesh.batch": (0, -2, 1.5, "all"),
   "mesh.space": (0,),
@@ -130,6 +130,21 @@ def test_slices_need_the_predictor_of_slices():
   config = changed("data.slices", 0)
   with pytest.raises(ValueError, match=r"config\.predictor\.name: 'sliding_window'.*'slices'"):
     compose.complete(config)
+
+
+@pytest.mark.parametrize(
+  ("path", "words"),
+  [
+    ("streams", r"expected dict\(STREAM=dict\(\.\.\.\)\)"),
+    ("initialise", r"expected dict\(LEARNER=FOLDER\)"),
+    ("networks", r"expected dict\(ROLE=dict\(name=\.\.\.\)\)"),
+    ("data.prior", r"expected dict\(run=FOLDER\)"),
+    ("network", r"expected dict\(name=\.\.\., OPTION=\.\.\.\)"),
+  ],
+)
+def test_a_word_where_a_group_belongs_is_told_what_the_group_is_made_of(path, words):
+  with pytest.raises(ValueError, match=rf"^config\.{path}: 'runs/a'; {words}\.$"):
+    compose.complete(changed(path, "runs/a"))
 
 
 def test_fields_that_are_missing_or_unknown_are_told():

@@ -177,7 +177,7 @@ def test_options_beside_a_run_are_refused(home):
   ("run", "words"),
   [
     (3, r"networks\.teacher\.run: 3; expected the folder"),
-    ("nowhere", r"nowhere: is none; expected the folder"),
+    ("nowhere", r"nowhere: holds no run; expected the folder"),
   ],
 )
 def test_a_folder_that_is_no_run_is_told(home, run, words):

@@ -22,7 +22,15 @@ REFUSED = {
     {"task": dict(name="segmentation")},
     "'l1' is a loss of synthesis",
   ),
-  "method": ({"method": dict(name="supervised")}, "config.task 'synthesis' needs|shape"),
+  "method": (
+    {"method": dict(name="supervised")},
+    "config.method: gives .*logits, but .* needs 'image'.*regression",
+  ),
+  "segmentation": (
+    {"task": dict(name="segmentation"), "loss": dict(dice=dict())},
+    "config.method: gives .*image, but config.task 'segmentation' needs 'logits'",
+  ),
+  "range": ({"task": {**TASK, "data_range": 0.0}}, "config.task.data_range: 0.0; .* above 0"),
   "metric": ({"evaluate__metrics": ("dice",)}, r"'dice' is unknown; metrics of synthesis: psnr"),
   "best": ({"evaluate__best": "mse"}, "'mse' is not evaluated while training"),
   "prior": ({"data__prior": dict(run="a")}, "config.data.prior.*a cascade's stages segment"),

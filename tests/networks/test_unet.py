@@ -343,6 +343,8 @@ def test_a_config_of_the_flat_options_of_earlier_versions_is_refused(name, optio
       "config.network.up.kernels: 0; expected .* from 1",
     ),
     ({"up": {"name": "transpose", "kernels": (3, 3, 3)}}, "has 3 entries but 2 are needed"),
+    ({"dropout": {"kind": "block"}}, "has no rate, so that nothing would be dropped"),
+    ({"norm": {"groups": 4}}, "norm.groups=4 belongs to norm='group', but norm='batch'"),
     ({"dropout": {"rate": 1.0}}, "config.network.dropout.rate: 1.0; expected .* 0 to below 1"),
     ({"dropout": {"rate": (0.1, 0.1)}}, r"dropout=\(0.1, 0.1\) has 2 entries but 3 are needed"),
     ({"dropout": {"kind": "voxels"}}, "dropout.kind='voxels' is unknown; choices: voxel, channel"),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import run_folders
 import torch_files
 from closeness import assert_close
 
@@ -284,3 +285,9 @@ def test_a_checkpoint_that_changed_meanwhile_is_refused(tmp_path):
   checkpoint.Checkpoints(tmp_path).save(state(1, step=4, widths=(4, 6)), {})
   with pytest.raises(ValueError, match=r"^config\.initialise\.network: '.*' is \(.*\) here, "):
     initialised(state(2), starts)
+
+
+def test_the_stacked_networks_of_an_ensemble_are_refused_as_such(tmp_path):
+  run_folders.write(tmp_path / "run", members=2)
+  with pytest.raises(ValueError, match=r"^config\.initialise\.network: .*has 2 networks, its con"):
+    start(str(tmp_path / "run"), state(0))

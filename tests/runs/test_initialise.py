@@ -121,9 +121,9 @@ def test_part_of_a_run_with_other_classes_and_channels(tmp_path):
 
 
 def test_a_changed_head_is_left_as_initialised_and_told(tmp_path):
-  theirs = saved(tmp_path, head_bias=True, widths=(4, 8, 8), deep_supervision=1)
-  own = state(2, classes=7, head_bias=True, widths=(4, 8, 8))
-  options = dict(classes=7, head_bias=True, widths=(4, 8, 8))
+  theirs = saved(tmp_path, bias=dict(head=True), widths=(4, 8, 8), deep_supervision=1)
+  own = state(2, classes=7, bias=dict(head=True), widths=(4, 8, 8))
+  options = dict(classes=7, bias=dict(head=True), widths=(4, 8, 8))
   after, (table,) = start(str(tmp_path), own, **options)
   before, source = leaves(own.learners["network"]), leaves(theirs.learners["network"])
   for path, of in leaves(after.learners["network"]).items():

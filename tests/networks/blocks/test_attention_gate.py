@@ -94,10 +94,10 @@ def test_softmax_coefficients_have_mean_one():
   assert_close(coefficients(q, "sigmoid"), 1 / (1 + np.exp(-q)))
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize("norm", ["batch", dict(name="group", groups=4)])
 def test_each_skip_of_a_unet_may_have_its_own_gate(norm):
   skip = ("concat", dict(name="grid_gate", inter=2), "attention_gate")
-  net = UNet(widths=(8, 8, 8, 8), depth=1, skip=skip, norm=norm, norm_groups=4)
+  net = UNet(widths=(8, 8, 8, 8), depth=1, skip=skip, norm=norm)
   out, variables = shapes(net, (1, 13, 22, 1))
   assert "attention1" not in out
   assert out["attention2"].shape == (1, 7, 11, 1)

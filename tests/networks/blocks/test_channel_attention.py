@@ -110,7 +110,7 @@ def test_scse_joins_by_maximum_or_sum():
 
 def test_a_unet_takes_them_by_name_where_it_is_told():
   for name in ("se", "cbam", "scse", "nonlocal"):
-    net = UNet(widths=(4, 8), depth=1, attention=name, attention_at="encoder", norm="instance")
+    net = UNet(widths=(4, 8), depth=1, attention=dict(encoder=name), norm="instance")
     variables = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 8, 1)))
     assert {"encoder_attention1", "encoder_attention2"} <= set(variables["params"])
     assert "decoder_attention1" not in variables["params"]

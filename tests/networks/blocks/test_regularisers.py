@@ -83,7 +83,7 @@ def test_the_rate_grows_linearly_over_the_ramp_and_stays():
 
 @pytest.mark.parametrize("block", ["plain", "residual"])
 def test_unet_counts_the_steps_of_its_ramps(block):
-  options = dict(dropout=(0, 0.2), drop_block=2, drop_block_ramp=10, remat=True)
+  options = dict(dropout=dict(rate=(0, 0.2), kind="block", size=2, ramp=10), remat=True)
   net = UNet(widths=(2, 4), depth=1, decoder_depth=1, norm="none", block=block, **options)
   x = np.ones((1, 8, 8, 1), np.float32)
   stats = dict(jax.jit(functools.partial(net.init, train=True))(jax.random.key(0), x))
@@ -124,7 +124,8 @@ def test_unet_gives_the_rates_in_the_order_of_computation():
 
 
 def test_unet_with_drop_block_needs_a_key_to_drop():
-  net = UNet(widths=(2, 2), depth=1, dropout=0.3, drop_block=3, norm="none")
+  dropout = dict(rate=0.3, kind="block", size=3)
+  net = UNet(widths=(2, 2), depth=1, dropout=dropout, norm="none")
   x = np.ones((1, 8, 8, 1), np.float32)
   variables = jax.eval_shape(net.init, jax.random.key(0), x)
   ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), variables)
@@ -147,5 +148,3 @@ def test_bad_options_are_refused_in_words():
     StochasticDepth(-1)
   with pytest.raises(ValueError, match="drops residual branches; set residual=True"):
     jax.eval_shape(UNet(widths=(4, 8), stochastic_depth=0.1).init, jax.random.key(0), x)
-  with pytest.raises(ValueError, match="spatial_dropout and drop_block exclude each other"):
-    UNet(widths=(4, 8), dropout=0.1, spatial_dropout=True, drop_block=3)

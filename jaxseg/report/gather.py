@@ -74,7 +74,9 @@ class CrossValidation(NamedTuple):
   @property
   def judge(self) -> str:
     """The metric that says which cases are best: what judged the best checkpoint, if it is here."""
-    asked = self.folds[0].config["evaluate"]["best"]
+    evaluate = self.folds[0].config["evaluate"]
+    # unnamed it is the first, as `task.choose_metrics` has it
+    asked = evaluate["best"] or next(iter(evaluate["metrics"]), "")
     return next((name for name in (asked, "dice") if name in self.metrics), self.metrics[0])
 
   @property

@@ -119,6 +119,19 @@ def test_a_case_name_of_a_users_file_is_text_wherever_it_stands(tmp_path):
   assert "run: <u> on phantom" in page.text
 
 
+@pytest.mark.parametrize(
+  ("evaluate", "judge"),
+  [
+    ({}, "dice"),
+    ({"metrics": ["hd95", "dice"]}, "hd95"),
+    ({"metrics": ["hd95", "dice"], "best": "dice"}, "dice"),
+  ],
+)
+def test_cases_are_ranked_by_what_judged_the_best_checkpoint(tmp_path, evaluate, judge):
+  folder = scored_runs.write(tmp_path / "run", {"a": (0.5, 0.5)}, evaluate=evaluate)
+  assert gather(folder).judge == judge
+
+
 def test_best_median_and_worst_leave_out_cases_without_the_class():
   cases = {name: {"dice": {"x": value}} for name, value in
            {"a": 0.2, "b": math.nan, "c": 0.9, "d": 0.5}.items()}  # fmt: skip

@@ -5,10 +5,11 @@ A component of a config is a dict: `dict(name="unet", widths=(32, 64))` means
 signature, and a message lists the choices.
 """
 
+import contextlib
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -140,6 +141,17 @@ def bind(table: Mapping[str, Callable], spec, where: str, **given) -> Callable:
   """The named function with its options bound: for losses, metrics and augmentations."""
   function, options = _checked(table, spec, where, given, at_once=False)
   return functools.partial(function, **options)
+
+
+@contextlib.contextmanager
+def in_field(field: str) -> Iterator[None]:
+  """Names the field in what a component says of its options, where it doesn't name one itself."""
+  try:
+    yield
+  except ValueError as error:
+    if str(error).startswith("config."):
+      raise
+    raise ValueError(f"config.{field}: {error}") from error
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """A config -> networks, losses, optimisers, method, predictor: all that needs no data."""
 
-import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from jaxseg import (
 )
 from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build, check, check_options, named, suggestion
+from jaxseg.build import bind, build, check, check_options, in_field, named, suggestion
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
@@ -140,11 +139,6 @@ def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str
   return _by_role(config, roles.LOSS, make)
 
 
-def loss(config: dict[str, Any], *, regions: bool = False) -> losses.Loss:
-  """The weighted sum of the parts of config.loss; `regions` makes them act on sigmoids."""
-  return _sum_of(config["loss"], "loss", config, regions=regions)
-
-
 # task -> its losses
 _LOSSES = {"segmentation": losses.LOSSES, "synthesis": losses.IMAGE_LOSSES}
 
@@ -162,7 +156,9 @@ def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]
 
 def _sum_of(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
   weights = losses.resolve_weights(
-    {key: spec.get("weight", 1.0) for key, spec in specs.items()}, steps=config["steps"]
+    {key: spec.get("weight", 1.0) for key, spec in specs.items()},
+    steps=config["steps"],
+    field=field,
   )
   parts = {}
   for key, spec in specs.items():
@@ -256,21 +252,10 @@ def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
         "(background counted); leave the field out."
       )
     spec = other_runs.without_run(spec)
-    with _in_field(role.field):
+    with in_field(role.field):
       return build(_table(role), spec, role.field, classes=classes)
 
   return _by_role(config, roles.NETWORK, make)
-
-
-@contextlib.contextmanager
-def _in_field(field: str) -> Iterator[None]:
-  """Names the field in what a component says of its options."""
-  try:
-    yield
-  except ValueError as error:
-    if str(error).startswith("config."):
-      raise
-    raise ValueError(f"config.{field}: {error}") from error
 
 
 def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
@@ -301,7 +286,7 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
 def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> sharding.Layout:
   """The config's layout over the devices, all that there are if None."""
   patch = config["data"]["patch"]
-  with _in_field("network"):
+  with in_field("network"):
     stride = network.total_stride(len(patch))
   batches = {"config.data.batch": config["data"]["batch"]}
   for name in config["streams"]:
@@ -342,7 +327,7 @@ def method(
   """
   parts = {**by_role, **losses_by_role(config, regions=regions), **optimisers_by_role(config)}
   options = method_options(config)
-  with _in_field("method"):
+  with in_field("method"):
     scheme = build(methods.METHODS, options, "method", **parts)
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
@@ -366,7 +351,7 @@ def window(
   `devices` are those over which `apply` splits windows.
   """
   rank = len(patch)
-  with _in_field("network"):
+  with in_field("network"):
     sides = {"total_stride": network.total_stride(rank), "margin": network.margin(rank)}
   return bind(
     inference.PREDICTORS,

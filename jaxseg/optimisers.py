@@ -121,10 +121,6 @@ def _factors(scale, updates: int, where: str) -> dict[str, float | schedules.Sch
   return factors
 
 
-def _path(keys) -> str:
-  return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
 def _freeze(tx, factors: Mapping[str, Any], where: str) -> optax.GradientTransformation:
   """`tx` for all parameters but those whose factor is the number 0.
 
@@ -133,7 +129,7 @@ def _freeze(tx, factors: Mapping[str, Any], where: str) -> optax.GradientTransfo
 
   def labels(params):
     def label(keys, _):
-      frozen = factors.get(paths.match(_path(keys), factors)) == 0
+      frozen = factors.get(paths.match(paths.of_leaf(keys), factors)) == 0
       return "frozen" if frozen else "trained"
 
     return jax.tree_util.tree_map_with_path(label, params)
@@ -143,7 +139,7 @@ def _freeze(tx, factors: Mapping[str, Any], where: str) -> optax.GradientTransfo
   inner = optax.partition(parts, labels) if still else tx
 
   def init(params):
-    names = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
+    names = [paths.of_leaf(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
     paths.check(factors, names, where)
     paths.check_apart(factors, names, where)
     if "trained" not in jax.tree.leaves(labels(params)):
@@ -167,7 +163,7 @@ def _scale_by_path(factors: Mapping[str, Any]) -> optax.GradientTransformation:
     del params
 
     def scaled(keys, of):
-      factor = factors.get(paths.match(_path(keys), factors), 1)
+      factor = factors.get(paths.match(paths.of_leaf(keys), factors), 1)
       factor = factor(state.count) if callable(factor) else factor
       return of * jnp.asarray(factor, of.dtype)
 

@@ -6,15 +6,21 @@ names what lies at a path and all that lies below: "encoder1", "encoder*", "*/no
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 from flax import traverse_util
 
 from jaxseg.build import suggestion
 
 PyTree = Any
 _SHOWN = 12
+
+
+def of_leaf(keys: Sequence[Any]) -> str:
+  """What JAX tells of where a leaf lies in a tree of any kind -> its path."""
+  return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")
 
 
 def flatten(params: PyTree) -> dict[str, Any]:

@@ -6,9 +6,8 @@ training first, because moments are shares of it, and then the `peak` that all v
 to: the learning rate, 1 for everything else.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -171,7 +170,7 @@ RATES: dict[str, Callable[..., Schedule]] = {
 def rate(spec: Mapping | None, peak: float, *, steps: int, where: str) -> Schedule:
   """A learning rate as a config gives its schedule, relative to its peak; None is constant."""
   shape = build.bind(RATES, spec or {"name": "constant"}, where)
-  with _in_field(where):
+  with build.in_field(where):
     return shape(steps, peak)
 
 
@@ -184,7 +183,7 @@ def resolve(
   """
   if isinstance(spec, Mapping):
     shape = build.bind(table, spec, where)
-    with _in_field(where):
+    with build.in_field(where):
       return shape(steps)
   if isinstance(spec, bool) or not isinstance(spec, int | float):
     raise ValueError(
@@ -192,14 +191,6 @@ def resolve(
       'dict(name="linear", start=0.01, end=1.0).'
     )
   return spec
-
-
-@contextlib.contextmanager
-def _in_field(where: str) -> Iterator[None]:
-  try:
-    yield
-  except ValueError as error:
-    raise ValueError(f"config.{where}: {error}") from error
 
 
 def _period(steps: int, begin: float, until: float) -> tuple[int, int]:

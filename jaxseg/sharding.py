@@ -72,7 +72,7 @@ class Layout:
       paths.check_apart(dict(self.rules), every, "config.mesh.parameters")
 
     def place(path, leaf) -> jax.NamedSharding:
-      parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+      parts = paths.of_leaf(path).split("/")
       stacked = self.members > 1 and parts[0] != "step"
       spec: list[str | None] = [None] * len(leaf.shape)
       if stacked and spec:

@@ -19,8 +19,7 @@ from part_rows import PARTS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.build import build
-from jaxseg.compose import complete
-from jaxseg.compose import loss as experiment_loss
+from jaxseg.compose import complete, losses_by_role
 from jaxseg.config.file import load_config
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
@@ -182,7 +181,7 @@ def test_every_loss_has_a_row_in_the_comparison_configs_that_builds(rank):
   used = set()
   for name in runpy.run_path(str(path))["LOSSES"]:
     config = complete(load_config(f"{path}:{name}"))
-    assert callable(experiment_loss(config))
+    assert callable(losses_by_role(config)["loss"])
     used |= set(config["loss"])
   assert used == set(LOSSES)
 

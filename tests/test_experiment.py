@@ -7,7 +7,7 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
-from jaxseg.compose import class_weights, loss
+from jaxseg.compose import class_weights, losses_by_role
 from jaxseg.feeding import augmentation, mirroring
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
@@ -31,7 +31,8 @@ def test_named_class_weights_become_numbers():
   assert numbers["own"] == (1, 2, 3)
   assert given["loss"]["named"]["class_weights"] == "inverse"
   logits = np.zeros((*LABELS.shape, 3), np.float32)
-  assert float(loss(made)(logits, Target(LABELS))) == pytest.approx(3 * np.log(3), rel=1e-5)
+  loss = losses_by_role(made)["loss"]
+  assert float(loss(logits, Target(LABELS))) == pytest.approx(3 * np.log(3), rel=1e-5)
 
 
 def test_cases_are_counted_only_if_a_loss_asks():

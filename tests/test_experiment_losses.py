@@ -7,7 +7,7 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import Target
 from jaxseg.build import plain
-from jaxseg.compose import complete, loss, maps
+from jaxseg.compose import complete, losses_by_role, maps
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.loop import train
@@ -40,7 +40,7 @@ def test_a_scheduled_weight_follows_the_step():
     }
   )
   config["steps"] = 10
-  total = jax.jit(loss(config))
+  total = jax.jit(losses_by_role(config)["loss"])
   random = np.random.default_rng(0)
   logits = random.normal(size=(1, 4, 5, 3)).astype(np.float32)
   phi = random.normal(size=logits.shape).astype(np.float32)

@@ -41,7 +41,7 @@ CHANGES = {"steps": 3, "optimiser.name": "sgd", "optimiser.weight_decay": 0.0}
 def one_process(tmp_path_factory):
   folder = tmp_path_factory.mktemp("one")
   loop.train(tiny.experiment(**CHANGES), folder)
-  return checkpoint.load_learner(folder).params
+  return checkpoint.load_learners(folder)["network"].params
 
 
 def environments(*, devices: int) -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ def train_with_two(workdir, **changes) -> list[tuple[int, str]]:
 def test_two_processes_train_as_one(tmp_path, one_process, changes):
   (first, words), (second, more) = train_with_two(tmp_path, **changes)
   assert (first, second) == (0, 0), words[-3000:] + more[-3000:]
-  two = checkpoint.load_learner(tmp_path).params
+  two = checkpoint.load_learners(tmp_path)["network"].params
   for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
     assert_close(a, b, atol=2e-6)
   rows = (tmp_path / "metrics.jsonl").read_text().splitlines()

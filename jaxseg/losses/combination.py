@@ -51,17 +51,20 @@ def complement(schedule: Schedule | float) -> Schedule:
   return lambda step: 1 - (schedule(step) if callable(schedule) else schedule)
 
 
-def resolve_weights(specs: Mapping[str, Any], *, steps: int) -> dict[str, float | Schedule]:
+def resolve_weights(
+  specs: Mapping[str, Any], *, steps: int, field: str = "loss"
+) -> dict[str, float | Schedule]:
   """The weights of a config's losses -> numbers and schedules.
 
   Args:
     specs: loss -> what `schedules.resolve` takes; or dict(name="complement", of=LOSS).
     steps: length of training.
+    field: that of the config which holds the losses, for messages.
   """
   out, partners = {}, {}
   table = {**SCHEDULES, "complement": complement}
   for loss, spec in specs.items():
-    where = f"loss.{loss}.weight"
+    where = f"{field}.{loss}.weight"
     if isinstance(spec, Mapping) and spec.get("name") == "complement":
       build.check_options("complement", [x for x in spec if x != "name"], ("of",), where)
       partners[loss] = spec.get("of")
@@ -70,7 +73,7 @@ def resolve_weights(specs: Mapping[str, Any], *, steps: int) -> dict[str, float 
   for loss, of in partners.items():
     if of not in out:
       raise ValueError(
-        f"config.loss.{loss}.weight.of: {of!r} is no loss with a weight of its own"
+        f"config.{field}.{loss}.weight.of: {of!r} is no loss with a weight of its own"
         f"{build.suggestion(str(of), out)}; choices: {', '.join(sorted(out)) or 'none'}."
       )
     out[loss] = complement(out[of])

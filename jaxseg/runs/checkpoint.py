@@ -18,9 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-from flax import traverse_util
 
-from jaxseg import files, processes
+from jaxseg import files, paths, processes
 from jaxseg.method import Learner, State
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import orbax_store
@@ -40,7 +39,7 @@ class Damaged(Exception):
 def flatten(tree) -> dict[str, jax.Array]:
   """A pytree as a flat table from path ("learners/network/params/...") to array."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+  return {paths.of_leaf(keys): leaf for keys, leaf in leaves}
 
 
 class Checkpoints:
@@ -371,19 +370,8 @@ def load_learners(workdir, kind: str = LATEST) -> dict[str, Learner]:
       problem = str(error).rstrip(".")
       logging.warning("Damaged checkpoint, falling back to the one before: %s", error)
       continue
-    learners = traverse_util.unflatten_dict(flat, sep="/")["learners"]
+    learners = paths.unflatten(flat)["learners"]
     return {
       name: Learner(found["params"], found.get("stats", {}), ()) for name, found in learners.items()
     }
   raise FileNotFoundError(f"{folder / kind}: no readable checkpoint there ({problem}).")
-
-
-def load_learner(workdir, name: str = "network", kind: str = LATEST) -> Learner:
-  """One learner of a run folder, frozen: a teacher, a cascade stage, a start for fine-tuning.
-
-  Raises FileNotFoundError if the folder holds no checkpoint, ValueError for an unknown name.
-  """
-  learners = load_learners(workdir, kind)
-  if name not in learners:
-    raise ValueError(f"{workdir}: no learner '{name}'; it holds {', '.join(sorted(learners))}.")
-  return learners[name]

@@ -124,7 +124,7 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, inputs: str) -> L
   taken = {row.path: source.arrays[row.source] for row in rows if row.source is not None}
 
   def fill(keys, leaf):
-    path = jax.tree_util.keystr(keys, simple=True, separator="/")
+    path = paths.of_leaf(keys)
     if path not in taken:
       return leaf
     values = np.asarray(taken[path])

@@ -113,7 +113,7 @@ def test_a_run_with_a_teacher_trains_and_predicts_without_its_folder(home, tmp_p
   config = taught_by(home, networks={"teacher": {"run": str(tmp_path / "teacher")}})
   loop.train(experiment(config), tmp_path / "pupil")
   held = checkpoint.load_learners(tmp_path / "pupil")
-  theirs = checkpoint.load_learner(home / "teacher")
+  theirs = checkpoint.load_learners(home / "teacher")["network"]
   jax.tree.map(np.testing.assert_array_equal, held["teacher"].params, theirs.params)
   assert held["network"].params.keys() == theirs.params.keys()
   shutil.rmtree(tmp_path / "teacher")

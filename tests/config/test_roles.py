@@ -98,6 +98,15 @@ def test_the_parts_of_a_further_loss_are_checked():
   for parts, words in (
     ({"dise": {}}, r"config\.losses\.distance\.dise\.name: .*did you mean 'dice'\?"),
     ({"dice": {"weight": -1}}, r"config\.losses\.distance\.dice\.weight: -1"),
+    ({"dice": {"weight": "much"}}, r"config\.losses\.distance\.dice\.weight: 'much'"),
+    (
+      {"dice": {"weight": {"name": "linear", "begin": 2.0}}},
+      r"config\.losses\.distance\.dice\.weight",
+    ),
+    (
+      {"dice": {"weight": {"name": "complement", "of": "boundary"}}},
+      r"config\.losses\.distance\.dice\.weight\.of: 'boundary'",
+    ),
     ({"dice": 1}, r"config\.losses\.distance\.dice: expected a dict"),
     ({"dice": None}, r"config\.losses\.distance: at least one loss"),
     ({"dice": {"class_weights": "invers"}}, r"config\.losses\.distance\.dice\.class_weights"),

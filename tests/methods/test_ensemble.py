@@ -77,7 +77,7 @@ def test_an_ensemble_trains_resumes_on_another_mesh_and_predicts_under_the_same_
   assert np.isfinite(report["validation"]["mean"]["dice"])
   loop.train(tiny.experiment(**options, **{"steps": 2, "mesh.member": 2}), parts)
   loop.train(tiny.experiment(**options, **{"steps": 4, "mesh.batch": 2}), parts)
-  ours, theirs = (checkpoint.load_learner(folder) for folder in (parts, whole))
+  ours, theirs = (checkpoint.load_learners(folder)["network"] for folder in (parts, whole))
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
     assert a.shape[0] == 2
     assert_close(a, b, atol=1e-5)

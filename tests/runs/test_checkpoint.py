@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_opened_is_no_damage(kept, monkeypatch, number):
 
 def test_a_reader_falls_back_and_renames_nothing(kept, caplog):
   flip(kept.folder / "4")
-  learner = checkpoint.load_learner(kept.folder.parent)
+  learner = checkpoint.load_learners(kept.folder.parent)["network"]
   assert learner.params["conv"]["kernel"][0, 0] == 2
   assert "falling back to the one before" in caplog.text
   assert kept.steps == [4, 2]
@@ -226,7 +226,7 @@ def test_any_name_of_a_folder_will_do(tmp_path, name):
     checkpoints.save(state(step), {})
   assert checkpoints.steps == [3, 2]
   assert resumed(checkpoints) == 3
-  learner = checkpoint.load_learner(tmp_path / name / "[0-9]")
+  learner = checkpoint.load_learners(tmp_path / name / "[0-9]")["network"]
   assert learner.params["conv"]["kernel"][0, 0] == 3
 
 

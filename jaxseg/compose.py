@@ -55,7 +55,8 @@ def complete(config) -> dict[str, Any]:
   config = {**config, "losses": further}
   for role in roles.of_kind(constructor, roles.NETWORK).values():
     if (spec := config_roles.spec(config, role)) is not None:
-      check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
+      with other_runs.told_of_run(spec, role.field):
+        check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=_WINDOW)
   optimisers_by_role(config)

@@ -4,6 +4,7 @@ FOLDER may be that of a cross-validation: each fold's teacher is then the same f
 learnt from what this one validates on.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -51,6 +52,21 @@ def starts(config: Mapping[str, Any]) -> dict[str, str]:
 def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
   """A network's name and options alone."""
   return {option: value for option, value in spec.items() if option != RUN}
+
+
+@contextlib.contextmanager
+def told_of_run(spec: Mapping[str, Any], field: str) -> Iterator[None]:
+  """A refusal of a network's options names the run that they are of, if they are of one."""
+  try:
+    yield
+  except ValueError as error:
+    if RUN not in spec:
+      raise
+    raise ValueError(
+      f"config.{field}.run: {spec[RUN]}: its network cannot be built ({str(error).rstrip('.')}): "
+      "another version of jaxseg made the run; train it again, or name the options themselves and "
+      f"start from its weights, config.initialise.{field.rpartition('.')[2]}=FOLDER."
+    ) from error
 
 
 def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...]) -> None:

@@ -153,7 +153,8 @@ def check_same(workdir: pathlib.Path, config: dict) -> dict | None:
   _check_whole(workdir / CONFIG)
   found = same_run.differences(stored, json_like(config), same_run.RESUME)
   if found:
-    raise ValueError(f"{_another(workdir)} {same_run.sentence(found)}. {_ways_out(workdir)}")
+    what = same_run.sentence(found) + same_run.given_as_rates(found, config["optimiser"])
+    raise ValueError(f"{_another(workdir)} {what}. {_ways_out(workdir)}")
   return stored
 
 

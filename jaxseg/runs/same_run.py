@@ -325,6 +325,18 @@ def sentence(found: Mapping[str, tuple[Any, Any]], words: str = "was {}, is {}")
   return "; ".join(parts[:_SHOWN] + more)
 
 
+def given_as_rates(found: Mapping[str, tuple[Any, Any]], optimiser: Mapping[str, Any]) -> str:
+  """A hint where `differences` come from a config of when ends of a schedule were rates."""
+  peak, ends = optimiser.get("learning_rate"), []
+  for end in ("start", "end"):
+    part, rate = found.get(f"optimiser.schedule.{end}", (None, None))
+    if isinstance(part, float) and isinstance(rate, float) and math.isclose(part * peak, rate):
+      ends.append(f"{end}={part!r}")
+  if not ends:
+    return ""
+  return f" (a schedule's ends are parts of learning_rate now, no rates: give {', '.join(ends)})"
+
+
 def _shown(value) -> str:
   return value if value is _ABSENT else repr(value)
 

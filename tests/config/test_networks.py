@@ -1,5 +1,6 @@
 """A role filled with another run's network: its spec, its weights, its checks, and no link left."""
 
+import json
 import shutil
 
 import jax
@@ -141,6 +142,18 @@ def test_the_network_itself_may_be_another_runs(home):
   assert networks.starts(config) == {"network": str(home / "teacher")}
   elsewhere = config | {"initialise": {"network": "elsewhere"}}
   assert networks.starts(elsewhere) == {"network": "elsewhere"}
+
+
+def test_a_teacher_of_another_version_is_told_by_its_run(home, tmp_path):
+  shutil.copytree(home / "teacher", tmp_path / "teacher")
+  path = tmp_path / "teacher" / "config.json"
+  config = json.loads(path.read_text())
+  del config["digests"]
+  config["network"]["conv_bias"] = True
+  path.write_text(json.dumps(config))
+  words = r"networks\.teacher\.run: .*teacher: its network .*another version .*initialise\.teacher"
+  with pytest.raises(ValueError, match=words):
+    compose.complete(taught_by(tmp_path))
 
 
 def test_a_fold_is_taught_by_the_same_fold(home, tmp_path):

@@ -223,6 +223,13 @@ def test_the_ends_of_a_schedule_were_rates_before_they_were_parts_of_the_peak():
   assert not same_run.differences(before, now, same_run.RESUME)
 
 
+def test_a_config_that_gives_the_ends_of_a_schedule_as_rates_is_told_the_parts():
+  found = {"optimiser.schedule.end": (0.5, 0.005), "optimiser.schedule.start": (0.1, 0.2)}
+  words = same_run.given_as_rates(found, {"learning_rate": 0.01})
+  assert words == " (a schedule's ends are parts of learning_rate now, no rates: give end=0.5)"
+  assert not same_run.given_as_rates({"steps": (2, 1)}, {"learning_rate": 0.01})
+
+
 def test_a_piecewise_weight_without_values_rose_before_it_fell():
   """On resume the weight would else go from 1 to 0.1, where the run has had 0 to 1."""
   now = plain(defaults.config())

@@ -96,6 +96,8 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
   workdir, told = pathlib.Path(workdir), []
   config, dataset = json_like(run.config), json_like(same_data.of_run(run))
   stored = check_same(workdir, config)
+  # as it lies there: the digest that its checkpoints know is of that
+  stored = None if stored is None else _stored(workdir)
   if (workdir / DATASET).exists():
     _check_same_data(workdir, dataset)
   else:
@@ -118,7 +120,7 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
 def _identity(config: dict, dataset: dict) -> str:
   """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
   told = {name: config[name] for name in _LEARNT_FROM}
-  told |= {name: config[name] for name in _ROLES if config[name]}
+  told |= {name: config[name] for name in _ROLES if config.get(name)}
   told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
   told |= {side: dataset[side] for side in ("training", "validation")}
   if streams := dataset.get("streams"):
@@ -277,10 +279,15 @@ def meaning(labels: LabelSpec) -> tuple:
 
 def read_config(workdir) -> dict:
   """The config in a run folder, `completed`; raises ValueError where it was damaged or edited."""
-  path = pathlib.Path(workdir) / CONFIG
-  told = plain(sealed.read(path, what="the config of a run", advice=_ADVICE))
-  _check_kinds(told, plain(defaults.config()), path)
+  told = _stored(workdir)
+  _check_kinds(told, plain(defaults.config()), pathlib.Path(workdir) / CONFIG)
   return same_run.completed(told)
+
+
+def _stored(workdir) -> dict:
+  """The config in a run folder as it lies there, whatever version wrote it."""
+  path = pathlib.Path(workdir) / CONFIG
+  return plain(sealed.read(path, what="the config of a run", advice=_ADVICE))
 
 
 def _check_whole(path: pathlib.Path) -> None:

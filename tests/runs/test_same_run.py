@@ -210,6 +210,28 @@ def test_a_run_that_lost_its_config_is_not_gone_on_with(tmp_path):
   assert "dataset.json: not found, it is written anew" in sentence
 
 
+def test_a_run_of_an_earlier_version_that_lost_its_dataset_json_is_the_same_run(tmp_path):
+  rate = {"name": "sgd", "learning_rate": 0.1, "schedule": {"name": "cosine", "end": 0.5}}
+  run = tiny.experiment(optimiser=rate)
+  run_folder.record(tmp_path, run)
+  old = json.loads((tmp_path / "config.json").read_text())
+  for field in ("digests", "networks", "losses", "optimisers"):
+    del old[field]
+  old["optimiser"]["schedule"]["end"] = 0.05
+  (tmp_path / "config.json").write_text(json.dumps(old))
+  (tmp_path / "dataset.json").unlink()
+  run_folder.record(tmp_path, run)
+  owner = run_folder.identity(tmp_path)
+  (tmp_path / "dataset.json").unlink()
+  # what may change on resume rewrites config.json
+  run_folder.record(tmp_path, tiny.experiment(optimiser=rate, log_every=1))
+  assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 1
+  assert run_folder.identity(tmp_path) == owner
+  stored = json.loads((tmp_path / "config.json").read_text())
+  assert stored["optimiser"]["schedule"]["end"] == 0.05
+  assert run_folder.read_config(tmp_path)["optimiser"]["schedule"]["end"] == 0.5
+
+
 def test_the_ends_of_a_schedule_were_rates_before_they_were_parts_of_the_peak():
   now = plain(defaults.config())
   now["optimiser"] |= {"learning_rate": 0.01}

@@ -86,6 +86,15 @@ class Bias(NamedTuple):
   head: bool = False
 
 
+def spelled_out(options: Mapping[str, Any]) -> dict[str, Any]:
+  """A network's options, those of groups as dicts with all of theirs; a shorthand means one."""
+  kinds = {"norm": Normalisation, "dropout": Dropout, "up": Up}
+  whole = {name: group(of, options[name], name) for name, of in kinds.items() if name in options}
+  if "bias" in options:
+    whole["bias"] = bias_of(options["bias"])
+  return {**options, **{name: of._asdict() for name, of in whole.items()}}
+
+
 def group(kind: type[NamedTuple], value: Any, option: str) -> Any:
   """The options of a group, which a config gives as a dict or by their shorthand.
 

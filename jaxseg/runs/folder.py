@@ -182,9 +182,12 @@ def _another(workdir) -> str:
 def _ways_out(workdir) -> str:
   if not steps_done(workdir):
     return "It has no checkpoint yet: remove the folder to start anew, or choose another --workdir."
+  own = "Choose another --workdir, for a run of its own"
+  # the stacked weights of an ensemble are no network's
+  if read_config(workdir)["members"] > 1:
+    return f"{own}."
   return (
-    "Choose another --workdir, for a run of its own; with "
-    f"--config.initialise.network={workdir} it starts from the weights of this one."
+    f"{own}; with --config.initialise.network={workdir} it starts from the weights of this one."
   )
 
 

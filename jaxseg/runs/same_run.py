@@ -1,5 +1,6 @@
 """What makes two configs those of one run, of the folds of one, of the members of an ensemble."""
 
+import contextlib
 import fnmatch
 import math
 import re
@@ -24,6 +25,7 @@ from jaxseg.config import roles as config_roles
 from jaxseg.config import streams
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
+from jaxseg.networks import groups
 
 RESUME, FOLDS, MEMBERS = "resume", "folds", "members"
 _ALL = (RESUME, FOLDS, MEMBERS)
@@ -196,7 +198,7 @@ def _roles(config: dict[str, Any]) -> dict[str, Any]:
   """What fills each role of the method, said for each of them."""
   tables = networks.NETWORKS | networks.CRITICS | networks.GENERATORS
   filled = {
-    roles.NETWORK: lambda spec: _filled(spec, tables, "network"),
+    roles.NETWORK: lambda spec: _network(spec, tables),
     roles.LOSS: lambda spec: {key: _loss(key, part) for key, part in spec.items()},
     roles.OPTIMISER: _optimiser,
   }
@@ -210,6 +212,15 @@ def _roles(config: dict[str, Any]) -> dict[str, Any]:
     parts[kind] = filled[kind](config[kind])
     parts[group] = {key: filled[kind](spec) for key, spec in specs.items()}
   return parts
+
+
+def _network(spec, tables: Mapping[str, Callable]) -> Any:
+  spec = _filled(spec, tables, "network")
+  grouped = isinstance(spec, Mapping) and hasattr(tables.get(spec.get("name")), "moved")
+  # options of earlier versions are told as they are
+  with contextlib.suppress(ValueError):
+    return groups.spelled_out(spec) if grouped else spec
+  return spec
 
 
 def _augment(specs: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,12 +313,15 @@ def differences(before: dict, now: dict, where: str) -> dict[str, tuple[Any, Any
   }
   if where == RESUME and now["steps"] < before["steps"]:
     found["steps"] = (before["steps"], now["steps"])
+  # where entries are told, that there were none before tells nothing more
+  parents = {name for name in found if any(other.startswith(f"{name}.") for other in found)}
+  found = {name: pair for name, pair in found.items() if name not in parents or {} not in pair}
   # the options of another component tell nothing more
-  others = tuple(name.removesuffix("name") for name in found if name.endswith(".name"))
+  others = [name.removesuffix("name") for name in found if name.endswith(".name")]
   return {
     name: pair
     for name, pair in found.items()
-    if name.endswith(".name") or not name.startswith(others)
+    if not any(name.startswith(other) and name != f"{other}name" for other in others)
   }
 
 

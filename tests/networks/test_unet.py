@@ -3,6 +3,7 @@
 import functools
 import re
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -281,7 +282,8 @@ def test_bfloat16_follows_float32_with_the_same_float32_parameters():
 
 
 def test_dropout_needs_a_key_and_spatial_dropout_drops_whole_channels():
-  net = UNet(**SMALL, dropout={"rate": 0.5, "kind": "channel"}, norm="none")
+  dropout = flax.core.freeze({"rate": 0.5, "kind": "channel"})  # hashable, as `infer` needs
+  net = UNet(**SMALL, dropout=dropout, norm="none")
   x, params, stats = real(net, 1, 8, 8, 1)
   first = infer(net, params, stats, x)
   again = infer(net, params, stats, x)

@@ -288,6 +288,6 @@ def test_a_checkpoint_that_changed_meanwhile_is_refused(tmp_path):
 
 
 def test_the_stacked_networks_of_an_ensemble_are_refused_as_such(tmp_path):
-  run_folders.write(tmp_path / "run", members=2)
+  saved(run_folders.write(tmp_path / "run", members=2))
   with pytest.raises(ValueError, match=r"^config\.initialise\.network: .*has 2 networks, its con"):
     start(str(tmp_path / "run"), state(0))

@@ -88,6 +88,10 @@ def test_every_field_of_a_config_is_in_the_table_or_differs_nowhere():
   ("field", "value"),
   [
     ("network.kernels", 3),
+    ("network.up", {"name": "linear"}),
+    ("network.norm", {"name": "batch"}),
+    ("network.dropout", {"rate": 0.0}),
+    ("network.bias", {"conv": False}),
     ("method.head_decay", 0.5),
     ("loss.dice.batch", False),
     ("loss.dice.name", "dice"),
@@ -134,6 +138,13 @@ def test_another_component_is_told_by_its_name_alone():
   }
 
 
+def test_entries_where_there_were_none_are_told_alone():
+  told = same_run.differences(config(), replaced("optimiser.scale", {"encoder*": 0.1}), RESUME)
+  assert told == {"optimiser.scale.encoder*": ("left out", 0.1)}
+  told = same_run.differences(replaced("optimiser.scale", {"encoder*": 0.1}), config(), RESUME)
+  assert told == {"optimiser.scale.encoder*": (0.1, "left out")}
+
+
 def test_a_refusal_lists_fields_and_values_and_the_ways_out(tmp_path):
   run = tiny.experiment()
   run_folder.record(tmp_path, run)
@@ -154,6 +165,14 @@ def test_a_refusal_lists_fields_and_values_and_the_ways_out(tmp_path):
   ):
     assert part in text
   assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_an_ensemble_is_no_start_of_another_run(tmp_path):
+  run = tiny.experiment(members=2)
+  run_folder.record(tmp_path, run)
+  (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"config\.members was 2, is 1\. .*run of its own\.$"):
+    run_folder.check_same(tmp_path, tiny.experiment().config)
 
 
 def test_more_steps_change_the_stored_config_in_them_alone(tmp_path):

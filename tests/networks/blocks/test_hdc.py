@@ -76,8 +76,7 @@ def test_unet_takes_it_as_a_stage_and_as_a_bottleneck():
     down="stride",
     block=dict(name="hdc", cycles=2),
     bottleneck="hdc",
-    norm="group",
-    norm_groups=2,
+    norm=dict(name="group", groups=2),
   )
   for space in ((7, 6), (7, 6, 5)):
     x = jax.ShapeDtypeStruct((1, *space, 1), jnp.float32)

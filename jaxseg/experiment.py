@@ -76,13 +76,13 @@ def experiment(config) -> Experiment:
   which may take minutes.
   """
   config = complete(planned.resolve(config))
-  options, wanted = config["data"], maps(config)
+  options, map_options = config["data"], maps(config)
   feeds = feeding.feeds(config)
   fed = feeds[MAIN]
   folds = ()
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
-  devices, starts = _rehearse(config, feeds, wanted, ("prior",) if folds else ())
+  devices, starts = _rehearse(config, feeds, map_options, ("prior",) if folds else ())
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
@@ -97,7 +97,7 @@ def experiment(config) -> Experiment:
   for name, feed in feeds.items():
     dataset = first_stage if name == MAIN else feeding.prepared(feed, fed, prepared)
     with named(name):
-      streams[name] = feeding.stream(feed, name, dataset, wanted, net.margin(len(patch)))
+      streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
   validation = feeding.indices(prepared, fed.sides.validation)
   return Experiment(
     config=config,

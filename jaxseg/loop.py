@@ -64,17 +64,17 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   if main:
     files.remove_leftovers(workdir)
     keeper.tidy()
-  found = keeper.resume(step.abstract, step.places)
-  if found is None:
+  beginning = keeper.resume(step.abstract, step.places)
+  if beginning is None:
     state, tables = initialised(step.init(seed), run.starts)
-    found, notes = (state, []), (*notes, *tables)
-  state, pending = found
+    beginning, notes = (state, []), (*notes, *tables)
+  state, pending = beginning
   first = int(state.step)
   store = sharding.place(store, run.layout.replicated)
   every = run.config["log_every"]
   images = run.main.sampling.batch
-  told = {"first_step": first, "last_step": steps, "images": images, "every": every}
-  writer = Writer(workdir, **told) if main else None
+  progress = {"first_step": first, "last_step": steps, "images": images, "every": every}
+  writer = Writer(workdir, **progress) if main else None
   try:
     with Interrupt() as interrupt:
       for sentence in (*notes, *sentences(run.streams), *run.layout.notes, *absent_classes(run)):

@@ -50,13 +50,15 @@ def number(name: str) -> int:
 
 def sentences(streams: Mapping[str, Stream]) -> list[str]:
   """What is to be told of the further streams, a sentence each."""
-  told = []
+  lines = []
   for name, (dataset, cases, how, *_) in streams.items():
     if name != MAIN:
       corner = dataset.crop(cases[0], (0,) * dataset.rank, (1,) * dataset.rank)
       labels = "with labels" if dataset.labels.field in corner else "without labels"
-      told.append(f"Stream '{name}': {len(cases)} case(s) {labels}, {how.batch} patches per batch.")
-  return told
+      lines.append(
+        f"Stream '{name}': {len(cases)} case(s) {labels}, {how.batch} patches per batch."
+      )
+  return lines
 
 
 def nested(parts: Mapping[str, Batch]) -> Batch:

@@ -44,18 +44,18 @@ def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result
   further = inputs(sample)
   del further["image"]  # which is made of the scan anew, as a user's would be
   configuration = Configuration((dataset.preparation,), labels, predict, lambda *_: further)
-  wanted = run.config["evaluate"]["probabilities"]
-  found = segment([configuration], raw, f"case '{name}'", probabilities=wanted)
+  probabilities = run.config["evaluate"]["probabilities"]
+  segmentation = segment([configuration], raw, f"case '{name}'", probabilities=probabilities)
   truth, weight = labels.encode(raw.label, f"case '{name}'")
   if raw.weight is not None:
     weight = raw.weight if weight is None else weight * raw.weight
-  predicted, _ = labels.encode(found.labels, f"the segmentation of case '{name}'")
+  predicted, _ = labels.encode(segmentation.labels, f"the segmentation of case '{name}'")
   return Result(
     predicted,
     truth,
     weight,
-    lambda folder: write(folder, name, raw, found, labels),
-    lambda: views.of_case(raw, found.labels, labels),
+    lambda folder: write(folder, name, raw, segmentation, labels),
+    lambda: views.of_case(raw, segmentation.labels, labels),
   )
 
 

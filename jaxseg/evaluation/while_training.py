@@ -38,7 +38,7 @@ def validate(run, apply, state, cases) -> Scores:
 
 def absent_classes(run) -> list[str]:
   """A sentence for each side of the split on which a class is in no case."""
-  labels, told = run.main.dataset.labels, []
+  labels, lines = run.main.dataset.labels, []
   if run.task.output == "image":
     return []
   sides = (
@@ -52,11 +52,11 @@ def absent_classes(run) -> list[str]:
         missing -= set(run.main.dataset.locations(index))
     if missing:
       names = ", ".join(labels.scored[k - 1] for k in sorted(missing))
-      told.append(
+      lines.append(
         f"Warning: none of the {len(cases)} {side} cases holds {names}: {loss} what is absent; "
         "choose another split (config.data.split)."
       )
-  return told
+  return lines
 
 
 def _turn(run, array):

@@ -242,10 +242,12 @@ def _sizes(
     )
   common, rest = math.gcd(*batches.values()), count // sizes[MEMBER]
   used = max(n for n in range(1, wide + 1) if common % n == 0)
+  named = ", ".join(f"{field}={batches[field]}" for field in uneven)
+  use, make = ("uses", "it a multiple") if len(uneven) == 1 else ("use", "each a multiple")
   return {**sizes, BATCH: used}, [
-    f"{field}={batch} uses {given * used} of {count} devices, the others stay idle: make it a "
-    f"multiple of {wide}, or set config.mesh.space={rest // math.gcd(rest, common)}, which splits "
-    "every patch."
+    f"{named} {use} {given * used} of {count} devices, the others stay idle: make {make} of "
+    f"{wide}, or set config.mesh.space={rest // math.gcd(rest, common)}, which splits every "
+    "patch."
   ]
 
 

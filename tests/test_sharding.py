@@ -25,6 +25,11 @@ def test_a_batch_takes_the_most_devices_that_divide_it_and_idle_ones_are_told():
     "config.data.batch=3 uses 1 of 2 devices, the others stay idle: make it a multiple of 2, or "
     "set config.mesh.space=2, which splits every patch.",
   )
+  several = {"config.data.batch": 3, "config.streams.rest.batch": 1}
+  assert sharding.layout(batches=several, devices=devices).notes == (
+    "config.data.batch=3, config.streams.rest.batch=1 use 1 of 2 devices, the others stay idle: "
+    "make each a multiple of 2, or set config.mesh.space=2, which splits every patch.",
+  )
 
 
 def test_a_batch_is_split_and_state_replicated():

@@ -16,6 +16,7 @@ from jaxseg.experiment import experiment
 from jaxseg.metrics.image import mae
 from jaxseg.report import views
 from jaxseg.runs.first_stage import folds_of
+from jaxseg.runs.folder import identity, record
 from jaxseg.runs.load import load
 from jaxseg.verbs.find_best import find_best
 from jaxseg.verbs.predict import main as predict
@@ -104,6 +105,14 @@ def test_the_page_shows_images_beside_each_other_and_ranks_by_what_judged(traine
   seen = views.load(workdir / "validation" / "views", name)
   assert not seen.classes
   assert seen.picture(0).shape[0] == 240
+
+
+def test_runs_that_make_other_channels_of_the_same_cases_are_two_runs(prepared, tmp_path):
+  for target, inputs in (("t2", ("t1", "pd")), ("pd", ("t1", "t2"))):
+    task = dict(TASK, inputs=inputs, targets=(target,))
+    (tmp_path / target).mkdir()
+    record(tmp_path / target, experiment(config(prepared, task=task)))
+  assert identity(tmp_path / "t2") != identity(tmp_path / "pd")
 
 
 def test_find_best_compares_segmentations_alone(trained, tmp_path):

@@ -33,6 +33,7 @@ _DATASET_KINDS = {
 RUN, TARGETS = "run", "targets"
 _LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
 _ROLES = ("networks", "losses", "optimisers")  # empty of a run that has none
+_TASK = {"name": "segmentation"}
 _ADVICE = "copy the run folder again, from where it is whole"
 
 
@@ -121,6 +122,9 @@ def _identity(config: dict, dataset: dict) -> str:
   """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
   told = {name: config[name] for name in _LEARNT_FROM}
   told |= {name: config[name] for name in _ROLES if config.get(name)}
+  # nothing is said of what every run of an earlier version did
+  if config.get("task", _TASK) != _TASK:
+    told["task"] = config["task"]
   told["split"] = {name: of for name, of in config["data"]["split"].items() if name != "path"}
   told |= {side: dataset[side] for side in ("training", "validation")}
   if streams := dataset.get("streams"):

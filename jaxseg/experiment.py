@@ -184,7 +184,7 @@ def _part(
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
-  made = len(synthesis.target_names(feed.config))
+  made = len(synthesis.target_names(feed.config)) if feed.paired else 0
   of = {"labelled": feed.labelled, "fields": fields, "made": made}
   with rehearsal.one_line_errors("config.augment"):
     chain, crop = feeding.augmentation(feed.config, patch, labels)

@@ -46,6 +46,7 @@ class Feed(NamedTuple):
     source: the cases as the user's files have them.
     cases: names of those that are fed.
     labelled: whether their labels are fed.
+    paired: whether an image that is to be made of theirs is fed, if the task has one.
     sides: how the source is divided.
     labels: what labels mean: the main stream's, of a stream that has none.
     own: the fields of config.data that the stream has of its own.
@@ -57,6 +58,7 @@ class Feed(NamedTuple):
   labelled: bool
   sides: Sides
   labels: LabelSpec
+  paired: bool = True
   own: frozenset[str] = frozenset()
 
 
@@ -134,8 +136,9 @@ def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
     raise ValueError(
       f"config.streams.{name}: its cases have no labels, of which config.task makes images."
     )
-  labels = ours if bare else theirs
-  return Feed(_fitting(view, source), source, cases, not bare, sides, labels, frozenset(spec))
+  labels, paired = ours if bare else theirs, spec.get("cases", TRAINING) != UNLABELLED
+  fitting = _fitting(view, source)
+  return Feed(fitting, source, cases, not bare, sides, labels, paired, frozenset(spec))
 
 
 def _fitting(config: dict[str, Any], source: data.Source) -> dict[str, Any]:
@@ -334,7 +337,7 @@ def stream(
     makers[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
   dataset = data.with_fields(dataset, makers, cases, workers=options["workers"] or None)
   if made := synthesis.target_names(feed.config):
-    dataset = as_pairs(dataset, feed.config["task"]["inputs"], made)
+    dataset = as_pairs(dataset, feed.config["task"]["inputs"], made, paired=feed.paired)
   patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]
   if options["slices"] is not None:
     spacing = np.delete(spacing, options["slices"])

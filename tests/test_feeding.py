@@ -50,6 +50,14 @@ def rest(folder, **changes):
   return config
 
 
+def test_slices_of_volumes_join_pictures_whatever_the_predictor(tmp_path):
+  volumes = phantom(size=(8, 24, 24), labelled=False, cases=2)
+  run = experiment(config_of(tmp_path, rest=dict(source=volumes, slices=1)))
+  assert run.streams["rest"].dataset.rank == 3
+  element = Feeder(run.streams, cache="disk").element(0)
+  assert element["rest"]["image"].shape == (2, 16, 16, 1)
+
+
 def names(stream):
   return [stream.dataset.names[i] for i in stream.cases]
 

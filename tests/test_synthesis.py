@@ -3,16 +3,21 @@
 import json
 
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 from made_images import SOURCE, TASK, config
 
-from jaxseg import loop
+from jaxseg import loop, methods
 from jaxseg.data import read_image, write_image
 from jaxseg.data.prepared.normalise import undone
 from jaxseg.data.sources.phantom import phantom
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import validate
 from jaxseg.experiment import experiment
+from jaxseg.losses import Loss
+from jaxseg.method import Method
+from jaxseg.methods.regression import regression
 from jaxseg.metrics.image import mae
 from jaxseg.report import views
 from jaxseg.runs.first_stage import folds_of
@@ -224,3 +229,27 @@ def _volume(raw):
   from jaxseg.data.formats.geometry import plain_geometry
 
   return plain_geometry((1, *raw.image.shape[:-1]), (1.0, 1.0, 1.0))
+
+
+def test_the_unlabelled_rest_has_no_image_that_is_to_be_made(prepared, monkeypatch):
+  entries = set()
+
+  def halved(network: nn.Module, loss: Loss, optimiser: optax.GradientTransformation) -> Method:
+    """Regression, and the mean of what a stream holds: exists only here."""
+    scheme = regression(network, loss, optimiser)
+
+    def train_step(state, batch, key):
+      rest = batch.pop("rest")
+      entries.update(rest)
+      state, metrics = scheme.train_step(state, batch, key)
+      return state, {**metrics, "rest": rest["image"].mean()}
+
+    return scheme._replace(train_step=train_step)
+
+  monkeypatch.setitem(methods.METHODS, "halved", halved)
+  made = config(prepared, method=dict(name="halved"), streams=dict(rest=dict(cases="unlabelled")))
+  made.data.split = dict(name="kfold", fold=0, folds=5, labelled=2)
+  run = experiment(made)
+  assert entries == {"image", "spacing"}
+  assert set(run.streams["rest"].dataset.load(0)) == {"image", "spacing"}
+  assert "target_image" in run.main.dataset.load(run.main.cases[0])

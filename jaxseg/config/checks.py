@@ -40,6 +40,7 @@ def fields(config) -> dict[str, Any]:
   _check_initialise(given["initialise"])
   _check_mesh(given["mesh"])
   _check_together(given)
+  _check_predictor(given)
   given["streams"] = {name: of for name, of in given["streams"].items() if of is not None}
   streams.check(given["streams"])
   if given["streams"] and given["data"]["prior"]:
@@ -131,6 +132,16 @@ def _check_mesh(mesh: Mapping) -> None:
       )
 
 
+def _check_predictor(config: Mapping) -> None:
+  """Raises ValueError for a predictor that the main stream's slices don't suit."""
+  slices = config["data"]["slices"]
+  if slices is not None and config["predictor"].get("name") == "sliding_window":
+    raise ValueError(
+      f"config.predictor.name: 'sliding_window' with config.data.slices={slices}; expected "
+      "'slices', which puts a volume together from its slices."
+    )
+
+
 def _check_together(config: Mapping) -> None:
   """Fields that are right by themselves and wrong together."""
   options = config["data"]
@@ -160,11 +171,6 @@ def _check_together(config: Mapping) -> None:
     raise ValueError(
       f"config.data.patch: {patch} with config.data.slices={slices}; expected two whole numbers, "
       "the size of a slice, or slices=None."
-    )
-  if slices is not None and config["predictor"].get("name") == "sliding_window":
-    raise ValueError(
-      f"config.predictor.name: 'sliding_window' with config.data.slices={slices}; expected "
-      "'slices', which puts a volume together from its slices."
     )
   rank = len(patch) + (slices is not None)
   check_transpose(options["transpose"] or (), rank)

@@ -22,6 +22,7 @@ class _Pairs(NamedTuple):
   labels: LabelSpec
   inputs: tuple[int, ...] | None
   targets: tuple[int, ...]
+  paired: bool
 
   def load(self, i: int) -> dict[str, np.ndarray]:
     return self._divided(self.dataset_load(i))
@@ -36,16 +37,19 @@ class _Pairs(NamedTuple):
       given = self.labels.one_hot(sample[self.labels.field])
     else:
       given = image[..., list(self.inputs)]
-    return {**sample, "image": given, "target_image": target}
+    return {**sample, "image": given} | ({"target_image": target} if self.paired else {})
 
 
-def as_pairs(dataset: Dataset, inputs: Sequence[str] | str, targets: Sequence[str]) -> Dataset:
+def as_pairs(
+  dataset: Dataset, inputs: Sequence[str] | str, targets: Sequence[str], *, paired: bool = True
+) -> Dataset:
   """The data set with some channels as `image`, others as `target_image` of its samples.
 
   Args:
     dataset: a prepared set that has all of them.
     inputs: names of channels, or LABEL: the classes or regions as one-hot maps.
     targets: names of channels.
+    paired: False leaves `target_image` out.
 
   Returns:
     The data set; its channels and preparation are those of the inputs alone.
@@ -57,6 +61,7 @@ def as_pairs(dataset: Dataset, inputs: Sequence[str] | str, targets: Sequence[st
     dataset.labels,
     given,
     tuple(dataset.channels.index(name) for name in targets),
+    paired,
   )
   preparation = of_channels(dataset.preparation, inputs)
   return dataset._replace(

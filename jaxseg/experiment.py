@@ -143,7 +143,7 @@ def _rehearse(
   devices = layout(config, net)
   scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
   state = rehearsal.train(scheme, parts, aim)
-  devices.of_state(state)
+  devices = devices.tried(state)
   weights = other_runs.starts(config)
   if weights and config["members"] > 1:
     raise ValueError(

@@ -83,6 +83,22 @@ class Layout:
 
     return jax.tree_util.tree_map_with_path(place, abstract)
 
+  def tried(self, abstract: PyTree) -> "Layout":
+    """This layout, with a note where "fsdp" splits nothing of a state; raises as `of_state`."""
+    places = jax.tree.leaves(self.of_state(abstract))
+    asked = any(rule == FSDP for _, rule in self.rules) and self.mesh.size > 1
+    if not asked or any(BATCH in tuple(place.spec) for place in places):
+      return self
+    count = self.sizes[BATCH]
+    why = "config.mesh.batch has one device; give it more"
+    if count > 1:
+      why = (
+        f"of {self.smallest} values or more (config.mesh.smallest) no array has an axis that "
+        f"{count} devices divide; choose fewer values"
+      )
+    note = f"config.mesh.parameters: 'fsdp' splits nothing, every device holds all: {why}."
+    return dataclasses.replace(self, notes=(*self.notes, note))
+
   def _is_split(self, parts: Sequence[str], params: set[str]) -> bool:
     """Whether the rules split what lies at a path of a learner ("opt_state/0/mu/conv/kernel")."""
     ends = ("/".join(parts[i:]) for i in range(1, len(parts)))

@@ -111,6 +111,19 @@ def test_rules_split_the_largest_axis_of_large_arrays_and_their_moments():
     sharding.layout(parameters=tie, **options).of_state(state_of())
 
 
+def test_a_rule_that_splits_nothing_is_told():
+  options = {"batches": {}, "devices": jax.devices()[:2], "parameters": "fsdp"}
+  (note,) = sharding.layout(**options, smallest=10**6).tried(state_of()).notes
+  assert note == (
+    "config.mesh.parameters: 'fsdp' splits nothing, every device holds all: of 1000000 values or "
+    "more (config.mesh.smallest) no array has an axis that 2 devices divide; choose fewer values."
+  )
+  along = {"space": 2, "batch": 1, "patch": (16, 16), "stride": (2, 2), "smallest": 16}
+  (note,) = sharding.layout(**options, **along).tried(state_of()).notes
+  assert note.endswith("every device holds all: config.mesh.batch has one device; give it more.")
+  assert not sharding.layout(**options, smallest=16).tried(state_of()).notes
+
+
 def test_members_lie_along_their_own_axis():
   options = {"batches": {}, "devices": jax.devices()[:2], "members": 4, "member": 2}
   plain = specs(sharding.layout(**options), state_of(4))

@@ -18,12 +18,21 @@ from jaxseg import (
 )
 from jaxseg import task as tasks
 from jaxseg.batch import LabelSpec
-from jaxseg.build import bind, build, check, check_options, in_field, named, suggestion
+from jaxseg.build import (
+  bind,
+  build,
+  check,
+  check_options,
+  in_field,
+  named,
+  options_of,
+  suggestion,
+)
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config import streams, synthesis
-from jaxseg.config.option_values import check_value, check_values
+from jaxseg.config.option_values import check_value, check_values, parts_of
 from jaxseg.config.ranges import FROM_0
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
@@ -278,9 +287,10 @@ def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
 def method_options(config: dict[str, Any]) -> dict[str, Any]:
   """The config's method, a schedule among its options made a function of the step."""
   spec = dict(config["method"])
-  if "auxiliary" in spec:
-    given, steps = spec["auxiliary"], config["steps"]
-    spec["auxiliary"] = schedules.resolve(given, steps=steps, where="method.auxiliary")
+  for option, parameter in options_of(_constructor(config)).items():
+    if spec.get(option) is not None and schedules.Schedule in parts_of(parameter.annotation):
+      where = f"method.{option}"
+      spec[option] = schedules.resolve(spec[option], steps=config["steps"], where=where)
   return spec
 
 

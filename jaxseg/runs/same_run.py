@@ -253,9 +253,10 @@ def _defaults(made: Callable, part: str) -> dict[str, Any]:
 
 def _method(spec):
   spec = _filled(spec, methods.METHODS)
-  if isinstance(spec, Mapping) and "auxiliary" in spec:
-    return {**spec, "auxiliary": _filled(spec["auxiliary"], schedules.SCHEDULES)}
-  return spec
+  if not isinstance(spec, Mapping):
+    return spec
+  # a number may be a schedule instead
+  return {option: _filled(value, schedules.SCHEDULES) for option, value in spec.items()}
 
 
 def _loss(key: str, spec):

@@ -1,13 +1,17 @@
 """What a config fills a method's roles with, and what is told of those in a wrong place."""
 
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 from two_networks import adversarial, distilled
 
 from jaxseg import compose, defaults, methods, roles
 from jaxseg.build import plain
 from jaxseg.config import roles as config_roles
+from jaxseg.losses import Loss
 from jaxseg.runs import same_run
+from jaxseg.schedules import Schedule
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +180,29 @@ def test_what_a_role_has_by_default_is_no_change_when_written_out():
   changed = config_of(optimiser=before["optimiser"] | {"learning_rate": 1e-4})
   found = same_run.differences(before, changed, same_run.RESUME)
   assert set(found) == {"optimiser.learning_rate", "optimisers.critic.learning_rate"}
+
+
+def paced(
+  network: nn.Module,
+  loss: Loss,
+  optimiser: optax.GradientTransformation,
+  *,
+  pace: float | Schedule = 1.0,
+  rounds: int = 2,
+):
+  return locals()
+
+
+def test_every_option_of_a_method_that_may_be_a_schedule_is_made_one(monkeypatch):
+  monkeypatch.setitem(methods.METHODS, "paced", paced)
+  rising = {"name": "linear", "start": 0.0, "end": 4.0}
+  config = compose.complete(
+    config_of("paced", method={"name": "paced", "pace": rising, "rounds": 3})
+  )
+  options = compose.method_options(config)
+  assert options["rounds"] == 3
+  assert float(options["pace"](config["steps"] // 2)) == pytest.approx(2.0, rel=1e-5)
+  with pytest.raises(ValueError, match=r"config\.method\.pace\.name: .*did you mean 'linear'"):
+    compose.complete(config_of("paced", method={"name": "paced", "pace": {"name": "linaer"}}))
+  again = config_of("paced", method={"name": "paced", "pace": rising | {"begin": 0.0}, "rounds": 3})
+  assert not same_run.differences(config, again, same_run.RESUME)

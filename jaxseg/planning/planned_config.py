@@ -16,6 +16,7 @@ from jaxseg import augment, compose, data, planning
 from jaxseg.build import build, check_options, suggestion
 from jaxseg.config import checks as config_checks
 from jaxseg.config.overrides import read_config
+from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data import Source
 from jaxseg.data.sources.decathlon import task_name
 from jaxseg.data.sources.source import annotated
@@ -201,6 +202,10 @@ def find_data(where: str, changes: Sequence[str] = ()) -> dict[str, Any]:
 def data_of(config) -> dict[str, Any]:
   """`source` and, where it is known without a plan, `split` of a config's data."""
   own = config_checks.fields(config)
+  if own["task"].get("name") == SYNTHESIS:
+    raise ValueError(
+      "config.task: makes images, but plans are of segmentation; write the fields into the config."
+    )
   told = {name: own["data"][name] for name in ("source", "split")}
   if not own["plan"]:
     return told

@@ -25,7 +25,7 @@ from jaxseg.evaluation.folders import (
 )
 from jaxseg.evaluation.reporting import as_csv, as_json, as_summary_csv, as_text
 from jaxseg.evaluation.summary import compare, summarise, table
-from jaxseg.metrics import METRICS, needs_probabilities
+from jaxseg.metrics import IMAGE_METRICS, METRICS, needs_probabilities
 from jaxseg.verbs.arguments import Parser, number
 
 # what most papers report; nsd needs a tolerance that suits the task, the others a question
@@ -84,7 +84,13 @@ def evaluate(
       raise ValueError(f"evaluate: {path}: results are written as {' or '.join(endings)}.")
   unknown = [name for name in metrics if name not in (*METRICS, "all")]
   if unknown or not metrics:
-    raise ValueError(f"evaluate: unknown metrics {unknown}; choices: {', '.join(METRICS)}, all.")
+    images = [name for name in unknown if name in IMAGE_METRICS]
+    why = (
+      f" ({images[0]} is of images: a run that makes them has it in its report)" if images else ""
+    )
+    raise ValueError(
+      f"evaluate: unknown metrics {unknown}{why}; choices: {', '.join(METRICS)}, all."
+    )
   if against is not None:
     check_different(prediction_folder, against, "the one to compare it with")
   folders = [prediction_folder] if against is None else [prediction_folder, against]

@@ -159,6 +159,8 @@ def test_folders_that_do_not_match_are_refused_in_words(folders, tmp_path):
     evaluate(predictions, references)
   with pytest.raises(ValueError, match=r"unknown metrics \['dcie'\]; choices: dice, iou"):
     evaluate(predictions, references, metrics=("dcie",))
+  with pytest.raises(ValueError, match=r"unknown metrics \['psnr'\] \(psnr is of images: a run"):
+    evaluate(predictions, references, metrics=("psnr",))
   with pytest.raises(ValueError, match=r"written as .json or .csv"):
     evaluate(predictions, references, out=("scores.txt",))
   with pytest.raises(SystemExit, match=r"evaluate: .*folder of predictions not found"):

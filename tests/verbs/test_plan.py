@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 
 import h5py
 import nibabel as nib
@@ -162,6 +163,8 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(tmp_path):
 
 
 def test_a_task_of_the_decathlon_is_known_by_name():
+  with pytest.raises(ValueError, match=r"config\.task: makes images, but plans are of segment"):
+    find_data(str(pathlib.Path(__file__).parents[2] / "configs" / "synthesis_phantom2d.py"))
   assert find_data("hippocampus") == {"source": {"name": "msd", "task": "Task04_Hippocampus"}}
 
 

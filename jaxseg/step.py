@@ -1,5 +1,6 @@
 """One step, compiled whole: sample, augment, mix, then the method's own step."""
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ from jaxseg.augment.chains import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State
-from jaxseg.sharding import BATCH
+from jaxseg.networks.blocks.acceleration import cpu_gradients
+from jaxseg.sharding import BATCH, SPACE
 from jaxseg.task import only
 
 # what a key is for, folded into the root key of the config's seed
@@ -72,7 +74,10 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     )
     keys = {name: _key(root, name, state.step) for name in run.streams} | {streams.MAIN: main}
     batch = layout.spread(batch_of(store, element, keys))
-    return run.method.train_step(state, batch, method_key)
+    # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
+    plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
+    with plain:
+      return run.method.train_step(state, batch, method_key)
 
   abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
   places = layout.of_state(abstract)

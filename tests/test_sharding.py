@@ -4,15 +4,18 @@ import jax
 import numpy as np
 import optax
 import pytest
+import tiny
 from closeness import assert_close
 
 from jaxseg import sharding
+from jaxseg.data.stream import Feeder
 from jaxseg.losses import LOSSES
 from jaxseg.method import Learner, State
 from jaxseg.methods import supervised
 from jaxseg.networks import NETWORKS
 from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.runs import checkpoint
+from jaxseg.step import compile_step
 
 
 def test_a_batch_takes_the_most_devices_that_divide_it_and_idle_ones_are_told():
@@ -190,6 +193,19 @@ def test_every_layout_gives_the_losses_of_one_device(patch):
     if name == "batch":
       assert "all-gather" not in text
       assert "collective-permute" not in text
+
+
+def test_a_run_that_splits_patches_gathers_none_of_them():
+  network = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1}
+  network |= {"norm": "instance", "up": "transpose"}
+  run = tiny.experiment(network=network, **{"mesh.batch": 1, "mesh.space": 2})
+  feeder = Feeder(run.streams, cache="device")
+  store = feeder.store()
+  step = compile_step(run, feeder.element(0), store)
+  abstract = jax.eval_shape(step.init, np.uint32(0))
+  text = step.train.lower(abstract, store, feeder.element(0), np.uint32(0)).compile().as_text()
+  assert "collective-permute" in text
+  assert "all-gather" not in text
 
 
 def test_windows_are_split_with_the_fields_that_are_nested_in_them():

@@ -110,7 +110,14 @@ def soft_skeleton(
 
 def _largest_of_three(values: jax.Array, axis: int) -> jax.Array:
   """Each value, or a larger neighbour's along the axis; at the ends there is one neighbour."""
-  window, padding = [1] * values.ndim, [(0, 0)] * values.ndim
-  window[axis], padding[axis] = 3, (1, 1)
-  strides = (1,) * values.ndim
-  return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, window, strides, padding)
+  # no reduce_window: the gradient of overlapping windows is wrong where GSPMD splits their axis
+
+  def shifted(by: int) -> jax.Array:
+    config = [(0, 0, 0)] * values.ndim
+    config[axis] = (by, -by, 0)
+    return jax.lax.pad(values, jnp.asarray(-jnp.inf, values.dtype), config)
+
+  # of equals the first one has the gradient
+  before, after = shifted(1), shifted(-1)
+  later = jnp.where(values >= after, values, after)
+  return jnp.where(before >= later, before, later)

@@ -78,3 +78,12 @@ def test_cldice_is_the_harmonic_mean_of_what_the_skeletons_share(space):
 def test_cldice_needs_smoothing():
   with pytest.raises(ValueError, match="smooth is 0; expected a positive number"):
     cldice(np.zeros((1, 3, 3, 2), np.float32), Target(np.zeros((1, 3, 3), int)), smooth=0)
+
+
+def test_a_skeleton_over_two_devices_has_the_gradient_of_one():
+  rng = np.random.default_rng(0)
+  values = rng.uniform(size=(1, 16, 8, 1)).astype(np.float32)
+  mesh = jax.make_mesh((2,), ("space",), devices=jax.devices()[:2])
+  gradient = jax.jit(jax.grad(lambda v: (soft_skeleton(v, iterations=2) ** 2).sum()))
+  split = jax.device_put(values, jax.NamedSharding(mesh, jax.P(None, "space")))
+  np.testing.assert_allclose(gradient(split), gradient(values), atol=1e-6)

@@ -75,7 +75,8 @@ def polynomial(
   From 1 to 0, as a learning rate has it, (1 - step / steps) ** power: nnU-Net's (1904.08128).
   """
   first, length = _period(steps, begin, until)
-  return optax.polynomial_schedule(start * peak, end * peak, power, length, first)
+  fall = optax.polynomial_schedule(start * peak, end * peak, power, length, first)
+  return _ending(fall, first + length, end * peak)
 
 
 def exponential(
@@ -136,12 +137,10 @@ def warmup_polynomial(
 ) -> Schedule:
   """From `start` to 1 over the share `warmup` of training, then as `polynomial` to `end`."""
   rise = max(1, round(warmup * steps))
+  length = max(1, steps - rise)
+  fall = optax.polynomial_schedule(peak, end * peak, power, length)
   return optax.join_schedules(
-    [
-      optax.linear_schedule(start * peak, peak, rise),
-      optax.polynomial_schedule(peak, end * peak, power, max(1, steps - rise)),
-    ],
-    [rise],
+    [optax.linear_schedule(start * peak, peak, rise), _ending(fall, length, end * peak)], [rise]
   )
 
 
@@ -191,6 +190,14 @@ def resolve(
       'dict(name="linear", start=0.01, end=1.0).'
     )
   return spec
+
+
+def _ending(schedule: Schedule, last: int, end: float) -> Schedule:
+  """The schedule, and its end from step `last` on.
+
+  There a power's base is 0, or where XLA divides by a reciprocal a little less: NaN.
+  """
+  return lambda step: jnp.where(step < last, schedule(step), end)
 
 
 def _period(steps: int, begin: float, until: float) -> tuple[int, int]:

@@ -159,6 +159,7 @@ def test_numbers_of_ct_are_the_main_streams_where_a_stream_leaves_them_to_it(tmp
   assert ours[0]["name"] == "ct"
 
 
+@pytest.mark.bits
 def test_a_run_with_two_streams_goes_on_bit_for_bit(tmp_path):
   def weights(folder):
     kept = checkpoint.Checkpoints(folder, checkpoint.LATEST)

@@ -136,7 +136,8 @@ def test_members_lie_along_their_own_axis():
 
 def scheme():
   network = NETWORKS["unet"](classes=3, widths=(4, 8), depth=1, norm="instance")
-  return supervised.supervised(network, LOSSES["cross_entropy"], optax.sgd(0.05, momentum=0.9))
+  # at larger rates rounding grows
+  return supervised.supervised(network, LOSSES["cross_entropy"], optax.sgd(0.01))
 
 
 def batch_of(patch):
@@ -177,6 +178,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("patch", [(16, 8), (14, 10), (8, 8, 4)], ids=["2D", "uneven", "3D"])
 def test_every_layout_gives_the_losses_of_one_device(patch):
   stride = (2,) * len(patch)

@@ -121,7 +121,7 @@ def test_the_predictor_puts_every_voxel_of_an_odd_case_back(space):
   image = np.random.default_rng(1).uniform(1, 2, (*space, 1)).astype(np.float32)
   apply = passing(TINY, skip=True)
   scores = sliding_window(
-    lambda batch: apply(batch["image"]),
+    lambda batch: {"logits": apply(batch["image"])["logits"]},
     Case({"image": image, "spacing": np.ones(2, np.float32)}),
     patch=(18, 24),
     margin=TINY.margin(2),

@@ -72,3 +72,27 @@ def test_adaptive_bins_overlap_where_the_size_does_not_divide():
   assert_close(adaptive_pool(x, 2, kind="max")[0, :, 0], [3, 6])
   with pytest.raises(ValueError, match="at least 8 voxels"):
     adaptive_pool(x, 8)
+
+
+@pytest.mark.parametrize("values", ["apart", "equal"])
+def test_the_gradient_of_overlapping_maxima_is_that_of_one_device_where_an_axis_is_split(values):
+  random = np.random.default_rng(0)
+  shape = (2, 9, 8, 3)
+  x = random.normal(size=shape) if values == "apart" else random.integers(0, 3, shape)
+  x, weight = x.astype(np.float32), random.normal(size=shape).astype(np.float32)
+
+  def by_windows(x):
+    pads = [(0, 0), (1, 1), (1, 1), (0, 0)]
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1,) * 4, pads)
+
+  def ours(x):
+    return pool(x, "max", kernel=3, stride=1, padding=1)
+
+  def gradient(function):
+    return jax.jit(jax.grad(lambda x: (function(x) * weight).sum()))
+
+  np.testing.assert_array_equal(ours(x), by_windows(x))
+  mesh = jax.make_mesh((2,), ("space",), axis_types=(jax.sharding.AxisType.Auto,))
+  split = jax.device_put(x, jax.NamedSharding(mesh, jax.P(None, None, "space")))
+  for where in (x, split):
+    assert_close(gradient(ours)(where), gradient(by_windows)(x), atol=1e-5)

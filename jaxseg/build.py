@@ -70,15 +70,16 @@ def check_options(
   `moved` tells what options of earlier versions are called now.
   """
   for option in options:
+    if option in known:
+      continue
     if option in moved:
       raise ValueError(
         f"config.{where}.{option}: '{name}' has no such option any more; give {moved[option]}."
       )
-    if option not in known:
-      raise ValueError(
-        f"config.{where}.{option}: '{name}' has no such option{suggestion(option, known)}; "
-        f"options: {', '.join(sorted(set(known))) or 'none'}."
-      )
+    raise ValueError(
+      f"config.{where}.{option}: '{name}' has no such option{suggestion(option, known)}; "
+      f"options: {', '.join(sorted(set(known))) or 'none'}."
+    )
 
 
 def named(table: Mapping[str, Callable], spec, where: str) -> Callable:

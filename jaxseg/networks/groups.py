@@ -25,6 +25,7 @@ MOVED = {
   "head_bias": "bias=dict(head=...)",
   "encoder_block": "block=dict(encoder=..., decoder=...)",
   "attention_at": "attention=dict(encoder=...) or dict(decoder=...)",
+  "gating": "name='attention_unet', which has it",
 }
 
 

@@ -311,6 +311,7 @@ def test_the_config_table_builds_it():
     ("up_kernels", 3, "up=dict(name='transpose', kernels=...)"),
     ("conv_bias", True, "bias=dict(conv=...)"),
     ("spatial_dropout", True, "dropout=dict(rate=..., kind='channel')"),
+    ("gating", "centre", "name='attention_unet', which has it"),
   ],
 )
 @pytest.mark.parametrize("name", ["unet", "unetpp", "plain_conv_unet"])

@@ -1,7 +1,7 @@
 """Shapes of masks on the device: components, exact distances, growing and shrinking by a ball.
 
-For one, two or three axes, under jit and vmap, with static shapes. Without gradients: masks have
-none.
+For one, two or three axes, under jit and vmap, with static shapes. Without gradients, which masks
+have none of; `largest_along` alone has them.
 """
 
 import itertools
@@ -156,3 +156,23 @@ def dilate(mask: Array, radius: Array | float, *, reach: int) -> jax.Array:
 def erode(mask: Array, radius: Array | float, *, reach: int) -> jax.Array:
   """Shrinks a mask by a ball: grows its complement. What lies beyond the border does not erode."""
   return ~dilate(~mask, radius, reach=reach)
+
+
+def largest_along(
+  x: Array, axis: int, *, size: int = 3, padding: tuple[int, int] = (1, 1)
+) -> Array:
+  """The maximum of each window of `size` voxels along one axis; nothing lies beyond its ends.
+
+  (..., n, ...) -> (..., n + sum(padding) - size + 1, ...). Of equals the first one has the
+  gradient. By shifts: XLA's gradient of overlapping `reduce_window`s is wrong where GSPMD splits
+  the axis.
+  """
+  config = [(0, 0, 0)] * x.ndim
+  config[axis] = (*padding, 0)
+  padded = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), config)
+  count = padded.shape[axis] - size + 1
+  out = lax.slice_in_dim(padded, size - 1, size - 1 + count, axis=axis)
+  for first in reversed(range(size - 1)):
+    before = lax.slice_in_dim(padded, first, first + count, axis=axis)
+    out = jnp.where(before >= out, before, out)
+  return out

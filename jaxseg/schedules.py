@@ -76,7 +76,8 @@ def polynomial(
   """
   first, length = _period(steps, begin, until)
   fall = optax.polynomial_schedule(start * peak, end * peak, power, length, first)
-  return _ending(fall, first + length, end * peak)
+  # at the end a power's base is 0, or where XLA divides by a reciprocal a little less: NaN
+  return lambda step: jnp.where(step < first + length, fall(step), end * peak)
 
 
 def exponential(
@@ -137,11 +138,8 @@ def warmup_polynomial(
 ) -> Schedule:
   """From `start` to 1 over the share `warmup` of training, then as `polynomial` to `end`."""
   rise = max(1, round(warmup * steps))
-  length = max(1, steps - rise)
-  fall = optax.polynomial_schedule(peak, end * peak, power, length)
-  return optax.join_schedules(
-    [optax.linear_schedule(start * peak, peak, rise), _ending(fall, length, end * peak)], [rise]
-  )
+  fall = polynomial(max(1, steps - rise), peak, power=power, start=1.0, end=end)
+  return optax.join_schedules([optax.linear_schedule(start * peak, peak, rise), fall], [rise])
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
@@ -190,14 +188,6 @@ def resolve(
       'dict(name="linear", start=0.01, end=1.0).'
     )
   return spec
-
-
-def _ending(schedule: Schedule, last: int, end: float) -> Schedule:
-  """The schedule, and its end from step `last` on.
-
-  There a power's base is 0, or where XLA divides by a reciprocal a little less: NaN.
-  """
-  return lambda step: jnp.where(step < last, schedule(step), end)
 
 
 def _period(steps: int, begin: float, until: float) -> tuple[int, int]:

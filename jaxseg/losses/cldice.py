@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
 from jaxseg.losses.dice import dice
+from jaxseg.morphology import largest_along
 
 
 def cldice(
@@ -94,10 +95,10 @@ def soft_skeleton(
   def opening(values):
     """The eroded values, and what eroding and dilating removes."""
     negative = -within(values, 1.0)
-    eroded = -functools.reduce(jnp.maximum, [_largest_of_three(negative, axis) for axis in axes])
+    eroded = -functools.reduce(jnp.maximum, [largest_along(negative, axis) for axis in axes])
     opened = within(eroded, 0.0)
     for axis in axes:
-      opened = _largest_of_three(opened, axis)
+      opened = largest_along(opened, axis)
     return eroded, jax.nn.relu(values - opened)
 
   def thinner(carry, _):
@@ -106,18 +107,3 @@ def soft_skeleton(
     return (values, skeleton + jax.nn.relu(found - skeleton * found)), None
 
   return jax.lax.scan(thinner, opening(values), length=iterations)[0][1]
-
-
-def _largest_of_three(values: jax.Array, axis: int) -> jax.Array:
-  """Each value, or a larger neighbour's along the axis; at the ends there is one neighbour."""
-  # no reduce_window: the gradient of overlapping windows is wrong where GSPMD splits their axis
-
-  def shifted(by: int) -> jax.Array:
-    config = [(0, 0, 0)] * values.ndim
-    config[axis] = (by, -by, 0)
-    return jax.lax.pad(values, jnp.asarray(-jnp.inf, values.dtype), config)
-
-  # of equals the first one has the gradient
-  before, after = shifted(1), shifted(-1)
-  later = jnp.where(values >= after, values, after)
-  return jnp.where(before >= later, before, later)

@@ -1,7 +1,6 @@
 """nnU-Net's checkpoints: the logits of our networks are those of the original."""
 
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +13,15 @@ from jaxseg import paths
 from jaxseg.interop import FORMATS
 from jaxseg.networks import NETWORKS
 
-MODELS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "nnunet_models"
 read = FORMATS["nnunet"].read
 
 
 @pytest.mark.parametrize("model", ["plain2d", "plain3d", "resenc3d"])
-def test_logits_are_those_of_nnunet(model):
-  if not (MODELS / model).is_dir():
-    pytest.skip(f"{MODELS} is not there")
-  plans = json.loads((MODELS / model / "plans.json").read_text())["configurations"]
+def test_logits_are_those_of_nnunet(model, real_data):
+  folder = real_data / "nnunet_models" / model
+  plans = json.loads((folder / "plans.json").read_text())["configurations"]
   told = plans["2d" if model == "plain2d" else "3d_fullres"]["architecture"]["arch_kwargs"]
-  reference = np.load(MODELS / model / "reference.npz")
+  reference = np.load(folder / "reference.npz")
   x, expected = (np.moveaxis(reference[name], 1, -1) for name in ("patch", "patch_logits"))
   options = {
     "classes": expected.shape[-1],
@@ -35,7 +32,7 @@ def test_logits_are_those_of_nnunet(model):
     "decoder_depth": told["n_conv_per_stage_decoder"],
   }
   net = NETWORKS["resenc_unet" if model == "resenc3d" else "plain_conv_unet"](**options)
-  weights = read(MODELS / model / "fold_0" / "checkpoint_final.pth")
+  weights = read(folder / "fold_0" / "checkpoint_final.pth")
   check_fit(net, weights, x)
   logits = net.apply({"params": paths.unflatten(weights)}, x)["logits"]
   assert_close(logits, expected, rtol=1e-5)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.morphology import largest_along
 from jaxseg.networks.blocks.options import choice, per_axis
 
 
@@ -65,30 +66,15 @@ def pool(x, kind: str, *, kernel, stride=None, padding=0):
   stride = kernel if stride is None else per_axis(stride, rank, "stride")
   padding = [(p, p) for p in per_axis(padding, rank, "padding")]
   if kind == "max" and set(stride) == {1}:
-    return _largest_around(x, kernel, padding)
+    for axis in reversed(range(rank)):
+      x = largest_along(x, axis + 1, size=kernel[axis], padding=padding[axis])
+    return x
   window, steps = (1, *kernel, 1), (1, *stride, 1)
   pads = [(0, 0), *padding, (0, 0)]
   if kind == "max":
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, steps, pads)
   total = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, steps, pads)
   return total / int(np.prod(kernel))
-
-
-def _largest_around(x, kernel, padding):
-  """The maximum of each window, one voxel apart; of equals the first one has the gradient.
-
-  By shifts: XLA's gradient of such windows is wrong where an axis is split over devices.
-  """
-  for axis in reversed(range(len(kernel))):
-    config = [(0, 0, 0)] * x.ndim
-    config[axis + 1] = (*padding[axis], 0)
-    padded = jax.lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), config)
-    size = padded.shape[axis + 1] - kernel[axis] + 1
-    x = jax.lax.slice_in_dim(padded, kernel[axis] - 1, kernel[axis] - 1 + size, axis=axis + 1)
-    for first in reversed(range(kernel[axis] - 1)):
-      before = jax.lax.slice_in_dim(padded, first, first + size, axis=axis + 1)
-      x = jnp.where(before >= x, before, x)
-  return x
 
 
 def largest(x, axis: int | Sequence[int], *, keepdims: bool = False):

@@ -1,6 +1,10 @@
 """The fields that every config has, with their defaults; a config file sets what differs."""
 
-from ml_collections import ConfigDict, config_dict
+from typing import Any
+
+from jaxseg.packages import OnDemand
+
+ml_collections = OnDemand("ml_collections")
 
 # the fields of config.data that `planned` leaves to a plan: None until there is one
 PLANNED = (
@@ -17,13 +21,35 @@ PLANNED = (
 )
 
 
-def config() -> ConfigDict:
-  """A new config with every field of an experiment.
+class Fields(dict):
+  """A dict whose entries are attributes, too."""
+
+  def __getattr__(self, name: str) -> Any:
+    try:
+      return self[name]
+    except KeyError:
+      raise AttributeError(name) from None
+
+  __setattr__ = dict.__setitem__
+
+
+def config() -> "ml_collections.ConfigDict":
+  """A new config with every field of an experiment, see `fields`."""
+  # types are told with the field's path, see `config.fields`
+  c = ml_collections.ConfigDict(fields(), type_safe=False)
+  # flags tell a word from a number by a field's type: these may have any, and a whole number
+  c.data.normalise = ml_collections.FieldReference("auto", field_type=object)
+  c.data.slices = ml_collections.config_dict.placeholder(int)
+  return c
+
+
+def fields() -> Fields:
+  """Every field of an experiment as plain data, with its default; `config` for command lines.
 
   Components (network, method, ..., and each entry of `loss` and `augment`) are dicts with a
   "name" and that component's options; assign a whole dict to choose another component.
   """
-  c = ConfigDict(type_safe=False)  # types are told with the field's path, see `config.fields`
+  c = Fields()
   c.seed = 0
   c.steps = 1000  # training length, in batches
   c.task = dict(name="segmentation")
@@ -62,10 +88,10 @@ def config() -> ConfigDict:
   # config.data and config.augment, as target=dict(source=dict(...)), rest=dict(cases="unlabelled")
   c.streams = dict()
 
-  c.data = ConfigDict(type_safe=False)
+  c.data = Fields()
   c.data.source = dict(name="phantom")
   # a scheme, or one per channel
-  c.data.normalise = config_dict.FieldReference("auto", field_type=object)
+  c.data.normalise = "auto"
   c.data.orientation = "stored"
   c.data.transpose = ()  # order of the axes after that; spacing, patch and slices follow it
   c.data.crop_nonzero = False  # to the box of voxels that are nonzero in any channel
@@ -78,7 +104,7 @@ def config() -> ConfigDict:
   c.data.patch = (128, 128)
   c.data.batch = 4
   c.data.foreground = 1 / 3  # share of the patches that are centred on foreground
-  c.data.slices = config_dict.placeholder(int)  # axis along which volumes are sliced for 2D
+  c.data.slices = None  # axis along which volumes are sliced for 2D
   c.data.cache = "device"  # or "host", or "disk" for sets larger than memory
   c.data.prior = dict()  # run=FOLDER of a cascade's first stage, whose segmentations are an input
   # further fields of the training cases, as scribble=dict(name="folder", path=..., unknown=4)
@@ -87,13 +113,13 @@ def config() -> ConfigDict:
 
   c.augment = dict()
   c.predictor = dict(name="sliding_window", overlap=0.5, batch=4)
-  c.evaluate = ConfigDict(type_safe=False)
+  c.evaluate = Fields()
   c.evaluate.every = 250  # steps
   c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
   c.evaluate.metrics = ()  # while training; () is the task's own: Dice and IoU
   c.evaluate.best = ""  # of these, what the best checkpoint is judged by; "" is the first
   c.evaluate.probabilities = False  # written with the final predictions; find-best averages them
-  c.mesh = ConfigDict(type_safe=False)  # devices along each axis, -1 for all that are left
+  c.mesh = Fields()  # devices along each axis, -1 for all that are left
   c.mesh.batch = -1
   c.mesh.space = 1  # splits an axis of every patch
   c.mesh.member = 1
@@ -106,7 +132,7 @@ def config() -> ConfigDict:
   return c
 
 
-def planned(data: str, **options) -> ConfigDict:
+def planned(data: str, **options) -> "ml_collections.ConfigDict":
   """A config that leaves to a plan what nnU-Net's recipe plans; reads and plans nothing itself.
 
   Network, augmentation, spacing, patch, batch and the like stay empty: `planning.planned_config`

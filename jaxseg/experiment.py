@@ -69,15 +69,20 @@ class Experiment(NamedTuple):
     return self.streams[MAIN]
 
 
-def experiment(config) -> Experiment:
+def experiment(config, *, sources: feeding.Sources = feeding.source_of) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it.
 
   What a plan decides is resolved first. All that needs no data is tried before they are prepared,
   which may take minutes.
+
+  Args:
+    config: a ConfigDict, or plain data.
+    sources: gives the cases of every stream, see `feeding.feeds`; by default those that the config
+      names.
   """
   config = complete(planned.resolve(config))
   options, map_options = config["data"], maps(config)
-  feeds = feeding.feeds(config)
+  feeds = feeding.feeds(config, sources)
   fed = feeds[MAIN]
   folds = ()
   if options["prior"]:

@@ -28,6 +28,7 @@ from jaxseg.data.stream import MAIN, Stream, number
 
 # a source's options that tell not which files it reads
 _HOW_READ = ("labelled", "channels", "check_affine")
+Sources = Callable[[dict[str, Any]], data.Source]
 
 
 class Sides(NamedTuple):
@@ -86,22 +87,25 @@ def divided(config: dict[str, Any], source: data.Source) -> Sides:
   return Sides(train, validation, tuple(case for case in source.cases if case in bare))
 
 
-def feeds(config: dict[str, Any]) -> dict[str, Feed]:
-  """What every stream is fed from; raises ValueError in words where that is nothing."""
-  source = source_of(config)
+def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Feed]:
+  """What every stream is fed from; raises ValueError in words where that is nothing.
+
+  `sources` gives the cases of a stream, by the config of a run whose main stream it were.
+  """
+  source = sources(config)
   sides = divided(config, source)
   # what makes images of images learns from cases without labels as well
   labelled = not source.unlabelled & {*sides.train, *sides.validation}
   main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)
-  return {MAIN: main} | {name: _feed(config, name, main) for name in config["streams"]}
+  return {MAIN: main} | {name: _feed(config, name, main, sources) for name in config["streams"]}
 
 
-def _feed(config: dict[str, Any], name: str, main: Feed) -> Feed:
+def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Feed:
   spec, view = config["streams"][name], as_main(config, name)
   source, sides = main.source, main.sides
   if "source" in spec:
     with named(name):
-      source = source_of(view)
+      source = sources(view)
       sides = divided(view, source)
   bare = spec.get("cases", TRAINING) == UNLABELLED or not sides.train
   cases = sides.unlabelled if bare else sides.train

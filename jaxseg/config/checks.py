@@ -24,7 +24,7 @@ def fields(config) -> dict[str, Any]:
   Parts of `loss` and `augment` that are None are left out. Raises ValueError that names the field,
   its value and what was expected.
   """
-  given, known = python(build.plain(config)), build.plain(defaults.config())
+  given, known = python(build.plain(config)), build.plain(defaults.fields())
   _compare(given, known, "config")
   for path in FIELDS:
     group, _, name = path.rpartition(".")

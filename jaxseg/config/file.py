@@ -7,10 +7,10 @@ import pathlib
 import sys
 import traceback
 
-from ml_collections import ConfigDict, FrozenConfigDict
-
 from jaxseg.build import suggestion
+from jaxseg.packages import OnDemand
 
+ml_collections = OnDemand("ml_collections")
 _WHAT = "a config is a Python file with a function get_config() that returns a ConfigDict"
 
 
@@ -18,7 +18,7 @@ class ConfigError(ValueError):
   """What is wrong in a user's config file, in words, with its place."""
 
 
-def load_config(name: str) -> ConfigDict:
+def load_config(name: str) -> "ml_collections.ConfigDict":
   """FILE or FILE:ARG -> a new config: what the file's get_config (called with ARG) returns.
 
   Nothing but config files is read, and nothing is written. Raises FileNotFoundError for a missing
@@ -30,14 +30,15 @@ def load_config(name: str) -> ConfigDict:
   get_config = _function(path)
   _check_argument(get_config, path, argument if colon else None)
   config = _told(path, get_config, *((argument,) if colon else ()))
-  if not isinstance(config, ConfigDict):
+  if not isinstance(config, ml_collections.ConfigDict):
     kind = "None" if config is None else f"a {type(config).__name__}"
     hint = "end it with `return config`" if config is None else "start from that one"
     raise ConfigError(
       f"--config {path}: get_config() returned {kind}, expected the ConfigDict of "
       f"jaxseg.defaults.config(); {hint}."
     )
-  return ConfigDict(config) if isinstance(config, FrozenConfigDict) else config.unlock()
+  frozen = isinstance(config, ml_collections.FrozenConfigDict)
+  return ml_collections.ConfigDict(config) if frozen else config.unlock()
 
 
 def _check_file(path: pathlib.Path) -> None:

@@ -5,14 +5,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from jaxseg import defaults
 from jaxseg.build import plain
 from jaxseg.config import fields as config_fields
 from jaxseg.config.file import load_config
 from jaxseg.config.option_values import allows, is_text, is_word
+from jaxseg.packages import OnDemand
 
+ml_collections = OnDemand("ml_collections")
 _FLAG = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 _TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
@@ -28,7 +28,7 @@ class Override(NamedTuple):
     return f"--{'no' if self.no else ''}config.{self.path}"
 
 
-def read_config(arguments: Sequence[str]) -> tuple[ConfigDict | None, list[str]]:
+def read_config(arguments: Sequence[str]) -> tuple["ml_collections.ConfigDict | None", list[str]]:
   """The command line's config, its overrides applied, locked; and the other words.
 
   Understands --config FILE, --config=FILE:ARG, --config.a.b=VALUE, --config.a.b VALUE and, of truth
@@ -74,7 +74,7 @@ def read_config(arguments: Sequence[str]) -> tuple[ConfigDict | None, list[str]]
   return config.lock(), rest
 
 
-def _is_truth(config: ConfigDict, change: Override) -> bool:
+def _is_truth(config: "ml_collections.ConfigDict", change: Override) -> bool:
   return config_fields.kind_of(plain(config), change.path) is bool
 
 
@@ -85,12 +85,12 @@ def _check_order(changes: Sequence[Override]) -> None:
         raise ValueError(f"{after}: would undo {before}, which stands before it; exchange the two.")
 
 
-def _apply(config: ConfigDict, change: Override) -> None:
+def _apply(config: "ml_collections.ConfigDict", change: Override) -> None:
   """Sets the field; groups of options on the way are made where the file has none."""
   *groups, last = change.path.split(".")
   if not all((*groups, last)):
     raise ValueError(f"{change}: a name is missing; expected --config.FIELD=VALUE.")
-  known = plain(defaults.config())
+  known = plain(defaults.fields())
   if (first := (*groups, last)[0]) not in known:
     near = config_fields.suggested(first, known)
     raise ValueError(f"config.{first}: no such field{near}; fields: {', '.join(known)}.")
@@ -104,12 +104,12 @@ def _apply(config: ConfigDict, change: Override) -> None:
         # a part that is named alone gets its options beside the name
         name = inner or config_fields.name_of(plain(config), path)
         option = "run" if groups[0] == "initialise" else "name"
-        here[group] = ConfigDict({option: name} if name else {})
-      elif not isinstance(inner, ConfigDict):
+        here[group] = ml_collections.ConfigDict({option: name} if name else {})
+      elif not isinstance(inner, ml_collections.ConfigDict):
         raise ValueError(f"{change}: config.{path} is {inner!r}, which has no '{last}' in it.")
       here = here[group]
     # one that is assigned whole is another one: nothing of the old stays
-    here[last] = ConfigDict(value) if isinstance(value, dict) else value
+    here[last] = ml_collections.ConfigDict(value) if isinstance(value, dict) else value
 
 
 def _value(config: dict[str, Any], change: Override) -> Any:

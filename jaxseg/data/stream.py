@@ -8,14 +8,15 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import grain
 import numpy as np
 
 from jaxseg.batch import Batch
 from jaxseg.data import sampling
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.sampling import CACHES, Sampling
+from jaxseg.packages import OnDemand, installed
 
+grain = OnDemand("grain")
 MAIN = ""
 
 
@@ -109,6 +110,9 @@ class Feeder:
     self, first: int, last: int, slots: Callable[[int], Sequence[int]] = range, *, threads: int = 2
   ) -> Iterator[dict[str, Any]]:
     """The elements of steps first..last-1, made ahead of need by Grain's threads."""
+    if not installed("grain"):
+      # a bare machine with an accelerator; with volumes on the device an element is some numbers
+      return (self.element(step, slots) for step in range(first, last))
     steps = grain.MapDataset.range(first, last).map(lambda step: self.element(step, slots))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(steps.to_iter_dataset(options))

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 from scipy import stats
 
 from jaxseg.batch import LabelSpec
+from jaxseg.packages import OnDemand
 from jaxseg.planning.class_places import Place
 
+nib = OnDemand("nibabel")
 # cases that show both classes, fewer of which prove no order: of five, chance agrees in 1 of 16
 _CASES = 5
 # of them, those that must agree

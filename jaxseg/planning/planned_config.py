@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from jaxseg import augment, compose, data, planning
 from jaxseg.build import build, check_options, suggestion
 from jaxseg.config import checks as config_checks
@@ -21,7 +19,9 @@ from jaxseg.data import Source
 from jaxseg.data.sources.decathlon import task_name
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.splits import Split, kfold
+from jaxseg.packages import OnDemand
 
+ml_collections = OnDemand("ml_collections")
 FINGERPRINT, SPLITS = "dataset_fingerprint.json", "splits_final.json"
 # config.plan's fields; a configuration of None is 3d_fullres where there is one, else 2d
 _OPTIONS = {
@@ -35,7 +35,9 @@ _OPTIONS = {
 _CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
 
 
-def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = None) -> ConfigDict:
+def resolve(
+  config, *, make: bool = True, say: Callable[[str], None] | None = None
+) -> "ml_collections.ConfigDict":
   """The config with what its plan decides; one without `plan` as it is.
 
   What the config sets itself goes before: options of the planned network, of an augmentation, of
@@ -97,7 +99,7 @@ def resolve(config, *, make: bool = True, say: Callable[[str], None] | None = No
   for key, spec in config["augment"].items():
     if spec is None:
       values["augment"].pop(key, None)
-  return ConfigDict(merge(values, own) | {"plan": {}})
+  return ml_collections.ConfigDict(merge(values, own) | {"plan": {}})
 
 
 def _request(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def meaning(labels: LabelSpec) -> tuple:
 def read_config(workdir) -> dict:
   """The config in a run folder, `completed`; raises ValueError where it was damaged or edited."""
   told = _stored(workdir)
-  _check_kinds(told, plain(defaults.config()), pathlib.Path(workdir) / CONFIG)
+  _check_kinds(told, plain(defaults.fields()), pathlib.Path(workdir) / CONFIG)
   return same_run.completed(told)
 
 

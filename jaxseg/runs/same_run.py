@@ -106,7 +106,7 @@ def may_differ(field: str, where: str) -> bool:
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:
   """A stored config with today's defaults for the fields that did not exist when it was stored."""
-  known = plain(defaults.config())
+  known = plain(defaults.fields())
   if "networks" not in config:
     config = _of_two_tables(config)
   parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate", "mesh")}

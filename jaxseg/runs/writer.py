@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 
 from jaxseg import files
+from jaxseg.packages import installed
 
 
 class Writer:
@@ -37,7 +38,17 @@ class Writer:
     with files.full_disk_told(self._jsonl):
       # unbuffered: what is told to have been written is, and nothing is left to fail at the end
       self._file = self._jsonl.open("ab", buffering=0)
-    self._events = _Events(self._workdir / "tensorboard", purge=first_step + 1 if first_step else 0)
+    self._events = None
+    if installed("tensorboardX"):
+      purge = first_step + 1 if first_step else 0
+      self._events = _Events(self._workdir / "tensorboard", purge=purge)
+    else:
+      logging.warning(
+        "%s: no curves for TensorBoard, for tensorboardX is not installed (pip install "
+        "tensorboardX); the same numbers are in %s.",
+        self._workdir,
+        self._jsonl.name,
+      )
     self._images, self._first, self._last = images, first_step, last_step
     self._shown = {}
     # without a terminal a bar is noise: whole lines, now and then, read better in a log
@@ -95,7 +106,8 @@ class Writer:
       with files.full_disk_told(self._jsonl):
         if self._file.write(data) < len(data):
           raise files.DiskFull(self._jsonl)
-      self._events.scalars(step, values)
+      if self._events:
+        self._events.scalars(step, values)
     self._show(step, values, speed)
 
   def _show(self, step, values, speed) -> None:
@@ -133,7 +145,8 @@ class Writer:
   def close(self) -> None:
     self._bar.close()
     self._file.close()
-    self._events.close()
+    if self._events:
+      self._events.close()
 
 
 def _line(row: dict) -> str:

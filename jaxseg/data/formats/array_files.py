@@ -2,11 +2,12 @@
 
 import pathlib
 
-import h5py
 import numpy as np
 
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
+from jaxseg.packages import OnDemand
 
+h5py = OnDemand("h5py")
 HDF5 = (".h5", ".hdf5")
 _IMAGE = ("image", "vol", "volume", "data", "array")
 _LABEL = ("label", "seg", "mask", "array")

@@ -7,8 +7,11 @@ index (x, y, z) to RAS millimetres, so that sheared and oblique grids survive un
 import dataclasses
 from typing import Any
 
-import nibabel as nib
 import numpy as np
+
+from jaxseg.packages import OnDemand
+
+nib = OnDemand("nibabel")
 
 # letters of orientations -> axis of the world
 _AXIS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}

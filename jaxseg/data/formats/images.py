@@ -59,6 +59,8 @@ def _decoded(path, *, integer: bool, rank: int | None, key: str | None):
     if kind in _PICTURES:
       return pictures.read(path, integer=integer)
     return array_files.read(path, integer=integer, rank=rank, key=key)
+  except ImportError:  # says what it lacks
+    raise
   except PermissionError as error:
     raise PermissionError(f"{path}: not readable by this user; change its permissions.") from error
   except Unsuitable as error:

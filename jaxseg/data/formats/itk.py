@@ -4,13 +4,15 @@ import pathlib
 import re
 
 import numpy as np
-import SimpleITK as sitk
 
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.itk_headers import directed, millimetres
+from jaxseg.packages import OnDemand
+
+sitk = OnDemand("SimpleITK")
 
 
-def _geometry(image: sitk.Image, unit: float, told: bool) -> Geometry:
+def _geometry(image: "sitk.Image", unit: float, told: bool) -> Geometry:
   rank = min(image.GetDimension(), 3)
   size = image.GetDimension()
   direction = np.reshape(image.GetDirection(), (size, size))[:rank, :rank]

@@ -1,16 +1,18 @@
 """NIfTI through nibabel, which keeps sheared affines (SimpleITK refuses them)."""
 
+import functools
 import logging
 import pathlib
 
-import nibabel as nib
 import numpy as np
 
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.unsuitable import Unsuitable, opaque
+from jaxseg.packages import OnDemand
 
 # what it mends in a header is checked here
-logging.getLogger("nibabel.global").setLevel(logging.ERROR)
+_quiet = functools.partial(logging.getLogger("nibabel.global").setLevel, logging.ERROR)
+nib = OnDemand("nibabel", after=_quiet)
 # codes of xyzt_units; a header that names no unit means millimetres
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 # what a tool that scales labels to a wider type leaves between them
@@ -51,7 +53,7 @@ def _millimetres(header) -> float:
   return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
-def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
+def _voxels(image: "nib.Nifti1Image", integer: bool) -> np.ndarray:
   """The numbers as they are meant; colours as one more axis."""
   kind = image.get_data_dtype()
   if kind.names:
@@ -82,7 +84,7 @@ def _voxels(image: nib.Nifti1Image, integer: bool) -> np.ndarray:
     return image.get_fdata(dtype=np.float32)
 
 
-def _check_sizes(path: pathlib.Path, image: nib.Nifti1Image, rank: int) -> None:
+def _check_sizes(path: pathlib.Path, image: "nib.Nifti1Image", rank: int) -> None:
   """Raises ValueError for voxels of no size, which nibabel takes for 1 mm."""
   with nib.openers.Opener(path) as file:
     header = type(image.header).from_fileobj(file, check=False)

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import SimpleITK as sitk
 import tifffile
 from PIL import Image, ImageOps
 
@@ -12,7 +11,9 @@ from jaxseg.data.formats import picture_spacing, tiffs
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.formats.pillow_pages import as_array
 from jaxseg.data.formats.unsuitable import Unsuitable, opaque
+from jaxseg.packages import OnDemand
 
+sitk = OnDemand("SimpleITK")
 # scanned slides are larger than Pillow's guess of an attack
 Image.MAX_IMAGE_PIXELS = 2**30
 _ORIENTATION = 274  # of EXIF

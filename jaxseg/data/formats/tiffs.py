@@ -6,7 +6,6 @@ import pathlib
 import warnings
 
 import numpy as np
-import SimpleITK as sitk
 import tifffile
 from PIL import Image, ImageSequence
 from tifffile import EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
@@ -14,7 +13,9 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 from jaxseg.data.formats import picture_spacing
 from jaxseg.data.formats.pillow_pages import as_array
 from jaxseg.data.formats.unsuitable import Unsuitable, opaque
+from jaxseg.packages import OnDemand
 
+sitk = OnDemand("SimpleITK")
 ENDINGS = (".tif", ".tiff")
 # what it complains of is told here
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)

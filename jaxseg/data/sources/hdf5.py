@@ -5,7 +5,6 @@ import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
-import h5py
 import numpy as np
 
 from jaxseg.batch import LabelSpec
@@ -24,6 +23,9 @@ from jaxseg.data.sources.source import (
   fingerprint,
   natural,
 )
+from jaxseg.packages import OnDemand
+
+h5py = OnDemand("h5py")
 
 
 def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
@@ -39,7 +41,7 @@ def _load(path: pathlib.Path, keys: Sequence[str]) -> list[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _open(path: pathlib.Path) -> Iterator[h5py.File]:
+def _open(path: pathlib.Path) -> Iterator["h5py.File"]:
   try:
     with h5py.File(path) as file:
       yield file

@@ -1,19 +1,18 @@
 """What a DICOM file tells before its pixels are read: where each frame lies, and what it is of."""
 
 import contextlib
+import functools
 import logging
 import pathlib
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from jaxseg.packages import OnDemand
 
 # what matters of a header or of compressed pixels is checked here
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+_quiet = functools.partial(logging.getLogger("pydicom").setLevel, logging.CRITICAL)
+pydicom = OnDemand("pydicom", after=_quiet)
 # files without the 128 bytes and "DICM" of the standard start with one of the first groups
 _STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x08", b"\x00\x02")
 ENDINGS = (".dcm", ".ima", ".dicom")
@@ -175,12 +174,12 @@ def read_header(path: pathlib.Path) -> Header:
     raise damaged(path, error or type(error).__name__) from error
 
 
-def _header(path: pathlib.Path, data: Dataset) -> Header:
-  kind = UID(
+def _header(path: pathlib.Path, data: "pydicom.Dataset") -> Header:
+  kind = pydicom.uid.UID(
     data.get("SOPClassUID") or getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", "")
   )
   if not kind and "Rows" not in data:
-    raise InvalidDicomError("it has neither an SOP class nor an image")
+    raise pydicom.errors.InvalidDicomError("it has neither an SOP class nor an image")
   number = data.get("SeriesNumber")
   described = (number, str(data.get("SeriesDescription") or "").strip())
   header = Header(
@@ -200,7 +199,7 @@ def _header(path: pathlib.Path, data: Dataset) -> Header:
   if skip := _no_scan(header, data):
     return header._replace(skip=skip)
   if not data.get("Rows") or not data.get("Columns"):
-    raise InvalidDicomError(f"a {header.kind} without an image")
+    raise pydicom.errors.InvalidDicomError(f"a {header.kind} without an image")
   return header._replace(
     shape=(int(data.Rows), int(data.Columns)),
     samples=int(data.get("SamplesPerPixel") or 1),
@@ -209,7 +208,7 @@ def _header(path: pathlib.Path, data: Dataset) -> Header:
   )
 
 
-def _no_scan(header: Header, data: Dataset) -> str:
+def _no_scan(header: Header, data: "pydicom.Dataset") -> str:
   """Why a file of its kind is no scan: segmentations, contours, reports, plans, indices."""
   kind = header.kind
   named = kind != "" and not kind[0].isdigit()
@@ -229,7 +228,7 @@ def is_localizer(header: Header) -> bool:
   return bool(kinds) and all("LOCALIZER" in kind or "SCOUT" in kind for kind in kinds)
 
 
-def _frames(path: pathlib.Path, data: Dataset) -> tuple[Frame, ...]:
+def _frames(path: pathlib.Path, data: "pydicom.Dataset") -> tuple[Frame, ...]:
   count = int(data.get("NumberOfFrames") or 1)
   each = data.get("PerFrameFunctionalGroupsSequence")
   if each is None:
@@ -239,8 +238,8 @@ def _frames(path: pathlib.Path, data: Dataset) -> tuple[Frame, ...]:
     # one position cannot be that of several frames
     return tuple(alone._replace(number=i, position=None) for i in range(count))
   if len(each) != count:
-    raise InvalidDicomError(f"it has {count} frames but describes {len(each)}")
-  shared = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), Dataset())
+    raise pydicom.errors.InvalidDicomError(f"it has {count} frames but describes {len(each)}")
+  shared = next(iter(data.get("SharedFunctionalGroupsSequence") or ()), pydicom.Dataset())
   merged = []
   for i, own in enumerate(each):
     groups = _merged(shared) | _merged(own)
@@ -248,7 +247,7 @@ def _frames(path: pathlib.Path, data: Dataset) -> tuple[Frame, ...]:
   return tuple(merged)
 
 
-def _merged(groups: Dataset) -> dict[str, Any]:
+def _merged(groups: "pydicom.Dataset") -> dict[str, Any]:
   """The elements of all functional groups, by keyword: their names are unique."""
   found = {}
   for group in groups:
@@ -258,14 +257,14 @@ def _merged(groups: Dataset) -> dict[str, Any]:
   return found
 
 
-def _frame(path: pathlib.Path, number: int, own, data: Dataset) -> Frame:
+def _frame(path: pathlib.Path, number: int, own, data: "pydicom.Dataset") -> Frame:
   def floats(source, name, count):
     value = source.get(name)
     if value is None or value == "":
       return None
     value = tuple(float(v) for v in value)
     if len(value) != count:
-      raise InvalidDicomError(f"{name} has {len(value)} numbers, expected {count}")
+      raise pydicom.errors.InvalidDicomError(f"{name} has {len(value)} numbers, expected {count}")
     return value
 
   def number_of(name, default):
@@ -298,7 +297,7 @@ def _text(value) -> str:
   )
 
 
-def _of_ultrasound(data: Dataset) -> tuple[float, float] | None:
+def _of_ultrasound(data: "pydicom.Dataset") -> tuple[float, float] | None:
   """Millimetres of an ultrasound picture whose regions agree; they tell centimetres."""
   found = set()
   for region in data.get("SequenceOfUltrasoundRegions") or ():

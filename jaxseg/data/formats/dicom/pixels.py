@@ -8,19 +8,13 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
-import pydicom
-import SimpleITK as sitk
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut
-from pydicom.uid import (
-  ExplicitVRBigEndian,
-  ExplicitVRLittleEndian,
-  ImplicitVRLittleEndian,
-  SecondaryCaptureImageStorage,
-)
 
 from jaxseg.data.formats.dicom.headers import Header, damaged, quietly
+from jaxseg.packages import OnDemand
 
+lookup = OnDemand("pydicom.pixels")
+pydicom = OnDemand("pydicom")
+sitk = OnDemand("SimpleITK")
 # numbers in these are quantities, whatever the screen shows
 _QUANTITIES = ("CT", "MR", "PT", "NM")
 _PIXELS = (
@@ -52,7 +46,7 @@ def read_pixels(header: Header) -> np.ndarray:
         data.file_meta.TransferSyntaxUID = _plain_syntax(data)
       stored = _stored(data)
       if header.photometric == "PALETTE COLOR":
-        stored = apply_color_lut(stored, data)
+        stored = lookup.apply_color_lut(stored, data)
         # the palette's colours are those of a screen, with 8 bits in the upper half
         stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
       colour = header.samples > 1 or header.photometric == "PALETTE COLOR"
@@ -61,7 +55,7 @@ def read_pixels(header: Header) -> np.ndarray:
       if len(header.frames) < count:
         frames = frames[[frame.number for frame in header.frames]]
       if "ModalityLUTSequence" in data and not colour:
-        frames = apply_modality_lut(frames, data)
+        frames = lookup.apply_modality_lut(frames, data)
       elif not colour:
         frames = _rescaled(frames, header)
       if header.photometric == "MONOCHROME1" and header.modality not in _QUANTITIES:
@@ -73,15 +67,16 @@ def read_pixels(header: Header) -> np.ndarray:
     raise damaged(header.file, error or type(error).__name__) from error
 
 
-def _plain_syntax(data: Dataset) -> str:
+def _plain_syntax(data: "pydicom.Dataset") -> str:
   """That of files without meta information, as their header was found to be encoded."""
   implicit, little = data.original_encoding
   if not little:
-    return ExplicitVRBigEndian
-  return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return pydicom.uid.ExplicitVRBigEndian
+  uid = pydicom.uid
+  return uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
 
 
-def _stored(data: Dataset) -> np.ndarray:
+def _stored(data: "pydicom.Dataset") -> np.ndarray:
   try:
     return _native(data)
   except (RuntimeError, NotImplementedError) as error:
@@ -93,7 +88,7 @@ def _stored(data: Dataset) -> np.ndarray:
       raise ValueError(f"pixels stored as {syntax}: {error}") from other
 
 
-def _native(data: Dataset) -> np.ndarray:
+def _native(data: "pydicom.Dataset") -> np.ndarray:
   """Stored numbers in the machine's byte order, without what old files keep beside their bits."""
   bits, high = int(data.get("BitsStored") or 0), int(data.get("HighBit") or 0)
   shifted = high >= bits > 1  # the numbers don't start at the lowest bit
@@ -106,14 +101,14 @@ def _native(data: Dataset) -> np.ndarray:
   return (stored << (size - 1 - high)) >> (size - bits)
 
 
-def _by_gdcm(data: Dataset) -> np.ndarray:
+def _by_gdcm(data: "pydicom.Dataset") -> np.ndarray:
   """Stored numbers: GDCM sees the pixels alone, since it leaves out some slopes and not others."""
-  alone = Dataset()
+  alone = pydicom.Dataset()
   for name in _PIXELS:
     if name in data:
       alone[name] = data[name]
-  alone.SOPClassUID, alone.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
-  alone.file_meta = FileMetaDataset()
+  alone.SOPClassUID, alone.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, "1.2.3"
+  alone.file_meta = pydicom.dataset.FileMetaDataset()
   alone.file_meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder) / "pixels.dcm"
@@ -154,7 +149,7 @@ def _rescaled(frames: np.ndarray, header: Header) -> np.ndarray:
   return units
 
 
-def _turned(frames: np.ndarray, header: Header, data: Dataset) -> np.ndarray:
+def _turned(frames: np.ndarray, header: Header, data: "pydicom.Dataset") -> np.ndarray:
   bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation") or 0)
   ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
   total = _rescaled(np.broadcast_to(ends.reshape(1, 1, 1, 2), (len(frames), 1, 1, 2)), header)

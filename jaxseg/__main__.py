@@ -17,6 +17,7 @@ VERBS = {
   "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
   "convert": "writes a config's cases in nnU-Net's raw format, or as a set of TFDS",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
+  "benchmark": "step time, speed, compile time, FLOPs and memory of a config, or of a sweep",
 }
 
 

@@ -25,6 +25,9 @@ class Step(NamedTuple):
   Attributes:
     init: seed -> State.
     train: (state, store, element, seed) -> (state, metrics).
+    batch: (number of the step, store, element, seed) -> (batch, key), the first half of `train`;
+      to be traced.
+    update: (state, batch, key) -> (state, metrics), the second half; to be traced.
     apply: (state, batch of windows on the host) -> {the task's output}.
     abstract: the state's structure and shapes.
     places: the sharding of each of its arrays.
@@ -32,6 +35,8 @@ class Step(NamedTuple):
 
   init: Callable
   train: Callable
+  batch: Callable
+  update: Callable
   apply: Callable
   abstract: State
   places: State
@@ -67,17 +72,20 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     # so are the zeros: only their shapes matter, and nothing becomes a constant of the program
     return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
-  def train(state: State, store, element, seed):
+  def batch(step, store, element, seed):
     root = jax.random.key(seed)
-    main, method_key = jax.random.split(
-      jax.random.fold_in(jax.random.fold_in(root, TRAIN), state.step)
-    )
-    keys = {name: _key(root, name, state.step) for name in run.streams} | {streams.MAIN: main}
-    batch = layout.spread(batch_of(store, element, keys))
+    main, method_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(root, TRAIN), step))
+    keys = {name: _key(root, name, step) for name in run.streams} | {streams.MAIN: main}
+    return layout.spread(batch_of(store, element, keys)), method_key
+
+  def update(state: State, batch, key):
     # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
     plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
     with plain:
-      return run.method.train_step(state, batch, method_key)
+      return run.method.train_step(state, batch, key)
+
+  def train(state: State, store, element, seed):
+    return update(state, *batch(state.step, store, element, seed))
 
   abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
   places = layout.of_state(abstract)
@@ -89,6 +97,8 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
       out_shardings=(places, layout.replicated),
       donate_argnums=0,
     ),
+    batch=batch,
+    update=update,
     apply=layout.windowed(only(run.task, run.method.apply)),
     abstract=abstract,
     places=places,

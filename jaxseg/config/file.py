@@ -41,6 +41,19 @@ def load_config(name: str) -> "ml_collections.ConfigDict":
   return ml_collections.ConfigDict(config) if frozen else config.unlock()
 
 
+def choices(name: str, argument: str) -> tuple[str, ...]:
+  """What ARG of FILE:ARG may be, where get_config(argument) chooses among the file's OPTIONS.
+
+  () where get_config takes another argument, or none.
+  """
+  path = pathlib.Path(str(name).partition(":")[0])
+  _check_file(path)
+  get_config = _function(path)
+  if list(inspect.signature(get_config).parameters) != [argument]:
+    return ()
+  return tuple(get_config.__globals__.get("OPTIONS", ()))
+
+
 def _check_file(path: pathlib.Path) -> None:
   if path.is_dir():
     raise ConfigError(f"--config {path}: is a folder; {_WHAT}.")

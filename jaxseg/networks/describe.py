@@ -84,7 +84,17 @@ def flops(function, *inputs) -> int:
   Counted from the traced program, so that loops count as often as they run (a `while` of unknown
   length once); of several branches the most expensive one counts. Inputs are arrays or shapes.
   """
-  return _flops(jax.make_jaxpr(function)(*inputs).jaxpr)
+  return flops_of(jax.make_jaxpr(function)(*inputs).jaxpr)
+
+
+def recomputes(jaxpr) -> bool:
+  """Whether a traced training step computes activations again (remat) for its gradient."""
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == "remat2" or equation.primitive.name == "checkpoint":
+      return True
+    if any(recomputes(inner) for inner in _inner(equation.params)):
+      return True
+  return False
 
 
 def _key():
@@ -123,7 +133,8 @@ def _parameters(variables, path) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def _flops(jaxpr) -> int:
+def flops_of(jaxpr) -> int:
+  """The same of a traced program."""
   total = 0
   for equation in jaxpr.eqns:
     name, params = equation.primitive.name, equation.params
@@ -138,10 +149,10 @@ def _flops(jaxpr) -> int:
       left = equation.invars[0].aval.shape
       total += 2 * out.size * math.prod(left[axis] for axis in contracted)
     elif name == "cond":
-      total += max(_flops(branch.jaxpr) for branch in params["branches"])
+      total += max(flops_of(branch.jaxpr) for branch in params["branches"])
     else:
       times = params["length"] if name == "scan" else 1
-      total += times * sum(_flops(inner) for inner in _inner(params))
+      total += times * sum(flops_of(inner) for inner in _inner(params))
   return total
 
 

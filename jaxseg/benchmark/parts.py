@@ -1,0 +1,31 @@
+"""The parts of a benchmark: a new part is a new module and a new row."""
+
+import importlib
+from collections.abc import Collection
+from types import ModuleType
+
+# part, which is its name in a row -> its module, in the order in which they are measured. Each has
+#   measure(program, *, options) -> dict    every number with its unit in its name
+#   lines(values) -> [(name, text)]         the same for people
+# and, where it has options of its own, add_options(parser).
+PARTS = {
+  "compile": "jaxseg.benchmark.compile",
+  "training": "jaxseg.benchmark.training",
+  "memory": "jaxseg.benchmark.memory",
+  "flops": "jaxseg.benchmark.flops",
+  "shares": "jaxseg.benchmark.shares",
+}
+# measured where --parts is not said
+DEFAULT = ("compile", "training", "memory", "flops", "shares")
+
+
+def part(name: str) -> ModuleType:
+  return importlib.import_module(PARTS[name])
+
+
+def measure(program, names: Collection[str], options) -> dict[str, dict]:
+  """The asked parts of a row, by name."""
+  for name in PARTS:
+    if name in names:
+      program.measured[name] = part(name).measure(program, options=options)
+  return program.measured

@@ -1,0 +1,98 @@
+"""One row of a benchmark, in a process of its own: `python -m jaxseg.benchmark.row FILE`.
+
+FILE holds the request; the row is written beside it. Lines of progress go to standard output.
+"""
+
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+from jaxseg import files, xla_flags
+
+OUTPUT = "row.json"
+# of an error's text
+_LONGEST = 400
+
+
+def failure(error: BaseException) -> str:
+  """What went wrong, in one sentence."""
+  text = " ".join(str(error).split())
+  if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+    return f"out of memory ({text[:_LONGEST]})" if text else "out of memory"
+  known = isinstance(error, ValueError | OSError)
+  text = text[:_LONGEST] or "no words are given"
+  return text if known else f"{type(error).__name__}: {text}"
+
+
+def measure(request: dict[str, Any], say) -> dict[str, Any]:
+  """The parts of a row, and what they were measured under.
+
+  Args:
+    request: {"words": --config and its overrides, "parts": names, "options", "devices": or None}.
+    say: shows progress.
+  """
+  from jaxseg.config.overrides import read_config
+
+  config, _ = read_config(request["words"])
+  if config.get("deterministic"):
+    xla_flags.add(xla_flags.DETERMINISTIC)
+  import jax
+
+  from jaxseg.benchmark import machine, parts, program
+  from jaxseg.compose import complete
+  from jaxseg.experiment import experiment
+  from jaxseg.planning.planned_config import resolve
+
+  say("preparing")
+  config = complete(resolve(config))
+  begun = machine.load_average()
+  measured = program.of_experiment(experiment(config), say)
+  check_devices(measured.layout, request["devices"])
+  values = parts.measure(measured, request["parts"], request["options"])
+  conditions = {
+    "dtype": measured.dtype,
+    "patch": list(measured.patch),
+    "batch": measured.images,
+    "network": config["network"]["name"],
+    "device_kind": jax.devices()[0].device_kind,
+    "platform": jax.devices()[0].platform,
+    "devices": measured.layout.mesh.size,
+    "mesh": measured.layout.sizes,
+    "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    "cache": config["data"]["cache"],
+    "load_average_begin": begun,
+    "load_average_end": machine.load_average(),
+  }
+  if conditions["platform"] == "cpu":
+    conditions["note"] = "CPU timings: ratios only"
+  return {"conditions": conditions, **values}
+
+
+def check_devices(layout, asked: int | None) -> None:
+  """Raises ValueError where devices that were asked for stay idle."""
+  if asked and layout.mesh.size != asked:
+    raise ValueError(
+      f"--devices {asked}: {layout.notes[0] if layout.notes else 'some stay idle'} Expected a "
+      "number that divides the batch (config.data.batch), or config.mesh to say how to use them."
+    )
+
+
+def main(path: str) -> None:
+  request = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+  def say(text: str) -> None:
+    print(text, flush=True)
+
+  try:
+    row = {"failed": None, **measure(request, say)}
+  except Exception as error:  # a row that fails is a row
+    if os.environ.get("JAXSEG_TRACEBACK"):
+      raise
+    row = {"failed": failure(error)}
+  files.write_json(pathlib.Path(path).with_name(OUTPUT), row)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1])

@@ -1,0 +1,113 @@
+"""benchmark: step time, speed, compile time, FLOPs and memory of a config, or of a sweep."""
+
+import pathlib
+import sys
+from typing import Any
+
+from jaxseg.benchmark import children, parts, schema, sweep, table
+from jaxseg.benchmark import machine as machines
+from jaxseg.config.ranges import COUNT
+from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
+
+
+def parser() -> Parser:
+  made = Parser(prog="jaxseg benchmark", description=__doc__)
+  add = made.add_argument
+  add_config(made)
+  add(
+    "--sweep",
+    nargs="+",
+    default=[],
+    metavar="FIELD=A,B",
+    help="a row for every combination of these values; network.name=all is every network that the "
+    "config file knows",
+  )
+  add("--devices", type=number(int, COUNT), help="default: all; a CPU is divided into as many")
+  add("--parts", nargs="+", choices=parts.PARTS, default=list(parts.DEFAULT), metavar="PART")
+  add("--output", metavar="FILE.json", help="keep the results there; rows that it holds are kept")
+  add("--again", action="store_true", help="measure the rows anew that --output holds already")
+  for name in parts.PARTS:
+    if hasattr(part := parts.part(name), "add_options"):
+      part.add_options(made)
+  return made
+
+
+# options that say which rows are measured, not how
+_NOT_OF_A_ROW = ("config", "sweep", "devices", "parts", "output", "again")
+
+
+def main(arguments: list[str]) -> None:
+  made = parser()
+  options, _ = parse(made, arguments)
+  try:
+    results, ours = run(arguments, options)
+  except (ValueError, OSError) as error:
+    sys.exit(f"benchmark: {error}")
+  except KeyboardInterrupt:
+    kept = f"; the same command goes on from {options.output}" if options.output else ""
+    sys.exit(f"benchmark: interrupted{kept}.")
+  print(table.show({**results, "rows": ours}))
+  if len(ours) == 1 and ours[0]["failed"]:
+    sys.exit(1)
+
+
+def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """Measures what is asked for and isn't there: (all results of --output, the rows asked for)."""
+  output = _output(options.output)
+  asked = sweep.rows(_of_config(arguments), sweep.parse(options.sweep))
+  before = schema.read(output, "--output") if output and output.exists() else None
+  here = children.machine(options.devices)
+  results = before or schema.empty(here)
+  if unlike := machines.differences(here, results["machine"]):
+    raise ValueError(
+      f"--output {output}: is of another machine ({'; '.join(unlike)}); choose another name."
+    )
+  how = {name: value for name, value in vars(options).items() if name not in _NOT_OF_A_ROW}
+  request = {"parts": options.parts, "options": how, "devices": options.devices}
+  code, ours = schema.code(), []
+  for count, row in enumerate(asked, 1):
+    identity = schema.digest(row.label, row.config, request, here, code)
+    old = [of for of in results["rows"] if of["identity"] == identity]
+    if old and not options.again:
+      ours.append(old[-1])
+      _say(f"[{count}/{len(asked)}] {row.label}: kept, measured before")
+      continue
+    begin = f"[{count}/{len(asked)}] {row.label or 'the config'}: "
+    values = children.measure(
+      {**request, "words": row.words}, options.devices, lambda text, begin=begin: _say(begin + text)
+    )
+    if values["failed"]:
+      _say(f"{begin}failed: {values['failed']}")
+    new = {"label": row.label, "overrides": list(row.words), "identity": identity, **values}
+    results["rows"] = [of for of in results["rows"] if of["identity"] != identity] + [new]
+    ours.append(new)
+    if output:
+      schema.write(output, results)
+  return results, ours
+
+
+def _output(path: str | None) -> pathlib.Path | None:
+  if path is None:
+    return None
+  output = pathlib.Path(path)
+  if output.suffix != ".json" or output.is_dir():
+    raise ValueError(f"--output {output}: expected a file to write, its name ending in .json.")
+  check_folder(output.parent, "--output")
+  return output
+
+
+def _of_config(arguments: list[str]) -> list[str]:
+  """The words of a command line that are of the config: all but those that `read_config` leaves."""
+  from jaxseg.config.overrides import read_config
+
+  rest, words = list(read_config(arguments)[1]), []
+  for word in arguments:
+    if rest and word == rest[0]:
+      rest.pop(0)
+    else:
+      words.append(word)
+  return words
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)

@@ -41,6 +41,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   import jax
 
   from jaxseg.benchmark import machine, parts, program
+  from jaxseg.benchmark.schema import digest
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
   from jaxseg.planning.planned_config import resolve
@@ -56,6 +57,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
     "patch": list(measured.patch),
     "batch": measured.images,
     "network": config["network"]["name"],
+    "config": digest(config),
     "device_kind": jax.devices()[0].device_kind,
     "platform": jax.devices()[0].platform,
     "devices": measured.layout.mesh.size,

@@ -4,9 +4,9 @@ import pathlib
 import sys
 from typing import Any
 
-from jaxseg.benchmark import children, parts, schema, sweep, table
+from jaxseg.benchmark import against, children, parts, schema, sweep, table
 from jaxseg.benchmark import machine as machines
-from jaxseg.config.ranges import COUNT
+from jaxseg.config.ranges import COUNT, POSITIVE
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 
 
@@ -26,6 +26,13 @@ def parser() -> Parser:
   add("--parts", nargs="+", choices=parts.PARTS, default=list(parts.DEFAULT), metavar="PART")
   add("--output", metavar="FILE.json", help="keep the results there; rows that it holds are kept")
   add("--again", action="store_true", help="measure the rows anew that --output holds already")
+  add("--against", metavar="OTHER.json", help="compare step times with those of another run")
+  add(
+    "--fail-above",
+    type=number(float, POSITIVE),
+    metavar="RATIO",
+    help="end with status 1 if a row takes more than RATIO of the other's time, beyond doubt",
+  )
   for name in parts.PARTS:
     if hasattr(part := parts.part(name), "add_options"):
       part.add_options(made)
@@ -33,20 +40,30 @@ def parser() -> Parser:
 
 
 # options that say which rows are measured, not how
-_NOT_OF_A_ROW = ("config", "sweep", "devices", "parts", "output", "again")
+_NOT_OF_A_ROW = ("config", "sweep", "devices", "parts", "output", "again", "against", "fail_above")
 
 
 def main(arguments: list[str]) -> None:
   made = parser()
   options, _ = parse(made, arguments)
+  if options.fail_above and not options.against:
+    made.error("--fail-above: compares with --against, which is missing")
   try:
+    other = schema.read(options.against, "--against") if options.against else None
     results, ours = run(arguments, options)
   except (ValueError, OSError) as error:
     sys.exit(f"benchmark: {error}")
   except KeyboardInterrupt:
     kept = f"; the same command goes on from {options.output}" if options.output else ""
     sys.exit(f"benchmark: interrupted{kept}.")
-  print(table.show({**results, "rows": ours}))
+  shown = {**results, "rows": ours}
+  print(table.show(shown))
+  if other:
+    rows, notes = against.compare(shown, other)
+    print(f"\n{against.lines(rows, notes)}")
+    slower = against.above(rows, options.fail_above) if options.fail_above else []
+    if slower:
+      sys.exit(f"benchmark: above --fail-above {options.fail_above}: {', '.join(slower)}.")
   if len(ours) == 1 and ours[0]["failed"]:
     sys.exit(1)
 

@@ -50,7 +50,6 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   config = complete(resolve(config))
   begun = machine.load_average()
   measured = program.of_experiment(experiment(config), say)
-  check_devices(measured.layout, request["devices"])
   values = parts.measure(measured, request["parts"], request["options"])
   conditions = {
     "dtype": measured.dtype,
@@ -64,21 +63,13 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
     "mesh": measured.layout.sizes,
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
     "cache": config["data"]["cache"],
+    "notes": list(measured.layout.notes),
     "load_average_begin": begun,
     "load_average_end": machine.load_average(),
   }
   if conditions["platform"] == "cpu":
     conditions["note"] = "CPU timings: ratios only"
   return {"conditions": conditions, **values}
-
-
-def check_devices(layout, asked: int | None) -> None:
-  """Raises ValueError where devices that were asked for stay idle."""
-  if asked and layout.mesh.size != asked:
-    raise ValueError(
-      f"--devices {asked}: {layout.notes[0] if layout.notes else 'some stay idle'} Expected a "
-      "number that divides the batch (config.data.batch), or config.mesh to say how to use them."
-    )
 
 
 def main(path: str) -> None:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 
 METHOD = (
   "medians of programs that were compiled apart and timed in turn: the batch alone, the loss alone "
@@ -77,10 +78,12 @@ def measure(program, *, options) -> dict[str, Any]:
   seconds["waiting_for_data"] = median["wait"]
   whole = median["step"] + median["wait"]
   seconds["remainder"] = whole - sum(seconds.values())
+  low, high = np.percentile(times["step"][1:], (10, 90))
   return {
     "step_seconds": whole,
     "seconds": seconds,
     "share": {name: value / whole for name, value in seconds.items()},
+    "step_spread_share": float(high - low) / whole,
     "rounds": len(times["step"]) - 1,
     "method": METHOD,
   }
@@ -95,4 +98,5 @@ def _timed(times: list[float], call, *arguments):
 
 def lines(values) -> list[tuple[str, str]]:
   parts = (f"{name.replace('_', ' ')} {100 * of:.1f} %" for name, of in values["share"].items())
-  return [("shares of a step", ", ".join(parts))]
+  noise = f"p90 less p10 of the step: {100 * values['step_spread_share']:.1f} %"
+  return [("shares of a step", f"{', '.join(parts)} ({noise})")]

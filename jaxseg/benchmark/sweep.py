@@ -1,6 +1,7 @@
 """--sweep FIELD=A,B ...: the rows of a benchmark, and the config of each."""
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from jaxseg.compose import complete
 from jaxseg.config.file import choices
 from jaxseg.config.overrides import read_config
 from jaxseg.planning.planned_config import resolve
+from jaxseg.sharding import AXES, BATCH
 
 NETWORK, ALL = "network.name", "all"
 # options that every network has
@@ -92,6 +94,27 @@ def rows(arguments: Sequence[str], fields: Mapping[str, Sequence[str]]) -> list[
       raise type(error)(f"{label}: {error}" if label else str(error)) from error
     made.append(Row(label, tuple(words), plain(config)))
   return made
+
+
+def check_devices(rows: Sequence[Row], devices: int | None) -> None:
+  """Raises ValueError where devices that are asked for would stay idle, or cannot be laid out."""
+  for row in rows if devices else ():
+    start = f"{row.label}: " if row.label else ""
+    mesh, batch = row.config["mesh"], row.config["data"]["batch"]
+    sizes = [mesh[axis] for axis in AXES]
+    others = math.prod(size for size in sizes if size != -1)
+    if devices % others or (-1 not in sizes and others != devices):
+      shown = " x ".join(f"{axis}={mesh[axis]}" for axis in AXES)
+      raise ValueError(
+        f"{start}--devices {devices}: config.mesh ({shown}) does not fill them; expected sizes "
+        f"whose product is {devices}, or -1 for one of them."
+      )
+    split = mesh[BATCH] if mesh[BATCH] != -1 else devices // others
+    if batch % split:
+      raise ValueError(
+        f"{start}--devices {devices}: config.data.batch={batch} cannot be split over {split} "
+        f"devices; make it a multiple of {split}, or give devices to config.mesh.space."
+      )
 
 
 def _with_network(words: list[str], name: str) -> list[str]:

@@ -43,8 +43,8 @@ def _in_full(row: Mapping[str, Any]) -> str:
   for name in PARTS:
     if name in row:
       lines += part(name).lines(row[name])
-  if "note" in conditions:
-    lines.append(("note", conditions["note"]))
+  notes = [conditions.get("note"), *conditions.get("notes", ())]
+  lines += [("note", text) for text in notes if text]
   return _aligned(lines)
 
 

@@ -72,6 +72,7 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
   """Measures what is asked for and isn't there: (all results of --output, the rows asked for)."""
   output = _output(options.output)
   asked = sweep.rows(_of_config(arguments), sweep.parse(options.sweep))
+  sweep.check_devices(asked, options.devices)
   before = schema.read(output, "--output") if output and output.exists() else None
   here = children.machine(options.devices)
   results = before or schema.empty(here)
@@ -84,7 +85,8 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
   code, ours = schema.code(), []
   for count, row in enumerate(asked, 1):
     identity = schema.digest(row.label, row.config, request, here, code)
-    old = [of for of in results["rows"] if of["identity"] == identity]
+    # what failed is tried again: memory may have been short because of other work
+    old = [of for of in results["rows"] if of["identity"] == identity and not of["failed"]]
     if old and not options.again:
       ours.append(old[-1])
       _say(f"[{count}/{len(asked)}] {row.label}: kept, measured before")

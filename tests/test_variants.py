@@ -10,13 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from closeness import assert_close
+from variant_rows import (
+  AUGMENT_OPTIONS,
+  LOSS_OPTIONS,
+  MIXTURE_OPTIONS,
+  SPACE,
+  random_batch,
+  random_label,
+)
 
 from jaxseg.augment import AUGMENTATIONS, MIXTURES
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
 from jaxseg.metrics import METRICS
 
-SPACE = (8, 6)
 KEY = jax.random.key(3)
 NUMBERS = itertools.count()
 COUNTED = [
@@ -24,27 +31,6 @@ COUNTED = [
   for name, metric in METRICS.items()
   if next(iter(inspect.signature(metric).parameters)) == "counts"
 ]
-LOSS_OPTIONS = {"size_constraint": {"bounds": ((0.1, 0.5), None, (0, 0.2))}}
-MIXTURE_OPTIONS = {"mixup": {"classes": 3}}
-AUGMENT_OPTIONS = {"spatial": {"patch": SPACE}, "mirror": {"p": 0.5}}
-
-
-def random_label(shape, seed=0):
-  return np.random.default_rng(seed).integers(0, 3, shape).astype(np.int32)
-
-
-def random_batch(b, seed=0):
-  random = np.random.default_rng(seed)
-  label = random_label((b, *SPACE), seed)
-  image = label[..., None] + 0.3 * random.normal(size=(b, *SPACE, 2))
-  prior = np.eye(3)[random_label((b, *SPACE), seed + 1)]
-  return {
-    "image": image.astype(np.float32),
-    "label": label,
-    "prior": prior.astype(np.float32),
-    "body": np.ones((b, *SPACE), np.float32),
-    "spacing": np.ones((b, 2), np.float32),
-  }
 
 
 def once(function):

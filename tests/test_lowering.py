@@ -1,0 +1,164 @@
+"""Every component becomes a program for CPUs, CUDA GPUs and TPUs, on a machine that has none.
+
+StableHLO only: what a platform's own compiler makes of it shows there, and for TPUs in
+docs/scaling.md.
+"""
+
+import functools
+import inspect
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from network_rows import ROWS
+from part_rows import PARTS
+from variant_rows import AUGMENT_OPTIONS, LOSS_OPTIONS, MIXTURE_OPTIONS, random_batch
+
+from jaxseg import sharding
+from jaxseg.augment import AUGMENTATIONS, MIXTURES
+from jaxseg.batch import Target
+from jaxseg.data.stream import Feeder
+from jaxseg.losses import IMAGE_LOSSES, LOSSES
+from jaxseg.methods import METHODS, averaged, cascaded, ensemble
+from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, UNet
+from jaxseg.step import compile_step
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+KEY = jax.eval_shape(lambda: jax.random.key(0))
+SMALL = dict(widths=(4, 6), depth=1, decoder_depth=1)
+
+
+def lower(function, *arguments) -> dict[str, str]:
+  """Platform -> the program in StableHLO; the function is traced once."""
+  traced = (function if hasattr(function, "trace") else jax.jit(function)).trace(*arguments)
+  return {name: traced.lower(lowering_platforms=(name,)).as_text() for name in PLATFORMS}
+
+
+def shapes(tree):
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), tree)
+
+
+def lower_learning(net, *shape) -> dict[str, str]:
+  """`lower` of a gradient in training mode, for a float32 input of that shape."""
+  image = jax.ShapeDtypeStruct(shape, jnp.float32)
+  variables = jax.eval_shape(functools.partial(net.init, train=True), KEY, image)
+  params, rest = variables["params"], {n: of for n, of in variables.items() if n != "params"}
+
+  def objective(params, rest, image, key):
+    options = dict(train=True, rngs={"dropout": key}, mutable=list(rest))
+    outputs, after = net.apply({"params": params, **rest}, image, **options)
+    return sum(jnp.sum(x.astype(jnp.float32)) for x in jax.tree.leaves(outputs)), after
+
+  return lower(jax.grad(objective, has_aux=True), params, rest, image, KEY)
+
+
+@pytest.mark.parametrize(
+  ("name", "size"),
+  [(name, size) for name, row in ROWS.items() for size in row.sizes],
+  ids=lambda value: value if isinstance(value, str) else f"{len(value)}D",
+)
+def test_a_network_lowers_for_every_platform(name, size):
+  lower_learning(NETWORKS[name](classes=3, **ROWS[name].small), 1, *size, 2)
+
+
+@pytest.mark.parametrize("row", PARTS, ids=str)
+def test_a_part_lowers_for_every_platform(row):
+  lower_learning(UNet(**SMALL, **{row.option: row.spec}), 1, *(14, 10, 6)[: row.rank], 2)
+
+
+@pytest.mark.parametrize("table", [CRITICS, GENERATORS], ids=["critics", "generators"])
+def test_networks_of_other_roles_lower_for_every_platform(table):
+  for network in table.values():
+    lower_learning(network(widths=(4, 6)), 1, 32, 32, 2)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_lowers_for_every_platform(name):
+  loss = jax.value_and_grad(functools.partial(LOSSES[name], **LOSS_OPTIONS.get(name, {})))
+  for space in ((8, 6), (8, 6, 4)):
+    logits = jax.ShapeDtypeStruct((2, *space, 3), jnp.bfloat16)
+    label = jax.ShapeDtypeStruct((2, *space), jnp.int32)
+    weight = jax.ShapeDtypeStruct((2, *space), jnp.float32)
+    maps = {"distance": jax.ShapeDtypeStruct((2, *space, 3), jnp.float32)}
+    lower(loss, logits, Target(label, weight, maps))
+
+
+@pytest.mark.parametrize("name", IMAGE_LOSSES)
+def test_a_loss_of_images_lowers_for_every_platform(name):
+  image = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
+  lower(jax.value_and_grad(IMAGE_LOSSES[name]), image, Target(image))
+
+
+@pytest.mark.parametrize("name", [*AUGMENTATIONS, *MIXTURES])
+def test_an_augmentation_lowers_for_every_platform(name):
+  transform = {**AUGMENTATIONS, **MIXTURES}[name]
+  options = {"p": 1.0} if "p" in inspect.signature(transform).parameters else {}
+  options |= {**AUGMENT_OPTIONS, **MIXTURE_OPTIONS}.get(name, {})
+  for space in ((8, 6), (8, 6, 4)):
+    batch = shapes(random_batch(2, space=space))
+    given = {"patch": space} if "patch" in options else {}
+    if name in MIXTURES:
+      batch.pop("body")  # samples' own transforms use it up
+    else:
+      batch = {field: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for field, x in batch.items()}
+    lower(functools.partial(transform, **{**options, **given}), KEY, batch)
+
+
+def scheme(name: str):
+  """The method of that name, tiny, or the wrapper of that name around `supervised`."""
+  loss, tx = LOSSES["cross_entropy"], optax.sgd(0.05)
+  net = NETWORKS["unet"](classes=3, **SMALL)
+  if name == "detected":
+    return METHODS[name](
+      NETWORKS["detect_then_segment"](**ROWS["detect_then_segment"].small), loss, tx
+    )
+  if name == "regression":
+    return METHODS[name](NETWORKS["unet"](classes=1, **SMALL), IMAGE_LOSSES["l1"], tx)
+  inner = METHODS["supervised"](net, loss, tx)
+  wrappers = {
+    "averaged": lambda: averaged.averaged(inner, decay=0.9),
+    "cascaded": lambda: cascaded.cascaded(inner),
+    "ensemble": lambda: ensemble.ensemble(inner, sharding.layout(batches={}, members=2), members=2),
+  }
+  return wrappers[name]() if name in wrappers else METHODS[name](net, loss, tx)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("name", [*METHODS, "averaged", "cascaded", "ensemble"])
+def test_a_method_lowers_for_every_platform(name, rank):
+  method, space = scheme(name), (16,) * rank
+  batch = shapes(random_batch(2, space=space))
+  del batch["body"]
+  batch["target_image"] = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
+  state = jax.eval_shape(method.init, KEY, batch)
+  lower(method.train_step, state, batch, KEY)
+  lower(method.apply, state, {name: batch[name] for name in ("image", "prior")})
+
+
+def test_a_step_lowers_for_every_platform_by_every_layout():
+  for rank, changes in (
+    (2, {"mesh.batch": 2}),
+    (2, {"mesh.batch": 2, "mesh.parameters": "fsdp", "mesh.smallest": 16, "network.norm": "batch"}),
+    (3, {"mesh.batch": 1, "mesh.space": 2, "network.dtype": "bfloat16"}),
+    (2, {"members": 2, "mesh.batch": 1, "mesh.member": 2}),
+  ):
+    run = tiny.experiment(rank=rank, **changes)
+    feeder = Feeder(run.streams, cache="device")
+    store, element = feeder.store(), feeder.element(0)
+    step = compile_step(run, element, store)
+    arguments = (step.abstract, shapes(store), shapes(element), jax.ShapeDtypeStruct((), np.uint32))
+    texts = lower(step.train, *arguments)
+    assert all("num_partitions = 2" in text for text in texts.values())
+
+
+def test_what_does_not_lower_for_a_platform_fails():
+  def function(x):
+    return jax.lax.platform_dependent(x, cpu=jnp.sin, cuda=jnp.cos)
+
+  with pytest.raises(NotImplementedError, match="tpu"):
+    lower(function, jax.ShapeDtypeStruct((2,), jnp.float32))
+  chex.assert_trees_all_equal(set(lower(jnp.sin, jnp.ones(2))), set(PLATFORMS))

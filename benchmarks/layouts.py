@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import pathlib
-import re
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 
 from jaxseg import compose, defaults, sharding
+from jaxseg.benchmark import collectives
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import Experiment, experiment
 from jaxseg.inference import Case
@@ -43,9 +43,6 @@ LAYOUTS = {
   "batch 2 x member 2": ({"batch": 2, "member": 2}, 4),
   "batch 4, 4 members": ({"batch": 4}, 4),
 }
-COLLECTIVE = re.compile(
-  r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
-)
 
 
 def config_of(rank: int, folder: str):
@@ -90,7 +87,7 @@ def trained(run: Experiment, steps: int) -> dict:
   params = jax.tree.leaves(step.abstract.learners["network"].params)
   # members, whose arrays are stacked, come one by one
   shapes = [leaf.shape[run.layout.members > 1 :] for leaf in params]
-  kernels = {f"f32[{','.join(map(str, of))}]" for of in shapes if len(of) > len(run.patch)}
+  kernels = {of for of in shapes if len(of) > len(run.patch)}
   arguments = (sharding.place(store, run.layout.replicated),)
   calls = 0
 
@@ -103,7 +100,7 @@ def trained(run: Experiment, steps: int) -> dict:
   logits = run.predict(apply, case)
   element = sharding.place(feeder.element(0), run.layout.split)
   compiled = step.train.lower(state, *arguments, element, seed).compile()
-  ops = COLLECTIVE.findall(compiled.as_text())
+  sent = collectives.read(compiled.as_text(), run.layout.mesh.size)
   losses = []
   for number in range(steps):
     element = sharding.place(feeder.element(number), run.layout.split)
@@ -111,9 +108,9 @@ def trained(run: Experiment, steps: int) -> dict:
     losses.append(float(metrics["loss"]))
   return {
     "losses": losses,
-    "collectives": {kind: sum(op == kind for _, op in ops) for _, kind in ops},
+    "collectives": {kind: of["count"] for kind, of in collectives.summary(sent).items()},
     "gradients": sum(
-      kind == "all-reduce" and any(kernel in of for kernel in kernels) for of, kind in ops
+      of.kind == "all-reduce" and any(shape in kernels for _, shape in of.shapes) for of in sent
     ),
     "calls": calls,
     "logits": logits,

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg import data, feeding
@@ -69,7 +69,9 @@ class Experiment(NamedTuple):
     return self.streams[MAIN]
 
 
-def experiment(config, *, sources: feeding.Sources = feeding.source_of) -> Experiment:
+def experiment(
+  config, *, sources: feeding.Sources = feeding.source_of, devices: Sequence | None = None
+) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it.
 
   What a plan decides is resolved first. All that needs no data is tried before they are prepared,
@@ -79,6 +81,7 @@ def experiment(config, *, sources: feeding.Sources = feeding.source_of) -> Exper
     config: a ConfigDict, or plain data.
     sources: gives the cases of every stream, see `feeding.feeds`; by default those that the config
       names.
+    devices: those of its layout; all that there are if None.
   """
   config = complete(planned.resolve(config))
   options, map_options = config["data"], maps(config)
@@ -87,7 +90,8 @@ def experiment(config, *, sources: feeding.Sources = feeding.source_of) -> Exper
   folds = ()
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
-  devices, starts = _rehearse(config, feeds, map_options, ("prior",) if folds else ())
+  fields = ("prior",) if folds else ()
+  placed, starts = _rehearse(config, feeds, map_options, fields, devices)
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
@@ -106,28 +110,32 @@ def experiment(config, *, sources: feeding.Sources = feeding.source_of) -> Exper
   validation = feeding.indices(prepared, fed.sides.validation)
   return Experiment(
     config=config,
-    method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=devices),
+    method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=placed),
     network=net,
     task=aim,
     streams=streams,
     validation=validation,
     watched=evenly_spread(validation, config["evaluate"]["cases"]),
     patch=patch,
-    predict=window(config, net, patch, options["slices"], devices=devices.sizes[BATCH]),
+    predict=window(config, net, patch, options["slices"], devices=placed.sizes[BATCH]),
     read=fed.source.read,
-    layout=devices,
+    layout=placed,
     starts=starts,
     targets={name: numbers[name] for name in synthesis.target_names(config)},
   )
 
 
 def _rehearse(
-  config: dict[str, Any], feeds: dict[str, feeding.Feed], maps_of, fields: tuple[str, ...]
+  config: dict[str, Any],
+  feeds: dict[str, feeding.Feed],
+  maps_of,
+  fields: tuple[str, ...],
+  devices: Sequence | None,
 ) -> tuple[Layout, dict[str, initialise.Start]]:
   """Tries all parts of an experiment on shapes.
 
-  `maps_of` are fields of the cases with labels, `fields` further ones of the main stream. Returns
-  the devices, and where weights come from.
+  `maps_of` are fields of the cases with labels, `fields` further ones of the main stream,
+  `devices` those to lay it out over. Returns the layout, and where weights come from.
   """
   main = feeds[MAIN]
   options, labels = config["data"], main.source.labels
@@ -145,10 +153,10 @@ def _rehearse(
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
   channels = synthesis.input_channels(config, len(main.source.channels), labels.channels)
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
-  devices = layout(config, net)
-  scheme = method(config, nets, regions=labels.regions is not None, layout=devices)
+  placed = layout(config, net, devices)
+  scheme = method(config, nets, regions=labels.regions is not None, layout=placed)
   state = rehearsal.train(scheme, parts, aim)
-  devices = devices.tried(state)
+  placed = placed.tried(state)
   weights = other_runs.starts(config)
   if weights and config["members"] > 1:
     raise ValueError(
@@ -157,9 +165,9 @@ def _rehearse(
       "their own, which `jaxseg predict` averages."
     )
   starts = initialise.plan(
-    weights, state.learners, lambda: _varied(config, labels, aim, parts, devices)
+    weights, state.learners, lambda: _varied(config, labels, aim, parts, placed)
   )
-  return devices, starts
+  return placed, starts
 
 
 def _varied(

@@ -12,19 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxseg import files
+from jaxseg.benchmark import topologies
 from jaxseg.benchmark.row import OUTPUT
 
 _FAKE = "--xla_force_host_platform_device_count"
 _WORDS = 300
 
 
-def environment(devices: int | None) -> dict[str, str]:
+def environment(devices: int | None, target: str | None = None) -> dict[str, str]:
   """Of a process that uses so many devices; a CPU gives as many as are asked for.
 
   That must be said before JAX starts its backend. Without effect on other platforms but NVIDIA's,
-  where it hides the others unless the user has chosen some.
+  where it hides the others unless the user has chosen some. `target` is what --compile-for names.
   """
   here = dict(os.environ)
+  if target and topologies.parse(target).platform == topologies.TPU:
+    here = {**topologies.ENVIRONMENT, **here}
   here.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path.home() / ".cache/jaxseg/xla"))
   if devices:
     flags = [w for w in here.get("XLA_FLAGS", "").split() if not w.startswith(_FAKE)]
@@ -33,11 +36,11 @@ def environment(devices: int | None) -> dict[str, str]:
   return here
 
 
-def machine(devices: int | None) -> dict[str, Any]:
+def machine(devices: int | None, target: str | None = None) -> dict[str, Any]:
   """This machine as a row's process sees it; raises ValueError where devices are missing."""
   command = [sys.executable, "-m", "jaxseg.benchmark.machine"]
   ended = subprocess.run(
-    command, env=environment(devices), capture_output=True, text=True, check=False
+    command, env=environment(devices, target), capture_output=True, text=True, check=False
   )
   if ended.returncode:
     words = (ended.stderr.strip().splitlines() or ["no words are given"])[-1]
@@ -61,7 +64,7 @@ def measure(
     with open(pathlib.Path(folder) / "errors", "w+", encoding="utf-8") as errors:
       process = subprocess.Popen(
         [sys.executable, "-m", "jaxseg.benchmark.row", str(path)],
-        env=environment(devices),
+        env=environment(devices, request["options"].get("compile_for")),
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,

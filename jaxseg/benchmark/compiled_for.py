@@ -7,6 +7,7 @@ only: what its compiler makes of it shows on a GPU.
 import collections
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.benchmark import collectives, memory, peaks, roofline, topologies
@@ -29,6 +30,24 @@ def add_options(parser) -> None:
     metavar="E",
     help="of the TPU's compiler, -1 to 1: below 0 it compiles faster and the program is slower",
   )
+
+
+def devices(config: Mapping[str, Any], target: str) -> list:
+  """The devices to lay a config's step out over, before any data are read.
+
+  Raises ValueError where there is no such target, or the layout leaves some of it idle.
+  """
+  from jaxseg import compose  # what only shows help needs none of it
+
+  there = topologies.devices(topologies.parse(target))
+  nets = compose.networks_by_role(config, config["network"].get("classes", 2))
+  placed = compose.layout(config, nets["network"], there)
+  if placed.mesh.size != len(there):
+    raise ValueError(
+      f"--compile-for {target}: {placed.notes[0]} Expected a batch (config.data.batch) that its "
+      f"{len(there)} devices divide, or config.mesh to say how to use them."
+    )
+  return there
 
 
 def measure(program, *, options) -> dict[str, Any]:

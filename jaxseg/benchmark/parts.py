@@ -14,7 +14,10 @@ PARTS = {
   "memory": "jaxseg.benchmark.memory",
   "flops": "jaxseg.benchmark.flops",
   "shares": "jaxseg.benchmark.shares",
+  "compiled_for": "jaxseg.benchmark.compiled_for",
 }
+# what --compile-for measures, and nothing else does: no step runs
+ELSEWHERE = ("compiled_for",)
 # measured where --parts is not said
 DEFAULT = ("compile", "training", "memory", "flops", "shares")
 

@@ -28,6 +28,8 @@ class Program:
     abstract, places: the state's shapes, and the sharding of each of its arrays.
     store: what lies on the devices throughout, on the host.
     elements: (first, last) -> what each step is fed, on the host, made ahead of need.
+    element: what a step is fed by all processes together, for its shapes; the first of `elements`
+      if None.
     images: patches per step, of the main stream.
     patch: the size of what the network is fed.
     run: the Experiment, where there is one; inference on whole cases needs it.
@@ -49,6 +51,7 @@ class Program:
   elements: Callable[[int, int], Iterator]
   images: int
   patch: tuple[int, ...]
+  element: Any = None
   run: Any = None
   say: Callable[[str], None] = lambda text: None
   measured: dict[str, dict] = dataclasses.field(default_factory=dict)
@@ -80,9 +83,11 @@ class Program:
       self.abstract,
       self.places,
     )
-    with contextlib.closing(self.elements(0, 1)) as elements:
-      element = jax.tree.map(_shape, next(elements))
-    return state, jax.tree.map(_shape, self.store), element, _shape(self.seed)
+    element = self.element
+    if element is None:
+      with contextlib.closing(self.elements(0, 1)) as elements:
+        element = next(elements)
+    return state, jax.tree.map(_shape, self.store), jax.tree.map(_shape, element), _shape(self.seed)
 
   def compiled(self) -> Callable:
     """`train`, compiled; by the part that measures how long that takes, if that part is asked."""
@@ -109,8 +114,8 @@ def of_experiment(run, say: Callable[[str], None] = lambda text: None) -> Progra
   from jaxseg.step import compile_step
 
   feeder = Feeder(run.streams, cache=run.config["data"]["cache"])
-  store = feeder.store()
-  step = compile_step(run, feeder.element(0), store)
+  store, element = feeder.store(), feeder.element(0)
+  step = compile_step(run, element, store)
 
   def elements(first: int, last: int) -> Iterator:
     # closed by hand: its threads may wait for one another where garbage is collected
@@ -129,6 +134,7 @@ def of_experiment(run, say: Callable[[str], None] = lambda text: None) -> Progra
     places=step.places,
     store=store,
     elements=elements,
+    element=element,
     images=run.main.sampling.batch,
     patch=run.patch,
     run=run,

@@ -38,9 +38,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   config, _ = read_config(request["words"])
   if config.get("deterministic"):
     xla_flags.add(xla_flags.DETERMINISTIC)
-  import jax
-
-  from jaxseg.benchmark import machine, parts, program
+  from jaxseg.benchmark import compiled_for, machine, parts, program
   from jaxseg.benchmark.schema import digest
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
@@ -49,16 +47,19 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   say("preparing")
   config = complete(resolve(config))
   begun = machine.load_average()
-  measured = program.of_experiment(experiment(config), say)
+  elsewhere = request["options"].get("compile_for")
+  devices = compiled_for.devices(config, elsewhere) if elsewhere else None
+  measured = program.of_experiment(experiment(config, devices=devices), say)
   values = parts.measure(measured, request["parts"], request["options"])
+  first = measured.layout.mesh.devices.flat[0]
   conditions = {
     "dtype": measured.dtype,
     "patch": list(measured.patch),
     "batch": measured.images,
     "network": config["network"]["name"],
     "config": digest(config),
-    "device_kind": jax.devices()[0].device_kind,
-    "platform": jax.devices()[0].platform,
+    "device_kind": first.device_kind,
+    "platform": first.platform,
     "devices": measured.layout.mesh.size,
     "mesh": measured.layout.sizes,
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -67,7 +68,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
     "load_average_begin": begun,
     "load_average_end": machine.load_average(),
   }
-  if conditions["platform"] == "cpu":
+  if conditions["platform"] == "cpu" and not elsewhere:
     conditions["note"] = "CPU timings: ratios only"
   return {"conditions": conditions, **values}
 

@@ -4,7 +4,7 @@ import pathlib
 import sys
 from typing import Any
 
-from jaxseg.benchmark import against, children, parts, schema, sweep, table
+from jaxseg.benchmark import against, children, parts, schema, sweep, table, topologies
 from jaxseg.benchmark import machine as machines
 from jaxseg.config.ranges import COUNT, POSITIVE
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
@@ -23,7 +23,8 @@ def parser() -> Parser:
     "config file knows",
   )
   add("--devices", type=number(int, COUNT), help="default: all; a CPU is divided into as many")
-  add("--parts", nargs="+", choices=parts.PARTS, default=list(parts.DEFAULT), metavar="PART")
+  here = [name for name in parts.PARTS if name not in parts.ELSEWHERE]
+  add("--parts", nargs="+", choices=here, metavar="PART", help=f"of {', '.join(here)}")
   add("--output", metavar="FILE.json", help="keep the results there; rows that it holds are kept")
   add("--again", action="store_true", help="measure the rows anew that --output holds already")
   add("--against", metavar="OTHER.json", help="compare step times with those of another run")
@@ -48,6 +49,12 @@ def main(arguments: list[str]) -> None:
   options, _ = parse(made, arguments)
   if options.fail_above and not options.against:
     made.error("--fail-above: compares with --against, which is missing")
+  if options.compile_for and (options.parts or options.against):
+    clash = "--parts" if options.parts else "--against"
+    made.error(f"--compile-for: no step runs there; leave {clash} out")
+  if options.compile_effort is not None and not (options.compile_for or "").startswith("tpu:"):
+    made.error("--compile-effort: is of a TPU's compiler; expected a TPU in --compile-for")
+  options.parts = list(parts.ELSEWHERE if options.compile_for else options.parts or parts.DEFAULT)
   try:
     other = schema.read(options.against, "--against") if options.against else None
     results, ours = run(arguments, options)
@@ -71,10 +78,12 @@ def main(arguments: list[str]) -> None:
 def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Measures what is asked for and isn't there: (all results of --output, the rows asked for)."""
   output = _output(options.output)
+  if options.compile_for:
+    _check_target(options)
   asked = sweep.rows(_of_config(arguments), sweep.parse(options.sweep))
   sweep.check_devices(asked, options.devices)
   before = schema.read(output, "--output") if output and output.exists() else None
-  here = children.machine(options.devices)
+  here = children.machine(options.devices, options.compile_for)
   results = before or schema.empty(here)
   if unlike := machines.differences(here, results["machine"]):
     raise ValueError(
@@ -103,6 +112,16 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
     if output:
       schema.write(output, results)
   return results, ours
+
+
+def _check_target(options) -> None:
+  """Raises ValueError for accelerators that there are not, or that cannot be compiled for here."""
+  target = topologies.parse(options.compile_for)
+  topologies.check_compiler(target)
+  if options.devices and target.platform == topologies.TPU:
+    raise ValueError(
+      f"--devices {options.devices}: --compile-for {target.name} says how many; leave it out."
+    )
 
 
 def _output(path: str | None) -> pathlib.Path | None:

@@ -69,17 +69,30 @@ COLUMNS = {
   "warm s": lambda row: f"{sum(row['compile']['warm'].values()):.1f}",
 }
 
+# of steps that were made for other devices than those there are
+COLUMNS_ELSEWHERE = {
+  "target": lambda row: row["compiled_for"]["target"],
+  "MiB/device": lambda row: f"{row['compiled_for']['memory']['peak_bytes'] / 2**20:.4g}",
+  "GFLOP": lambda row: f"{row['compiled_for']['flops'] / 1e9:.4g}",
+  "GB moved": lambda row: f"{row['compiled_for']['memory_traffic_bytes'] / 1e9:.4g}",
+  "MB sent": lambda row: f"{row['compiled_for']['sent_bytes'] / 1e6:.4g}",
+  "roofline ms": lambda row: f"{1e3 * row['compiled_for']['roofline']['seconds']:.3g}",
+  "bound": lambda row: row["compiled_for"]["roofline"]["bound"],
+}
+
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
-  table = [("", *COLUMNS)]
+  elsewhere = any("compiled_for" in row for row in rows)
+  columns = COLUMNS_ELSEWHERE if elsewhere else COLUMNS
+  table = [("", *columns)]
   for row in rows:
     label = row["label"] or "the config"
     if row["failed"]:
       table.append((label, f"failed: {row['failed']}"))
       continue
-    table.append((label, *(_cell(column, row) for column in COLUMNS.values())))
-  whole = [cells for cells in table if len(cells) == len(COLUMNS) + 1]
-  widths = [max(len(cells[i]) for cells in whole) for i in range(len(COLUMNS) + 1)]
+    table.append((label, *(_cell(column, row) for column in columns.values())))
+  whole = [cells for cells in table if len(cells) == len(columns) + 1]
+  widths = [max(len(cells[i]) for cells in whole) for i in range(len(columns) + 1)]
   widths[0] = max(len(cells[0]) for cells in table)
   return "\n".join(
     "  ".join(

@@ -54,6 +54,8 @@ def main(arguments: list[str]) -> None:
     made.error(f"--compile-for: no step runs there; leave {clash} out")
   if options.compile_effort is not None and not (options.compile_for or "").startswith("tpu:"):
     made.error("--compile-effort: is of a TPU's compiler; expected a TPU in --compile-for")
+  if abs(options.compile_effort or 0) > 1:
+    made.error(f"--compile-effort: {options.compile_effort:g}; expected a number from -1 to 1")
   options.parts = list(parts.ELSEWHERE if options.compile_for else options.parts or parts.DEFAULT)
   try:
     other = schema.read(options.against, "--against") if options.against else None

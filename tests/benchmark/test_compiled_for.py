@@ -6,7 +6,7 @@ import jax
 import pytest
 import tiny
 
-from jaxseg.benchmark import compiled_for, program, topologies
+from jaxseg.benchmark import compiled_for, machine, program, table, topologies
 from jaxseg.compose import complete
 from jaxseg.verbs import benchmark
 
@@ -54,6 +54,22 @@ def test_figures_of_a_compiled_step_and_their_roofline():
   assert lines["collectives"] == "1 all-reduce (0.000954 MiB)"
   assert lines["roofline"].startswith("1 ms at least, by")
   assert "-3" not in "".join(lines.values())
+  rows = [
+    {"label": "one", "failed": None, "compiled_for": values},
+    {"label": "two", "failed": "no room"},
+  ]
+  shown = table.show({"machine": machine.describe(), "rows": rows}).splitlines()
+  assert shown[-2].split() == [
+    "one",
+    "tpu:v5e:1x2",
+    "0.001001",
+    "197",
+    "0.819",
+    "0.001",
+    "1",
+    shown[-2].split()[-1],
+  ]
+  assert shown[-1] == "two  failed: no room"
 
 
 def test_without_known_peaks_no_roofline_is_said():
@@ -88,6 +104,7 @@ class Mesh:
     (["--compile-for", "cuda", "--parts", "training"], r"no step runs there; leave --parts out"),
     (["--parts", "compiled_for"], r"invalid choice: 'compiled_for'"),
     (["--compile-effort", "-1"], r"--compile-effort: .* --compile-for"),
+    (["--compile-for", "tpu:v5e:2x4", "--compile-effort", "3"], r"--compile-effort: 3; .* -1 to 1"),
   ],
 )
 def test_what_cannot_be_compiled_for_is_refused_in_a_sentence(words, told, capsys):

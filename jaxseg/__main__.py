@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 
+from jaxseg import xla_flags
 from jaxseg.build import suggestion
 from jaxseg.verbs.arguments import warn_in_words
 
@@ -30,6 +31,7 @@ def main() -> None:
   verb, arguments = sys.argv[1], sys.argv[2:]
   if verb not in VERBS:
     sys.exit(f"jaxseg: no verb '{verb}'{suggestion(verb, VERBS)}; choices: {', '.join(VERBS)}.")
+  xla_flags.keep_programs()
   warn_in_words()
   try:
     importlib.import_module(f"jaxseg.verbs.{verb.replace('-', '_')}").main(arguments)

@@ -1,12 +1,14 @@
-"""Flags of the compiler that jaxseg wants, set before JAX starts its first backend."""
+"""What jaxseg wants of the compiler, set before JAX is imported or starts its first backend."""
 
 import os
+import pathlib
 
 # XLA's CPU compiler gives convolutions, products and sums to YNNPACK, whose convolution is slower
 # than XLA's own (32 channels at 256x256: 126 against 37 ms) and whose sums are faster (2 against
 # 15 ms). A U-Net's step takes three quarters of the time with its sums alone (docs/benchmarks.md).
 CPU = "--xla_cpu_experimental_ynn_fusion_type=reduce"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def add(flag: str) -> None:
@@ -17,3 +19,16 @@ def add(flag: str) -> None:
   given, name = os.environ.get("XLA_FLAGS", ""), flag.split("=")[0]
   if not any(word.split("=")[0] == name for word in given.split()):
     os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+
+
+def keep_programs() -> None:
+  """Programs that took a second to compile are kept in the user's cache, for the next process.
+
+  What the user has set stays; an empty JAX_COMPILATION_CACHE_DIR keeps nothing, and so does a home
+  that cannot be written. Without effect once JAX is imported.
+  """
+  home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+  there = next((place for place in (home, *home.parents) if place.exists()), home)
+  # JAX would warn of every program
+  if _CACHE not in os.environ and home.is_absolute() and os.access(there, os.W_OK | os.X_OK):
+    os.environ[_CACHE] = str(home / "jaxseg" / "xla")

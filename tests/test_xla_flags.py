@@ -41,3 +41,22 @@ def test_a_sum_is_ynnpacks_and_a_convolution_is_not():
   sums, convolutions = map(int, told.stdout.split())
   assert sums > 0
   assert convolutions == 0
+
+
+def test_compiled_programs_lie_in_the_users_cache_unless_they_say_where(monkeypatch, tmp_path):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  for given, then in ((None, str(tmp_path / "jaxseg" / "xla")), ("", ""), ("/a", "/a")):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    if given is not None:
+      monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", given)
+    xla_flags.keep_programs()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == then
+
+
+def test_nothing_is_kept_where_the_cache_cannot_be_written(monkeypatch, tmp_path):
+  (tmp_path / "file").write_text("")
+  (tmp_path / "file").chmod(0o444)
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+  xla_flags.keep_programs()
+  assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

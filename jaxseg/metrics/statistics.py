@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from jaxseg.packages import OnDemand
+
+# half a second, for a test between two methods
+stats = OnDemand("scipy.stats")
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95

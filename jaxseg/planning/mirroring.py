@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from jaxseg.batch import LabelSpec
 from jaxseg.packages import OnDemand
 from jaxseg.planning.class_places import Place
 
 nib = OnDemand("nibabel")
+stats = OnDemand("scipy.stats")
 # cases that show both classes, fewer of which prove no order: of five, chance agrees in 1 of 16
 _CASES = 5
 # of them, those that must agree

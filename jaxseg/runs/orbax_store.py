@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxseg import files
+from jaxseg.packages import OnDemand
 from jaxseg.runs.plain_path import plain_path
+
+# a third of a second, and most verbs read what a run folder tells without its arrays
+ocp = OnDemand("orbax.checkpoint")
 
 # of the bytes to be written: room for what Orbax says of them
 _ROOM = 1.02
@@ -121,7 +124,7 @@ def read(
     raise StorageError(folder, "cannot be read now", error) from error
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _checkpointer() -> "ocp.Checkpointer":
   return ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
 

@@ -1,7 +1,6 @@
 """train: a config -> a run folder with a trained model, its curves and its report; or its folds."""
 
 import os
-import pathlib
 import sys
 
 from absl import app, flags, logging
@@ -114,9 +113,8 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
   """train.py's flags; `arguments` without the program's name."""
-  # JAX reads it when it is imported, which a config file may do
-  cache = pathlib.Path.home() / ".cache" / "jaxseg" / "xla"
-  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+  # before a config file is read, which may import JAX
+  xla_flags.keep_programs()
   warn_in_words()
   argv = None if arguments is None else ["train", *arguments]
   app.run(_main, argv=argv, flags_parser=_parse)

@@ -3,8 +3,6 @@
 import io
 
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from jaxseg.inference.pictures import COLOURS
 from jaxseg.report.gather import Fold
@@ -14,6 +12,9 @@ _LINES = ("#1f5fa8", "#c8553d", "#3b8b5a", "#8059a8", "#b8860b", "#3a9ca6", "#a8
 
 
 def _axes(width: float, height: float, columns: int = 1):
+  from matplotlib.backends.backend_svg import FigureCanvasSVG
+  from matplotlib.figure import Figure
+
   figure = Figure(figsize=(width, height), layout="constrained")
   FigureCanvasSVG(figure)
   axes = figure.subplots(1, columns, squeeze=False)[0]

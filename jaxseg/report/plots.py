@@ -12,6 +12,7 @@ _LINES = ("#1f5fa8", "#c8553d", "#3b8b5a", "#8059a8", "#b8860b", "#3a9ca6", "#a8
 
 
 def _axes(width: float, height: float, columns: int = 1):
+  # a third of a second that no other part of a report needs
   from matplotlib.backends.backend_svg import FigureCanvasSVG
   from matplotlib.figure import Figure
 

@@ -16,8 +16,8 @@ _ROW = {"label": str, "overrides": list, "failed": (str, type(None)), "identity"
 def empty(machine: Mapping[str, Any]) -> dict[str, Any]:
   """Results of a machine, without rows.
 
-  A row is {"label", "overrides", "failed": None or a sentence, "identity", "conditions", and by
-  name what each part measured}; see `parts.PARTS`.
+  A row is {"label", "overrides": the command line, "failed": None or a sentence, "identity",
+  "options", "row_seconds", "conditions", and by name what each part measured}; see `parts.PARTS`.
   """
   return {"format": FORMAT, "version": VERSION, "machine": dict(machine), "rows": []}
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import time
 from typing import Any
 
 from jaxseg.benchmark import against, children, parts, schema, sweep, table, topologies
@@ -103,12 +104,20 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
       _say(f"[{count}/{len(asked)}] {row.label}: kept, measured before")
       continue
     begin = f"[{count}/{len(asked)}] {row.label or 'the config'}: "
+    begun = time.monotonic()
     values = children.measure(
       {**request, "words": row.words}, options.devices, lambda text, begin=begin: _say(begin + text)
     )
     if values["failed"]:
       _say(f"{begin}failed: {values['failed']}")
-    new = {"label": row.label, "overrides": list(row.words), "identity": identity, **values}
+    new = {
+      "label": row.label,
+      "overrides": list(row.words),
+      "identity": identity,
+      "options": {**how, "parts": options.parts},
+      "row_seconds": time.monotonic() - begun,
+      **values,
+    }
     results["rows"] = [of for of in results["rows"] if of["identity"] != identity] + [new]
     ours.append(new)
     if output:

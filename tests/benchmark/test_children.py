@@ -31,13 +31,13 @@ def ends(tmp_path, monkeypatch):
 )
 def test_a_process_that_ends_without_a_row_is_a_row_that_says_how(ends, script, words):
   ends(script)
-  assert children.measure({}, None, lambda text: None) == {"failed": words}
+  assert children.measure({"options": {}}, None, lambda text: None) == {"failed": words}
 
 
 def test_progress_is_shown_and_the_row_is_what_the_process_wrote(ends):
   ends('echo compiling; printf \'{"failed": null, "a": 1}\' > "$(dirname "$3")/row.json"')
   lines = []
-  assert children.measure({}, None, lines.append) == {"failed": None, "a": 1}
+  assert children.measure({"options": {}}, None, lines.append) == {"failed": None, "a": 1}
   assert lines == ["compiling"]
 
 

@@ -60,7 +60,7 @@ def asked(monkeypatch):
     return {"failed": None, "conditions": conditions, "training": training}
 
   monkeypatch.setattr(children, "measure", measure)
-  monkeypatch.setattr(children, "machine", lambda devices: MACHINE)
+  monkeypatch.setattr(children, "machine", lambda devices, target: MACHINE)
   return seen
 
 

@@ -19,6 +19,8 @@ from jax import lax
 from jaxseg.networks.blocks.linear import bilinear
 
 VOXELS = 1024  # of a block in the gradient's loop: its patches then stay in the cache
+MANY = 32  # features up to which one product gives those of all depth taps
+DEEP = 32  # slices from which on a volume is padded in depth: fewer have their outputs padded
 FEW = 4  # input channels of a first layer, whose gradient XLA computes well
 TAPS = 27  # of a depthwise kernel that is unrolled; more take too long to compile
 
@@ -88,19 +90,49 @@ def _slices(x, kernel, stride, padding, dilation, groups=1):
   if x.ndim == 4:
     return convolve(x, kernel)
   batch, taps, channels = x.shape[0], kernel.shape[0], x.shape[-1]
+  narrow, span = channels <= FEW and groups == 1, dilation[0] * (taps - 1)
+  # without padding, a tap would be applied to slices that no output needs of it
+  if stride[0] == 1 and sum(padding[0]) >= span and not narrow:
+    return _shifted_sum(convolve, x, kernel, padding[0], dilation[0], groups)
   x = jnp.pad(x, ((0, 0), padding[0], (0, 0), (0, 0), (0, 0)))
-  depth = (x.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
+  depth = (x.shape[1] - span - 1) // stride[0] + 1
   shifted = []
   for tap in range(taps):
     start = tap * dilation[0]
     part = x[:, start : start + (depth - 1) * stride[0] + 1 : stride[0]]
     shifted.append(part.reshape(batch * depth, *part.shape[2:]))
-  if channels <= FEW and groups == 1:
+  if narrow:
     kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
     out = convolve(jnp.concatenate(shifted, -1), kernel)
   else:
     out = sum(convolve(part, kernel[tap]) for tap, part in enumerate(shifted))
   return out.reshape(batch, depth, *out.shape[1:])
+
+
+def _shifted_sum(convolve, x, kernel, padding, dilation, groups):
+  """The same for stride 1 in depth: the taps' outputs are shifted while they are summed.
+
+  Shifted inputs would be written out, and with few features a product with all taps' is faster.
+  """
+  if x.shape[1] >= DEEP:
+    x = jnp.pad(x, ((0, 0), padding, (0, 0), (0, 0), (0, 0)))
+    padding = (0, 0)
+  (batch, size), (taps, *_, features) = x.shape[:2], kernel.shape
+  x = x.reshape(batch * size, *x.shape[2:])
+  if features <= MANY and groups == 1:
+    wide = convolve(x, jnp.moveaxis(kernel, 0, -2).reshape(*kernel.shape[1:4], -1))
+    outs = [wide[..., t * features : (t + 1) * features] for t in range(taps)]
+  else:
+    outs = [convolve(x, tap) for tap in kernel]
+  low, high = padding
+  total = None
+  for tap, out in enumerate(outs):
+    start = tap * dilation - low
+    config = [(0, 0, 0)] * 5
+    config[1] = (-start, high + low - dilation * (taps - 1) + start, 0)  # a negative number cuts
+    out = lax.pad(out.reshape(batch, size, *out.shape[1:]), jnp.zeros((), out.dtype), config)
+    total = out if total is None else total + out
+  return total
 
 
 def _depthwise(x, kernel, stride, padding, dilation):

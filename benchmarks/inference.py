@@ -1,6 +1,6 @@
 """Sliding-window prediction of one case in jaxseg beside MONAI, on CPU, in one run.
 
-Usage: python benchmarks/inference.py [--torch PYTHON] [--pairs 9] [--batch 1] [--torch-batch 1]
+Usage: python benchmarks/inference.py [--torch PYTHON] [--pairs 9] [--batch 4] [--torch-batch 1]
          [--tune] [--case 120 160 160]
 
 PYTHON is an interpreter that has torch, monai and numpy; by default the one that runs this.
@@ -18,6 +18,7 @@ both sides first and takes each side's fastest.
 """
 
 import argparse
+import functools
 import math
 import os
 import pathlib
@@ -34,6 +35,7 @@ from other_python import Worker
 from jaxseg.inference.case import Case
 from jaxseg.inference.windows import sliding_window
 from jaxseg.networks import PlainConvUNet
+from jaxseg.sharding import layout
 
 WIDTHS, CLASSES, PATCH, OVERLAP = (16, 32, 64, 128), 3, 64, 0.5
 BATCHES = (1, 2, 4)
@@ -46,16 +48,13 @@ def jaxseg_prediction(shape, batch):
   case = Case({"image": image, "spacing": np.ones(3, np.float32)})
   variables = jax.jit(net.init)(jax.random.key(0), image[None, :PATCH, :PATCH, :PATCH])
 
-  @jax.jit
   def logits(variables, fields):
     return {"logits": net.apply(variables, fields["image"])["logits"]}
 
-  def apply(fields):
-    return logits(variables, fields)
-
-  return lambda: sliding_window(
-    apply, case, patch=PATCH, classes=CLASSES, overlap=OVERLAP, batch=batch
-  )
+  compiled = layout(batches={}, devices=jax.devices()[:1]).windowed(logits)
+  apply = functools.partial(compiled, variables)
+  options = {"patch": PATCH, "classes": CLASSES, "overlap": OVERLAP, "batch": batch}
+  return lambda: sliding_window(apply, case, **options)
 
 
 def seconds(run):
@@ -102,7 +101,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--torch", default=sys.executable, help="interpreter with torch and monai")
   parser.add_argument("--pairs", type=int, default=9)
-  parser.add_argument("--batch", type=int, default=1, help="jaxseg's windows per call")
+  parser.add_argument("--batch", type=int, default=4, help="jaxseg's windows per call")
   parser.add_argument("--torch-batch", type=int, default=1, help="MONAI's windows per call")
   parser.add_argument("--case", type=int, nargs=3, default=(120, 160, 160))
   parser.add_argument("--tune", action="store_true", help="finds the two numbers of windows")

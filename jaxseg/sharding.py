@@ -19,6 +19,8 @@ AXES = BATCH, SPACE, MEMBER = "batch", "space", "member"
 REPLICATED, FSDP = "replicated", "fsdp"
 # values of an array from which on splitting it is worth a message between devices
 SMALLEST = 2**16
+# values of a window from which on a CPU computes windows in turn
+LARGE = 2**15
 
 PyTree = Any
 
@@ -138,10 +140,12 @@ class Layout:
     """`apply(state, batch)`, compiled for batches on the host, the same on every process.
 
     Their windows are split over `batch`, if that divides them; every process gets the outcome of
-    all.
+    all. One CPU computes large windows in turn, in the same memory: each page of it that a program
+    touches first costs time, and is in no cache (0.93 of the time of four windows of 64^3).
     """
     if self.mesh.size == 1:
-      return jax.jit(apply)
+      on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+      return jax.jit(_in_turn(apply) if on_cpu else apply)
     out = None if jax.process_count() == 1 else self.replicated
     split = jax.jit(lambda state, batch: apply(state, self.spread(batch)), out_shardings=out)
     count = self.sizes[BATCH]
@@ -284,6 +288,21 @@ def _axis(patch: Sequence[int], stride: Sequence[int], space: int) -> tuple[int,
     f"patch evenly at every stage of the network: the compiler pads them and gathers the coarse "
     f"stages; a multiple of {step} in config.data.patch needs neither."
   ]
+
+
+def _in_turn(apply: Callable) -> Callable:
+  """`apply(state, batch)` of one sample after the other, where these are large."""
+
+  def in_turn(state, batch):
+    def one(sample):
+      outputs = apply(state, jax.tree.map(lambda x: x[None], sample))
+      return jax.tree.map(lambda x: x[0], outputs)
+
+    sizes = [x.size // len(x) for x in jax.tree.leaves(batch)]
+    samples = len(jax.tree.leaves(batch)[0])
+    return apply(state, batch) if samples == 1 or max(sizes) < LARGE else jax.lax.map(one, batch)
+
+  return in_turn
 
 
 def place(tree: PyTree, sharding: jax.NamedSharding) -> PyTree:

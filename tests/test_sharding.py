@@ -216,3 +216,15 @@ def test_windows_are_split_with_the_fields_that_are_nested_in_them():
   image = np.arange(8.0, dtype=np.float32).reshape(2, 4, 1)
   out = apply(np.float32(2), {"image": image, "other": {"image": 10 * image}})
   np.testing.assert_array_equal(out, 21 * image)
+
+
+@pytest.mark.parametrize("size", [4, sharding.LARGE])
+def test_one_cpu_gives_what_each_window_gives_alone(size):
+  def apply(state, batch):
+    return {"sum": state * batch["image"].sum(1) + batch["spacing"][:, :1]}
+
+  image = np.random.default_rng(0).integers(0, 9, (3, size, 1)).astype(np.float32)
+  batch = {"image": image, "spacing": np.arange(6.0, dtype=np.float32).reshape(3, 2)}
+  windowed = sharding.layout(batches={}, devices=jax.devices()[:1]).windowed(apply)
+  out = windowed(np.float32(2), batch)["sum"]
+  np.testing.assert_array_equal(out, 2 * image.sum(1) + batch["spacing"][:, :1])

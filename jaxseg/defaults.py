@@ -30,7 +30,8 @@ class Fields(dict):
     except KeyError:
       raise AttributeError(name) from None
 
-  __setattr__ = dict.__setitem__
+  def __setattr__(self, name: str, value: Any) -> None:
+    self[name] = Fields(value) if type(value) is dict else value
 
 
 def config() -> "ml_collections.ConfigDict":

@@ -29,15 +29,16 @@ class Diverged(RuntimeError):
   """The loss is no longer a number."""
 
 
-def train(run: Experiment, workdir) -> dict | None:
+def train(run: Experiment, workdir, *, interrupt: Interrupt | None = None) -> dict | None:
   """Trains to the end, or to the next signal; resumes where the run folder's checkpoint stands.
 
   Args:
     run: the experiment, built.
     workdir: run folder: config, versions, metrics, panels, checkpoints, validation, report.
+    interrupt: asks the run to save and leave; None listens to signals alone.
 
   Returns:
-    The report, or None if a signal ended the run early.
+    The report, or None if it was asked to leave.
 
   Raises:
     Diverged: the loss is NaN or infinite; the last good checkpoint stays.
@@ -47,10 +48,10 @@ def train(run: Experiment, workdir) -> dict | None:
   """
   workdir = files.writable_folder(workdir, "--workdir")
   with lock.hold(workdir):
-    return _train(run, workdir)
+    return _train(run, workdir, interrupt or Interrupt())
 
 
-def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
+def _train(run: Experiment, workdir: pathlib.Path, interrupt: Interrupt) -> dict | None:
   """`train`, by the one run that may write to the folder."""
   main = jax.process_index() == 0
   notes = record(workdir, run, write=main)
@@ -76,7 +77,7 @@ def _train(run: Experiment, workdir: pathlib.Path) -> dict | None:
   progress = {"first_step": first, "last_step": steps, "images": images, "every": every}
   writer = Writer(workdir, **progress) if main else None
   try:
-    with Interrupt() as interrupt:
+    with interrupt:
       for sentence in (*notes, *sentences(run.streams), *run.layout.notes, *absent_classes(run)):
         _say(writer, sentence)
       if first:

@@ -93,11 +93,12 @@ def python(value: Any) -> Any:
 
 def _compare(given, known, where: str) -> None:
   if not isinstance(given, Mapping):
-    raise ValueError(f"{where}: {given!r}; expected the fields {', '.join(known)}.")
+    raise ValueError(f"{where}: {given!r}; expected the fields {', '.join(sorted(known))}.")
   for name in given:
     if name not in known:
       raise ValueError(
-        f"{where}.{name}: no such field{suggested(str(name), known)}; fields: {', '.join(known)}."
+        f"{where}.{name}: no such field{suggested(str(name), known)}; fields: "
+        f"{', '.join(sorted(known))}."
       )
   for name in known:
     if name not in given:

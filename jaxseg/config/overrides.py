@@ -93,7 +93,7 @@ def _apply(config: "ml_collections.ConfigDict", change: Override) -> None:
   known = plain(defaults.fields())
   if (first := (*groups, last)[0]) not in known:
     near = config_fields.suggested(first, known)
-    raise ValueError(f"config.{first}: no such field{near}; fields: {', '.join(known)}.")
+    raise ValueError(f"config.{first}: no such field{near}; fields: {', '.join(sorted(known))}.")
   value = _value(plain(config), change)
   with config.unlocked(), config.ignore_type():
     here = config

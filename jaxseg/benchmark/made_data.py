@@ -4,6 +4,7 @@ Cases are ellipsoids of the config's classes on noise, which a network can learn
 fed and augmented as any others.
 """
 
+import argparse
 import hashlib
 import json
 import math
@@ -27,6 +28,22 @@ _ROOM, _SLICES = 1.25, 8
 # brightness between neighbouring classes, and the noise upon it
 _STEP, _NOISE = 100.0, 40.0
 _VERSION = 1
+OWN, MADE = "own", "made"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+  from jaxseg.config.ranges import COUNT, FROM_2
+  from jaxseg.verbs.arguments import number
+
+  add = parser.add_argument
+  add(
+    "--data",
+    choices=(OWN, MADE),
+    default=OWN,
+    help="the config's own data (default), or volumes that are made up in their place",
+  )
+  add("--channels", type=number(int, COUNT), help="of made data, without the config's own")
+  add("--classes", type=number(int, FROM_2), help="the same, the background counted")
 
 
 def made(
@@ -37,6 +54,7 @@ def made(
   classes: int | None = None,
   cases: int = CASES,
   size: Sequence[int] | None = None,
+  devices: Sequence | None = None,
 ) -> Experiment:
   """A config's experiment on volumes that are made up.
 
@@ -47,6 +65,7 @@ def made(
       config's own data, which must be there then.
     cases: how many, of which half validate.
     size: voxels of a case on the network's grid, per axis; None is a quarter more than a patch.
+    devices: of the layout, see `experiment`.
 
   Raises ValueError where the config's own data would tell, but are not there; for a config that
   needs further fields of its own cases.
@@ -73,7 +92,7 @@ def made(
   with warnings.catch_warnings():
     # a second source is said to lie where the first one does: both are made up
     warnings.filterwarnings("ignore", message=r"config\.streams\..*: lies where")
-    return experiment(values, sources=sources)
+    return experiment(values, sources=sources, devices=devices)
 
 
 def _halves(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +133,7 @@ def source(
     return case(labels, len(names), *stored, seed=(config["seed"], known.index(name)))
 
   return Source(
-    name="made",
+    name=MADE,
     cases=known,
     channels=names,
     labels=labels,

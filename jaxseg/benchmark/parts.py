@@ -14,16 +14,28 @@ PARTS = {
   "memory": "jaxseg.benchmark.memory",
   "flops": "jaxseg.benchmark.flops",
   "shares": "jaxseg.benchmark.shares",
+  "inference": "jaxseg.benchmark.inference",
+  "time_to": "jaxseg.benchmark.time_to",
+  "trace": "jaxseg.benchmark.trace",
   "compiled_for": "jaxseg.benchmark.compiled_for",
 }
 # what --compile-for measures, and nothing else does: no step runs
 ELSEWHERE = ("compiled_for",)
+# part -> the option that asks for it, and says of what
+ASKED_BY = {"time_to": "time_to", "trace": "trace"}
 # measured where --parts is not said
 DEFAULT = ("compile", "training", "memory", "flops", "shares")
 
 
 def part(name: str) -> ModuleType:
   return importlib.import_module(PARTS[name])
+
+
+def asked(options) -> list[str]:
+  """Names of the parts that a command line asks for."""
+  more = [name for name, option in ASKED_BY.items() if getattr(options, option) is not None]
+  names = options.parts or (() if more else DEFAULT)
+  return [name for name in PARTS if name in (*names, *more)]
 
 
 def measure(program, names: Collection[str], options) -> dict[str, dict]:

@@ -7,6 +7,8 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
+from collections.abc import Collection
 from typing import Any
 
 from jaxseg import files, xla_flags
@@ -38,19 +40,37 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   config, _ = read_config(request["words"])
   if config.get("deterministic"):
     xla_flags.add(xla_flags.DETERMINISTIC)
-  from jaxseg.benchmark import compiled_for, machine, parts, program
-  from jaxseg.benchmark.schema import digest
+  from jaxseg.benchmark import compiled_for, made_data, program
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
   from jaxseg.planning.planned_config import resolve
 
   say("preparing")
+  options = request["options"]
   config = complete(resolve(config))
-  begun = machine.load_average()
-  elsewhere = request["options"].get("compile_for")
+  elsewhere = options.get("compile_for")
   devices = compiled_for.devices(config, elsewhere) if elsewhere else None
-  measured = program.of_experiment(experiment(config, devices=devices), say)
-  values = parts.measure(measured, request["parts"], request["options"])
+  with tempfile.TemporaryDirectory() as folder:
+    if options.get("data") == made_data.MADE:
+      counts = {name: options.get(name) for name in ("channels", "classes")}
+      run = made_data.made(config, folder, devices=devices, **counts)
+    else:
+      run = experiment(config, devices=devices)
+    measured = program.of_experiment(run, say)
+    return of_program(measured, request["parts"], options)
+
+
+def of_program(measured, names: Collection[str], options) -> dict[str, Any]:
+  """The named parts of a program, and what they were measured under."""
+  import jax
+
+  from jaxseg.benchmark import machine, parts
+  from jaxseg.benchmark.schema import digest
+
+  config = measured.config
+  begun = machine.load_average()
+  values = parts.measure(measured, names, options)
+  elsewhere = options.get("compile_for")
   first = measured.layout.mesh.devices.flat[0]
   conditions = {
     "dtype": measured.dtype,
@@ -65,6 +85,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
     "cache": config["data"]["cache"],
     "notes": list(measured.layout.notes),
+    "data": measured.run.main.dataset.folder.parent.name,
     "load_average_begin": begun,
     "load_average_end": machine.load_average(),
   }

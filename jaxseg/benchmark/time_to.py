@@ -156,6 +156,8 @@ def measure(program, *, options) -> dict[str, Any]:
   run = program.run
   if run is None:
     raise ValueError("--time-to: needs an experiment to train, which this program has not.")
+  if not options.get("time_to"):
+    raise ValueError("--time-to: expected METRIC=VALUE, as dice=0.85.")
   goal = target(options["time_to"], tuple(run.task.metrics), run.task.best)
   config = run.config
   if jax.process_count() > 1 or config["members"] > 1:

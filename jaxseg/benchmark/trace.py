@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jaxseg import files
+
 STEPS, WARM_UP = 5, 2
 HOW = (
   "pip install xprof tensorboard, then `tensorboard --logdir {folder}` and its page Profile; or "
@@ -23,25 +25,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(program, *, options) -> dict[str, Any]:
   """Profiles some steps after the first; raises ValueError for a folder that cannot be written."""
-  from jaxseg import files
-
+  if not options.get("trace"):
+    raise ValueError("--trace: expected a folder, where the profile is kept.")
   folder = files.writable_folder(options["trace"], "--trace")
   before = set(_files(folder))
   step = program.compiled()
   program.say(f"tracing {STEPS} steps")
   state, store, seed = program.init(program.seed), program.on_device, program.seed
-  elements = program.fed(0, WARM_UP + STEPS)
-  for _ in range(WARM_UP):
-    state, metrics = step(state, store, next(elements), seed)
-  jax.block_until_ready((state, metrics))
-  options = jax.profiler.ProfileOptions()
+  profiler = jax.profiler.ProfileOptions()
   # calls of Python are left out: they would fill the file and slow the host
-  options.python_tracer_level = 0
-  with jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=options):
-    for number in range(STEPS):
-      with jax.profiler.StepTraceAnnotation("train", step_num=number):
-        state, metrics = step(state, store, next(elements), seed)
-        jax.block_until_ready(metrics)
+  profiler.python_tracer_level = 0
+  with program.fed(0, WARM_UP + STEPS) as elements:
+    for _ in range(WARM_UP):
+      state, metrics = step(state, store, next(elements), seed)
+    jax.block_until_ready((state, metrics))
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=profiler):
+      for number in range(STEPS):
+        with jax.profiler.StepTraceAnnotation("train", step_num=number):
+          state, metrics = step(state, store, next(elements), seed)
+          jax.block_until_ready(metrics)
   written = sorted(set(_files(folder)) - before)
   readable = [path for path in written if path.name.startswith("perfetto_trace")]
   file = readable[0] if readable else folder

@@ -5,7 +5,16 @@ import sys
 import time
 from typing import Any
 
-from jaxseg.benchmark import against, children, parts, schema, sweep, table, topologies
+from jaxseg.benchmark import (
+  against,
+  children,
+  made_data,
+  parts,
+  schema,
+  sweep,
+  table,
+  topologies,
+)
 from jaxseg.benchmark import machine as machines
 from jaxseg.config.ranges import COUNT, POSITIVE
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
@@ -35,6 +44,7 @@ def parser() -> Parser:
     metavar="RATIO",
     help="end with status 1 if a row takes more than RATIO of the other's time, beyond doubt",
   )
+  made_data.add_options(made)
   for name in parts.PARTS:
     if hasattr(part := parts.part(name), "add_options"):
       part.add_options(made)
@@ -50,14 +60,14 @@ def main(arguments: list[str]) -> None:
   options, _ = parse(made, arguments)
   if options.fail_above and not options.against:
     made.error("--fail-above: compares with --against, which is missing")
-  if options.compile_for and (options.parts or options.against):
-    clash = "--parts" if options.parts else "--against"
-    made.error(f"--compile-for: no step runs there; leave {clash} out")
+  for clash in ("parts", "against", *parts.ASKED_BY.values()):
+    if options.compile_for and getattr(options, clash):
+      made.error(f"--compile-for: no step runs there; leave --{clash.replace('_', '-')} out")
   if options.compile_effort is not None and not (options.compile_for or "").startswith("tpu:"):
     made.error("--compile-effort: is of a TPU's compiler; expected a TPU in --compile-for")
   if abs(options.compile_effort or 0) > 1:
     made.error(f"--compile-effort: {options.compile_effort:g}; expected a number from -1 to 1")
-  options.parts = list(parts.ELSEWHERE if options.compile_for else options.parts or parts.DEFAULT)
+  options.parts = list(parts.ELSEWHERE) if options.compile_for else parts.asked(options)
   try:
     other = schema.read(options.against, "--against") if options.against else None
     results, ours = run(arguments, options)

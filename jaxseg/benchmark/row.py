@@ -62,8 +62,6 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
 
 def of_program(measured, names: Collection[str], options) -> dict[str, Any]:
   """The named parts of a program, and what they were measured under."""
-  import jax
-
   from jaxseg.benchmark import machine, parts
   from jaxseg.benchmark.schema import digest
 

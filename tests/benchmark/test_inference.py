@@ -1,10 +1,10 @@
 """Inference of whole cases: its parts, its windows, its network."""
 
 import pytest
+import tiny
 
 from jaxseg.benchmark import inference, program
 from jaxseg.inference.windows import window_starts
-from tests import tiny
 
 
 @pytest.mark.parametrize("rank", [2, 3])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from test_packages import without_packages
 
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec
 from jaxseg.benchmark import made_data
-from tests.test_packages import without_packages
 
 LABELS = LabelSpec(("background", "a", "b"), (0, 5, 9), ignore=7)
 

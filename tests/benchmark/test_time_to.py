@@ -3,10 +3,10 @@
 import json
 
 import pytest
+import tiny
 
 from jaxseg.benchmark import program, time_to
 from jaxseg.benchmark.time_to import Target, Watch, summary, target, training_seconds, trimmed
-from tests import tiny
 
 METRICS = ("dice", "iou", "hd95")
 

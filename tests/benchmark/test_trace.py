@@ -1,9 +1,9 @@
 """A profile of some steps."""
 
 import pytest
+import tiny
 
 from jaxseg.benchmark import program, trace
-from tests import tiny
 
 
 def test_a_trace_is_written_and_says_how_it_is_opened(tmp_path):

@@ -52,6 +52,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   add("--mirror", action="store_true", help="inference averages over mirror images")
 
 
+def check(config, options) -> None:
+  """Raises ValueError for a size of another rank than the config's cases."""
+  patch, size = config["data"]["patch"], options.get("case_size")
+  if patch is None or size is None:  # a plan tells the patch
+    return
+  rank = len(patch) + (config["data"]["slices"] is not None)
+  if len(size) != rank:
+    raise ValueError(
+      f"--case-size {' '.join(map(str, size))}: has {len(size)} axes; expected {rank}, as the "
+      "config's cases have."
+    )
+
+
 class _Whole(NamedTuple):
   """A case and the way from its file to that of its prediction; no read and write without files."""
 
@@ -76,13 +89,8 @@ def measure(program, *, options) -> dict[str, Any]:
   run = program.run
   if run is None:
     raise ValueError("inference needs whole cases, which this program has not.")
-  rank = run.main.dataset.rank
+  check(run.config, options)
   size = options.get("case_size")
-  if size is not None and len(size) != rank:
-    raise ValueError(
-      f"--case-size {' '.join(map(str, size))}: has {len(size)} axes; expected {rank}, as the "
-      "config's cases have."
-    )
   apply = program.layout.windowed(only(run.task, run.method.apply))
   state = program.init(program.seed)
   flips = _flips(run) if options.get("mirror") else {}

@@ -1,13 +1,15 @@
 """The parts of a benchmark: a new part is a new module and a new row."""
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from types import ModuleType
+from typing import Any
 
 # part, which is its name in a row -> its module, in the order in which they are measured. Each has
 #   measure(program, *, options) -> dict    every number with its unit in its name
 #   lines(values) -> [(name, text)]         the same for people
-# and, where it has options of its own, add_options(parser).
+# and, where it has options of its own, add_options(parser); where these can be wrong for a config,
+# check(config, options), which says so in words before anything is prepared.
 PARTS = {
   "compile": "jaxseg.benchmark.compile",
   "training": "jaxseg.benchmark.training",
@@ -36,6 +38,13 @@ def asked(options) -> list[str]:
   more = [name for name, option in ASKED_BY.items() if getattr(options, option) is not None]
   names = options.parts or (() if more else DEFAULT)
   return [name for name in PARTS if name in (*names, *more)]
+
+
+def check(config: Mapping[str, Any], names: Collection[str], options: Mapping[str, Any]) -> None:
+  """Raises ValueError for options of the named parts that a config doesn't suit."""
+  for name in names:
+    if hasattr(part(name), "check"):
+      part(name).check(config, options)
 
 
 def measure(program, names: Collection[str], options) -> dict[str, dict]:

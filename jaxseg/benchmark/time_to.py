@@ -21,6 +21,7 @@ from jaxseg.build import suggestion
 from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.runs.interrupt import Interrupt
 from jaxseg.runs.writer import read_rows
+from jaxseg.task import choose_metrics
 
 SEEDS = 3
 # of MLPerf's counts the smallest: from so many runs on two are dropped
@@ -144,6 +145,23 @@ class Watch:
     return [json.loads(line) for line in lines.splitlines()]
 
 
+def check(config, options) -> None:
+  """Raises ValueError for a target that a config's training never looks at."""
+  if not options.get("time_to"):
+    raise ValueError("--time-to: expected METRIC=VALUE, as dice=0.85.")
+  judged = config["evaluate"]
+  metrics, best = choose_metrics(config["task"]["name"], judged["metrics"], judged["best"])
+  target(options["time_to"], tuple(metrics), best)
+  if config["members"] > 1:
+    raise ValueError(f"--time-to: config.members is {config['members']}; expected 1.")
+  every = judged["every"]
+  if not 2 <= every < config["steps"]:
+    raise ValueError(
+      f"--time-to: config.evaluate.every={every} of config.steps={config['steps']}; expected "
+      "evaluations while training, from 2 steps on apart, as every 50 steps."
+    )
+
+
 def measure(program, *, options) -> dict[str, Any]:
   """Trains by the loop itself, once for each seed, until the target or the config's end.
 
@@ -156,18 +174,12 @@ def measure(program, *, options) -> dict[str, Any]:
   run = program.run
   if run is None:
     raise ValueError("--time-to: needs an experiment to train, which this program has not.")
-  if not options.get("time_to"):
-    raise ValueError("--time-to: expected METRIC=VALUE, as dice=0.85.")
+  check(run.config, options)
   goal = target(options["time_to"], tuple(run.task.metrics), run.task.best)
   config = run.config
-  if jax.process_count() > 1 or config["members"] > 1:
-    raise ValueError("--time-to: expected one process, and config.members=1.")
+  if jax.process_count() > 1:
+    raise ValueError("--time-to: runs of several processes are not stopped so; expected one.")
   every = config["evaluate"]["every"]
-  if not 2 <= every < config["steps"]:
-    raise ValueError(
-      f"--time-to: config.evaluate.every={every} of config.steps={config['steps']}; expected "
-      "evaluations while training, from 2 steps on apart, as every 50 steps."
-    )
   if not run.watched:
     raise ValueError("--time-to: no case validates (config.data.split); expected one or more.")
   runs = []

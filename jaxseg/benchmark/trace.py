@@ -23,10 +23,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def measure(program, *, options) -> dict[str, Any]:
-  """Profiles some steps after the first; raises ValueError for a folder that cannot be written."""
+def check(config, options) -> None:
+  """Raises ValueError without a folder, or for one that cannot be written; makes none."""
+  del config
   if not options.get("trace"):
     raise ValueError("--trace: expected a folder, where the profile is kept.")
+  from jaxseg.verbs.arguments import check_folder
+
+  check_folder(options["trace"], "--trace")
+
+
+def measure(program, *, options) -> dict[str, Any]:
+  """Profiles some steps after the first; raises ValueError for a folder that cannot be written."""
   folder = files.writable_folder(options["trace"], "--trace")
   before = set(_files(folder))
   step = program.compiled()

@@ -16,6 +16,7 @@ from jaxseg.benchmark import (
   topologies,
 )
 from jaxseg.benchmark import machine as machines
+from jaxseg.build import plain
 from jaxseg.config.ranges import COUNT, POSITIVE
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, number, parse
 
@@ -57,7 +58,7 @@ _NOT_OF_A_ROW = ("config", "sweep", "devices", "parts", "output", "again", "agai
 
 def main(arguments: list[str]) -> None:
   made = parser()
-  options, _ = parse(made, arguments)
+  options, config = parse(made, arguments)
   if options.fail_above and not options.against:
     made.error("--fail-above: compares with --against, which is missing")
   for clash in ("parts", "against", *parts.ASKED_BY.values()):
@@ -69,6 +70,7 @@ def main(arguments: list[str]) -> None:
     made.error(f"--compile-effort: {options.compile_effort:g}; expected a number from -1 to 1")
   options.parts = list(parts.ELSEWHERE) if options.compile_for else parts.asked(options)
   try:
+    parts.check(plain(config), options.parts, vars(options))
     other = schema.read(options.against, "--against") if options.against else None
     results, ours = run(arguments, options)
   except (ValueError, OSError) as error:

@@ -17,6 +17,7 @@ def test_a_trace_is_written_and_says_how_it_is_opened(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
-  measured = program.of_experiment(tiny.experiment())
-  with pytest.raises(ValueError, match=r"--trace .*cannot be written"):
-    trace.measure(measured, options={"trace": str(tmp_path / "file" / "trace")})
+  with pytest.raises(ValueError, match=r"--trace .*is a file"):
+    trace.check({}, {"trace": str(tmp_path / "file" / "trace")})
+  with pytest.raises(ValueError, match="--trace: expected a folder"):
+    trace.check({}, {"trace": None})

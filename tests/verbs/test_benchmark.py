@@ -124,6 +124,11 @@ def test_a_single_row_that_fails_is_an_exit_status(config, asked, capsys):
     (["--devices=2", "--config.mesh.space=4"], r"config\.mesh .* does not fill them"),
     (["--output=a.txt"], r"ending in \.json"),
     (["--against=nowhere.json"], r"nowhere\.json: not found"),
+    (["--time-to=dcie=0.8"], "'dcie' is not evaluated .*did you mean 'dice'"),
+    (["--parts", "time_to"], "--time-to: expected METRIC=VALUE"),
+    (["--time-to=dice=0.8", "--config.evaluate.every=5000"], r"evaluate\.every=5000"),
+    (["--trace=mine.py/trace"], r"--trace mine\.py/trace: lies in .*mine\.py, which is a file"),
+    (["--parts", "inference", "--case-size", "8", "8", "8"], "has 3 axes; expected 2"),
   ],
 )
 def test_what_is_wrong_is_refused_in_a_sentence_before_anything_runs(

@@ -39,7 +39,7 @@ from jaxseg.planning import nnunet_files, nnunet_plans
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import checkpoint, folds
 from jaxseg.runs import folder as run_folder
-from jaxseg.runs.writer import Writer
+from jaxseg.runs.display import Display
 from jaxseg.verbs import find_best, predict, report
 
 RIGHT, WRONG = ("named", "fallback", "unaffected"), ("silent", "traceback", "unclear")
@@ -70,7 +70,7 @@ def train(workdir, **changes):
 @contextlib.contextmanager
 def stopped_after(step: int):
   """Sends the process SIGTERM when the run has made a number of steps."""
-  advance, done = Writer.advance, []
+  advance, done = Display.advance, []
 
   def counted(self, steps=1):
     advance(self, steps)
@@ -78,11 +78,11 @@ def stopped_after(step: int):
     if len(done) == step:
       os.kill(os.getpid(), signal.SIGTERM)
 
-  Writer.advance = counted
+  Display.advance = counted
   try:
     yield
   finally:
-    Writer.advance = advance
+    Display.advance = advance
 
 
 class Once:

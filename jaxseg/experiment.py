@@ -70,7 +70,11 @@ class Experiment(NamedTuple):
 
 
 def experiment(
-  config, *, sources: feeding.Sources = feeding.source_of, devices: Sequence | None = None
+  config,
+  *,
+  sources: feeding.Sources = feeding.source_of,
+  devices: Sequence | None = None,
+  like: Experiment | None = None,
 ) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it.
 
@@ -82,6 +86,8 @@ def experiment(
     sources: gives the cases of every stream, see `feeding.feeds`; by default those that the config
       names.
     devices: those of its layout; all that there are if None.
+    like: the experiment of a config that differs in seed and fold alone; what was tried with that
+      isn't tried again.
   """
   config = complete(planned.resolve(config))
   options, map_options = config["data"], maps(config)
@@ -90,8 +96,11 @@ def experiment(
   folds = ()
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
-  fields = ("prior",) if folds else ()
-  placed, starts = _rehearse(config, feeds, map_options, fields, devices)
+  if like is None or other_runs.starts(config) != other_runs.starts(like.config):
+    fields = ("prior",) if folds else ()
+    placed, starts = _rehearse(config, feeds, map_options, fields, devices)
+  else:
+    placed, starts = like.layout, like.starts
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))

@@ -1,32 +1,60 @@
 """The only training loop: compile, shard, log, evaluate, checkpoint, resume.
 
-It knows `Method` and `State`. A schedule or an every-k-steps lives inside the method.
+It knows `Method` and `State`. A schedule or an every-k-steps lives inside the method. What it
+trains are the members of a program: mostly one run alone, or several of one config at one step.
 """
 
+import contextlib
 import math
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxseg import files, sealed, sharding
-from jaxseg.data.stream import Feeder, sentences
+from jaxseg import files, sealed
+from jaxseg.data.pool import Feeders
+from jaxseg.data.stream import sentences
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.while_training import absent_classes, validate
 from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
+from jaxseg.method import State
+from jaxseg.program import Program, compile_program
 from jaxseg.runs import lock
+from jaxseg.runs.display import Display
 from jaxseg.runs.folder import record
 from jaxseg.runs.initialise import initialised
 from jaxseg.runs.interrupt import Interrupt
-from jaxseg.runs.keeper import Keeper
+from jaxseg.runs.keeper import Keeper, level
 from jaxseg.runs.writer import Writer
-from jaxseg.step import compile_step
+from jaxseg.sharding import Layout
 
 
 class Diverged(RuntimeError):
   """The loss is no longer a number."""
+
+
+class Member(NamedTuple):
+  """One of the runs that are trained: mostly the only one.
+
+  Attributes:
+    run: the experiment.
+    workdir: its run folder.
+    keeper: its checkpoints.
+    notes: what is to be told of it, a sentence each.
+    pending: metrics of the steps since the log's last row.
+    writer: its records; None on all processes but the first.
+  """
+
+  run: Experiment
+  workdir: pathlib.Path
+  keeper: Keeper
+  notes: list[str]
+  pending: list[dict[str, Any]]
+  writer: Writer | None = None
 
 
 def train(run: Experiment, workdir, *, interrupt: Interrupt | None = None) -> dict | None:
@@ -46,143 +74,232 @@ def train(run: Experiment, workdir, *, interrupt: Interrupt | None = None) -> di
       trains there.
     DiskFull: there is no room.
   """
-  workdir = files.writable_folder(workdir, "--workdir")
-  with lock.hold(workdir):
-    return _train(run, workdir, interrupt or Interrupt())
+  reports = train_together((run,), (workdir,), interrupt=interrupt)
+  return None if reports is None else reports[0]
 
 
-def _train(run: Experiment, workdir: pathlib.Path, interrupt: Interrupt) -> dict | None:
-  """`train`, by the one run that may write to the folder."""
-  main = jax.process_index() == 0
-  notes = record(workdir, run, write=main)
-  steps = run.config["steps"]
-  feeder = Feeder(run.streams, cache=run.config["data"]["cache"])
-  store = feeder.store()
-  # any element has the shapes of all
-  step = compile_step(run, feeder.element(0), store)
-  seed = np.uint32(run.config["seed"])
-  keeper = Keeper(workdir, run.task.best)
-  if main:
-    files.remove_leftovers(workdir)
-    keeper.tidy()
-  beginning = keeper.resume(step.abstract, step.places)
-  if beginning is None:
-    state, tables = initialised(step.init(seed), run.starts)
-    beginning, notes = (state, []), (*notes, *tables)
-  state, pending = beginning
-  first = int(state.step)
-  store = sharding.place(store, run.layout.replicated)
-  every = run.config["log_every"]
-  images = run.main.sampling.batch
-  progress = {"first_step": first, "last_step": steps, "images": images, "every": every}
-  writer = Writer(workdir, **progress) if main else None
-  try:
-    with interrupt:
-      for sentence in (*notes, *sentences(run.streams), *run.layout.notes, *absent_classes(run)):
-        _say(writer, sentence)
-      if first:
-        _say(writer, f"Resuming {workdir} at step {first} of {steps}.")
-      if first < steps:
-        _say(writer, "Compiling the training step (up to a minute or two, the first time) ...")
-      elements = feeder.elements(first, steps, run.layout.slots)
-      state = _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt)
-      outcome = None
-      if state is not None:
-        outcome = _held_out(run, step, state, workdir, writer, interrupt)
-    if outcome is None:
-      _say(writer, f"Interrupted: saved in {workdir}. The same command goes on from there.")
-      return None
-    if writer:
-      writer.scalars(steps, outcome.watched.scalars())
-    keeper.keep(state, outcome.watched.mean)
-    return _report(outcome.own, state, keeper, writer, workdir)
-  finally:
-    if writer:
-      writer.close()
+def train_together(
+  runs: Sequence[Experiment],
+  workdirs: Sequence,
+  layout: Layout | None = None,
+  *,
+  interrupt: Interrupt | None = None,
+) -> list[dict] | None:
+  """As `train`, of several runs at the same step, in one program; each has its run folder.
 
-
-def _say(writer: Writer | None, text: str) -> None:
-  if writer:
-    writer.say(text)
-
-
-def _steps(run, step, state, store, seed, elements, pending, keeper, writer, interrupt):
-  """Steps until the end or a signal; `pending` are the metrics since the log's last row.
+  Args:
+    runs: the experiments, alike but for seeds and cases, see `together`.
+    workdirs: their run folders, whose names differ.
+    layout: the devices of all of them; None is one run's.
+    interrupt: as of `train`.
 
   Returns:
-    The final state, saved but not scored; or None, everything saved, after a signal.
+    The reports, or None if they were asked to leave.
+
+  Raises ValueError where the runs don't stand at one step; else as `train`.
   """
-  config = run.config
+  workdirs = [files.writable_folder(workdir, "--workdir") for workdir in workdirs]
+  with contextlib.ExitStack() as locks:
+    for workdir in workdirs:
+      locks.enter_context(lock.hold(workdir))
+    return _train(runs, workdirs, layout, interrupt or Interrupt())
+
+
+def _train(
+  runs: Sequence[Experiment],
+  workdirs: Sequence[pathlib.Path],
+  layout: Layout | None,
+  interrupt: Interrupt,
+) -> list[dict] | None:
+  """`train_together`, by the one program that may write to the folders."""
+  main, first_run = jax.process_index() == 0, runs[0]
+  names = [workdir.name for workdir in workdirs] if len(runs) > 1 else ()
+  members = []
+  for run, workdir in zip(runs, workdirs, strict=True):
+    notes = record(workdir, run, write=main)
+    keeper = Keeper(workdir, run.task.best, together=names)
+    members.append(Member(run, workdir, keeper, [*notes, *sentences(run.streams)], []))
+  feeders = Feeders([run.streams for run in runs], cache=first_run.config["data"]["cache"])
+  program = compile_program(runs, feeders, layout)
+  if main:
+    for member in members:
+      files.remove_leftovers(member.workdir)
+      member.keeper.tidy()
+  notes = [*level([member.keeper for member in members]), *(layout or first_run.layout).notes]
+  trained = program.begin(_beginning(member, program) for member in members)
+  first, last = int(program.member(trained, 0).step), first_run.config["steps"]
+  with contextlib.ExitStack() as stack:
+    display = None
+    if main:
+      images = first_run.main.sampling.batch
+      display = Display(first_step=first, last_step=last, images=images, runs=len(runs))
+      stack.callback(display.close)
+      members = [_writing(member, at, display, first, stack) for at, member in enumerate(members)]
+    stack.enter_context(interrupt)
+    for sentence in (*_merged(members), *notes):
+      _say(display, sentence)
+    where = ", ".join(map(str, workdirs))
+    if first:
+      _say(display, f"Resuming {where} at step {first} of {last}.")
+    if first < last:
+      _say(display, "Compiling the training step (up to a minute or two, the first time) ...")
+    elements = feeders.elements(first, last, first_run.layout.slots)
+    trained = _steps(members, program, trained, (first, last), elements, display, interrupt)
+    reports = []
+    if trained is not None:
+      for at, member in enumerate(members):
+        report = _end(member, program, program.member(trained, at), display, interrupt)
+        if report is None:
+          break
+        reports.append(report)
+    if len(reports) < len(runs):
+      _say(display, f"Interrupted: saved in {where}. The same command goes on from there.")
+      return None
+    return reports
+
+
+def _beginning(member: Member, program: Program) -> State:
+  """The state where a run stands, or a new one; fills in its notes and pending metrics."""
+  run, keeper = member.run, member.keeper
+  beginning = keeper.resume(program.step.abstract, program.step.places)
+  if beginning is None:
+    seed = np.uint32(run.config["seed"])
+    state, tables = initialised(program.step.init(seed), run.starts)
+    member.notes.extend(tables)
+  else:
+    state, pending = beginning
+    member.pending.extend(pending)
+  member.notes.extend((*keeper.notes, *absent_classes(run)))
+  return state
+
+
+def _writing(member: Member, number: int, display: Display, first: int, stack) -> Member:
+  every = member.run.config["log_every"]
+  writer = Writer(member.workdir, display, first_step=first, every=every, number=number)
+  stack.callback(writer.close)
+  return member._replace(writer=writer)
+
+
+def _say(display: Display | None, text: str) -> None:
+  if display:
+    display.say(text)
+
+
+def _merged(members: Sequence[Member]) -> list[str]:
+  """The notes of all members, each once; those that are not of all with the names of whose."""
+  of: dict[str, list[str]] = {}
+  for member in members:
+    for line in dict.fromkeys(member.notes):
+      of.setdefault(line, []).append(member.workdir.name)
+  return [
+    line if len(who) == len(members) else f"{', '.join(who)}: {line}" for line, who in of.items()
+  ]
+
+
+def _steps(members, program, trained, span, elements, display, interrupt):
+  """Steps until the end or a signal.
+
+  Returns:
+    What was trained, saved but not scored; or None, everything saved, after a signal.
+  """
+  (first, last), config = span, members[0].run.config
   every, evaluate = config["log_every"], config["evaluate"]["every"]
   waited, mark, begun = 0.0, time.perf_counter(), False
-  first, last = int(state.step), config["steps"]
+  fresh = []
+
+  def fetch() -> None:
+    """Brings the metrics of the latest steps to their members."""
+    for metrics in jax.device_get(fresh):
+      for member, row in zip(members, program.rows(metrics), strict=True):
+        member.pending.append(row)
+    fresh.clear()
+
   for number in range(first + 1, last + 1):
     before = time.perf_counter()
-    element = sharding.place(next(elements), run.layout.split)
+    element = program.place(next(elements))
     waited += time.perf_counter() - before
-    state, metrics = step.train(state, store, element, seed)
-    pending.append(metrics)
-    if writer:
-      writer.advance()
+    trained, metrics = program.train(trained, element)
+    fresh.append(metrics)
+    if display:
+      display.advance()
     if not begun:
-      jax.block_until_ready(state)
-      _say(writer, f"Compiled in {time.perf_counter() - mark:.0f} s; training.")
+      jax.block_until_ready(trained)
+      _say(display, f"Compiled in {time.perf_counter() - mark:.0f} s; training.")
       # the clock starts after compilation, so that the speed shown is that of training
       begun, waited, mark, timed = True, 0.0, time.perf_counter(), number
     leave = number == last
     if number % every == 0 or leave:
-      values = _mean(jax.device_get(pending))
-      pending = []
-      _check(values, number, keeper)
+      fetch()
+      rows = [_mean(member.pending) for member in members]
+      for member, values in zip(members, rows, strict=True):
+        member.pending.clear()
+        _check(values, number, member.keeper)
       elapsed = time.perf_counter() - mark
       speed = (number - timed) / elapsed if number > timed else None
-      if speed:
-        # of the main stream alone, so that runs with and without further ones compare
-        images = run.main.sampling.batch
-        values |= {"images_per_second": speed * images, "data_wait": waited / elapsed}
-      if writer:
-        writer.scalars(number, values, speed=speed)
+      for member, values in zip(members, rows, strict=True):
+        if speed:
+          # of the main stream alone, so that runs with and without further ones compare
+          images = member.run.main.sampling.batch
+          values |= {"images_per_second": speed * images, "data_wait": waited / elapsed}
+        if member.writer:
+          member.writer.scalars(number, values, speed=speed)
       waited, mark, timed = 0.0, time.perf_counter(), number
-    score = None
-    if number % evaluate == 0 and not leave:
+    scores, scored = [None] * len(members), number % evaluate == 0 and not leave
+    if scored:
       pause = time.perf_counter()
-      scores = validate(run, step.apply, state, run.watched)
-      score = scores.mean
-      if writer:
-        writer.scalars(number, scores.scalars())
-        writer.picture(f"step_{number:07d}", pictures.stack(scores.panels))
+      scores = [
+        _evaluate(member, program, program.member(trained, at), number)
+        for at, member in enumerate(members)
+      ]
       mark += time.perf_counter() - pause
     # a signal that all processes must agree on is looked for when they meet anyway
     stop = interrupt.asked if jax.process_count() == 1 else number % every == 0
     stop = stop and interrupt.everywhere()
-    if score is not None or number % config["checkpoint_every"] == 0 or leave or stop:
-      pending = jax.device_get(pending)
-      if pending:
-        _check(_mean(pending), number, keeper)
+    if scored or number % config["checkpoint_every"] == 0 or leave or stop:
+      fetch()
+      for member in members:
+        if member.pending:
+          _check(_mean(member.pending), number, member.keeper)
       pause = time.perf_counter()
-      if writer:
-        writer.flush()
-      keeper.keep(state, score, pending)
+      for at, member in enumerate(members):
+        if member.writer:
+          member.writer.flush()
+        member.keeper.keep(program.member(trained, at), scores[at], member.pending)
       mark += time.perf_counter() - pause
     if stop and not leave:
       return None
-  return state
+  return trained
 
 
-def _held_out(run, step, state, workdir, writer, interrupt) -> held_out.Outcome | None:
-  """The validation cases with the final weights; None after a signal."""
-  _say(writer, f"Predicting {len(run.validation)} validation case(s) with the final weights ...")
-  alone = jax.process_count() == 1
-  return held_out.predict(
+def _evaluate(member: Member, program: Program, state, number: int) -> float:
+  """Scores the watched cases; returns what judges the best checkpoint."""
+  scores = validate(member.run, program.step.apply, state, member.run.watched)
+  if member.writer:
+    member.writer.scalars(number, scores.scalars())
+    member.writer.picture(f"step_{number:07d}", pictures.stack(scores.panels))
+  return scores.mean
+
+
+def _end(member: Member, program: Program, state, display, interrupt) -> dict | None:
+  """The validation cases with the final weights, and the report of them; None after a signal."""
+  run, writer = member.run, member.writer
+  _say(display, f"Predicting {len(run.validation)} validation case(s) with the final weights ...")
+  outcome = held_out.predict(
     run,
-    step.apply,
+    program.step.apply,
     state,
-    workdir,
+    member.workdir,
     record=writer is not None,
     stop=interrupt.everywhere,
     # all processes must predict the same cases
-    resume=alone,
+    resume=jax.process_count() == 1,
   )
+  if outcome is None:
+    return None
+  if writer:
+    writer.scalars(run.config["steps"], outcome.watched.scalars())
+  member.keeper.keep(state, outcome.watched.mean)
+  return _report(outcome.own, state, member, display)
 
 
 def _mean(rows: list[dict]) -> dict[str, float]:
@@ -200,8 +317,9 @@ def _check(values: dict[str, float], number: int, keeper: Keeper) -> None:
     )
 
 
-def _report(scores, state, keeper, writer, workdir) -> dict:
+def _report(scores, state, member: Member, display) -> dict:
   """Writes report.json: the scores of every validation case, on its own grid."""
+  keeper, writer = member.keeper, member.writer
   report = {
     "step": int(state.step),
     "validation": scores.summary(),
@@ -213,9 +331,9 @@ def _report(scores, state, keeper, writer, workdir) -> dict:
     "cases": scores.cases,
   }
   if writer:
-    sealed.write(workdir / "report.json", report)
+    sealed.write(member.workdir / "report.json", report)
     picture = writer.picture("final", pictures.stack(scores.panels))
-    _say(writer, scores.table())
-    _say(writer, f"Picture (image | reference | prediction): {picture}")
-    _say(writer, f"Report: {workdir / 'report.json'}")
+    _say(display, scores.table())
+    _say(display, f"Picture (image | reference | prediction): {picture}")
+    _say(display, f"Report: {member.workdir / 'report.json'}")
   return report

@@ -217,8 +217,8 @@ def layout(
   sizes, notes = _sizes(dict(zip(AXES, (batch, space, member), strict=True)), len(devices), batches)
   if members % sizes[MEMBER]:
     raise ValueError(
-      f"config.mesh.member: {sizes[MEMBER]} devices for config.members={members} networks; "
-      "expected a number that divides it."
+      f"config.mesh.member: {sizes[MEMBER]} devices for {members} network(s) that are trained "
+      "together (config.members, or the runs of --together); expected a number that divides them."
     )
   axis = 0
   if sizes[SPACE] > 1:

@@ -12,7 +12,7 @@ from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
 from jaxseg.method import State
 from jaxseg.networks.blocks.acceleration import cpu_gradients
-from jaxseg.sharding import BATCH, SPACE
+from jaxseg.sharding import BATCH, SPACE, Layout
 from jaxseg.task import only
 
 # what a key is for, folded into the root key of the config's seed
@@ -53,18 +53,8 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     store: the store of `Feeder`.
   """
   layout = run.layout
-  augments = {
-    name: batched(stream.augment, layout.mesh, axis=BATCH) for name, stream in run.streams.items()
-  }
-
-  def batch_of(store, element, keys):
-    parts = {}
-    for name, part in streams.sample(run.streams, store, element).items():
-      parts[name] = run.streams[name].mix(keys[name], augments[name](keys[name], part))
-    return streams.nested(parts)
-
   lone = dict.fromkeys(run.streams, jax.random.key(0))
-  shapes = jax.eval_shape(batch_of, store, example, lone)
+  shapes = jax.eval_shape(batch_of(run, layout.mesh), store, example, lone)
 
   # keys are made inside, from the seed: a plain number is the same on every process
   def init(seed) -> State:
@@ -72,17 +62,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     # so are the zeros: only their shapes matter, and nothing becomes a constant of the program
     return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
-  def batch(step, store, element, seed):
-    root = jax.random.key(seed)
-    main, method_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(root, TRAIN), step))
-    keys = {name: _key(root, name, step) for name in run.streams} | {streams.MAIN: main}
-    return layout.spread(batch_of(store, element, keys)), method_key
-
-  def update(state: State, batch, key):
-    # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
-    plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
-    with plain:
-      return run.method.train_step(state, batch, key)
+  batch, update = halves(run, layout, layout.mesh)
 
   def train(state: State, store, element, seed):
     return update(state, *batch(state.step, store, element, seed))
@@ -103,6 +83,43 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     abstract=abstract,
     places=places,
   )
+
+
+def batch_of(run: Experiment, mesh) -> Callable:
+  """(store, element, keys by stream) -> the batch, sampled, augmented and mixed.
+
+  `mesh` is that over whose axis `batch` the samples are split, None for one device.
+  """
+  augments = {
+    name: batched(stream.augment, mesh, axis=BATCH) for name, stream in run.streams.items()
+  }
+
+  def made(store, element, keys):
+    parts = {}
+    for name, part in streams.sample(run.streams, store, element).items():
+      parts[name] = run.streams[name].mix(keys[name], augments[name](keys[name], part))
+    return streams.nested(parts)
+
+  return made
+
+
+def halves(run: Experiment, layout: Layout, mesh) -> tuple[Callable, Callable]:
+  """The two halves of a step, to be traced: see `Step.batch` and `Step.update`."""
+  batch_from = batch_of(run, mesh)
+
+  def batch(step, store, element, seed):
+    root = jax.random.key(seed)
+    main, method_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(root, TRAIN), step))
+    keys = {name: _key(root, name, step) for name in run.streams} | {streams.MAIN: main}
+    return layout.spread(batch_from(store, element, keys)), method_key
+
+  def update(state: State, batch, key):
+    # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
+    plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
+    with plain:
+      return run.method.train_step(state, batch, key)
+
+  return batch, update
 
 
 def _key(root, name: str, step):

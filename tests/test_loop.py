@@ -119,7 +119,7 @@ def test_what_killed_processes_left_is_removed_at_the_next_start(whole, tmp_path
 
 def stop_after(run, steps, workdir):
   """Trains, sending this process a SIGTERM in the given step; the loop saves and leaves."""
-  advance, seen = loop.Writer.advance, []
+  advance, seen = loop.Display.advance, []
 
   def counting(self, count=1):
     advance(self, count)
@@ -128,8 +128,10 @@ def stop_after(run, steps, workdir):
       os.kill(os.getpid(), signal.SIGTERM)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop.Writer, "advance", counting)
-    assert loop.train(run, workdir) is None
+    patch.setattr(loop.Display, "advance", counting)
+    several = isinstance(run, list)
+    train = loop.train_together if several else loop.train
+    assert train(run, workdir) is None
 
 
 def test_killed_in_mid_training_and_rerun_equals_uninterrupted_bit_for_bit(whole, tmp_path):
@@ -138,14 +140,14 @@ def test_killed_in_mid_training_and_rerun_equals_uninterrupted_bit_for_bit(whole
 import sys; sys.path.insert(0, {str(HERE)!r})
 import conftest, tiny, os
 from jaxseg import loop
-from jaxseg.runs import writer
-advance = writer.Writer.advance
+from jaxseg.runs import display
+advance = display.Display.advance
 def killed(self, steps=1):
   advance(self, steps)
   self.count = getattr(self, "count", 0) + 1
   if self.count == 5:
     os.kill(os.getpid(), 9)
-writer.Writer.advance = killed
+display.Display.advance = killed
 loop.train(tiny.experiment(), {str(tmp_path)!r})
 """
   ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

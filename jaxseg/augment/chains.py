@@ -107,10 +107,18 @@ def batched(
 
   if mesh is not None:
     spec = jax.P(axis)
+    # where the program is already one device's along an axis, that axis is not to be split again
+    manual = jax.sharding.AxisType.Manual
+    free = {a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind != manual}
     # samples are independent and the key is replicated: nothing varies that shouldn't, and the
     # transforms need no marks on the constants that their branches return
     mapped = jax.shard_map(
-      mapped, mesh=mesh, in_specs=(jax.P(), spec, spec), out_specs=spec, check_vma=False
+      mapped,
+      mesh=mesh,
+      in_specs=(jax.P(), spec, spec),
+      out_specs=spec,
+      axis_names=free,
+      check_vma=False,
     )
 
   def apply(key, batch: Batch) -> Batch:

@@ -80,24 +80,53 @@ def sample(
   }
 
 
+class Kept:
+  """The cases of a stream as a cache keeps them.
+
+  Args:
+    dataset: prepared cases.
+    cases: indices of those that are kept, each once.
+    cache: "device", "host" or "disk".
+  """
+
+  def __init__(self, dataset: Dataset, cases: Sequence[int], cache: str):
+    self._dataset, self._cases = dataset, tuple(cases)
+    self.number = {case: position for position, case in enumerate(self._cases)}
+    self.decoded = sampling.CaseCache(dataset, self._cases) if cache == "host" else None
+
+  def store(self) -> dict[str, np.ndarray]:
+    """They as the device's memory holds them, by their `number`."""
+    return sampling.device_store(self._dataset, self._cases)
+
+
 class Feeder:
   """Makes the elements that the step is fed: a pure function of (step, stream, slots).
 
   An element has a part for each stream: with `cache="device"` the index {"case", "start"} into its
   part of the store, else the patches themselves.
+
+  Args:
+    streams: name -> stream.
+    cache: "device", "host" or "disk".
+    kept: name -> what is kept of a stream's cases, which may be of others too; None is its own.
   """
 
-  def __init__(self, streams: Mapping[str, Stream], *, cache: str):
+  def __init__(
+    self,
+    streams: Mapping[str, Stream],
+    *,
+    cache: str,
+    kept: Mapping[str, Kept] | None = None,
+  ):
     if cache not in CACHES:
       raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
     self._streams, self._cache = dict(streams), cache
-    host = streams.items() if cache == "host" else ()
-    self._decoded = {name: sampling.CaseCache(of.dataset, of.cases) for name, of in host}
+    own = {name: Kept(of.dataset, dict.fromkeys(of.cases), cache) for name, of in streams.items()}
+    self._kept = own if kept is None else dict(kept)
 
   def store(self) -> dict[str, Any]:
     """The cases of all streams for the device's memory, an argument of the step; else {}."""
-    streams = self._streams if self._cache == "device" else {}
-    return {name: sampling.device_store(of.dataset, of.cases) for name, of in streams.items()}
+    return {name: of.store() for name, of in self._kept.items() if self._cache == "device"}
 
   def element(self, step: int, slots: Callable[[int], Sequence[int]] = range) -> dict[str, Any]:
     """What a step is fed; `slots` tells which of a batch's slots are asked for."""
@@ -109,27 +138,34 @@ class Feeder:
   def elements(
     self, first: int, last: int, slots: Callable[[int], Sequence[int]] = range, *, threads: int = 2
   ) -> Iterator[dict[str, Any]]:
-    """The elements of steps first..last-1, made ahead of need by Grain's threads."""
-    if not installed("grain"):
-      # a bare machine with an accelerator; with volumes on the device an element is some numbers
-      return (self.element(step, slots) for step in range(first, last))
-    steps = grain.MapDataset.range(first, last).map(lambda step: self.element(step, slots))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
-    return iter(steps.to_iter_dataset(options))
+    """The elements of steps first..last-1, made ahead of need."""
+    return ahead(lambda step: self.element(step, slots), first, last, threads=threads)
 
   def _part(self, name: str, step: int, slots: Sequence[int]) -> dict[str, np.ndarray]:
     dataset, cases, how = self._streams[name][:3]
     choices = [sampling.choose(dataset, cases, how, step, slot) for slot in slots]
     if self._cache == "device":
+      number = self._kept[name].number
       return {
-        "case": np.array([c.case for c in choices], np.int32),
+        "case": np.array([number[cases[c.case]] for c in choices], np.int32),
         "start": np.array([c.start for c in choices], np.int32),
       }
     patches = [self._patch(name, choice) for choice in choices]
     return {field: np.stack([p[field] for p in patches]) for field in patches[0]}
 
   def _patch(self, name: str, choice: sampling.Choice) -> dict[str, np.ndarray]:
-    dataset, cases, how = self._streams[name][:3]
-    if name in self._decoded:
-      return sampling.cut(self._decoded[name][choice.case], how, choice)
-    return sampling.read_patch(dataset, cases[choice.case], how, choice)
+    (dataset, cases, how), kept = self._streams[name][:3], self._kept[name]
+    case = cases[choice.case]
+    if kept.decoded is not None:
+      return sampling.cut(kept.decoded[kept.number[case]], how, choice)
+    return sampling.read_patch(dataset, case, how, choice)
+
+
+def ahead(make: Callable[[int], Any], first: int, last: int, *, threads: int = 2) -> Iterator[Any]:
+  """What `make` makes of first..last-1, in order, by Grain's threads ahead of need."""
+  if not installed("grain"):
+    # a bare machine with an accelerator; with volumes on the device an element is some numbers
+    return map(make, range(first, last))
+  made = grain.MapDataset.range(first, last).map(make)
+  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+  return iter(made.to_iter_dataset(options))

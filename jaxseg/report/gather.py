@@ -11,11 +11,13 @@ from jaxseg.report import views
 from jaxseg.runs import same_run
 from jaxseg.runs.folder import (
   FOLD,
+  SEED,
   folds_in,
   number_of_folds,
   read_config,
   read_dataset,
   read_versions,
+  run_folders,
 )
 from jaxseg.runs.writer import read_rows
 
@@ -101,6 +103,9 @@ def gather(path, say: Callable[[str], None] = print) -> CrossValidation:
   if (path / "config.json").is_file():
     return CrossValidation(_name(path), (_fold(path, say),), ())
   folders = folds_in(path)
+  if not folders and folds_in(path, SEED):
+    # of several runs there is no one report: that is told
+    run_folders(path)
   if not folders:
     raise FileNotFoundError(
       f"{path}: holds no run (config.json) and no folds ({FOLD}0, ...); give train's --workdir."

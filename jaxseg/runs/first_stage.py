@@ -13,6 +13,7 @@ from jaxseg.data.prepared.label_files import from_files
 from jaxseg.data.sources.source import RawCase
 from jaxseg.evaluation import held_out
 from jaxseg.evaluation.choice import validation_files
+from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, read_config, run_folders
 
 
@@ -33,7 +34,7 @@ def run_beside(prior: dict, folder: pathlib.Path) -> pathlib.Path:
   then under its name beside the run (or beside the folder of its folds). Raises FileNotFoundError.
   """
   told, folder = pathlib.Path(run_of(prior)), folder.resolve()
-  home = folder.parent if folder.name.startswith(FOLD) else folder
+  home = run_folder.home(folder)
   places = [told, *(above / told for above in folder.parents), home.with_name(told.name)]
   for place in places:
     if (place / "config.json").is_file() or any(place.glob(f"{FOLD}*/config.json")):

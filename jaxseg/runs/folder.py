@@ -20,6 +20,7 @@ from jaxseg.data.splits import count
 from jaxseg.runs import same_data, same_run
 
 FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validation
+SEED = "seed_"  # and a number: a run folder among those of other seeds
 CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
 PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _DATASET_KINDS = {
@@ -210,15 +211,27 @@ def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
     raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
 
 
-def run_folders(path) -> tuple[pathlib.Path, ...]:
+def run_folders(path, *, seeds: bool = False) -> tuple[pathlib.Path, ...]:
   """A run folder itself, or the folds `fold_0`, `fold_1`, ... of a cross-validation's folder.
 
-  Raises FileNotFoundError if it is neither, ValueError if a fold is missing.
+  With `seeds` the runs `seed_0`, ... of a folder of these, too: to average what they predict.
+
+  Raises FileNotFoundError if it is neither, ValueError if a fold is missing, or for a folder of
+  seeds where one run is meant.
   """
   path = pathlib.Path(path)
   if (path / CONFIG).is_file():
     return (path,)
   folds = folds_in(path)
+  if not folds and (runs := folds_in(path, SEED)):
+    for folder in runs:
+      _check_seed(folder)
+    if seeds:
+      return runs
+    raise ValueError(
+      f"{path}: holds runs of several seeds ({runs[0].name}, ...), which validate the same cases; "
+      f"name one of them, as {runs[0]}."
+    )
   if not folds:
     raise FileNotFoundError(
       f"{path / CONFIG}: not found; give the folder of a run (train.py's --workdir), or of "
@@ -249,11 +262,29 @@ def _check_fold(folder: pathlib.Path) -> None:
     )
 
 
-def folds_in(path) -> tuple[pathlib.Path, ...]:
-  """The run folders `fold_0`, `fold_1`, ... of a folder, in order; `fold_0_old` is none."""
-  found = (file.parent for file in pathlib.Path(path).glob(f"{FOLD}*/{CONFIG}"))
-  folds = (folder for folder in found if folder.name.removeprefix(FOLD).isdigit())
+def _check_seed(folder: pathlib.Path) -> None:
+  """As `_check_fold`, of a seed."""
+  seed = read_config(folder)["seed"]
+  if folder.name != f"{SEED}{seed}":
+    raise ValueError(
+      f"{folder}: holds the run of config.seed={seed}, expected that of its name; give each seed "
+      "its own folder back."
+    )
+
+
+def folds_in(path, kind: str = FOLD) -> tuple[pathlib.Path, ...]:
+  """The run folders `fold_0`, `fold_1`, ... (or of SEED) of a folder, in order.
+
+  `fold_0_old` is none.
+  """
+  found = (file.parent for file in pathlib.Path(path).glob(f"{kind}*/{CONFIG}"))
+  folds = (folder for folder in found if folder.name.removeprefix(kind).isdigit())
   return tuple(sorted(folds, key=lambda folder: natural(folder.name)))
+
+
+def home(folder: pathlib.Path) -> pathlib.Path:
+  """The folder that a run is known by: of a fold, or of one of several seeds, that of all."""
+  return folder.parent if folder.name.startswith((FOLD, SEED)) else folder
 
 
 def number_of_folds(split: dict) -> int | None:

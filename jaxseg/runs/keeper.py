@@ -1,5 +1,6 @@
 """The checkpoints of a run: the latest ones, the best, and what they remember of the log."""
 
+import contextlib
 import logging
 import math
 import pathlib
@@ -14,6 +15,7 @@ from jaxseg.runs import checkpoint
 
 # of checkpoints that do not tell what judged them: those of earlier versions
 _METRIC = "dice"
+TOGETHER = "together"
 
 
 class Keeper:
@@ -23,12 +25,30 @@ class Keeper:
     latest, best: the checkpoints.
     metric: what the best is judged by; of some less is better.
     score: of the best; None without one.
+    together: names of the run folders that are trained in one program, this one's too; () alone.
+    notes: what a user should know of what was resumed, a sentence each.
   """
 
-  def __init__(self, workdir: pathlib.Path, metric: str):
+  def __init__(self, workdir: pathlib.Path, metric: str, *, together: Sequence[str] = ()):
     self.latest = checkpoint.Checkpoints(workdir, checkpoint.LATEST, keep=2)
     self.best = checkpoint.Checkpoints(workdir, checkpoint.BEST, keep=1)
     self.metric, self.score = metric, None
+    self.together, self.notes = tuple(together), []
+
+  @property
+  def home(self) -> pathlib.Path:
+    return self.latest.folder.parent
+
+  @property
+  def name(self) -> str:
+    """Of the run folder."""
+    return self.home.name
+
+  def company(self, step: int) -> set[str]:
+    """With whom the run was trained when a step was saved; nobody where its note is damaged."""
+    with contextlib.suppress(checkpoint.Damaged):
+      return set(self.latest.note(step).get(TOGETHER, ()))
+    return set()
 
   def tidy(self) -> None:
     """Removes what killed processes left half written or half removed."""
@@ -46,6 +66,12 @@ class Keeper:
     state, note = found
     processes.on_first(lambda: self.latest.prune(note["step"]))
     self.score = processes.on_first(lambda: self._best(note))
+    others = [name for name in note.get(TOGETHER, ()) if name != self.name]
+    if others and not self.together:
+      self.notes.append(
+        f"{self.home}: was trained together with {', '.join(others)} until step "
+        f"{note['step']}; from here on it is trained alone."
+      )
     return state, _rows(note.get("pending", []))
 
   def _best(self, note: dict) -> float | None:
@@ -100,7 +126,8 @@ class Keeper:
       self.score = score
       self.best.save(state, {"best": score, "metric": self.metric})
     rows = [{name: [str(v.dtype), v.item()] for name, v in row.items()} for row in pending]
-    self.latest.save(state, {"best": self.score, "metric": self.metric, "pending": rows})
+    note = {"best": self.score, "metric": self.metric, "pending": rows}
+    self.latest.save(state, note | ({TOGETHER: self.together} if self.together else {}))
 
   def _better(self, score: float) -> bool:
     if self.score is None:
@@ -114,3 +141,44 @@ def _rows(noted: list[dict]) -> list[dict]:
     {name: np.asarray(value, np.dtype(kind)) for name, (kind, value) in row.items()}
     for row in noted
   ]
+
+
+def level(keepers: Sequence[Keeper]) -> list[str]:
+  """Takes runs that are trained together back to the newest step that each has a checkpoint of.
+
+  They differ where a signal that cannot be caught came while one run after the other was saved, or
+  where a checkpoint was damaged: what is taken back was trained together with those behind, which
+  train it again, to the same bits.
+
+  Args:
+    keepers: of the runs.
+
+  Returns:
+    Sentences to show.
+
+  Raises:
+    ValueError: the runs stand at different steps because some were trained without the others.
+  """
+  if len(keepers) < 2:
+    return []
+  newest = [keeper.latest.newest_sound() or 0 for keeper in keepers]
+  lowest = min(newest)
+  behind = {keeper.name for keeper, step in zip(keepers, newest, strict=True) if step == lowest}
+  ahead = [keeper for keeper in keepers if keeper.name not in behind]
+  for keeper in ahead:
+    steps = keeper.latest.steps
+    alone = any(not behind <= keeper.company(step) for step in steps if step > lowest)
+    if alone or (lowest and lowest not in steps):
+      stand = ", ".join(f"{of.name} at {step}" for of, step in zip(keepers, newest, strict=True))
+      raise ValueError(
+        f"{keeper.home}: stands at another step than {', '.join(sorted(behind))}, and went on "
+        f"without ({stand}); runs are trained together from one step on: leave out --together, "
+        "which trains each from where it stands, or name those of one step."
+      )
+  for keeper in ahead:
+    keeper.latest.prune(lowest)
+  if not ahead:
+    return []
+  at = f"step {lowest}, the newest that all have" if lowest else "the beginning"
+  names = ", ".join(keeper.name for keeper in ahead)
+  return [f"{names}: saved at step {max(newest)}, others not; all go on from {at}."]

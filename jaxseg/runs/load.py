@@ -23,7 +23,7 @@ from jaxseg.method import Learner, Method, State
 from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
-from jaxseg.runs.folder import FOLD, run_folders
+from jaxseg.runs.folder import run_folders
 from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task, only
 
@@ -272,7 +272,7 @@ def by_configuration(folders: Sequence[pathlib.Path]) -> list[list[pathlib.Path]
   """
   groups: list[tuple[pathlib.Path, dict, list[pathlib.Path]]] = []
   for folder in map(pathlib.Path, folders):
-    home = (folder.parent if folder.name.startswith(FOLD) else folder).resolve()
+    home = run_folder.home(folder).resolve()
     config = run_folder.read_config(folder)
     for other, first, members in groups:
       if other == home and not same_run.differences(first, config, same_run.MEMBERS):

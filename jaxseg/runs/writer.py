@@ -1,4 +1,4 @@
-"""Metrics of a run -> progress bar, JSONL, TensorBoard, picture panels."""
+"""Metrics of a run -> display, JSONL, TensorBoard, picture panels."""
 
 import contextlib
 import json
@@ -6,31 +6,32 @@ import logging
 import os
 import pathlib
 import platform
-import sys
 import time
 from collections.abc import Iterator
 
 import imageio.v3 as imageio
 import numpy as np
-import tqdm
 
 from jaxseg import files
 from jaxseg.packages import installed
+from jaxseg.runs.display import Display
 
 
 class Writer:
-  """Everything that a run shows and records; in a multi-process run only process 0 makes one.
+  """Everything that a run records; in a multi-process run only process 0 makes one.
 
   Args:
     workdir: run folder; `metrics.jsonl`, `tensorboard/` and `panels/` are written there.
+    display: what shows the numbers.
     first_step: where training starts. Rows of later steps, written before a crash and not
       covered by the checkpoint resumed from, are dropped, so that the log is that of one run.
-    last_step: where it ends, for the bar.
-    images: images per step, for the speed shown.
     every: steps between two rows of the loss; 0 does not look for missing ones.
+    number: of this run among those that the display shows.
   """
 
-  def __init__(self, workdir, *, first_step: int, last_step: int, images: int, every: int = 0):
+  def __init__(
+    self, workdir, display: Display, *, first_step: int, every: int = 0, number: int = 0
+  ):
     # TensorBoard's writer takes the beginning of a relative path, as in s3:, for a protocol
     self._workdir = pathlib.Path(workdir).absolute()
     self._jsonl = self._workdir / "metrics.jsonl"
@@ -49,19 +50,7 @@ class Writer:
         self._workdir,
         self._jsonl.name,
       )
-    self._images, self._first, self._last = images, first_step, last_step
-    self._shown = {}
-    # without a terminal a bar is noise: whole lines, now and then, read better in a log
-    self._live = sys.stderr.isatty()
-    self._bar = tqdm.tqdm(
-      total=last_step,
-      initial=first_step,
-      unit="step",
-      dynamic_ncols=True,
-      smoothing=0.1,
-      disable=not self._live,
-    )
-    self._line_due = 0.0
+    self._display, self._number = display, number
 
   def _keep_until(self, step: int, every: int) -> set[str]:
     """Drops the rows of later steps, and damaged ones; returns those of the step itself."""
@@ -84,16 +73,6 @@ class Writer:
     files.write_text(self._jsonl, "".join(_line(row) for row in rows if row["step"] <= step))
     return {_line(row) for row in rows if row["step"] == step}
 
-  def say(self, text: str) -> None:
-    """A line to the user, above the bar."""
-    if self._live:
-      self._bar.write(text, file=sys.stderr)
-    else:
-      print(text, file=sys.stderr, flush=True)
-
-  def advance(self, steps: int = 1) -> None:
-    self._bar.update(steps)
-
   def scalars(self, step: int, values: dict[str, float], *, speed: float | None = None) -> None:
     """Records scalars, and shows the important ones."""
     values = {name: float(value) for name, value in values.items()}
@@ -108,25 +87,7 @@ class Writer:
           raise files.DiskFull(self._jsonl)
       if self._events:
         self._events.scalars(step, values)
-    self._show(step, values, speed)
-
-  def _show(self, step, values, speed) -> None:
-    short = {"loss": "loss", "learning_rate": "lr"}
-    # the mean of the metric that judges; those of classes have a further name
-    judged = [name for name in values if name.startswith("validation/") and name.count("/") == 1]
-    short |= {name: name.removeprefix("validation/") for name in judged}
-    for name, label in short.items():
-      if name in values:
-        self._shown[label] = f"{values[name]:.4g}"
-    if speed is not None:
-      self._shown["images/s"] = f"{speed * self._images:.3g}"
-    if self._live:
-      self._bar.set_postfix(self._shown, refresh=False)
-    elif time.monotonic() >= self._line_due or step == self._last:
-      self._line_due = time.monotonic() + 10
-      left = "" if not speed else f"  {(self._last - step) / speed / 60:.1f} min left"
-      words = "  ".join(f"{k} {v}" for k, v in self._shown.items())
-      self.say(f"step {step}/{self._last}  {words}{left}")
+    self._display.show(step, values, speed, run=self._number)
 
   def picture(self, name: str, picture: np.ndarray) -> pathlib.Path:
     """Writes panels/<name>.png, an (h, w, 3) uint8 array."""
@@ -143,7 +104,6 @@ class Writer:
       os.fsync(self._file.fileno())
 
   def close(self) -> None:
-    self._bar.close()
     self._file.close()
     if self._events:
       self._events.close()

@@ -64,14 +64,14 @@ def load_all(
   Raises FileNotFoundError where there is no run or checkpoint, ValueError where a fold is missing
   or the runs differ in labels or channels.
   """
-  folders = [folder for path in paths for folder in run_folders(path)]
+  folders = [folder for path in paths for folder in run_folders(path, seeds=True)]
   check_alike({str(folder): run_folder.describe(folder) for folder in folders})
   return tuple(load(group, kind=kind, mirror=mirror) for group in by_configuration(folders))
 
 
 def unfinished(paths: Sequence) -> list[pathlib.Path]:
   """The run folders among them whose training has not come to its end."""
-  folders = [folder for path in paths for folder in run_folders(path)]
+  folders = [folder for path in paths for folder in run_folders(path, seeds=True)]
   return [f for f in folders if run_folder.steps_done(f) < run_folder.read_config(f)["steps"]]
 
 
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     nargs="+",
     type=pathlib.Path,
     metavar="RUN",
-    help="run folders of train.py, or folders that hold fold_0, fold_1, ...",
+    help="run folders of train.py, or folders that hold fold_0, fold_1, ... or seed_0, ...",
   )
   add(
     "--input",

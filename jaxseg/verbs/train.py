@@ -1,4 +1,4 @@
-"""train: a config -> a run folder with a trained model, its curves and its report; or its folds."""
+"""train: a config -> a run folder with a trained model, its curves and report; folds, seeds."""
 
 import os
 import sys
@@ -25,13 +25,44 @@ _WORKDIR = flags.DEFINE_string(
 _FOLD = flags.DEFINE_string(
   "fold", None, "all, or numbers as in 0,2: trains these folds in WORKDIR/fold_0, WORKDIR/fold_2."
 )
+_SEEDS = flags.DEFINE_string(
+  "seeds", None, "numbers as in 0,1,2: trains these seeds in WORKDIR/seed_0, WORKDIR/seed_1, ..."
+)
+_TOGETHER = flags.DEFINE_bool(
+  "together", False, "Trains folds or seeds at once: one compiled program, one set of data."
+)
 
 
-def run(config, workdir, fold: str | None = None) -> dict | None:
-  """Builds and trains; returns the report (of folds: one each), or None if a signal ended it."""
+def run(
+  config,
+  workdir,
+  fold: str | None = None,
+  *,
+  seeds: str | None = None,
+  together: bool = False,
+) -> dict | None:
+  """Builds and trains; returns the report (of folds: one each), or None if a signal ended it.
+
+  Args:
+    config: a ConfigDict.
+    workdir: the run folder, or that of the folds or seeds.
+    fold: which folds, see `folds.parse_folds`; None is the config's own.
+    seeds: which seeds, see `folds.parse_seeds`; None is the config's own.
+    together: whether folds or seeds are trained in one program.
+
+  Raises ValueError in words, before any training, for what cannot be.
+  """
+  if fold is not None and seeds is not None:
+    raise ValueError(
+      "--fold and --seeds: both are given; give one of them, and one number of the other in the "
+      "config (--config.seed, --config.data.split.fold)."
+    )
+  if together and fold is None and seeds is None:
+    raise ValueError("--together: needs --fold=all or --seeds=0,1,2: what is trained together.")
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
   from jaxseg import loop, processes
+  from jaxseg import together as several
   from jaxseg.compose import complete
   from jaxseg.experiment import experiment
   from jaxseg.planning import planned_config as planned
@@ -45,12 +76,21 @@ def run(config, workdir, fold: str | None = None) -> dict | None:
   def train(config, workdir):
     return loop.train(experiment(config), workdir)
 
-  if fold is None:
+  def train_together(configs, workdirs):
+    runs, layout = several.together([several.alone(of) for of in configs], plain(config.mesh))
+    return loop.train_together(runs, workdirs, layout)
+
+  if fold is None and seeds is None:
     folds.check_alone(workdir)
     # told before data are prepared
     run_folder.check_same(workdir, plain(config))
     return train(config, workdir)
-  return folds.train_folds(config, workdir, fold, train, _say)
+  if together:
+    several.check(plain(config), folds=fold is not None)
+  options = {"together": train_together if together else None}
+  if fold is not None:
+    return folds.train_folds(config, workdir, fold, train, _say, **options)
+  return folds.train_seeds(config, workdir, seeds, train, _say, **options)
 
 
 def _say(text: str) -> None:
@@ -64,9 +104,13 @@ def _prepare_jax(config) -> None:
 
 
 def _main(arguments) -> None:
-  fold, rest = _FOLD.value, arguments[1:]
-  if fold is not None and all(word.isdigit() for word in rest):
-    fold, rest = " ".join([fold, *rest]), []  # --fold=0 2
+  fold, seeds, rest = _FOLD.value, _SEEDS.value, arguments[1:]
+  if all(word.isdigit() for word in rest):
+    # --fold=0 2
+    if fold is not None:
+      fold, rest = " ".join([fold, *rest]), []
+    elif seeds is not None:
+      seeds, rest = " ".join([seeds, *rest]), []
   if rest:
     sys.exit(f"train: unexpected argument(s) {' '.join(rest)}; see --help.")
   for name, flag in (("config", _CONFIG), ("workdir", _WORKDIR)):
@@ -76,7 +120,7 @@ def _main(arguments) -> None:
   from jaxseg.loop import Diverged
 
   try:
-    report = run(_CONFIG.value, _WORKDIR.value, fold)
+    report = run(_CONFIG.value, _WORKDIR.value, fold, seeds=seeds, together=_TOGETHER.value)
   except (ValueError, OSError, Diverged) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
@@ -97,10 +141,10 @@ def _parse(arguments: list[str]) -> list[str]:
     flags.FLAGS[_CONFIG.name].value = config
     return positional
   except flags.UnrecognizedFlagError as error:
-    known = (_CONFIG.name, _WORKDIR.name, _FOLD.name)
+    known = [flag.name for flag in (_CONFIG, _WORKDIR, _FOLD, _SEEDS, _TOGETHER)]
     sys.exit(
       f"train: --{error.flagname}: no such flag{suggestion(error.flagname, known)}; flags: "
-      "--config, --config.FIELD, --workdir, --fold."
+      "--config, --config.FIELD, --workdir, --fold, --seeds, --together."
     )
   except (flags.Error, ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):

@@ -10,6 +10,11 @@ from tensorboardX.proto import event_pb2
 
 from jaxseg import files
 from jaxseg.runs import writer
+from jaxseg.runs.display import Display
+
+
+def shown():
+  return Display(first_step=0, last_step=10, images=2)
 
 
 @pytest.fixture
@@ -18,7 +23,7 @@ def opened(tmp_path):
   made = []
 
   def open_at(step):
-    made.append(writer.Writer(tmp_path, first_step=step, last_step=10, images=2))
+    made.append(writer.Writer(tmp_path, shown(), first_step=step))
     return made[-1]
 
   yield open_at
@@ -127,7 +132,7 @@ def test_a_full_disk_is_told_with_the_path(tmp_path, opened):
 @pytest.mark.parametrize("name", ["run.zip", "s3:run", "a[b]*", "<bytes>"])
 def test_any_name_of_a_folder_will_do(tmp_path, monkeypatch, name):
   monkeypatch.chdir(tmp_path)
-  one = writer.Writer(name, first_step=0, last_step=1, images=1)
+  one = writer.Writer(name, shown(), first_step=0)
   one.scalars(1, {"loss": 1.0})
   path = one.picture("final", np.zeros((4, 4, 3), np.uint8))
   one.close()
@@ -151,7 +156,7 @@ def test_any_name_of_a_folder_will_do(tmp_path, monkeypatch, name):
 def test_rows_that_were_lost_are_told(tmp_path, caplog, steps, resumed, told):
   rows = "".join(f'{{"step": {step}, "loss": 1.0}}\n' for step in steps)
   (tmp_path / "metrics.jsonl").write_text(rows)
-  writer.Writer(tmp_path, first_step=resumed, last_step=20, images=2, every=2).close()
+  writer.Writer(tmp_path, shown(), first_step=resumed, every=2).close()
   if told is None:
     assert not caplog.messages
   else:

@@ -89,7 +89,14 @@ def together(configs: Sequence, mesh: dict[str, Any]) -> Together:
     layout = dataclasses.replace(layout, notes=(*layout.notes, note))
   runs = [first, *(experiment(config, like=first) for config in configs[1:])]
   for run in runs[1:]:
-    _check_same_program(first, run)
+    check_same_program(first, run)
+  sets = {run.main.dataset.folder for run in runs}
+  if len(sets) > 1:
+    note = (
+      f"config.data.normalise takes numbers from the training cases: the {len(runs)} runs have "
+      f"{len(sets)} prepared sets, and memory holds a case once for each of them."
+    )
+    layout = dataclasses.replace(layout, notes=(*layout.notes, note))
   return Together(tuple(runs), layout)
 
 
@@ -116,7 +123,7 @@ def _check_alike(first: dict[str, Any], other: dict[str, Any]) -> None:
       )
 
 
-def _check_same_program(first: Experiment, other: Experiment) -> None:
+def check_same_program(first: Experiment, other: Experiment) -> None:
   """Raises ValueError where what follows from the cases makes another program."""
   ours, theirs = _of_program(first), _of_program(other)
   for what, value in ours.items():

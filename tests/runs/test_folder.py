@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 from jaxseg.batch import LabelSpec
+from jaxseg.report.gather import gather
 from jaxseg.runs import folder as run_folder
 
 
@@ -81,3 +82,22 @@ def test_a_run_among_its_own_data_is_refused(tmp_path):
   (tmp_path / "other" / "imagesTr").mkdir(parents=True)
   with pytest.raises(ValueError, match=r"other: is the folder of a data set"):
     run_folder.check_same(tmp_path / "other", config)
+
+
+def test_runs_of_several_seeds_are_averaged_where_that_is_asked_and_else_named_one_by_one(tmp_path):
+  for seed in (0, 10, 2):
+    run_folder.record(tmp_path / f"seed_{seed}", tiny.experiment(seed=seed))
+  names = [folder.name for folder in run_folder.run_folders(tmp_path, seeds=True)]
+  assert names == ["seed_0", "seed_2", "seed_10"]
+  with pytest.raises(ValueError, match=r"holds runs of several seeds \(seed_0, ...\).*name one of"):
+    run_folder.run_folders(tmp_path)
+  with pytest.raises(ValueError, match=r"holds runs of several seeds"):
+    gather(tmp_path)
+  (tmp_path / "seed_2").rename(tmp_path / "seed_3")
+  with pytest.raises(ValueError, match=r"seed_3: holds the run of config.seed=2"):
+    run_folder.run_folders(tmp_path, seeds=True)
+
+
+def test_a_fold_or_a_seed_is_known_by_the_folder_of_all(tmp_path):
+  for name, home in (("fold_1", "x"), ("seed_0", "x"), ("run", "x/run")):
+    assert run_folder.home(tmp_path / "x" / name) == tmp_path / home

@@ -140,3 +140,91 @@ def test_a_folder_is_either_a_run_or_holds_folds(tmp_path):
   (tmp_path / "cv" / "fold_0" / "config.json").write_text("{}")
   with pytest.raises(ValueError, match=r"holds folds \(fold_0, ...\); add --fold=all"):
     run(config(), tmp_path / "cv")
+
+
+@pytest.mark.parametrize(("given", "numbers"), [("0,1,2", (0, 1, 2)), ("7 3", (3, 7)), ("5", (5,))])
+def test_seeds_are_given_as_numbers(given, numbers):
+  assert folds.parse_seeds(given) == numbers
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ("0,0", "0 is named twice"),
+    ("all", "expected numbers from 0 to 4294967295"),
+    ("-1", "expected numbers from 0"),
+    ("4294967296", "expected numbers from 0"),
+    ("", "expected numbers from 0"),
+  ],
+)
+def test_other_seeds_are_refused(given, message):
+  with pytest.raises(ValueError, match=message):
+    folds.parse_seeds(given)
+
+
+def test_each_seed_gets_its_folder_and_their_scores_are_told_together(tmp_path, capsys):
+  seen = []
+
+  def train(config, workdir):
+    seen.append((config.seed, workdir.name))
+    write_report(workdir, 5)
+    report = json.loads((workdir / "report.json").read_text())
+    mean = {"dice": 0.8 + 0.1 * config.seed}
+    report |= {"best_checkpoint": {"metric": "dice"}, "validation": {"mean": mean}}
+    (workdir / "report.json").write_text(json.dumps(report))
+    return report
+
+  folds.train_seeds(config(), tmp_path, "1,0", train, print)
+  assert seen == [(0, "seed_0"), (1, "seed_1")]
+  # the sample deviation of 0.8 and 0.9: 0.1 / sqrt(2)
+  assert "dice 0.8500, standard deviation 0.0707 (0.8000, 0.9000)" in capsys.readouterr().out
+
+
+def test_unfinished_ones_are_trained_together_and_one_that_is_left_alone(tmp_path, capsys):
+  calls = []
+
+  def together(configs, workdirs):
+    calls.append(
+      [(of.data.split.fold, place.name) for of, place in zip(configs, workdirs, strict=True)]
+    )
+    for place in workdirs[:-1]:
+      write_report(place, 5)
+
+  def train(config, workdir):
+    calls.append(workdir.name)
+    return {}
+
+  write_report(tmp_path / "fold_1", 5)
+  assert folds.train_folds(config(), tmp_path, "all", train, print, together=together) is None
+  folds.train_folds(config(), tmp_path, "all", train, print, together=together)
+  assert calls == [[(0, "fold_0"), (2, "fold_2")], "fold_2"]
+  assert "Folds 0, 2 together" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("given", "train"), [("1", folds.train_folds), ("3", folds.train_seeds)])
+def test_one_run_is_not_trained_together(tmp_path, given, train):
+  with pytest.raises(ValueError, match=f"--together: .* names one .*, {given}; name two or more"):
+    train(config(), tmp_path, given, None, print, together=lambda *of: pytest.fail("trained"))
+
+
+def test_a_folder_holds_folds_or_seeds(tmp_path):
+  (tmp_path / "seed_0").mkdir()
+  (tmp_path / "seed_0" / "config.json").write_text("{}")
+  with pytest.raises(
+    ValueError, match=r"holds seeds \(seed_0, ...\); choose another --workdir for"
+  ):
+    folds.train_folds(config(), tmp_path, "all", lambda *of: pytest.fail("trained"), print)
+  with pytest.raises(ValueError, match=r"holds seeds \(seed_0, ...\); add --seeds=0,1,2"):
+    run(config(), tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"fold": "all", "seeds": "0,1"}, "--fold and --seeds: both are given"),
+    ({"together": True}, "--together: needs --fold=all or --seeds=0,1,2"),
+  ],
+)
+def test_flags_that_do_not_go_together_are_refused(tmp_path, options, message):
+  with pytest.raises(ValueError, match=message):
+    run(config(), tmp_path, **options)

@@ -21,7 +21,7 @@ def streams():
 
 
 def patches(of, store, element):
-  return jax.device_get(stream.sample(of, store, element))[MAIN]
+  return jax.device_get(jax.jit(lambda *fed: stream.sample(of, *fed))(store, element))[MAIN]
 
 
 @pytest.mark.parametrize("cache", ["device", "host", "disk"])

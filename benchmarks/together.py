@@ -2,14 +2,16 @@
 
 python benchmarks/together.py [--seeds=0,1,2 | --fold=all] [--devices=1] [--member=1] [--steps=60]
 
-Every training is a process of its own with an empty cache of compiled programs. The seconds are the
-whole command's; "compile" is the first step of each program, as the loop tells it.
+Every command has an empty cache of compiled programs. The seconds are the whole command's, of the
+wall and of all cores (which others on the machine change less); "compile" is the first step of each
+training, as the loop tells it.
 """
 
 import argparse
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,8 +32,8 @@ SMALL = (
 )
 
 
-def train(arguments, workdir, devices: int) -> tuple[float, list[float]]:
-  """Wall seconds of a training, and of the first step of each of its programs."""
+def train(arguments, workdir, devices: int) -> tuple[str, float]:
+  """What a command took in words, and its seconds of CPU."""
   with tempfile.TemporaryDirectory() as cache:
     environment = {
       **os.environ,
@@ -39,7 +41,7 @@ def train(arguments, workdir, devices: int) -> tuple[float, list[float]]:
       "JAX_COMPILATION_CACHE_DIR": cache,
       "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), cpu_seconds()
     ended = subprocess.run(
       [sys.executable, "train.py", *SMALL, *arguments, f"--workdir={workdir}"],
       cwd=ROOT,
@@ -51,7 +53,15 @@ def train(arguments, workdir, devices: int) -> tuple[float, list[float]]:
     seconds = time.perf_counter() - begun
   if ended.returncode:
     sys.exit(ended.stderr)
-  return seconds, [float(number) for number in re.findall(r"Compiled in (\d+) s", ended.stderr)]
+  compiled = [float(number) for number in re.findall(r"Compiled in (\d+) s", ended.stderr)]
+  used = cpu_seconds() - before
+  return f"{seconds:.1f} s, {used:.1f} s of CPU, compile {compiled} s", used
+
+
+def cpu_seconds() -> float:
+  """Of all commands that have ended."""
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return used.ru_utime + used.ru_stime
 
 
 def weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -79,15 +89,11 @@ def main() -> None:
     train([*runs[1:], "--config.steps=1"], home / "prepare", asked.devices)
     # one after the other: each on one device, as a run alone has it where members have theirs
     width = asked.devices if asked.member == 1 else 1
-    one, compiled = train(runs, home / "one", width)
-    mesh = (
-      ["--together"]
-      if asked.member == 1
-      else ["--together", f"--config.mesh.member={asked.member}"]
-    )
-    both, program = train([*runs, *mesh], home / "together", asked.devices)
-    print(f"one after the other  {one:7.1f} s, compile {compiled} s")
-    print(f"together             {both:7.1f} s, compile {program} s, ratio {both / one:.2f}")
+    told, one = train(runs, home / "one", width)
+    print(f"one after the other: {told}")
+    mesh = [] if asked.member == 1 else [f"--config.mesh.member={asked.member}"]
+    told, both = train([*runs, "--together", *mesh], home / "together", asked.devices)
+    print(f"together: {told}; CPU {both / one:.2f} of that")
     for run in sorted((home / "together").iterdir()):
       a, b = weights(run), weights(home / "one" / run.name)
       apart = max(float(np.abs(a[name] - b[name]).max()) for name in a)

@@ -31,7 +31,7 @@ import jax
 import numpy as np
 from trust_damage_trials import Trial, trials
 
-from jaxseg import defaults, loop, sealed
+from jaxseg import defaults, loop, program, sealed
 from jaxseg.build import build, plain
 from jaxseg.data import SOURCES, SPLITS, write_image
 from jaxseg.experiment import experiment
@@ -89,7 +89,7 @@ class Once:
   """The compiled step of the one config: tracing it anew takes most of a trial's time."""
 
   def __init__(self):
-    self.made, self.compile = None, loop.compile_step
+    self.made, self.compile = None, program.compile_step
 
   def __call__(self, *arguments):
     if self.made is None:
@@ -253,7 +253,7 @@ def main() -> None:
   parser.add_argument("--verbose", action="store_true", help="what was said in each trial")
   given = parser.parse_args()
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-  loop.compile_step = Once()
+  program.compile_step = Once()
   counts, wrong = collections.defaultdict(collections.Counter), []
   with tempfile.TemporaryDirectory() as folder:
     base = pathlib.Path(folder)

@@ -7,7 +7,6 @@ docs/scaling.md.
 import functools
 import inspect
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,17 +31,17 @@ KEY = jax.eval_shape(lambda: jax.random.key(0))
 SMALL = dict(widths=(4, 6), depth=1, decoder_depth=1)
 
 
-def lower(function, *arguments) -> dict[str, str]:
-  """Platform -> the program in StableHLO; the function is traced once."""
+def lower(function, *arguments) -> str:
+  """One program in StableHLO for all platforms, each operation by the rules of each of them."""
   traced = (function if hasattr(function, "trace") else jax.jit(function)).trace(*arguments)
-  return {name: traced.lower(lowering_platforms=(name,)).as_text() for name in PLATFORMS}
+  return traced.lower(lowering_platforms=PLATFORMS).as_text()
 
 
 def shapes(tree):
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), tree)
 
 
-def lower_learning(net, *shape) -> dict[str, str]:
+def lower_learning(net, *shape) -> str:
   """`lower` of a gradient in training mode, for a float32 input of that shape."""
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
   variables = jax.eval_shape(functools.partial(net.init, train=True), KEY, image)
@@ -151,8 +150,7 @@ def test_a_step_lowers_for_every_platform_by_every_layout():
     store, element = feeder.store(), feeder.element(0)
     step = compile_step(run, element, store)
     arguments = (step.abstract, shapes(store), shapes(element), jax.ShapeDtypeStruct((), np.uint32))
-    texts = lower(step.train, *arguments)
-    assert all("num_partitions = 2" in text for text in texts.values())
+    assert "num_partitions = 2" in lower(step.train, *arguments)
 
 
 def test_what_does_not_lower_for_a_platform_fails():
@@ -161,4 +159,3 @@ def test_what_does_not_lower_for_a_platform_fails():
 
   with pytest.raises(NotImplementedError, match="tpu"):
     lower(function, jax.ShapeDtypeStruct((2,), jnp.float32))
-  chex.assert_trees_all_equal(set(lower(jnp.sin, jnp.ones(2))), set(PLATFORMS))

@@ -1,20 +1,10 @@
 """The roofline by hand: each part, the largest of them, and what isn't known."""
 
 import pytest
+from made_peak import PEAK
 
 from jaxseg.benchmark import peaks, roofline
 from jaxseg.benchmark.collectives import Collective
-
-PEAK = peaks.Peak(
-  name="made up",
-  kinds=("made up",),
-  flops={"bfloat16": 100e12},
-  memory_bytes=16e9,
-  memory_bytes_per_second=1e12,
-  neighbour_bytes_per_second=50e9,
-  links_bytes_per_second=200e9,
-  source="the test",
-)
 
 
 def collective(kind: str, size: int, devices: int) -> Collective:

@@ -8,9 +8,10 @@ import numpy as np
 from jaxseg.benchmark import machine
 
 DRAWS, LEVEL = 2000, 0.95
-# by how much processes of one program differ, as a share: two runs on an idle machine were 1.5 %
-# apart, which the steps of each alone would have told apart
-PROCESS = 0.01
+# by how much processes of one program differ, as a share: two pairs of runs on an idle machine
+# of two cores were 1.5 and 4.5 % apart, more than the steps of each tell; on accelerators it was
+# not measured
+PROCESS = 0.02
 FASTER, SLOWER, SAME = "faster", "slower", "no difference"
 
 

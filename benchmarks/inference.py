@@ -124,6 +124,7 @@ def main():
   ratios = [a / b for a, b in times]
   own, other = (statistics.median(column) for column in zip(*times, strict=True))
   low, high = interval(ratios)
+  print("ratios", *(f"{r:.3f}" for r in sorted(ratios)))
   print(f"jaxseg {own:.2f} s ({batch} windows a call), MONAI {other:.2f} s ({torch_batch})")
   print(
     f"ratio {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f}; {len(ratios)} pairs of "

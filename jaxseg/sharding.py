@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import paths
@@ -291,16 +292,31 @@ def _axis(patch: Sequence[int], stride: Sequence[int], space: int) -> tuple[int,
 
 
 def _in_turn(apply: Callable) -> Callable:
-  """`apply(state, batch)` of one sample after the other, where these are large."""
+  """`apply(state, batch)` of one sample after the other, where these are large.
+
+  A sample that equals the one before it, as those do that fill a batch up, has its outcome.
+  """
 
   def in_turn(state, batch):
+    sizes = [x.size // len(x) for x in jax.tree.leaves(batch)]
+    samples = len(jax.tree.leaves(batch)[0])
+    if samples == 1 or max(sizes) < LARGE:
+      return apply(state, batch)
+
     def one(sample):
       outputs = apply(state, jax.tree.map(lambda x: x[None], sample))
       return jax.tree.map(lambda x: x[0], outputs)
 
-    sizes = [x.size // len(x) for x in jax.tree.leaves(batch)]
-    samples = len(jax.tree.leaves(batch)[0])
-    return apply(state, batch) if samples == 1 or max(sizes) < LARGE else jax.lax.map(one, batch)
+    def following(before, index):
+      equal = [jnp.all(x[index] == x[index - 1]) for x in jax.tree.leaves(batch)]
+      sample = jax.tree.map(lambda x: x[index], batch)
+      same = (index > 0) & jnp.all(jnp.stack(equal))
+      outputs = jax.lax.cond(same, lambda sample: before, one, sample)
+      return outputs, outputs
+
+    shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], batch))
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(following, none, jnp.arange(samples))[1]
 
   return in_turn
 

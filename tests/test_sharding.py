@@ -224,7 +224,24 @@ def test_one_cpu_gives_what_each_window_gives_alone(size):
     return {"sum": state * batch["image"].sum(1) + batch["spacing"][:, :1]}
 
   image = np.random.default_rng(0).integers(0, 9, (3, size, 1)).astype(np.float32)
+  image[2] = image[1]
   batch = {"image": image, "spacing": np.arange(6.0, dtype=np.float32).reshape(3, 2)}
   windowed = sharding.layout(batches={}, devices=jax.devices()[:1]).windowed(apply)
   out = windowed(np.float32(2), batch)["sum"]
   np.testing.assert_array_equal(out, 2 * image.sum(1) + batch["spacing"][:, :1])
+
+
+def test_a_window_that_fills_a_batch_up_is_not_computed_again():
+  calls = []
+
+  def apply(state, batch):
+    jax.debug.callback(lambda: calls.append(1))
+    return {"image": batch["image"] + state}
+
+  image = np.zeros((4, sharding.LARGE, 1), np.float32)
+  image[1:] = 1
+  windowed = sharding.layout(batches={}, devices=jax.devices()[:1]).windowed(apply)
+  out = windowed(np.float32(2), {"image": image})["image"]
+  jax.effects_barrier()
+  np.testing.assert_array_equal(out, image + 2)
+  assert len(calls) == 2

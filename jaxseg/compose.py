@@ -164,7 +164,22 @@ def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]
   return _LOSSES[task]
 
 
+def loss_parts(config: dict[str, Any], *, regions: bool = False) -> dict[str, losses.Loss]:
+  """Config field -> loss, of every part of every loss that the method takes."""
+  parts = {}
+  for role in roles.of_kind(_constructor(config), roles.LOSS).values():
+    if (specs := config_roles.spec(config, role)) is not None:
+      own = _weighed_parts(specs, role.field, config, regions=regions)
+      parts |= {f"{role.field}.{key}": part for key, (_, part) in own.items()}
+  return parts
+
+
 def _sum_of(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
+  return losses.weighted_sum(_weighed_parts(specs, field, config, regions=regions))
+
+
+def _weighed_parts(specs, field: str, config: dict[str, Any], *, regions: bool):
+  """Name -> (weight, loss)."""
   weights = losses.resolve_weights(
     {key: spec.get("weight", 1.0) for key, spec in specs.items()},
     steps=config["steps"],
@@ -189,7 +204,7 @@ def _sum_of(specs, field: str, config: dict[str, Any], *, regions: bool) -> loss
       f"config.{field}: the weight of every loss ({', '.join(parts)}) is 0, so that nothing would "
       "be learnt; expected one above 0."
     )
-  return losses.weighted_sum(parts)
+  return parts
 
 
 def _losses(config: dict[str, Any]) -> Iterator[tuple[str, str, dict]]:
@@ -302,6 +317,8 @@ def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> 
   batches = {"config.data.batch": config["data"]["batch"]}
   for name in config["streams"]:
     batches[f"config.streams.{name}.batch"] = streams.as_main(config, name)["data"]["batch"]
+  if config["remat"] == methods.rematerialised.OFFLOAD:
+    sharding.check_offload(devices, "config.remat", config["remat"])
   return sharding.layout(
     batches=batches,
     patch=patch,
@@ -340,6 +357,7 @@ def method(
   options = method_options(config)
   with in_field("method"):
     scheme = build(methods.METHODS, options, "method", **parts)
+  scheme = methods.rematerialised.rematerialised(scheme, policy=config["remat"])
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
   if config["average"]:

@@ -80,6 +80,9 @@ def fields() -> Fields:
   # critic=dict(name="adam", learning_rate=2e-4, b1=0.5), complete by itself; without a name it is
   # `optimiser` with what it changes, as critic=dict(learning_rate=2e-4); left out it is `optimiser`
   c.optimisers = dict()
+  # what the backward pass computes again instead of keeping it, for less memory: "none"; norms and
+  # activations but no "products"; all inside of "blocks"; "offload" keeps products on the host
+  c.remat = "none"
   c.average = 0.0  # decay of an exponential moving average of the weights; 0 is off
   # learner -> what its weights start from: a run folder, dict(run=...), dict(file=..., format=...)
   c.initialise = dict()
@@ -126,6 +129,7 @@ def fields() -> Fields:
   c.mesh.member = 1
   c.mesh.parameters = "replicated"  # or "fsdp", or patterns of paths -> one of these
   c.mesh.smallest = 2**16  # values of an array from which on "fsdp" splits it
+  c.mesh.optimiser = "device"  # or "host", where its state rests between updates
   c.members = 1  # networks that are trained together; predictions are the mean of their scores
   c.log_every = 10  # steps
   c.checkpoint_every = 250  # steps

@@ -11,14 +11,15 @@ from jaxseg.compose import (
   class_weights,
   complete,
   layout,
+  loss_parts,
   maps,
   method,
   networks_by_role,
   task,
   window,
 )
+from jaxseg.config import accumulation, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
-from jaxseg.config import rehearsal, synthesis
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
@@ -47,6 +48,7 @@ class Experiment(NamedTuple):
     layout: the devices, and what each of them holds.
     starts: learner -> where its weights come from, of those that don't begin anew.
     targets: channel that is made -> its normalisation; {} of networks that segment.
+    notes: what is to be told of it, a sentence each.
   """
 
   config: dict[str, Any]
@@ -62,6 +64,7 @@ class Experiment(NamedTuple):
   layout: Layout
   starts: Mapping[str, initialise.Start] = {}
   targets: Mapping[str, Mapping] = {}
+  notes: tuple[str, ...] = ()
 
   @property
   def main(self) -> Stream:
@@ -98,9 +101,9 @@ def experiment(
     folds = cascade.folds_of(options["prior"])
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):
     fields = ("prior",) if folds else ()
-    placed, starts = _rehearse(config, feeds, map_options, fields, devices)
+    placed, starts, notes = _rehearse(config, feeds, map_options, fields, devices)
   else:
-    placed, starts = like.layout, like.starts
+    placed, starts, notes = like.layout, like.starts, like.notes
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
   weighed = class_weights(config, lambda: data.label_counts(prepared, training))
@@ -131,6 +134,7 @@ def experiment(
     layout=placed,
     starts=starts,
     targets={name: numbers[name] for name in synthesis.target_names(config)},
+    notes=notes,
   )
 
 
@@ -140,11 +144,12 @@ def _rehearse(
   maps_of,
   fields: tuple[str, ...],
   devices: Sequence | None,
-) -> tuple[Layout, dict[str, initialise.Start]]:
+) -> tuple[Layout, dict[str, initialise.Start], tuple[str, ...]]:
   """Tries all parts of an experiment on shapes.
 
   `maps_of` are fields of the cases with labels, `fields` further ones of the main stream,
-  `devices` those to lay it out over. Returns the layout, and where weights come from.
+  `devices` those to lay it out over. Returns the layout, where weights come from, and what is to
+  be told.
   """
   main = feeds[MAIN]
   options, labels = config["data"], main.source.labels
@@ -176,7 +181,16 @@ def _rehearse(
   starts = initialise.plan(
     weights, state.learners, lambda: _varied(config, labels, aim, parts, placed)
   )
-  return placed, starts
+  kind = "index" if labels.regions is None else "soft"
+  whole_batch = accumulation.notes(
+    config,
+    loss_parts(config, regions=labels.regions is not None),
+    {name: learner.stats for name, learner in state.learners.items()},
+    channels=aim.channels,
+    labels="image" if synthesis.target_names(config) else kind,
+    ignored=labels.ignore is not None,
+  )
+  return placed, starts, whole_batch
 
 
 def _varied(

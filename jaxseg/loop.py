@@ -118,7 +118,7 @@ def _train(
   for run, workdir in zip(runs, workdirs, strict=True):
     notes = record(workdir, run, write=main)
     keeper = Keeper(workdir, run.task.best, together=names)
-    members.append(Member(run, workdir, keeper, [*notes, *sentences(run.streams)], []))
+    members.append(Member(run, workdir, keeper, [*notes, *run.notes, *sentences(run.streams)], []))
   feeders = Feeders([run.streams for run in runs], cache=first_run.config["data"]["cache"])
   program = compile_program(runs, feeders, layout)
   if main:

@@ -19,6 +19,7 @@ from jaxseg.experiment import Experiment
 from jaxseg.method import State
 from jaxseg.sharding import BATCH, MEMBER, SPACE, Layout
 from jaxseg.step import Step, compile_step, halves
+from jaxseg.xla_flags import of_step
 
 
 class Program(NamedTuple):
@@ -88,6 +89,11 @@ def _spread(
   What is trained are the stacked states of each group.
   """
   mesh, width = layout.mesh, layout.sizes[MEMBER]
+  if layout.optimiser == sharding.HOST:
+    raise ValueError(
+      "config.mesh.optimiser: 'host' with several runs over config.mesh.member, whose states are "
+      "stacked on the devices; expected 'device', or the runs one after the other."
+    )
   own = dataclasses.replace(layout, members=1).of_state(step.abstract)
   stacked = jax.tree.map(lambda place: jax.NamedSharding(mesh, jax.P(MEMBER, *place.spec)), own)
   each = jax.NamedSharding(mesh, jax.P(MEMBER))
@@ -116,6 +122,7 @@ def _spread(
     in_shardings=(stacked, layout.replicated, split, each),
     out_shardings=(stacked, each),
     donate_argnums=0,
+    compiler_options=of_step(run.config["remat"], mesh.devices.flat[0].platform),
   )
   take = jax.jit(lambda group, at: jax.tree.map(lambda x: x[at], group), out_shardings=own)
 

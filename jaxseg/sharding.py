@@ -18,6 +18,8 @@ from jaxseg.batch import Batch, kind
 
 AXES = BATCH, SPACE, MEMBER = "batch", "space", "member"
 REPLICATED, FSDP = "replicated", "fsdp"
+DEVICE, HOST = "device", "host"
+HOST_MEMORY = "pinned_host"
 # values of an array from which on splitting it is worth a message between devices
 SMALLEST = 2**16
 # values of a window from which on a CPU computes windows in turn
@@ -38,6 +40,7 @@ class Layout:
     smallest: arrays of fewer values are never split by "fsdp".
     members: networks whose learners are stacked, 1 without a stack.
     notes: what is to be told of it, a sentence each.
+    optimiser: where its large arrays rest between updates, on the "device" or the "host".
   """
 
   mesh: jax.sharding.Mesh
@@ -46,6 +49,7 @@ class Layout:
   smallest: int = SMALLEST
   members: int = 1
   notes: tuple[str, ...] = ()
+  optimiser: str = DEVICE
 
   @property
   def sizes(self) -> dict[str, int]:
@@ -82,9 +86,28 @@ class Layout:
         spec[0] = MEMBER
       if self.rules and parts[0] == "learners" and self._is_split(parts[2:], known[parts[1]]):
         self._split_largest(spec, leaf.shape, first=int(stacked))
-      return jax.NamedSharding(self.mesh, jax.P(*spec) if any(spec) else jax.P())
+      memory = HOST_MEMORY if self._rests_on_host(parts, leaf.shape) else None
+      spec = jax.P(*spec) if any(spec) else jax.P()
+      return jax.NamedSharding(self.mesh, spec, memory_kind=memory)
 
     return jax.tree_util.tree_map_with_path(place, abstract)
+
+  def _rests_on_host(self, parts: Sequence[str], shape: Sequence[int]) -> bool:
+    """Whether what lies at a path of a state ("learners", NAME, "opt_state", ...) does."""
+    large = math.prod(shape) >= self.smallest
+    return self.optimiser == HOST and parts[0] == "learners" and parts[2] == "opt_state" and large
+
+  def on_device(self, state: PyTree) -> PyTree:
+    """Inside a compiled function: the state with what rests on the host fetched from there."""
+    if self.optimiser == DEVICE:
+      return state
+
+    def fetched(leaf, place):
+      if place.memory_kind != HOST_MEMORY:
+        return leaf
+      return jax.device_put(leaf, place.with_memory_kind(DEVICE))
+
+    return jax.tree.map(fetched, state, self.of_state(state))
 
   def tried(self, abstract: PyTree) -> "Layout":
     """This layout, with a note where "fsdp" splits nothing of a state; raises as `of_state`."""
@@ -196,6 +219,7 @@ def layout(
   member: int = 1,
   parameters: str | Mapping[str, str] = REPLICATED,
   smallest: int = SMALLEST,
+  optimiser: str = DEVICE,
   devices: Sequence | None = None,
 ) -> Layout:
   """The layout of a run.
@@ -209,12 +233,15 @@ def layout(
       left. For `batch` these are the most that divide every batch, and idle ones are told.
     parameters: "replicated"; "fsdp", which splits every large array over `batch` (ZeRO 3,
       1910.02054); or patterns of paths of parameters -> one of the two.
-    smallest: see `Layout`.
+    smallest, optimiser: see `Layout`; smaller arrays stay on the device, too.
     devices: all that there are if None.
 
-  Raises ValueError where the mesh doesn't fill the devices or doesn't divide what it splits.
+  Raises ValueError where the mesh doesn't fill the devices or doesn't divide what it splits, and
+  where the devices have no memory of the host's for the optimiser.
   """
   devices = list(jax.devices() if devices is None else devices)
+  if optimiser == HOST:
+    check_host_memory(devices, "config.mesh.optimiser", HOST)
   sizes, notes = _sizes(dict(zip(AXES, (batch, space, member), strict=True)), len(devices), batches)
   if members % sizes[MEMBER]:
     raise ValueError(
@@ -233,7 +260,31 @@ def layout(
     axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
     devices=devices[: math.prod(sizes.values())],
   )
-  return Layout(mesh, axis, rules, smallest, members, tuple(notes))
+  if optimiser == HOST and devices[0].platform == "cpu":
+    notes = [*notes, "config.mesh.optimiser: 'host' saves nothing where the device is a CPU."]
+  return Layout(mesh, axis, rules, smallest, members, tuple(notes), optimiser)
+
+
+def check_offload(devices: Sequence | None, field: str, value: str) -> None:
+  """`check_host_memory`, and raises ValueError where the host's memory is the device's own."""
+  devices = list(jax.devices() if devices is None else devices)
+  if devices[0].platform == "cpu":
+    raise ValueError(
+      f"{field}: '{value}' moves to the host's memory what is there already, the devices of this "
+      "run are CPUs; expected 'products' or 'blocks'."
+    )
+  check_host_memory(devices, field, value)
+
+
+def check_host_memory(devices: Sequence, field: str, value: str) -> None:
+  """Raises ValueError unless arrays can rest in memory of the host that the devices address."""
+  kinds = sorted({memory.kind for memory in devices[0].addressable_memories()})
+  if HOST_MEMORY not in kinds:
+    raise ValueError(
+      f"{field}: '{value}' needs '{HOST_MEMORY}' memory, which the backend "
+      f"'{devices[0].platform}' of this run lacks (it has {', '.join(kinds) or 'none'}); expected "
+      "another value, as its default."
+    )
 
 
 def _sizes(

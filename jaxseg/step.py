@@ -14,6 +14,7 @@ from jaxseg.method import State
 from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.sharding import BATCH, SPACE, Layout
 from jaxseg.task import only
+from jaxseg.xla_flags import of_step
 
 # what a key is for, folded into the root key of the config's seed
 INIT, TRAIN, STREAM = 0, 1, 2
@@ -65,7 +66,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
   batch, update = halves(run, layout, layout.mesh)
 
   def train(state: State, store, element, seed):
-    return update(state, *batch(state.step, store, element, seed))
+    return update(layout.on_device(state), *batch(state.step, store, element, seed))
 
   abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
   places = layout.of_state(abstract)
@@ -76,6 +77,7 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
       in_shardings=(places, layout.replicated, layout.split, layout.replicated),
       out_shardings=(places, layout.replicated),
       donate_argnums=0,
+      compiler_options=of_step(run.config["remat"], layout.mesh.devices.flat[0].platform),
     ),
     batch=batch,
     update=update,

@@ -32,3 +32,13 @@ def keep_programs() -> None:
   # JAX would warn of every program
   if _CACHE not in os.environ and home.is_absolute() and os.access(there, os.W_OK | os.X_OK):
     os.environ[_CACHE] = str(home / "jaxseg" / "xla")
+
+
+def of_step(remat: str, platform: str) -> dict[str, str] | None:
+  """The compiler's options for a training step of `config.remat`, for `jax.jit`.
+
+  XLA's CPU compiler drops the barriers between a value and its second computation early, then finds
+  the two to be the same and keeps the first after all.
+  """
+  kept = remat != "none" and platform == "cpu"
+  return {"xla_disable_hlo_passes": "cse_barrier_expander"} if kept else None

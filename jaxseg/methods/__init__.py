@@ -1,6 +1,14 @@
 """Training schemes: who is trained against what."""
 
-from jaxseg.methods import averaged, cascaded, detected, ensemble, regression, supervised
+from jaxseg.methods import (
+  averaged,
+  cascaded,
+  detected,
+  ensemble,
+  regression,
+  rematerialised,
+  supervised,
+)
 
 METHODS = {
   "supervised": supervised.supervised,
@@ -15,5 +23,6 @@ __all__ = [
   "detected",
   "ensemble",
   "regression",
+  "rematerialised",
   "supervised",
 ]

@@ -44,6 +44,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "data.cache": _ALL,
   "predictor.batch": _ALL,
   "mesh": _ALL,
+  "remat": _ALL,
   # where files lie: names and content of the cases are compared
   "data.source.path": _ALL,
   "data.source.data_dir": _ALL,

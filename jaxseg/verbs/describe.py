@@ -1,4 +1,4 @@
-"""describe: layers, parameters, FLOPs and activation memory of a config's networks."""
+"""describe: layers, parameters, FLOPs and memory of a config's networks and training step."""
 
 import json
 import sys
@@ -11,6 +11,8 @@ from jaxseg.config.ranges import COUNT
 from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description, input_shapes
 from jaxseg.networks.describe import describe as describe_network
+from jaxseg.planning import memory_plan
+from jaxseg.planning.peak_memory import Memory, of_step_compiled, of_step_traced
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
 
@@ -46,17 +48,73 @@ def as_json(told: Description, shapes) -> dict[str, Any]:
   return {**told._asdict(), "input": shapes[0] if len(shapes) == 1 else shapes, "layers": layers}
 
 
-def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
-  """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
+def _batch(config: dict[str, Any], shape, classes: int) -> dict[str, Any]:
+  """The shapes of what the method is fed."""
   labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
   made = len(synthesis.target_names(config))
   batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels, made=made)
-  batch = {**batch, **dict.fromkeys(config["streams"], batch)}
+  return {**batch, **dict.fromkeys(config["streams"], batch)}
+
+
+def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
+  """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
   named = {role: net.clone(name=role) for role, net in nets.items()}
   alone = {"data": config["data"] | {"prior": {}}, "average": 0.0, "members": 1}
   scheme = method(config | alone, named)
   with rehearsal.one_line_errors("config.method"):
-    return input_shapes(scheme.init, batch)
+    return input_shapes(scheme.init, _batch(config, shape, classes))
+
+
+def step_memory(
+  config: dict[str, Any], nets: dict[str, Any], shape, classes: int, *, compiled: bool = False
+) -> Memory:
+  """What a training step of one network of `config.members` holds at most on one device."""
+  scheme = method(config | {"data": config["data"] | {"prior": {}}, "members": 1}, nets)
+  batch = _batch(config, shape, classes)
+  with rehearsal.one_line_errors("config.method"):
+    if compiled:
+      return of_step_compiled(scheme.init, scheme.train_step, batch, remat=config["remat"])
+    return of_step_traced(scheme.init, scheme.train_step, batch)
+
+
+def fitting(config: dict[str, Any], nets: dict[str, Any], shape, classes: int, memory: int):
+  """{"batch", "patch"} that a memory holds: the most of that patch, the largest patch of two."""
+  patch, channels = shape[1:-1], shape[-1]
+
+  def peak(batch: int, patch: tuple[int, ...]) -> int:
+    return step_memory(config, nets, (batch, *patch, channels), classes).peak
+
+  stride = nets["network"].total_stride(len(patch))
+  return {
+    "batch": memory_plan.largest_batch(peak, patch, memory),
+    "patch": memory_plan.largest_patch(peak, patch, stride, memory),
+  }
+
+
+def memory_text(told: Memory, *, compiled: bool) -> str:
+  by = "by the compiler" if compiled else "predicted"
+  parts = {"state and batch": told.arguments, "temporaries": told.temporaries}
+  shown = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in parts.items())
+  return (
+    f"training step {told.peak / 2**20:.0f} MiB {by} ({shown}), without augmentation and the data "
+    "set on the device"
+  )
+
+
+def fitting_text(fits: dict[str, Any], patch, memory: str) -> str:
+  """What a memory holds, in words."""
+  across = "x".join(map(str, patch))
+  batch, largest = fits["batch"], fits["patch"]
+  first = f"batches of {batch} patches of {across}" if batch else f"not even one patch of {across}"
+  second = "x".join(map(str, largest)) if largest else "none: not even the network's total stride"
+  return f"{memory} hold    {first}; largest patch for batches of 2: {second}"
+
+
+def _memory(text: str) -> int:
+  try:
+    return memory_plan.size(text)
+  except ValueError as error:
+    raise ValueError(f"--memory: {error}") from None
 
 
 def main(arguments: list[str]) -> None:
@@ -68,9 +126,12 @@ def main(arguments: list[str]) -> None:
   add("--classes", type=counts, help="classes; default: those of the config's data set")
   add("--patch", type=counts, nargs="+", help="default: the config's")
   add("--batch", type=counts, help="default: the config's")
+  add("--memory", help="of a device, as 24GB: the largest batch and patch that it holds are told")
+  add("--compile", action="store_true", help="the training step's memory by the compiler itself")
   add("--json", action="store_true", help="print JSON instead of a table")
   wanted, config = parse(parser, arguments)
   try:
+    memory = None if wanted.memory is None else _memory(wanted.memory)
     config = complete(resolve(config, make=False))
     channels, classes = wanted.channels, wanted.classes
     if channels is None or classes is None:
@@ -85,6 +146,8 @@ def main(arguments: list[str]) -> None:
     if len(nets) > 1:
       shapes = further_inputs(config, nets, shape, classes) | shapes
     told = {role: describe_network(nets[role], *of) for role, of in shapes.items()}
+    step = step_memory(config, nets, shape, classes, compiled=wanted.compile)
+    fits = None if memory is None else fitting(config, nets, shape, classes, memory)
   except (ValueError, OSError) as error:
     sys.exit(f"describe: {error}")
   first = told["network"]
@@ -92,8 +155,13 @@ def main(arguments: list[str]) -> None:
   if wanted.json:
     roles = {role: as_json(of, shapes[role]) for role, of in others.items()}
     networks = {"networks": roles} if roles else {}
-    print(json.dumps(as_json(first, shapes["network"]) | networks, indent=2))
+    more = {"training_memory": {**step._asdict(), "peak": step.peak, "compiled": wanted.compile}}
+    more |= {} if fits is None else {"memory_holds": fits}
+    print(json.dumps(as_json(first, shapes["network"]) | networks | more, indent=2))
     return
   print(f"{table(first)}\n\n{costs(first, shapes['network'])}")
+  print(memory_text(step, compiled=wanted.compile))
+  if fits is not None:
+    print(fitting_text(fits, patch, wanted.memory))
   for role, of in others.items():
     print(f"\nnetwork '{role}'\n\n{table(of)}\n\n{costs(of, shapes[role])}")

@@ -49,3 +49,23 @@ def test_json_tells_the_same(arguments, capsys):
 def test_a_network_that_its_input_does_not_suit_is_one_sentence(arguments):
   with pytest.raises(SystemExit, match=r"describe: config.*patch_critic: an input of \(2, 2\)"):
     main([*arguments[:-2], "2", "2"])
+
+
+def test_the_training_steps_memory_is_told_and_a_memory_is_planned_for(arguments, capsys):
+  main([*arguments, "--json"])
+  told = json.loads(capsys.readouterr().out)["training_memory"]
+  assert (
+    told["peak"]
+    == sum(told[k] for k in ("arguments", "outputs", "temporaries")) - (told["aliased"])
+  )
+  main([*arguments, "--json", "--memory=2MB"])
+  holds = json.loads(capsys.readouterr().out)["memory_holds"]
+  assert holds["batch"] >= 5
+  assert holds["patch"][0] == holds["patch"][1] >= 16
+  assert holds["patch"][0] % 2 == 0
+
+
+@pytest.mark.parametrize("text", ["8", "-8GB", "lots"])
+def test_a_memory_that_makes_no_sense_is_one_sentence(arguments, text):
+  with pytest.raises(SystemExit, match=r"describe: --memory: .*; expected"):
+    main([*arguments, f"--memory={text}"])

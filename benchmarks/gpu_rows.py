@@ -184,6 +184,11 @@ def main():
   parser.add_argument("--tiny", action="store_true")
   wanted = parser.parse_args()
   xla_flags.add(xla_flags.CPU)
+  if wanted.tiny:
+    # what a toy row costs is compiling it
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
   measured = Measured(wanted.folder, wanted.data, wanted.tiny)
 
   def say(text: str) -> None:

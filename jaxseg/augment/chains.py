@@ -1,11 +1,12 @@
 """Several transforms as one, of a sample and of a batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.augment.geometry import spatial
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.resampling import centre_crop
 from jaxseg.batch import Batch, space_of
@@ -15,8 +16,34 @@ Transform = Callable[[jax.Array, Batch], Batch]
 _ORDER = (*AUGMENTATIONS.values(), *MIXTURES.values())
 
 
+class Element(Mapping):
+  """One sample of a batch, whose fields are cut out of it where they are read.
+
+  A branch of `lax.cond` that reads it copies what it needs; a sample cut out before would be copied
+  whole for either branch.
+  """
+
+  def __init__(self, batch: Batch, index: jax.Array):
+    self._batch, self._index = batch, index
+
+  def __getitem__(self, field: str):
+    return jax.tree.map(
+      lambda x: lax.dynamic_index_in_dim(x, self._index, keepdims=False), self._batch[field]
+    )
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._batch)
+
+  def __len__(self) -> int:
+    return len(self._batch)
+
+
+def _function(step: Transform) -> Callable:
+  return getattr(step, "func", step)  # what a functools.partial binds
+
+
 def _position(step: Transform) -> int:
-  function = getattr(step, "func", step)  # what a functools.partial binds
+  function = _function(step)
   return _ORDER.index(function) if function in _ORDER else len(_ORDER)
 
 
@@ -46,6 +73,8 @@ def chain(
       sample = centre_crop(sample, patch)
     return sample
 
+  # `spatial` itself takes what it needs out of a batch
+  apply.crops = bool(steps) and _function(steps[0]) is spatial
   if patch is not None:
     _try(apply, tuple(patch))
   return apply
@@ -100,10 +129,14 @@ def batched(
     axis: the mesh axis of the batch.
   """
 
+  whole = (lambda sample: sample) if getattr(transform, "crops", False) else dict
+
   def mapped(key, slots, batch):
-    return lax.map(
-      lambda item: transform(jax.random.fold_in(key, item[0]), item[1]), (slots, batch)
-    )
+    def one(item):
+      slot, index = item
+      return transform(jax.random.fold_in(key, slot), whole(Element(batch, index)))
+
+    return lax.map(one, (slots, jnp.arange(slots.shape[0])))
 
   if mesh is not None:
     spec = jax.P(axis)

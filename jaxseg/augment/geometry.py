@@ -201,7 +201,8 @@ def spatial(
     return by_kind(lambda row, x: x / step if row.length else x, out)
 
   drawn = rotates | rescales | shears | deforms
-  return lax.cond(drawn, moved, lambda fields: centre_crop(fields, patch), dict(sample))
+  # both branches read the sample themselves: of an `Element` a crop then copies a patch alone
+  return lax.cond(drawn, lambda: moved(dict(sample)), lambda: centre_crop(dict(sample), patch))
 
 
 # nnU-Net enlarges for a sampling step of at most this; the rarer, smaller objects see padding

@@ -1,6 +1,7 @@
 """Mirroring, which moves voxels and may exchange the names of left and right."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -40,12 +41,20 @@ def mirror(
   (named,) = checked_axes("mirror.swap_axis", (swap_axis,), rank)
   drawn = jax.random.uniform(key, (rank,)) < p
 
-  for axis in chosen:
+  def act(row, x, axes):
+    if not row.spatial:
+      return x
+    return swap_classes(row, jnp.flip(x, axes), swap if named in axes else ())
 
-    def act(row, x, axis=axis):
-      if not row.spatial:
-        return x
-      return swap_classes(row, jnp.flip(x, axis), swap if axis == named else ())
-
-    sample = lax.cond(drawn[axis], functools.partial(by_kind, act), lambda s: s, dict(sample))
-  return sample
+  # one branch for each set of axes, so that every field is written once
+  sets = list(itertools.product((False, True), repeat=len(chosen)))
+  branches = [
+    functools.partial(
+      by_kind, functools.partial(act, axes=tuple(itertools.compress(chosen, flipped)))
+    )
+    if any(flipped)
+    else dict
+    for flipped in sets
+  ]
+  index = sum(drawn[axis] * 2**place for place, axis in enumerate(reversed(chosen)))
+  return lax.switch(index, branches, dict(sample)) if chosen else dict(sample)

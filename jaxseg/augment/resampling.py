@@ -62,45 +62,55 @@ def affine_coordinates(
   )
 
 
-def _padded(x: Array, row: Kind, rank: int) -> tuple[Array, list[int], list[int]]:
-  """One voxel of padding on each side, space flattened; the padded size and its strides."""
-  width = [(1, 1)] * rank + [(0, 0)] * (x.ndim - rank)
-  size = [s + 2 for s in x.shape[:rank]]
+def _rows(x: Array, rank: int) -> tuple[Array, list[int]]:
+  """Space flattened, and how far apart neighbours along each axis are in it."""
   strides = [1] * rank
   for axis in reversed(range(rank - 1)):
-    strides[axis] = strides[axis + 1] * size[axis + 1]
-  outside = {"mode": "edge"} if row.pad is None else {"constant_values": row.pad}
-  flat = jnp.pad(x, width, **outside).reshape(-1, *x.shape[rank:])
-  return flat, size, strides
+    strides[axis] = strides[axis + 1] * x.shape[axis + 1]
+  return x.reshape(-1, *x.shape[rank:]), strides
+
+
+def _at(flat: Array, index: Array, inside: Array, row: Kind) -> Array:
+  """The values at `index`, the field's padding where that is not inside."""
+  values = flat.at[index].get(mode="promise_in_bounds")
+  if row.pad is None:  # the index is that of the nearest voxel inside
+    return values
+  # padding the field itself would write all of it for a patch that sees a part
+  inside = inside.reshape(inside.shape + (1,) * (values.ndim - inside.ndim))
+  return jnp.where(inside, values, jnp.asarray(row.pad, values.dtype))
 
 
 def _nearest(x: Array, coordinates: Sequence[Array], row: Kind) -> Array:
-  flat, size, strides = _padded(x, row, len(coordinates))
-  index = sum(
-    jnp.clip(jnp.floor(c + 0.5).astype(jnp.int32) + 1, 0, s - 1) * stride
-    for c, s, stride in zip(coordinates, size, strides, strict=True)
-  )
-  return flat.at[index].get(mode="promise_in_bounds")
+  flat, strides = _rows(x, len(coordinates))
+  index, inside = 0, True
+  for c, s, stride in zip(coordinates, x.shape, strides, strict=False):
+    voxel = jnp.floor(c + 0.5).astype(jnp.int32)
+    index = index + jnp.clip(voxel, 0, s - 1) * stride
+    inside = inside & (voxel >= 0) & (voxel < s)
+  return _at(flat, index, inside, row)
 
 
 def _corners(x: Array, coordinates: Sequence[Array], row: Kind) -> list[tuple[Array, Array]]:
   """(value, share) of each voxel around the coordinates; the shares add up to 1."""
-  flat, size, strides = _padded(x, row, len(coordinates))
-  lower, upper_share = [], []
-  for c, s in zip(coordinates, size, strict=True):
-    # clamped into the padding, whose value then stands for all that lies outside
-    c = jnp.clip(c + 1, 0, s - 1)
-    floor = jnp.minimum(jnp.floor(c), s - 2)
-    lower.append(floor.astype(jnp.int32))
-    upper_share.append(c - floor)
-  base = sum(index * stride for index, stride in zip(lower, strides, strict=True))
+  flat, strides = _rows(x, len(coordinates))
+  ends = []  # per axis of the lower and the upper voxel: its place in `flat`, inside, its share
+  for c, s, stride in zip(coordinates, x.shape, strides, strict=False):
+    # clamped to one voxel outside, whose value stands for all that lies there
+    c = jnp.clip(c + 1, 0, s + 1)
+    floor = jnp.minimum(jnp.floor(c), s)
+    lower, upper_share = floor.astype(jnp.int32) - 1, c - floor
+    ends.append(
+      (
+        (jnp.maximum(lower, 0) * stride, lower >= 0, 1 - upper_share),
+        (jnp.minimum(lower + 1, s - 1) * stride, lower < s - 1, upper_share),
+      )
+    )
   corners = []
-  for corner in itertools.product((0, 1), repeat=len(coordinates)):
-    share = 1.0
-    for bit, upper in zip(corner, upper_share, strict=True):
-      share = share * (upper if bit else 1 - upper)
-    step = sum(bit * stride for bit, stride in zip(corner, strides, strict=True))
-    corners.append((flat.at[base + step].get(mode="promise_in_bounds"), share))
+  for corner in itertools.product(*ends):
+    index, inside, share = 0, True, 1.0
+    for place, within, part in corner:
+      index, inside, share = index + place, inside & within, share * part
+    corners.append((_at(flat, index, inside, row), share))
   return corners
 
 

@@ -156,9 +156,7 @@ def lines(values) -> list[tuple[str, str]]:
     return [*rows, ("roofline", f"none: the peaks of {values['device_kind']} are not known")]
   bound = values["roofline"]
   parts = [f"{name} {_ms(bound[f'{name}_seconds'])}" for name in ("compute", "memory", "links")]
-  rows.append(
-    ("roofline", f"{_ms(bound['seconds'])} at least, by {bound['bound']} ({', '.join(parts)})")
-  )
+  rows.append(("roofline", f"{_ms(bound['seconds'])} by {bound['bound']} ({', '.join(parts)})"))
   return [*rows, ("peaks", f"{bound['peak']}: {bound['source']}")]
 
 

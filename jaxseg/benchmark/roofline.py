@@ -1,7 +1,8 @@
 """The least time of a step: its arithmetic, its memory traffic and its links, each at its peak.
 
-A lower bound, not a forecast: arithmetic, memory and links work at once here, all at the makers'
-figures (Williams et al. 2009, doi 10.1145/1498765.1498785).
+No forecast: arithmetic, memory and links work at once here, all at the makers' figures (Williams et
+al. 2009, doi 10.1145/1498765.1498785). Memory traffic is as the compiler counts it, that of fast
+memory included, and may take longer here than on the device.
 """
 
 from collections.abc import Iterable

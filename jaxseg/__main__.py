@@ -11,6 +11,7 @@ from jaxseg.verbs.arguments import warn_in_words
 VERBS = {
   "plan": "looks at a folder of labelled scans and plans spacing, patch, batch and network",
   "train": "trains what a config names, in a run folder (the same as train.py)",
+  "submit": "trains folds and settings as jobs of a cluster (Slurm, or this machine), by submitit",
   "augment": "writes a picture sheet of what a config's augmentation does to its data",
   "predict": "segments images with a trained run",
   "find-best": "the best configuration or pair of a cross-validation, with post-processing",

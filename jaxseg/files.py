@@ -218,8 +218,20 @@ def _kind(value) -> str:
   return "a number"
 
 
+def check_place(path, what: str) -> None:
+  """Raises ValueError for an address such as gs://bucket/run, which would become a folder "gs:"."""
+  # pathlib makes one slash of two
+  if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path)):
+    raise ValueError(
+      f"{what} {path}: is an address ({address[1]}:), expected a folder of a file system that "
+      "renames folders and that all machines of the run see; mount one (NFS, Lustre, Filestore), "
+      "and copy what is finished to an object store by its own tool."
+    )
+
+
 def writable_folder(path, what: str) -> pathlib.Path:
   """Makes the folder; raises ValueError in words when it cannot be made or written."""
+  check_place(path, what)
   path = pathlib.Path(path)
   try:
     path.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxseg import files, sealed
+from jaxseg import files, processes, sealed
 from jaxseg.data.pool import Feeders
 from jaxseg.data.stream import sentences
 from jaxseg.evaluation import held_out
@@ -23,9 +23,9 @@ from jaxseg.experiment import Experiment
 from jaxseg.inference import pictures
 from jaxseg.method import State
 from jaxseg.program import Program, compile_program
-from jaxseg.runs import lock
+from jaxseg.runs import lock, same_data
 from jaxseg.runs.display import Display
-from jaxseg.runs.folder import record
+from jaxseg.runs.folder import json_like, record
 from jaxseg.runs.initialise import initialised
 from jaxseg.runs.interrupt import Interrupt
 from jaxseg.runs.keeper import Keeper, level
@@ -116,6 +116,7 @@ def _train(
   names = [workdir.name for workdir in workdirs] if len(runs) > 1 else ()
   members = []
   for run, workdir in zip(runs, workdirs, strict=True):
+    processes.alike(json_like(same_data.of_run(run)), _other_data)
     notes = record(workdir, run, write=main)
     keeper = Keeper(workdir, run.task.best, together=names)
     members.append(Member(run, workdir, keeper, [*notes, *run.notes, *sentences(run.streams)], []))
@@ -156,6 +157,11 @@ def _train(
       _say(display, f"Interrupted: saved in {where}. The same command goes on from there.")
       return None
     return reports
+
+
+def _other_data(first: dict, own: dict) -> str:
+  words = same_data.difference(first, own)
+  return words and f"that one began {words}"
 
 
 def _beginning(member: Member, program: Program) -> State:
@@ -252,9 +258,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
         for at, member in enumerate(members)
       ]
       mark += time.perf_counter() - pause
-    # a signal that all processes must agree on is looked for when they meet anyway
-    stop = interrupt.asked if jax.process_count() == 1 else number % every == 0
-    stop = stop and interrupt.everywhere()
+    stop = interrupt.everywhere()
     if scored or number % config["checkpoint_every"] == 0 or leave or stop:
       fetch()
       for member in members:

@@ -53,8 +53,10 @@ def compile_program(
     layout: over whose axis `member` they are spread; None trains one after the other.
   """
   store = feeders.store()
-  # any element has the shapes of all
-  step = compile_step(runs[0], feeders.element(0)[0], store)
+  # any element has the shapes of all; of several processes each reads its own part of it
+  devices = runs[0].layout
+  example = sharding.place(feeders.element(0, devices.slots)[0], devices.split)
+  step = compile_step(runs[0], example, store)
   seeds = [np.uint32(run.config["seed"]) for run in runs]
   if layout is None or layout.sizes[MEMBER] == 1:
     return _in_turn(runs[0].layout, step, store, seeds)

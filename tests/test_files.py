@@ -77,3 +77,14 @@ def test_folders_of_killed_processes_are_removed_too(tmp_path):
   (tmp_path / "maps" / ".1.000001").mkdir()
   files.remove_leftovers(tmp_path)
   assert [path.name for path in (tmp_path / "maps").iterdir()] == [".1.000001"]
+
+
+@pytest.mark.parametrize(
+  "path", ["gs://bucket/run", "s3://bucket/run", "gs:/bucket", "file:///run"]
+)
+def test_an_address_is_no_folder(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match=r"is an address \((gs|s3|file):\), expected a folder of a"):
+    files.writable_folder(path, "--workdir")
+  assert not list(tmp_path.iterdir()), "not even one called gs:"
+  files.check_place("runs/a:b/c", "--workdir")

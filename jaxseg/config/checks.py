@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg import build, defaults
+from jaxseg import build, defaults, files
 from jaxseg.config import streams
 from jaxseg.config.fields import FIELDS, check_field, suggested
 from jaxseg.config.weights import weights
@@ -31,6 +31,7 @@ def fields(config) -> dict[str, Any]:
     value = given[group][name] if group else given[name]
     if value is not None or not given["plan"] or name not in defaults.PLANNED:
       check_field(path, value)
+  files.check_place(given["data"]["folder"], "config.data.folder:")
   for group in ("networks", "losses", "optimisers"):
     for key, spec in given[group].items():
       if not isinstance(spec, Mapping):

@@ -19,6 +19,8 @@ from jaxseg import files, processes
 FILE = ".training.lock"
 # seconds between two signs of life, and without one until an owner elsewhere counts as dead
 _BEAT, _SILENCE = 10.0, 60.0
+# seconds until a new file is seen on another machine (NFS remembers what was not there)
+_DELAY = 20.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -27,7 +29,11 @@ class RunInUse(ValueError):
 
 
 class Lock:
-  """The lock of a run folder, held from its making until `release`; raises RunInUse."""
+  """The lock of a run folder, held from its making until `release`; raises RunInUse.
+
+  Attributes:
+    told: host, process and time of its owner, as the file says it.
+  """
 
   def __init__(self, folder):
     self._folder = pathlib.Path(folder)
@@ -111,10 +117,12 @@ class Lock:
 
   def _write(self) -> None:
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-    told = {"host": platform.node(), "pid": os.getpid(), "since": since}
+    self.told = {"host": platform.node(), "pid": os.getpid(), "since": since}
     with files.full_disk_told(self._path):
       os.ftruncate(self._number, 0)
-      os.pwrite(self._number, json.dumps(told).encode(), 0)
+      os.pwrite(self._number, json.dumps(self.told).encode(), 0)
+      # other machines read it
+      os.fsync(self._number)
 
   def _beat(self) -> None:
     while not self._released.wait(_BEAT):
@@ -131,11 +139,36 @@ class Lock:
 
 @contextlib.contextmanager
 def hold(folder) -> Iterator[None]:
-  """Holds the lock of a run folder during a block, for all processes of a run; raises RunInUse."""
+  """Holds the lock of a run folder during a block, for all processes of a run.
+
+  Raises RunInUse; ValueError where the processes do not all see that folder.
+  """
   locks: list[Lock] = []
-  processes.on_first(lambda: locks.append(Lock(folder)))
+
+  def lock() -> dict[str, Any]:
+    locks.append(Lock(folder))
+    return locks[0].told
+
   try:
+    owner = processes.on_first(lock)
+    processes.together(lambda: _check_shared(pathlib.Path(folder), owner))
     yield
   finally:
-    for lock in locks:
-      lock.release()
+    for held in locks:
+      held.release()
+
+
+def _check_shared(folder: pathlib.Path, owner: dict[str, Any]) -> None:
+  """Raises ValueError if this process does not see the lock that the first one holds."""
+  deadline = time.monotonic() + _DELAY
+  while True:
+    with contextlib.suppress(OSError, ValueError):
+      if json.loads((folder / FILE).read_bytes()) == owner:
+        return
+    if time.monotonic() > deadline:
+      raise ValueError(
+        f"--workdir {folder}: is another folder on {platform.node()} than on {owner['host']}, "
+        "where the first process of this run is; expected one that all see (NFS, Lustre, a mounted "
+        "bucket): choose such a --workdir."
+      )
+    time.sleep(1.0)

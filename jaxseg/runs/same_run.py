@@ -27,8 +27,9 @@ from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
 from jaxseg.networks import groups
 
-RESUME, FOLDS, MEMBERS = "resume", "folds", "members"
+RESUME, FOLDS, MEMBERS, PROCESSES = "resume", "folds", "members", "processes"
 _ALL = (RESUME, FOLDS, MEMBERS)
+_EVERYWHERE = (*_ALL, PROCESSES)
 
 # field (* stands for any role), or all fields that begin so -> where it may differ: when a run goes
 # on, between the folds of a cross-validation, between the members of an ensemble that averages
@@ -39,23 +40,23 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "checkpoint_every": _ALL,
   "evaluate": _ALL,
   "deterministic": _ALL,
-  "data.folder": _ALL,
-  "data.workers": _ALL,
+  "data.folder": _EVERYWHERE,
+  "data.workers": _EVERYWHERE,
   "data.cache": _ALL,
   "predictor.batch": _ALL,
   "mesh": _ALL,
   "remat": _ALL,
   # where files lie: names and content of the cases are compared
-  "data.source.path": _ALL,
-  "data.source.data_dir": _ALL,
-  "data.source.images": _ALL,
-  "data.source.masks": _ALL,
-  "data.source.weights": _ALL,
-  "data.source.cache": _ALL,
-  "data.source.url": _ALL,
-  "data.source.download": _ALL,
-  "data.split.path": _ALL,
-  "data.prior.run": (RESUME, FOLDS),
+  "data.source.path": _EVERYWHERE,
+  "data.source.data_dir": _EVERYWHERE,
+  "data.source.images": _EVERYWHERE,
+  "data.source.masks": _EVERYWHERE,
+  "data.source.weights": _EVERYWHERE,
+  "data.source.cache": _EVERYWHERE,
+  "data.source.url": _EVERYWHERE,
+  "data.source.download": _EVERYWHERE,
+  "data.split.path": _EVERYWHERE,
+  "data.prior.run": (RESUME, FOLDS, PROCESSES),
   "data.split.fold": (FOLDS, MEMBERS),
   # a longer training goes on from a shorter one, see `_fewer`
   "steps": (RESUME, MEMBERS),
@@ -90,7 +91,8 @@ _ABSENT = "left out"
 
 
 def may_differ(field: str, where: str) -> bool:
-  """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS or MEMBERS.
+  """Whether a field, as "data.split.fold", may differ there: RESUME, FOLDS, MEMBERS or
+  PROCESSES.
 
   A stream's fields may differ where those of config.data may.
   """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import absl.logging
 from ml_collections import ConfigDict
 
+from jaxseg import files
 from jaxseg.build import suggestion
 from jaxseg.config.option_values import check_value
 from jaxseg.config.overrides import literal, read_config
@@ -97,6 +98,7 @@ def parse(
 
 def check_folder(path, option: str) -> None:
   """Raises ValueError if a folder to write can't be made or written; makes nothing itself."""
+  files.check_place(path, option)
   path = pathlib.Path(path)
   there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
   if not there.is_dir():

@@ -32,6 +32,9 @@ _TOGETHER = flags.DEFINE_bool(
   "together", False, "Trains folds or seeds at once: one compiled program, one set of data."
 )
 
+# the exit code of a run that a signal ended: all is saved, the same command goes on
+LEFT = 130
+
 
 def run(
   config,
@@ -70,14 +73,18 @@ def run(
   from jaxseg.runs import folds
 
   check_folder(workdir, "--workdir")
-  config = ConfigDict(complete(planned.resolve(config)))
   processes.start_processes()
+  # a plan is made, and data are prepared, by one process; the others find them
+  config = ConfigDict(complete(processes.first_then_all(lambda: planned.resolve(config))))
+  flags_of = {"workdir": str(workdir), "fold": fold, "seeds": seeds, "together": together}
+  _check_alike(config, flags_of)
 
   def train(config, workdir):
-    return loop.train(experiment(config), workdir)
+    return loop.train(processes.first_then_all(lambda: experiment(config)), workdir)
 
   def train_together(configs, workdirs):
-    runs, layout = several.together([several.alone(of) for of in configs], plain(config.mesh))
+    built = processes.first_then_all(lambda: [several.alone(of) for of in configs])
+    runs, layout = several.together(built, plain(config.mesh))
     return loop.train_together(runs, workdirs, layout)
 
   if fold is None and seeds is None:
@@ -91,6 +98,22 @@ def run(
   if fold is not None:
     return folds.train_folds(config, workdir, fold, train, _say, **options)
   return folds.train_seeds(config, workdir, seeds, train, _say, **options)
+
+
+def _check_alike(config, words: dict) -> None:
+  """Raises ValueError on all processes of a run, unless all were given the same command."""
+  from jaxseg import processes
+  from jaxseg.runs import same_run
+  from jaxseg.runs.folder import json_like
+
+  def difference(first: dict, own: dict) -> str:
+    fields = same_run.differences(first["config"], own["config"], same_run.PROCESSES)
+    if fields:
+      return same_run.sentence(fields, "is {} there, {} here")
+    names = [name for name in words if first[name] != own[name]]
+    return "; ".join(f"--{name} is {first[name]} there, {own[name]} here" for name in names)
+
+  processes.alike({"config": json_like(plain(config)), **words}, difference)
 
 
 def _say(text: str) -> None:
@@ -119,14 +142,17 @@ def _main(arguments) -> None:
   from jaxseg import processes
   from jaxseg.loop import Diverged
 
-  try:
-    report = run(_CONFIG.value, _WORKDIR.value, fold, seeds=seeds, together=_TOGETHER.value)
-  except (ValueError, OSError, Diverged) as error:
-    if os.environ.get("JAXSEG_TRACEBACK"):
-      raise
-    processes.fail(f"train: {error}")
+  with processes.ending():
+    try:
+      report = run(_CONFIG.value, _WORKDIR.value, fold, seeds=seeds, together=_TOGETHER.value)
+    except (ValueError, OSError, RuntimeError) as error:
+      lost = processes.loss_of_others(error)
+      known = lost is not None or isinstance(error, ValueError | OSError | Diverged)
+      if os.environ.get("JAXSEG_TRACEBACK") or not known:
+        raise
+      processes.fail(f"train: {lost or error}")
   if report is None:
-    sys.exit(130)
+    sys.exit(LEFT)
 
 
 def _parse(arguments: list[str]) -> list[str]:

@@ -102,7 +102,7 @@ def test_a_holder_gives_signs_of_life(tmp_path, monkeypatch):
 
 def test_a_process_that_sees_another_folder_than_the_first_one_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(lock, "_DELAY", 0.0)
-  with pytest.raises(ValueError, match=r"is another folder on .* than on node-17, .* NFS"):
+  with pytest.raises(ValueError, match=r"is another folder on .* than on node-17, .*NFS"):
     lock._check_shared(tmp_path, OTHER)
   left_by(tmp_path, {**OTHER, "pid": 1})
   with pytest.raises(ValueError, match="is another folder"):

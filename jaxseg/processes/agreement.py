@@ -27,17 +27,17 @@ def on_first(work: Callable[[], Any]) -> Any:
     return work()
   key = f"jaxseg/{next(_rounds)}/first"
   if jax.process_index():
-    told = json.loads(_client().blocking_key_value_get(key, _LONG))
-    if told["error"] is not None:
-      raise ValueError(told["error"])
-    return told["value"]
+    message = json.loads(_client().blocking_key_value_get(key, _LONG))
+    if message["error"] is not None:
+      raise ValueError(message["error"])
+    return message["value"]
   value = error = None
   try:
     value = work()
   except Exception as caught:  # whatever it is: the others wait to be told
     error = caught
-  told = {"value": value, "error": None if error is None else str(error)}
-  _client().key_value_set(key, json.dumps(told))
+  message = {"value": value, "error": None if error is None else str(error)}
+  _client().key_value_set(key, json.dumps(message))
   if error is not None:
     raise error
   return json.loads(json.dumps(value))

@@ -134,7 +134,7 @@ def _detected(
   try:
     from jax._src.clusters import ClusterEnv
 
-    found = ClusterEnv.auto_detect_unset_distributed_params(
+    values = ClusterEnv.auto_detect_unset_distributed_params(
       address, count, own, (), method, patience
     )[:3]
   except Exception as error:  # Kubernetes and Google's metadata have errors of their own
@@ -146,15 +146,15 @@ def _detected(
       f"{_WAYS}."
     ) from error
   names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-  missing = [name for name, value in zip(names, found, strict=True) if value is None]
+  missing = [name for name, value in zip(names, values, strict=True) if value is None]
   if missing:
-    given = [name for name in names if name not in missing]
-    said = f"{' and '.join(given)} without {' and '.join(missing)}" if given else "nothing"
+    known = [name for name in names if name not in missing]
+    said = f"{' and '.join(known)} without {' and '.join(missing)}" if known else "nothing"
     raise ValueError(
       f"the environment says {said}, and JAX detects no cluster that tells the rest"
       f"{f' (JAXSEG_CLUSTER={method})' if method else ''}; {_WAYS}."
     )
-  return found
+  return values
 
 
 def _own_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
@@ -202,10 +202,10 @@ def _per_node(text: str) -> list[int]:
 
 def _visible(environment: Mapping[str, str]) -> int:
   """How many GPUs of NVIDIA's this process may see."""
-  chosen = environment.get("CUDA_VISIBLE_DEVICES")
-  if chosen is None:
+  text = environment.get("CUDA_VISIBLE_DEVICES")
+  if text is None:
     return len([path for path in pathlib.Path("/dev").glob("nvidia*") if path.name[6:].isdigit()])
-  names = chosen.split(",")
+  names = text.split(",")
   return len(names) if all(name and name not in ("-1", "NoDevFiles") for name in names) else 0
 
 

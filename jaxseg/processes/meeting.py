@@ -93,9 +93,9 @@ def _receive(place: Place, hello: dict, deadline: float, patience: float) -> Non
         line.close()
         continue
       lines.append(line)
-      if found := _problem(hello, other, present):
+      if wrong := _problem(hello, other, present):
         # those that are on their way are told too
-        problem, deadline = problem or found, min(deadline, now + _LINE)
+        problem, deadline = problem or wrong, min(deadline, now + _LINE)
       present.setdefault(other["process"], other)
     for line in lines:
       _write(line, {"problem": problem})

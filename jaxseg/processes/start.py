@@ -46,13 +46,13 @@ def start_processes() -> None:
 
 def versions() -> dict[str, str]:
   """Of the packages that make the program."""
-  found = {}
+  numbers = {}
   for package in _PACKAGES:
     try:
-      found[package] = importlib.metadata.version(package)
+      numbers[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-      found[package] = "none"
-  return found
+      numbers[package] = "none"
+  return numbers
 
 
 def _seconds(name: str, usual: int) -> int:

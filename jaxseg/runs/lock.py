@@ -32,7 +32,7 @@ class Lock:
   """The lock of a run folder, held from its making until `release`; raises RunInUse.
 
   Attributes:
-    told: host, process and time of its owner, as the file says it.
+    note: host, process and time of its owner, as the file says it.
   """
 
   def __init__(self, folder):
@@ -117,10 +117,10 @@ class Lock:
 
   def _write(self) -> None:
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-    self.told = {"host": platform.node(), "pid": os.getpid(), "since": since}
+    self.note = {"host": platform.node(), "pid": os.getpid(), "since": since}
     with files.full_disk_told(self._path):
       os.ftruncate(self._number, 0)
-      os.pwrite(self._number, json.dumps(self.told).encode(), 0)
+      os.pwrite(self._number, json.dumps(self.note).encode(), 0)
       # other machines read it
       os.fsync(self._number)
 
@@ -147,7 +147,7 @@ def hold(folder) -> Iterator[None]:
 
   def lock() -> dict[str, Any]:
     locks.append(Lock(folder))
-    return locks[0].told
+    return locks[0].note
 
   try:
     owner = processes.on_first(lock)

@@ -124,29 +124,29 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _options(chosen: argparse.Namespace) -> dict[str, Any]:
+def _options(flags: argparse.Namespace) -> dict[str, Any]:
   """submitit's parameters; raises ValueError for what the cluster has not."""
-  if chosen.cluster != "slurm":
-    given = [f"--{name}" for name in ("partition", "slurm") if getattr(chosen, name)]
-    given += [f"--{name}" for name in ("nodes", "tasks") if getattr(chosen, name) > 1]
-    if given:
-      raise ValueError(f"{', '.join(given)}: for --cluster=slurm, not for {chosen.cluster}.")
-    return {"timeout_min": chosen.minutes, "gpus_per_node": chosen.gpus}
+  if flags.cluster != "slurm":
+    misplaced = [f"--{name}" for name in ("partition", "slurm") if getattr(flags, name)]
+    misplaced += [f"--{name}" for name in ("nodes", "tasks") if getattr(flags, name) > 1]
+    if misplaced:
+      raise ValueError(f"{', '.join(misplaced)}: for --cluster=slurm, not for {flags.cluster}.")
+    return {"timeout_min": flags.minutes, "gpus_per_node": flags.gpus}
   further = {}
-  for item in chosen.slurm:
+  for item in flags.slurm:
     name, equals, value = item.partition("=")
     if not name.strip("-"):
       raise ValueError(f"--slurm {item}: expected OPTION=VALUE of sbatch, as account=lab.")
     further[name.strip("-")] = value if equals else True
   options = {
-    "timeout_min": chosen.minutes,
-    "nodes": chosen.nodes,
-    "tasks_per_node": chosen.tasks,
-    "gpus_per_node": chosen.gpus or None,
-    "cpus_per_task": chosen.cpus,
-    "mem_gb": chosen.memory,
-    "slurm_partition": chosen.partition,
-    "slurm_array_parallelism": chosen.at_once,
+    "timeout_min": flags.minutes,
+    "nodes": flags.nodes,
+    "tasks_per_node": flags.tasks,
+    "gpus_per_node": flags.gpus or None,
+    "cpus_per_task": flags.cpus,
+    "mem_gb": flags.memory,
+    "slurm_partition": flags.partition,
+    "slurm_array_parallelism": flags.at_once,
     "slurm_signal_delay_s": _NOTICE,
     # a lost task must end the others' wait
     "slurm_srun_args": ["--kill-on-bad-exit=1"],
@@ -156,20 +156,20 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
   return {name: value for name, value in options.items() if value is not None}
 
 
-def _submit(chosen: argparse.Namespace, listed: Sequence[Job]) -> list:
+def _submit(flags: argparse.Namespace, every: Sequence[Job]) -> list:
   """Submits the jobs, as one array; raises ValueError in words where that fails."""
   import submitit
 
-  own = {"slurm_max_num_timeout": _TIMES} if chosen.cluster == "slurm" else {}
-  logs = pathlib.Path(chosen.workdir) / "jobs"
+  own = {"slurm_max_num_timeout": _TIMES} if flags.cluster == "slurm" else {}
+  logs = pathlib.Path(flags.workdir) / "jobs"
   try:
-    executor = submitit.AutoExecutor(folder=logs, cluster=chosen.cluster, **own)
-    executor.update_parameters(name=pathlib.Path(chosen.workdir).name, **_options(chosen))
+    executor = submitit.AutoExecutor(folder=logs, cluster=flags.cluster, **own)
+    executor.update_parameters(name=pathlib.Path(flags.workdir).name, **_options(flags))
     with executor.batch():
-      return [executor.submit(Training(job.words)) for job in listed]
+      return [executor.submit(Training(job.words)) for job in every]
   except (RuntimeError, submitit.core.utils.FailedJobError, TypeError) as error:
     raise ValueError(
-      f"--cluster={chosen.cluster}: submitit cannot submit there ({error}); see whether sbatch is "
+      f"--cluster={flags.cluster}: submitit cannot submit there ({error}); see whether sbatch is "
       "on this machine, and takes these options."
     ) from error
 
@@ -177,34 +177,34 @@ def _submit(chosen: argparse.Namespace, listed: Sequence[Job]) -> list:
 def main(arguments: Sequence[str]) -> None:
   parser, words = _parser(), list(arguments)
   own = [word for word in words if not re.match(r"--?(no)?config\b", word)]
-  chosen = parser.parse_args(own)
+  flags = parser.parse_args(own)
   configs = [word for word in words if word not in own]
   if not configs or any("=" not in word and "no" not in word[:4] for word in configs):
     parser.error("--config=FILE is missing, or a --config.FIELD without =VALUE")
   try:
-    check_folder(chosen.workdir, "--workdir")
-    _options(chosen)
-    listed = jobs(configs, chosen.workdir, fold=chosen.fold, fields=chosen.sweep)
-    if importlib.util.find_spec("submitit") is None and not chosen.dry_run:
+    check_folder(flags.workdir, "--workdir")
+    _options(flags)
+    every = jobs(configs, flags.workdir, fold=flags.fold, fields=flags.sweep)
+    if importlib.util.find_spec("submitit") is None and not flags.dry_run:
       raise ValueError(
         "submitit, which submits jobs, is not installed: pip install 'jaxseg[cluster]'; --dry-run "
         "shows the commands for a script of your own."
       )
-    if chosen.dry_run:
-      for job in listed:
+    if flags.dry_run:
+      for job in every:
         print(shlex.join(["jaxseg", "train", *job.words]))
       return
-    started = _submit(chosen, listed)
+    handles = _submit(flags, every)
   except (ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
     sys.exit(f"submit: {error}")
-  for job, submitted in zip(listed, started, strict=True):
+  for job, submitted in zip(every, handles, strict=True):
     print(f"{submitted.job_id}  {job.label}  {submitted.paths.stdout}")
   # debug runs its jobs while they are waited for
-  if chosen.wait or chosen.cluster == "debug":
-    failed = [job.label for job, of in zip(listed, started, strict=True) if of.exception()]
+  if flags.wait or flags.cluster == "debug":
+    failed = [job.label for job, of in zip(every, handles, strict=True) if of.exception()]
     if failed:
       sys.exit(
-        f"submit: {len(failed)} of {len(listed)} jobs failed: {', '.join(failed)}; see above."
+        f"submit: {len(failed)} of {len(every)} jobs failed: {', '.join(failed)}; see above."
       )

@@ -185,7 +185,7 @@ def _rehearse(
   whole_batch = accumulation.notes(
     config,
     loss_parts(config, regions=labels.regions is not None),
-    {name: learner.stats for name, learner in state.learners.items()},
+    {name: of.stats for name, of in state.learners.items() if of.opt_state != ()},
     channels=aim.channels,
     labels="image" if synthesis.target_names(config) else kind,
     ignored=labels.ignore is not None,

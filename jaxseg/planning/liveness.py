@@ -208,17 +208,19 @@ def _arrays(program: Program, maker, users) -> set[int]:
   count = Counter({number: len(of) for number, of in users.items()})
   errors = {o.inputs[0] for o in program.operations if o.name in ("erf", "erfc")}
   for operation in program.operations:
-    shared = operation.name == "exp" and _squared(operation.inputs[0], maker) in errors
+    shared = operation.name == "exp" and _squared(operation.inputs[0], maker, errors)
     if operation.name in DEAR:
       arrays |= {out for out in operation.outputs if count[out] > 1 or shared}
   return arrays
 
 
-def _squared(number: int, maker) -> int:
-  """x of -x^2, which the error function of x is computed from as well as its derivative."""
+def _squared(number: int, maker, errors: set[int]) -> bool:
+  """Whether a value is -x^2 of an x whose error function is computed from its exponential, too."""
   while number in maker and maker[number].name in ("neg", "square", "integer_pow", "mul"):
     number = maker[number].inputs[0]
-  return number
+    if number in errors:
+      return True
+  return False
 
 
 def _summed(number: int, maker) -> set[int]:

@@ -1,6 +1,7 @@
 """describe: layers, parameters, FLOPs and memory of a config's networks and training step."""
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -81,13 +82,23 @@ def fitting(config: dict[str, Any], nets: dict[str, Any], shape, classes: int, m
   """{"batch", "patch"} that a memory holds: the most of that patch, the largest patch of two."""
   patch, channels = shape[1:-1], shape[-1]
 
-  def peak(batch: int, patch: tuple[int, ...]) -> int:
-    return step_memory(config, nets, (batch, *patch, channels), classes).peak
+  refused = set()
+
+  def peak(batch: int, size: tuple[int, ...]) -> int:
+    try:
+      return step_memory(config, nets, (batch, *size, channels), classes).peak
+    except ValueError:
+      # too small for some networks, not for the memory
+      if math.prod(size) >= math.prod(patch):
+        raise
+      refused.add(size)
+      return 0
 
   stride = nets["network"].total_stride(len(patch))
+  largest = memory_plan.largest_patch(peak, patch, stride, memory)
   return {
     "batch": memory_plan.largest_batch(peak, patch, memory),
-    "patch": memory_plan.largest_patch(peak, patch, stride, memory),
+    "patch": None if largest in refused else largest,
   }
 
 

@@ -92,7 +92,7 @@ class Measured:
   def run(self, config):
     """An experiment on volumes that are made up."""
     counts = {"channels": 1, "classes": len(LABELS.names), "cases": 2}
-    return made_data.made(config, self.folder / "prepared", **counts)
+    return made_data.made_experiment(config, self.folder / "prepared", **counts)
 
   def large(self, network="plain_conv_unet", widths=LARGE, dtype="bfloat16", augmented=False):
     """128^3, batch 2."""

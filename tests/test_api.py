@@ -119,7 +119,12 @@ def test_a_deprecated_call_of_a_librarys_function_counts_as_ours(monkeypatch):
 
 # what they parse comes from no file of JSON: texts of their own, lines of a log, another process
 OWN_TEXTS = ("batch.py", "data/prepared/preparation.py", "runs/lock.py")
-OWN_TEXTS += ("processes/agreement.py", "processes/meeting.py", "benchmark/children.py")
+OWN_TEXTS += (
+  "processes/agreement.py",
+  "processes/meeting.py",
+  "benchmark/children.py",
+  "benchmark/time_to.py",
+)
 # other programs' notes beside pictures may be anything
 OWN_TEXTS += ("runs/writer.py", "data/formats/picture_spacing.py")
 ROUND_TRIPS = ("json.loads(json.dumps(", "json.loads(as_json(", "to_json())")

@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   add("--classes", type=number(int, FROM_2), help="the same, the background counted")
 
 
-def made(
+def made_experiment(
   config,
   folder,
   *,
@@ -113,7 +113,7 @@ def source(
   cases: int = CASES,
   size: Sequence[int] | None = None,
 ) -> Source:
-  """Cases that are made up for a config, see `made`."""
+  """Cases that are made up for a config, see `made_experiment`."""
   options = config["data"]
   names, labels = _meaning(config, channels, classes)
   rank = len(options["patch"]) + (options["slices"] is not None)

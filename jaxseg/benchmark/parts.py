@@ -33,7 +33,7 @@ def part(name: str) -> ModuleType:
   return importlib.import_module(PARTS[name])
 
 
-def asked(options) -> list[str]:
+def choice(options) -> list[str]:
   """Names of the parts that a command line asks for."""
   more = [name for name, option in ASKED_BY.items() if getattr(options, option) is not None]
   names = options.parts or (() if more else DEFAULT)

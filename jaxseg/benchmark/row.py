@@ -3,7 +3,6 @@
 FILE holds the request; the row is written beside it. Lines of progress go to standard output.
 """
 
-import json
 import os
 import pathlib
 import sys
@@ -53,7 +52,7 @@ def measure(request: dict[str, Any], say) -> dict[str, Any]:
   with tempfile.TemporaryDirectory() as folder:
     if options.get("data") == made_data.MADE:
       counts = {name: options.get(name) for name in ("channels", "classes")}
-      run = made_data.made(config, folder, devices=devices, **counts)
+      run = made_data.made_experiment(config, folder, devices=devices, **counts)
     else:
       run = experiment(config, devices=devices)
     measured = program.of_experiment(run, say)
@@ -93,7 +92,7 @@ def of_program(measured, names: Collection[str], options) -> dict[str, Any]:
 
 
 def main(path: str) -> None:
-  request = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+  request = files.read_json(path, what="what a row is to measure", advice="measure it again")
 
   def say(text: str) -> None:
     print(text, flush=True)

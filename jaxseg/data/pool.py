@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.stream import Feeder, Kept, Stream, ahead
+from jaxseg.data.stream import CachedCases, Feeder, Stream, ahead
 
 
 class _Joined(NamedTuple):
@@ -70,7 +70,7 @@ class Feeders:
     kept, streams = {}, [{} for _ in several]
     for name in several[0]:
       own, count = pooled([of[name] for of in several])
-      kept[name] = Kept(own[0].dataset, range(count), cache)
+      kept[name] = CachedCases(own[0].dataset, range(count), cache)
       for run, of in zip(streams, own, strict=True):
         run[name] = of
     self._feeders = [Feeder(of, cache=cache, kept=kept) for of in streams]

@@ -80,7 +80,7 @@ def sample(
   }
 
 
-class Kept:
+class CachedCases:
   """The cases of a stream as a cache keeps them.
 
   Args:
@@ -116,12 +116,14 @@ class Feeder:
     streams: Mapping[str, Stream],
     *,
     cache: str,
-    kept: Mapping[str, Kept] | None = None,
+    kept: Mapping[str, CachedCases] | None = None,
   ):
     if cache not in CACHES:
       raise ValueError(f"config.data.cache: '{cache}' is unknown; choices: {', '.join(CACHES)}.")
     self._streams, self._cache = dict(streams), cache
-    own = {name: Kept(of.dataset, dict.fromkeys(of.cases), cache) for name, of in streams.items()}
+    own = {
+      name: CachedCases(of.dataset, dict.fromkeys(of.cases), cache) for name, of in streams.items()
+    }
     self._kept = own if kept is None else dict(kept)
 
   def store(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
     made.error("--compile-effort: is of a TPU's compiler; expected a TPU in --compile-for")
   if abs(options.compile_effort or 0) > 1:
     made.error(f"--compile-effort: {options.compile_effort:g}; expected a number from -1 to 1")
-  options.parts = list(parts.ELSEWHERE) if options.compile_for else parts.asked(options)
+  options.parts = list(parts.ELSEWHERE) if options.compile_for else parts.choice(options)
   try:
     parts.check(plain(config), options.parts, vars(options))
     other = schema.read(options.against, "--against") if options.against else None

@@ -64,8 +64,8 @@ def test_a_config_whose_data_are_missing_needs_channels_and_classes(tmp_path):
   values = config()
   values.data.source = dict(name="nnunet_raw", path=str(tmp_path / "nowhere"))
   with pytest.raises(ValueError, match=r"channels and classes.*nowhere"):
-    made_data.made(values, tmp_path)
-  run = made_data.made(values, tmp_path / "prepared", channels=1, classes=3, cases=4)
+    made_data.made_experiment(values, tmp_path)
+  run = made_data.made_experiment(values, tmp_path / "prepared", channels=1, classes=3, cases=4)
   assert len(run.main.cases) == len(run.validation) == 2
   assert run.task.channels == 3
 
@@ -83,14 +83,14 @@ def test_fields_that_made_cases_lack_are_refused(field, tmp_path):
   values = config()
   values.data[field] = dict(scribble=dict(name="folder", path="here"))
   with pytest.raises(ValueError, match=f"config.data.{field}.*made up"):
-    made_data.made(values, tmp_path, channels=1, classes=2)
+    made_data.made_experiment(values, tmp_path, channels=1, classes=2)
 
 
 def test_a_size_of_another_rank_and_too_few_cases_are_refused(tmp_path):
   with pytest.raises(ValueError, match="a size of"):
     made_data.source(config(), channels=1, classes=2, size=(8, 8, 8))
   with pytest.raises(ValueError, match="2 or more"):
-    made_data.made(config(), tmp_path, channels=1, classes=2, cases=1)
+    made_data.made_experiment(config(), tmp_path, channels=1, classes=2, cases=1)
 
 
 BARE = """
@@ -101,7 +101,7 @@ config = defaults.fields()
 config.steps, config.evaluate.every, config.log_every = 4, 2, 1
 config.network = dict(name="unet", widths=(2, 4), depth=1, decoder_depth=1)
 config.data.patch, config.data.batch = (16, 16), 2
-run = made_data.made(config, sys.argv[1], channels=1, classes=2, cases=2)
+run = made_data.made_experiment(config, sys.argv[1], channels=1, classes=2, cases=2)
 measured = program.of_experiment(run)
 told = inference.measure(measured, options={"repeats": 1, "case_size": (24, 24)})
 reached = time_to.measure(measured, options={"time_to": "dice=1e-9", "seeds": 1})

@@ -1,6 +1,7 @@
 """What accelerators can do at most, by their makers' pages: the one table; and what this one does.
 
 A device is one as JAX counts them: a whole chip in all rows but TPU7x's, of which it is a half.
+Links are those that join all devices of a machine; bridges between two cards are left out.
 """
 
 import time
@@ -58,10 +59,9 @@ def _tpu(name, kinds, half, memory, bandwidth, links, ports, page) -> Peak:
   One of 4 ports (2D torus) or 6 (3D torus) leads to a neighbour.
   """
   flops = {"bfloat16": half * 1e12, "float32": half * 1e12}
-  one_way = links * 1e9 / 2
-  return Peak(
-    name, kinds, flops, memory * 1e9, bandwidth * 1e9, one_way / ports, one_way, _TPU + page
-  )
+  one_way = links * 1e9 / 2 if links else None
+  neighbour = one_way / ports if links else None
+  return Peak(name, kinds, flops, memory * 1e9, bandwidth * 1e9, neighbour, one_way, _TPU + page)
 
 
 PEAKS = (
@@ -93,7 +93,7 @@ PEAKS = (
   _gpu("A100 PCIe 80 GB", ("NVIDIA A100 80GB PCIe",), 312, 156, 80, 1935, None, _NVIDIA + "a100/"),
   _gpu("H100 SXM", ("NVIDIA H100 80GB HBM3",), 989, 494, 80, 3350, 900, _NVIDIA + "h100/"),
   _gpu("H100 PCIe", ("NVIDIA H100 PCIe",), 756, 378, 80, 2000, None, _NVIDIA + "h100/"),
-  _gpu("H100 NVL", ("NVIDIA H100 NVL",), 835, 417, 94, 3900, 600, _NVIDIA + "h100/"),
+  _gpu("H100 NVL", ("NVIDIA H100 NVL",), 835, 417, 94, 3900, None, _NVIDIA + "h100/"),
   _gpu("H200 SXM", ("NVIDIA H200",), 989, 494, 141, 4800, 900, _NVIDIA + "h200/"),
   _gpu("L4", ("NVIDIA L4",), 121, 60, 24, 300, None, _NVIDIA + "l4/"),
   _gpu("L40S", ("NVIDIA L40S",), 362, 183, 48, 864, None, _NVIDIA + "l40s/"),
@@ -105,7 +105,8 @@ PEAKS = (
     *(165.2, 82.6, 24, 1008, None),
     _IMAGES + "Solutions/geforce/ada/nvidia-ada-gpu-architecture.pdf",
   ),
-  _tpu("TPU v4", ("TPU v4",), 275, 32, 1228, 600, 6, "v4"),
+  # its page tells no bandwidth of a chip's links
+  _tpu("TPU v4", ("TPU v4",), 275, 32, 1200, None, 6, "v4"),
   _tpu("TPU v5e", ("TPU v5 lite", "TPU v5e"), 197, 16, 819, 400, 4, "v5e"),
   _tpu("TPU v5p", ("TPU v5", "TPU v5p"), 459, 95, 2765, 1200, 6, "v5p"),
   _tpu("TPU v6e", ("TPU v6 lite", "TPU v6e"), 918, 32, 1638, 800, 4, "v6e"),

@@ -134,7 +134,7 @@ def _parameters(variables, path) -> int:
 
 
 def flops_of(jaxpr) -> int:
-  """The same of a traced program."""
+  """The same of a traced program, of all devices together."""
   total = 0
   for equation in jaxpr.eqns:
     name, params = equation.primitive.name, equation.params
@@ -151,9 +151,20 @@ def flops_of(jaxpr) -> int:
     elif name == "cond":
       total += max(flops_of(branch.jaxpr) for branch in params["branches"])
     else:
-      times = params["length"] if name == "scan" else 1
+      times = {"scan": _length, "shard_map": _parts}.get(name, lambda params: 1)(params)
       total += times * sum(flops_of(inner) for inner in _inner(params))
   return total
+
+
+def _length(params) -> int:
+  return params["length"]
+
+
+def _parts(params) -> int:
+  """How many devices run the program of a shard_map, each on its own part."""
+  names = ("newly_manual_axes", "manual_axes")  # of JAX's versions
+  axes = next((params[name] for name in names if name in params), params["mesh"].axis_names)
+  return math.prod(params["mesh"].shape[axis] for axis in axes)
 
 
 def _inner(params):

@@ -13,7 +13,7 @@ from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description, input_shapes
 from jaxseg.networks.describe import describe as describe_network
 from jaxseg.planning import memory_plan
-from jaxseg.planning.peak_memory import Memory, of_step_compiled, of_step_traced
+from jaxseg.planning.peak_memory import MARGIN, Memory, of_step_compiled, of_step_traced
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
 
@@ -79,14 +79,17 @@ def step_memory(
 
 
 def fitting(config: dict[str, Any], nets: dict[str, Any], shape, classes: int, memory: int):
-  """{"batch", "patch"} that a memory holds: the most of that patch, the largest patch of two."""
+  """{"batch", "patch"} that a memory holds: the most of that patch, the largest patch of two.
+
+  By MARGIN times the prediction, so that what is planned fits.
+  """
   patch, channels = shape[1:-1], shape[-1]
 
   refused = set()
 
   def peak(batch: int, size: tuple[int, ...]) -> int:
     try:
-      return step_memory(config, nets, (batch, *size, channels), classes).peak
+      return math.ceil(MARGIN * step_memory(config, nets, (batch, *size, channels), classes).peak)
     except ValueError:
       # too small for some networks, not for the memory
       if math.prod(size) >= math.prod(patch):
@@ -106,9 +109,15 @@ def memory_text(told: Memory, *, compiled: bool) -> str:
   by = "by the compiler" if compiled else "predicted"
   parts = {"state and batch": told.arguments, "temporaries": told.temporaries}
   shown = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in parts.items())
-  return (
+  text = (
     f"training step {told.peak / 2**20:.0f} MiB {by} ({shown}), without augmentation and the data "
     "set on the device"
+  )
+  if compiled:
+    return text
+  most = MARGIN * told.peak / 2**20
+  return (
+    f"{text}; the prediction errs low, the compiler may need up to {most:.0f} MiB (--compile asks)"
   )
 
 
@@ -118,7 +127,10 @@ def fitting_text(fits: dict[str, Any], patch, memory: str) -> str:
   batch, largest = fits["batch"], fits["patch"]
   first = f"batches of {batch} patches of {across}" if batch else f"not even one patch of {across}"
   second = "x".join(map(str, largest)) if largest else "none: not even the network's total stride"
-  return f"{memory} hold    {first}; largest patch for batches of 2: {second}"
+  return (
+    f"{memory} hold    {first}; largest patch for batches of 2: {second} (planned with {MARGIN} "
+    "times the prediction)"
+  )
 
 
 def _memory(text: str) -> int:

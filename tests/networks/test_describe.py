@@ -42,6 +42,18 @@ def conv(voxels, inputs, outputs, kernel=9):
   return 2 * voxels * inputs * outputs * kernel
 
 
+def test_what_a_shard_map_runs_counts_for_every_device():
+  mesh = jax.make_mesh((2, 1), ("member", "batch"))
+  kernel = jnp.ones((4, 4))
+
+  def function(x):
+    spec = jax.P("member")
+    options = dict(mesh=mesh, in_specs=spec, out_specs=spec, axis_names={"member"})
+    return jax.shard_map(lambda x: x @ kernel, **options)(x)
+
+  assert flops(function, jnp.ones((6, 4))) == 2 * 6 * 4 * 4
+
+
 def test_a_small_unet_equals_the_count_by_hand():
   net = UNet(classes=3, widths=(4, 8), up="transpose", deep_supervision=0)
   summary = describe(net, (2, 8, 8, 1))

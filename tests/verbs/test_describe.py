@@ -60,6 +60,14 @@ def test_the_training_steps_memory_is_told(arguments, capsys):
   assert told["peak"] == parts > 0
 
 
+def test_a_prediction_says_that_it_errs_low_and_a_plan_what_it_adds():
+  text = describe.memory_text(Memory(100 * 2**20, 0, 0, 0), compiled=False)
+  assert "100 MiB predicted" in text
+  assert "up to 137 MiB" in text
+  assert "errs low" not in describe.memory_text(Memory(100 * 2**20, 0, 0, 0), compiled=True)
+  assert "1.37 times" in describe.fitting_text({"batch": 1, "patch": None}, (8, 8), "2GB")
+
+
 def test_a_memory_is_planned_for(arguments, capsys, monkeypatch):
   def held(config, nets, shape, classes, **options):
     if shape[1] < 4:
@@ -69,8 +77,8 @@ def test_a_memory_is_planned_for(arguments, capsys, monkeypatch):
   monkeypatch.setattr(describe, "step_memory", held)
   main([*arguments, "--json", "--memory=2MB"])
   holds = json.loads(capsys.readouterr().out)["memory_holds"]
-  # 7 x 16 x 16 and 2 x 30 x 30 thousand bytes, in steps of the stride 2
-  assert holds == {"batch": 7, "patch": [30, 30]}
+  # 5 x 16 x 16 and 2 x 26 x 26 thousand bytes and 37 % for what is not seen, by the stride 2
+  assert holds == {"batch": 5, "patch": [26, 26]}
 
 
 @pytest.mark.parametrize("text", ["8", "-8GB", "lots"])

@@ -37,7 +37,10 @@ def read(path, option: str) -> dict[str, Any]:
     )
   files.check_fields(results, where, advice=_ADVICE, fields=fields)
   for number, row in enumerate(results["rows"]):
-    files.check_fields(row, where, advice=_ADVICE, fields=_ROW, prefix=f"rows[{number}].")
+    prefix = f"rows[{number}]."
+    files.check_fields(row, where, advice=_ADVICE, fields=_ROW, prefix=prefix)
+    if row["failed"] is None:
+      files.check_fields(row, where, advice=_ADVICE, fields={"conditions": dict}, prefix=prefix)
   return results
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+from jaxseg import files
 from jaxseg.benchmark import (
   against,
   children,
@@ -43,7 +44,8 @@ def parser() -> Parser:
     "--fail-above",
     type=number(float, POSITIVE),
     metavar="RATIO",
-    help="end with status 1 if a row takes more than RATIO of the other's time, beyond doubt",
+    help="end with status 1 if a row takes more than RATIO of the other's time, beyond doubt, or "
+    "has no other to be compared with",
   )
   made_data.add_options(made)
   for name in parts.PARTS:
@@ -86,7 +88,9 @@ def main(arguments: list[str]) -> None:
     slower = against.above(rows, options.fail_above) if options.fail_above else []
     if slower:
       sys.exit(f"benchmark: above --fail-above {options.fail_above}: {', '.join(slower)}.")
-  if len(ours) == 1 and ours[0]["failed"]:
+    if options.fail_above and len(rows) < len(ours):
+      sys.exit(f"benchmark: --fail-above: {len(ours) - len(rows)} row(s) could not be compared.")
+  if all(row["failed"] for row in ours):
     sys.exit(1)
 
 
@@ -100,10 +104,13 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
   before = schema.read(output, "--output") if output and output.exists() else None
   here = children.machine(options.devices, options.compile_for)
   results = before or schema.empty(here)
-  if unlike := machines.differences(here, results["machine"]):
-    raise ValueError(
-      f"--output {output}: is of another machine ({'; '.join(unlike)}); choose another name."
-    )
+  for what, software in (("another machine", False), ("other software", True)):
+    if unlike := machines.differences(here, results["machine"], software=software):
+      raise ValueError(
+        f"--output {output}: is of {what} ({'; '.join(unlike)}); choose another name."
+      )
+  if output:
+    files.writable_folder(output.parent, "--output")
   how = {name: value for name, value in vars(options).items() if name not in _NOT_OF_A_ROW}
   request = {"parts": options.parts, "options": how, "devices": options.devices}
   code, ours = schema.code(), []

@@ -4,7 +4,7 @@ import pytest
 
 from jaxseg.benchmark import schema
 
-ROW = {"label": "", "overrides": [], "failed": None, "identity": "a"}
+ROW = {"label": "", "overrides": [], "failed": None, "identity": "a", "conditions": {}}
 
 
 def test_results_are_read_as_they_were_written(tmp_path):
@@ -28,6 +28,10 @@ def test_results_of_another_version_are_refused_in_a_sentence(tmp_path):
     ({"format": schema.FORMAT, "version": 1, "machine": {}}, "lacks 'rows'"),
     (schema.empty({}) | {"rows": [{"label": ""}]}, r"lacks 'rows\[0\]\.overrides'"),
     (schema.empty({}) | {"rows": [3]}, "holds a number"),
+    (
+      schema.empty({}) | {"rows": [{n: of for n, of in ROW.items() if n != "conditions"}]},
+      r"lacks 'rows\[0\]\.conditions'",
+    ),
   ],
 )
 def test_a_file_that_holds_something_else_is_refused(tmp_path, content, words):

@@ -149,7 +149,22 @@ def test_results_of_another_version_or_machine_are_refused(config, asked, tmp_pa
   schema.write(output, schema.empty({**MACHINE, "cpu_model": "y"}))
   with pytest.raises(SystemExit, match=r"is of another machine \(cpu_model x against y\)"):
     main([config, f"--output={output}"])
+  schema.write(output, schema.empty({**MACHINE, "python": "4"}))
+  with pytest.raises(SystemExit, match=r"is of other software \(python 3 against 4\)"):
+    main([config, f"--output={output}"])
   assert asked == []
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(config, asked):
+  with pytest.raises(SystemExit, match=r"benchmark: --output /proc/here: cannot be written"):
+    main([config, "--output=/proc/here/a.json"])
+  assert asked == []
+
+
+def test_rows_that_all_fail_are_an_exit_status_those_of_which_some_do_are_not(config, asked):
+  main([config, "--sweep", "data.batch=1,8"])
+  with pytest.raises(SystemExit, match="1"):
+    main([config, "--config.data.batch=8", "--sweep", "network.depth=1,2"])
 
 
 def test_a_comparison_tells_the_verdict_and_may_be_the_exit_status(config, asked, tmp_path, capsys):
@@ -163,6 +178,8 @@ def test_a_comparison_tells_the_verdict_and_may_be_the_exit_status(config, asked
   with pytest.raises(SystemExit, match=r"above --fail-above 1\.05: the config\."):
     main([config, f"--against={before}", "--fail-above=1.05"])
   assert "2.000 of the other's time" in capsys.readouterr().out
+  with pytest.raises(SystemExit, match=r"--fail-above: 1 row\(s\) could not be compared"):
+    main([config, "--config.data.batch=4", f"--against={before}", "--fail-above=1.05"])
 
 
 def test_a_limit_without_a_comparison_is_refused(config, asked, capsys):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import build, defaults, files
-from jaxseg.config import streams
+from jaxseg.config import earlier_remat, streams
 from jaxseg.config.fields import FIELDS, check_field, suggested
 from jaxseg.config.weights import weights
 from jaxseg.data.formats.geometry import check_orientation
@@ -36,6 +36,7 @@ def fields(config) -> dict[str, Any]:
     for key, spec in given[group].items():
       if not isinstance(spec, Mapping):
         raise ValueError(f"config.{group}.{key}: {spec!r}; expected dict(...).")
+  earlier_remat.check(given)
   for group in ("loss", "augment"):
     given[group] = parts(given[group], group)
   _check_initialise(given["initialise"])

@@ -24,7 +24,8 @@ def rematerialised(method: Method, *, policy: str) -> Method:
   Args:
     method: what is trained how.
     policy: "blocks" keeps what goes into each block of a network (its stages, residual or
-      transformer layers), and computes a block again as a whole, about one forward pass more;
+      transformer layers, steps in time), and computes a block again as a whole, about one forward
+      pass more;
       "products" keeps also what convolutions and matrix products put out, so that only norms,
       activations, concatenations and resampling are computed again, which costs little; "offload"
       is "products" with these moved to the host's memory until they are needed; "none" keeps
@@ -87,6 +88,9 @@ def _interceptor(policy: str) -> Callable:
 
 
 def _is_block(module: nn.Module) -> bool:
-  """Whether a module is a part of a network, not a network or an encoder itself."""
+  """Whether a module is a part of a network, not a network or an encoder itself.
+
+  Nor one that says `made_of_blocks`: all steps in time would be in memory at once.
+  """
   network = hasattr(module, "total_stride") or callable(getattr(module, "strides", None))
-  return bool(module.path) and not network
+  return bool(module.path) and not network and not getattr(module, "made_of_blocks", False)

@@ -54,7 +54,6 @@ class BDCLSTM(nn.Module):
       sequence of its own (2 rho + 1 times the work and memory); None is all slices at once.
     norm, activation: of the U-Nets.
     dtype: compute dtype, "float32" or "bfloat16".
-    remat: recomputes the U-Nets' stages and each ConvLSTM step in the backward pass.
 
   Raises ValueError for images and for options that do not fit.
   Source: Chen et al., NIPS 2016, arXiv 1609.01006.
@@ -72,7 +71,6 @@ class BDCLSTM(nn.Module):
   norm: str = "batch"
   activation: str = "relu"
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     if min(self.classes, self.k, self.layers, self.hidden) < 1 or (self.rho or 0) < 0:
@@ -122,11 +120,11 @@ class BDCLSTM(nn.Module):
     return {**outputs, "aux": tuple(aux)} if train else outputs
 
   def _unet(self, **linen):
-    options = ("classes", "widths", "norm", "activation", "dtype", "remat")
+    options = ("classes", "widths", "norm", "activation", "dtype")
     return UNet(**{option: getattr(self, option) for option in options}, **linen)
 
   def _lstm(self, **linen):
-    options = {"kernel": self.kernel, "remat": self.remat, "dtype": self.dtype}
+    options = {"kernel": self.kernel, "dtype": self.dtype}
     if self.bidirectional:
       return BiConvLSTM(self.hidden, fusion=self.fusion, **options, **linen)
     return ConvLSTM(self.hidden, **options, **linen)

@@ -50,7 +50,6 @@ class DenseUNet161(nn.Module):
     scale_layers: a factor and an offset after each of the encoder's norms, as in the release, which
       add nothing to norms that have both: 49,747,779 parameters for 3 channels, else 49,527,843.
     dtype: compute dtype, "float32" or "bfloat16".
-    remat: recomputes each dense layer in the backward pass.
 
   The encoder's parameters are `encoders.DenseNet`'s and can take ImageNet's weights, from which the
   authors start. Their loss weighs background, liver, tumour 0.78, 0.65, 8.57.
@@ -69,7 +68,6 @@ class DenseUNet161(nn.Module):
   dropout: float = 0.3
   scale_layers: bool = False
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     sizes = (self.classes, self.growth, self.width, self.bottleneck, *self.blocks, *self.widths)
@@ -114,7 +112,6 @@ class DenseUNet161(nn.Module):
       epsilon=1.1e-5,
       scale_layers=self.scale_layers,
       dtype=self.dtype,
-      remat=self.remat,
       name="encoder",
     )
     *skips, x = encoder(x)

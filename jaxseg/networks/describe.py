@@ -112,7 +112,7 @@ def _calls(net, variables, inputs):
     # the place in the order is taken before the call: a parent precedes its parts
     seen.setdefault(module.path, None)
     outputs = call(*args, **kwargs)
-    kind = type(module).__name__.removeprefix("Checkpoint")  # flax's name under remat
+    kind = type(module).__name__
     arrays = outputs["logits"] if isinstance(outputs, dict) and "logits" in outputs else outputs
     seen[module.path] = (module.path, kind, jax.tree.leaves(arrays))
     return outputs

@@ -45,7 +45,6 @@ class EncoderUNet(nn.Module):
     head_kernel: of the last convolution.
     norm, norm_groups, activation: of the decoder; the encoder has its own.
     dtype: compute dtype, "float32" or "bfloat16".
-    remat: recomputes each decoder stage in the backward pass; the encoder has its own.
 
   Raises ValueError for options that do not fit, and for an input that is too small for the
   bottleneck, with the smallest one.
@@ -63,7 +62,6 @@ class EncoderUNet(nn.Module):
   norm_groups: int = 8
   activation: str = "relu"
   dtype: str = "float32"
-  remat: bool = False
 
   _who = "encoder_unet"
 
@@ -118,10 +116,9 @@ class EncoderUNet(nn.Module):
 
   def _stage(self, i, width, name):
     """The step of a decoder to level i from the next coarser one."""
-    make = nn.remat(DecoderStage) if self.remat else DecoderStage
     fine, coarse = self._strides()[i - 1 : i + 1]
     attention = self._of_stages("attention")[-i]
-    return make(width, coarse // fine, attention=attention, name=name, **self._common())
+    return DecoderStage(width, coarse // fine, attention=attention, name=name, **self._common())
 
   def _common(self):
     norm = {"norm": self.norm, "norm_groups": self.norm_groups}

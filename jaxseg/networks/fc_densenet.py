@@ -58,8 +58,6 @@ class FCDenseNet(nn.Module):
     dropout: rate at the end of each dense layer and in each transition down.
     norm, norm_groups: kind of normalisation, groups of "group".
     dtype: compute dtype, "float32" or "bfloat16".
-    remat: recomputes each dense layer in the backward pass: the concatenations are what costs
-      memory.
 
   The published initialiser is He's uniform; here it is He's normal, of the same variance.
   Raises ValueError for options or inputs that do not fit. Source: Jegou et al., arXiv 1611.09326.
@@ -74,7 +72,6 @@ class FCDenseNet(nn.Module):
   norm: str = "batch"
   norm_groups: int = 8
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     layers, growth = self._layers_and_growth()
@@ -147,7 +144,7 @@ class FCDenseNet(nn.Module):
       "spatial_dropout": True,
       "dtype": self.dtype,
     }
-    return DenseBlock(layers, layer, keep_input, self.remat, name=name)
+    return DenseBlock(layers, layer, keep_input, name=name)
 
   def _transition_down(self, x, stride, name):
     features = x.shape[-1]

@@ -42,7 +42,6 @@ class HDenseUNet(nn.Module):
     scale_layers: of both parts, see `DenseUNet161`: 65,860,753 parameters for 1 channel, else
       65,616,289.
     dtype: compute dtype, "float32" or "bfloat16".
-    remat: recomputes each dense layer of both parts in the backward pass.
 
   The authors train in stages: the 2D part alone (`pseudo3d` with slices=3 around `dense_unet161`;
   its parameters are this network's "net2d"), the rest with freeze_2d="all", everything with
@@ -59,7 +58,6 @@ class HDenseUNet(nn.Module):
   dropout: float = 0.3
   scale_layers: bool = False
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     choice(self.freeze_2d, ("none", "statistics", "all"), "h_denseunet: freeze_2d")
@@ -74,7 +72,7 @@ class HDenseUNet(nn.Module):
 
   def _spec(self, option):
     name = {"net2d": "dense_unet161", "net3d": "dense_unet3d"}[option]
-    given = {key: getattr(self, key) for key in ("scale_layers", "dtype", "remat")}
+    given = {key: getattr(self, key) for key in ("scale_layers", "dtype")}
     return {"name": name, **given, **(getattr(self, option) or {})}
 
   def _part(self, option, **linen):

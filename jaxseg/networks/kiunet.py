@@ -33,7 +33,7 @@ class KiUNet(nn.Module):
 
   Memory: at the default three levels the Ki branch works on 8 times the size of each axis, 64
   times the pixels of an image and 512 times the voxels of a volume. In 3D take one or two Ki levels
-  (`widths=(16, 32, 64), ki_widths=(16,)`), small patches, `remat=True`.
+  (`widths=(16, 32, 64), ki_widths=(16,)`), small patches, `config.remat`.
 
   Shapes: (b, *space, channels) -> {"logits": (b, *space, classes) float32, "decoder": the sum of
   the branches}. Any size works: the input is zero-padded to a multiple of `total_stride` and the
@@ -64,7 +64,6 @@ class KiUNet(nn.Module):
       scores are negative.
     published_extras: channels of one more CRFB which the public code makes, counts and never uses
       (its `interd3_*`, `intd3_*`); 0 leaves it out.
-    remat: recomputes steps and CRFBs in the backward pass, for less memory.
 
   The public variants: `kiunet` (1 channel, 2 classes; 290,658) is `published_extras=64`,
   `reskiunet` and `densekiunet` (3 channels; 302,162 and 488,634) are that with `block`; `kitenet`
@@ -97,7 +96,6 @@ class KiUNet(nn.Module):
   legacy_final_relu: bool = False
   published_extras: int = 0
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     choice(self.branches, ("kiu", "ki", "u"), "kiunet: branches")
@@ -203,8 +201,7 @@ class KiUNet(nn.Module):
     if side == "decoder" and level == 0 and not self.head:
       options |= {"norm": "none", "activation": None}
       options["block"] = "plain" if self.block == "dense" else self.block
-    make = nn.remat(Step) if self.remat else Step
-    return make(
+    return Step(
       width,
       up=(branch == "ki") == (side == "encoder"),
       stride=self.stride,
@@ -214,8 +211,7 @@ class KiUNet(nn.Module):
     )
 
   def _crfb(self, name, ratio):
-    make = nn.remat(CRFB) if self.remat else CRFB
-    return make(ratio, **self._layer_options(), name=name)
+    return CRFB(ratio, **self._layer_options(), name=name)
 
   def _exchange(self, name, maps, level):
     if not self.fusion or len(maps) < 2:

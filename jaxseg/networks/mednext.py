@@ -59,7 +59,6 @@ class MedNeXt(nn.Module):
     deep_supervision: number of auxiliary heads; None for one at every stage but the finest, the
       bottleneck included.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
-    remat: recomputes each block in the backward pass, for less memory (the published M and L do).
 
   Parameters at 1 channel and 3 classes in 3D without auxiliary heads (2,892 with 4 of them), as
   MIC-DKFZ/MedNeXt's `create_mednext_v1` but for one dummy; MONAI's B, M and L are smaller because
@@ -82,7 +81,6 @@ class MedNeXt(nn.Module):
   strides: int | Sequence[Any] = 2
   deep_supervision: int | None = None
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     stages = len(self.widths)
@@ -167,9 +165,8 @@ class MedNeXt(nn.Module):
 
   def _block(self, i, place, name, **resample):
     expansion = per_stage(self.expansion, 2 * len(self.widths) - 1, "mednext: expansion")
-    make = nn.remat(MedNeXtBlock) if self.remat else MedNeXtBlock
     options = {"kernel": self.kernel, "dtype": self.dtype, **resample}
-    return make(self.widths[i], expansion[place], name=name, **options)
+    return MedNeXtBlock(self.widths[i], expansion[place], name=name, **options)
 
   def _conv(self, features, name):
     return Conv(features, 1, dtype=self.dtype, kernel_init=linear_init, name=name)

@@ -45,7 +45,6 @@ class SegResNet(nn.Module):
     activation: "relu" or another name.
     dropout: rate after the first convolution; 0.2 in the paper.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
-    remat: recomputes each residual block in the backward pass, for less memory.
 
   1,176,186 parameters at 1 channel and 2 classes in 3D, as MONAI's `SegResNet(3, 8, 1, 2)`. The
   paper's network for BraTS is `widths=(32, 64, 128, 256)`, `dropout=0.2`; its variational
@@ -65,7 +64,6 @@ class SegResNet(nn.Module):
   activation: str = "relu"
   dropout: float = 0.0
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     stages = len(self.widths)
@@ -127,10 +125,9 @@ class SegResNet(nn.Module):
     return {**outputs, "logits": logits.astype(jnp.float32)}
 
   def _blocks(self, x, depth, name):
-    make = nn.remat(PreActivationBlock) if self.remat else PreActivationBlock
     options = (self.norm, self.norm_groups, self.activation, self.dtype)
     for i in range(depth):
-      x = make(*options, name=f"{name}_block{i + 1}")(x)
+      x = PreActivationBlock(*options, name=f"{name}_block{i + 1}")(x)
     return x
 
 

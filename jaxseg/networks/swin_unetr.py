@@ -54,7 +54,6 @@ class SwinUNETR(nn.Module):
     dropout: rate in the transformer (embedding, attention weights, outputs).
     stochastic_depth: rate of the last Swin block's branches; grows linearly from 0 at the first.
     dtype: compute dtype, "float32" or "bfloat16"; parameters, softmax and statistics stay float32.
-    remat: recomputes each Swin block in the backward pass, for less memory.
 
   62,187,296 parameters (the published 62.19 M) at 1 channel, 14 classes and 48 features in 3D, as
   MONAI 1.6.1's `SwinUNETR(1, 14, feature_size=48)`. Its function too, but for the order in which
@@ -77,7 +76,6 @@ class SwinUNETR(nn.Module):
   dropout: float = 0.0
   stochastic_depth: float = 0.0
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     if self.classes < 1 or self.features < 1 or not self.depths or min(self.depths) < 1:
@@ -133,7 +131,6 @@ class SwinUNETR(nn.Module):
     window = per_axis(self.window, rank, "swin_unetr: window")
     heads = per_stage(self.heads, len(self.depths), "swin_unetr: heads")
     rates = iter(np.linspace(0, self.stochastic_depth, sum(self.depths)))
-    make = nn.remat(SwinBlock) if self.remat else SwinBlock
 
     x = windows(x, per_axis(self.patch, rank, "swin_unetr: patch"))
     x = x.reshape(*x.shape[:-2], -1)
@@ -142,7 +139,7 @@ class SwinUNETR(nn.Module):
     hidden = [x]
     for i, depth in enumerate(self.depths):
       for j in range(depth):
-        x = make(
+        x = SwinBlock(
           heads[i],
           window,
           shifted=j % 2 == 1,

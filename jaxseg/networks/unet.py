@@ -82,7 +82,6 @@ class UNet(nn.Module):
     bias: of all convolutions, or `dict(conv=True, head=False)`.
     deep_supervision: number of auxiliary heads, at most two less than stages.
     dtype: compute dtype, "float32" or "bfloat16"; parameters and statistics stay float32.
-    remat: recomputes each stage in the backward pass, for less memory.
 
   Raises ValueError for options that contradict each other or the input's rank, and for an input
   that is too small for the bottleneck, with the smallest one.
@@ -111,7 +110,6 @@ class UNet(nn.Module):
   bias: bool | Mapping[str, Any] = False
   deep_supervision: int = 0
   dtype: str = "float32"
-  remat: bool = False
 
   moved = MOVED
 
@@ -278,8 +276,7 @@ class UNet(nn.Module):
       **given,
       **self._layer_options(i, rank, side),
     )
-    make = nn.remat(block.func) if self.remat else block.func
-    return make(**block.keywords, name=f"{side}{i + 1}")
+    return block(name=f"{side}{i + 1}")
 
   def _up(self, i, rank, stride, positions):
     """The function from stage i + 1's resolution and width to stage i's."""

@@ -61,7 +61,7 @@ class UNetPP(nn.Module):
     kernels, strides, dropout: as `UNet`'s, per row.
     up: "linear", "nearest" or "transpose" (transposed convolution to the finer row's width).
     align_corners: of "linear"; True as in the public code that the counts are of.
-    norm, activation, bias, dtype, remat: as `UNet`'s.
+    norm, activation, bias, dtype: as `UNet`'s.
 
   Raises ValueError for options that contradict each other or the input's rank.
   Source: Zhou et al., arXiv 1807.10165; pruning and modes: arXiv 1912.05074.
@@ -86,7 +86,6 @@ class UNetPP(nn.Module):
   dropout: float | Sequence[float] | Mapping[str, Any] = 0.0
   bias: bool | Mapping[str, Any] = True
   dtype: str = "float32"
-  remat: bool = False
 
   moved = MOVED
 
@@ -186,8 +185,7 @@ class UNetPP(nn.Module):
       **dropout.of_stage(per_stage(dropout.rate, rows, "unetpp: dropout")[i]),
       **self._common(),
     )
-    make = nn.remat(block.func) if self.remat else block.func
-    node = make(**block.keywords, name=f"x{i}_{j}")
+    node = block(name=f"x{i}_{j}")
     spec = per_stage(self.attention, rows, "unetpp: attention")[i]
     attention = part(ATTENTIONS, spec, "attention", **self._common())
     return nn.Sequential([node, attention(name=f"attention{i}_{j}")])

@@ -54,7 +54,6 @@ class UNETR(nn.Module):
     norm: of the convolutional blocks, "instance", "batch" or "none".
     dropout: rate in the transformer (positions, attention weights, outputs).
     dtype: compute dtype, "float32" or "bfloat16"; parameters, softmax and statistics stay float32.
-    remat: recomputes each transformer layer in the backward pass, for less memory.
 
   92,784,046 parameters at 1 channel, 14 classes and 96^3 voxels: those of MONAI 1.6.1's
   `UNETR(1, 14, (96, 96, 96))` without the 18,432 of its norms for cross-attention, which it never
@@ -77,7 +76,6 @@ class UNETR(nn.Module):
   norm: str = "instance"
   dropout: float = 0.0
   dtype: str = "float32"
-  remat: bool = False
 
   def __post_init__(self):
     if min(self.classes, self.features, self.hidden, self.mlp, self.heads) < 1:
@@ -154,10 +152,9 @@ class UNETR(nn.Module):
 
     shape = x.shape
     tokens, left = x.reshape(shape[0], -1, self.hidden), {}
-    make = nn.remat(TransformerBlock) if self.remat else TransformerBlock
     options = (self.heads, self.mlp, self.qkv_bias, self.dropout, self.dtype)
     for i in range(1, self.layers + 1):
-      tokens = make(*options, name=f"layer{i}")(tokens)
+      tokens = TransformerBlock(*options, name=f"layer{i}")(tokens)
       left[i] = tokens
     last = LayerNorm(dtype=self.dtype, name="norm")(tokens)
     return [z.reshape(shape) for z in (*(left[tap] for tap in self.taps), last)]

@@ -21,8 +21,8 @@ from jaxseg import (
   task,
 )
 from jaxseg.build import options_of, plain
+from jaxseg.config import earlier_remat, streams
 from jaxseg.config import roles as config_roles
-from jaxseg.config import streams
 from jaxseg.data.prepared.normalise import NORMALISATIONS
 from jaxseg.data.prepared.preparation import RESAMPLING
 from jaxseg.networks import groups
@@ -112,6 +112,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
   known = plain(defaults.fields())
   if "networks" not in config:
     config = _of_two_tables(config)
+  config = earlier_remat.replaced(config)
   parts = {name: {**known[name], **config.get(name, {})} for name in ("data", "evaluate", "mesh")}
   return {**known, **config, **parts}
 

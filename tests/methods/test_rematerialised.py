@@ -14,7 +14,7 @@ from jaxseg import losses, networks
 from jaxseg.methods.rematerialised import POLICIES, rematerialised
 from jaxseg.methods.supervised import supervised
 from jaxseg.networks.blocks.acceleration import cpu_gradients
-from jaxseg.planning.peak_memory import of_compiled
+from jaxseg.planning.peak_memory import of_compiled, of_step_traced
 from jaxseg.xla_flags import of_step
 
 
@@ -39,14 +39,25 @@ def checkpoints(method, batch) -> int:
   return str(program).count("checkpoint[") + str(program).count("remat")
 
 
-@pytest.mark.parametrize("policy", ["products", "blocks"])
-def test_a_step_is_the_same_with_noise_and_batch_statistics(policy):
-  net = networks.UNet(classes=3, widths=(4, 6), depth=1, dropout=0.2, residual=True)
+NOISY = networks.UNet(classes=3, widths=(4, 6), depth=1, dropout=0.2, residual=True)
+RECURRENT = networks.BDCLSTM(classes=3, k=1, widths=(4, 6), hidden=4, layers=1)
+
+
+@pytest.mark.parametrize(
+  ("net", "space", "policy"),
+  [
+    (NOISY, (12, 8), "products"),
+    (NOISY, (12, 8), "blocks"),
+    (RECURRENT, (3, 8, 4), "blocks"),
+  ],
+  ids=["products", "blocks", "recurrent"],
+)
+def test_a_step_is_the_same_with_noise_and_batch_statistics(net, space, policy):
   method = method_of(net)
   random = np.random.default_rng(0)
   batch = {
-    "image": random.normal(size=(2, 12, 8, 1)).astype(np.float32),
-    "label": random.integers(0, 3, (2, 12, 8)).astype(np.int32),
+    "image": random.normal(size=(2, *space, 1)).astype(np.float32),
+    "label": random.integers(0, 3, (2, *space)).astype(np.int32),
   }
   state = method.init(jax.random.key(0), batch)
   plain, metrics = jax.jit(method.train_step)(state, batch, jax.random.key(1))
@@ -101,6 +112,17 @@ def temporaries(policy) -> int:
 @pytest.mark.parametrize("policy", ["products", "blocks"])
 def test_the_compiler_needs_less_memory(policy):
   assert temporaries(policy) < 0.85 * temporaries("none")
+
+
+def test_the_steps_of_a_recurrent_layer_are_not_all_in_memory_at_once():
+  net = networks.BDCLSTM(classes=3, k=1, widths=(4, 6), hidden=8, layers=1)
+
+  def needs(policy):
+    method = rematerialised(method_of(net), policy=policy)
+    batch = shapes((12, 32, 32), batch=1)
+    return of_step_traced(method.init, method.train_step, batch).temporaries
+
+  assert needs("blocks") < 0.5 * needs("none")
 
 
 def test_the_policies_are_those_of_the_config():

@@ -79,7 +79,7 @@ def test_a_single_slice_works():
 
 
 def test_coarser_unets_feed_finer_ones_and_score_slices_in_training():
-  net = BDCLSTM(2, k=3, widths=(4, 6), hidden=5, layers=2, fusion="concat", remat=True)
+  net = BDCLSTM(2, k=3, widths=(4, 6), hidden=5, layers=2, fusion="concat")
   assert net.total_stride(3) == (1, 8, 8)
   shape, outputs = trained_shapes(net, 1, 2, 13, 10, 1)
   params = shape["params"]

@@ -91,10 +91,9 @@ def test_layers_come_in_order_with_shapes_and_parameters():
   assert names.index("encoder1") < names.index("encoder1/layer1/conv") < names.index("encoder2")
 
 
-def test_remat_changes_no_row_and_half_precision_halves_the_memory():
+def test_half_precision_halves_the_memory():
   options = {"widths": (4, 8), "deep_supervision": 0}
   plain = describe(UNet(**options), (1, 8, 8, 8, 1))
-  assert describe(UNet(**options, remat=True), (1, 8, 8, 8, 1)) == plain
   half = describe(UNet(**options, dtype="bfloat16"), (1, 8, 8, 8, 1))
   assert half.activation_bytes * 2 == plain.activation_bytes
 

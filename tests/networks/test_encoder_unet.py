@@ -47,7 +47,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
     (dict(encoder=dict(name="densenet121", blocks=(1, 1), growth=2), widths=(6, 5, 4)), 8),
     (dict(encoder=dict(name="vgg16", depths=(1, 1), width=2), widths=(6, 4)), 4),
     (dict(encoder=TINY, widths=4, bottleneck=dict(name="aspp", rates=(1, 2))), 8),
-    (dict(encoder=TINY, widths=4, attention="cbam", norm="instance", remat=True), 8),
+    (dict(encoder=TINY, widths=4, attention="cbam", norm="instance"), 8),
   ],
   ids=["bottleneck", "dilated", "densenet", "vgg", "aspp", "cbam"],
 )

@@ -24,7 +24,7 @@ def test_logits_are_those_of_the_same_network_in_pytorch():
 
 
 def test_going_down_blocks_add_to_their_input_and_going_up_pass_on_new_features_alone():
-  net = FCDenseNet(3, layers=(1, 2, 3, 4), growth=16, stem=48, remat=True)
+  net = FCDenseNet(3, layers=(1, 2, 3, 4), growth=16, stem=48)
 
   def run(x):
     variables = net.init(jax.random.key(0), x)

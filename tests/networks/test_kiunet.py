@@ -203,11 +203,11 @@ def test_logits_are_not_cut_off_at_zero_unless_asked():
 @pytest.mark.parametrize(
   ("space", "options"),
   [
-    ((13, 10), {"remat": True, "dtype": "bfloat16"}),
+    ((13, 10), {"dtype": "bfloat16"}),
     ((13, 10), {"branches": "ki", "skip": False, "head": False, "norm": "instance"}),
     ((6, 5, 7), {"stride": (1, 2, 2), "kernel": (1, 3, 3)}),
-    ((5,), {"widths": (8,), "block": "dense", "head": False, "remat": True}),
-    ((6, 5, 7), {"ki_widths": (2,), "remat": True, "block": "residual"}),
+    ((5,), {"widths": (8,), "block": "dense", "head": False}),
+    ((6, 5, 7), {"ki_widths": (2,), "block": "residual"}),
   ],
   ids=["bfloat16", "ki", "anisotropic", "dense", "one level up"],
 )

@@ -183,7 +183,6 @@ OPTIONS = {
   "plain": {"norm": "none", "activation": "elu", "bias": True},
   "deep": {"deep_supervision": 1, "depth": (1, 2, 1), "decoder_depth": 1},
   "dropout": {"dropout": {"rate": (0.0, 0.1, 0.2), "kind": "channel"}, "activation": "silu"},
-  "remat": {"remat": True, "residual": True, "dropout": 0.1},
   "bfloat16": {"dtype": "bfloat16", "activation": "gelu", "up": "transpose"},
 }
 
@@ -206,7 +205,7 @@ def test_any_size_gives_logits_of_that_size(option, space):
   "options",
   [
     ("unpooled", "residual", "deep"),
-    ("strided", "transposed", "remat", "bfloat16"),
+    ("strided", "transposed", "bfloat16"),
     ("plain", "dropout"),
   ],
   ids="-".join,
@@ -262,13 +261,6 @@ def test_total_stride_and_margin_need_no_parameters():
   assert UNet().total_stride(2) == (16, 16)
   assert UNet().total_stride(3) == (16, 16, 16)
   assert UNet().margin(3) == (0, 0, 0)
-
-
-def test_remat_and_its_absence_share_parameters_and_outputs():
-  x, params, stats = real(UNet(**SMALL), 1, 8, 8, 1)
-  plain = infer(UNet(**SMALL), params, stats, x)
-  rematted = infer(UNet(**SMALL, remat=True), params, stats, x)
-  assert_close(plain["logits"], rematted["logits"], atol=1e-6)
 
 
 def test_bfloat16_follows_float32_with_the_same_float32_parameters():

@@ -174,11 +174,11 @@ EXPECTED = {
 @pytest.mark.parametrize(
   ("options", "space"),
   [
-    ({"up": "linear", "align_corners": False, "remat": True}, (6, 5, 7)),
+    ({"up": "linear", "align_corners": False}, (6, 5, 7)),
     ({"up": "nearest", "norm": {"name": "group", "groups": 1}, "dtype": "bfloat16"}, (13, 10)),
     ({"up": "transpose", "block": dict(name="recurrent", t=1), "attention": "se"}, (6, 5, 7)),
   ],
-  ids=["remat", "bfloat16", "parts"],
+  ids=["corners", "bfloat16", "parts"],
 )
 def test_any_size_and_mixture_gives_logits_of_that_size(options, space):
   net = UNetPP(widths=(4, 4, 8), **options, deep_supervision=True)

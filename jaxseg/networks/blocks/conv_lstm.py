@@ -54,8 +54,7 @@ class ConvLSTM(nn.Module):
   Shapes: (b, steps, *space, in) -> (b, steps, *space, features), the hidden state after each step,
   in the input's order whatever the direction. `present` (b, steps), if given, is False at steps
   that are skipped. The steps are one `lax.scan`, so that the compiled program does not grow with
-  their number; `unroll` steps are laid out per iteration. `remat` recomputes each step in the
-  backward pass.
+  their number; `unroll` steps are laid out per iteration.
 
   Source: Shi et al., arXiv 1506.04214, without peepholes.
   """
@@ -63,9 +62,10 @@ class ConvLSTM(nn.Module):
   features: int
   kernel: int | Sequence[int] = 3
   reverse: bool = False
-  remat: bool = False
   unroll: int = 1
   dtype: Any = None
+
+  made_of_blocks = True  # each step is one, see methods.rematerialised
 
   @nn.compact
   def __call__(self, x, present=None):
@@ -75,8 +75,7 @@ class ConvLSTM(nn.Module):
       present = jnp.ones((batch, steps), bool)
     start = jnp.zeros((batch, *space, self.features), dtype)
     cell = nn.scan(
-      # a scan keeps its steps apart by itself: no need for barriers against merging them
-      nn.remat(ConvLSTMCell, prevent_cse=False) if self.remat else ConvLSTMCell,
+      ConvLSTMCell,
       variable_broadcast="params",
       split_rngs={"params": False},
       in_axes=1,
@@ -91,15 +90,16 @@ class BiConvLSTM(nn.Module):
   """Two ConvLSTMs, "forward" and "backward" with weights of their own, joined step by step.
 
   Shapes: (b, steps, *space, in) -> (b, steps, *space, features), or 2 features (forward first) with
-  `fusion="concat"` instead of "sum". `present`, `remat` and `unroll` as `ConvLSTM`.
+  `fusion="concat"` instead of "sum". `present` and `unroll` as `ConvLSTM`.
   """
 
   features: int
   kernel: int | Sequence[int] = 3
   fusion: str = "sum"
-  remat: bool = False
   unroll: int = 1
   dtype: Any = None
+
+  made_of_blocks = True  # each step is one, see methods.rematerialised
 
   def __post_init__(self):
     choice(self.fusion, FUSIONS, "bidirectional ConvLSTM: fusion")
@@ -107,7 +107,7 @@ class BiConvLSTM(nn.Module):
 
   @nn.compact
   def __call__(self, x, present=None):
-    options = {"remat": self.remat, "unroll": self.unroll, "dtype": self.dtype}
+    options = {"unroll": self.unroll, "dtype": self.dtype}
     forward, backward = (
       ConvLSTM(self.features, self.kernel, reverse=reverse, name=name, **options)(x, present)
       for name, reverse in (("forward", False), ("backward", True))

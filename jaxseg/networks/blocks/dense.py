@@ -88,20 +88,17 @@ class DenseBlock(nn.Module):
     layers: how many.
     layer: the attributes of each `DenseLayer`; its `growth` must be among them.
     keep_input: the output starts with the input.
-    remat: recomputes each layer in the backward pass: the concatenations are what costs memory.
   """
 
   layers: int
   layer: Mapping[str, Any]
   keep_input: bool = True
-  remat: bool = False
 
   @nn.compact
   def __call__(self, x):
-    make = nn.remat(DenseLayer) if self.remat else DenseLayer
     features = [x]
     for i in range(self.layers):
-      layer = make(**self.layer, name=f"denselayer{i + 1}")
+      layer = DenseLayer(**self.layer, name=f"denselayer{i + 1}")
       features.append(layer(jnp.concatenate(features, -1)))
     return jnp.concatenate(features if self.keep_input else features[1:], -1)
 

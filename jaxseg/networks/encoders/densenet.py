@@ -29,7 +29,6 @@ class DenseNet(nn.Module):
     dropout: at the end of each dense layer.
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     dtype: compute dtype.
-    remat: recomputes each dense layer in the backward pass.
     transition_stride: of the pooling in the transitions, an integer or one per axis.
     before_norm: gives all but the coarsest block's features as they are before norm and activation.
     epsilon: what the norms add to the variance.
@@ -54,7 +53,6 @@ class DenseNet(nn.Module):
   norm_groups: int = 8
   activation: str = "relu"
   dtype: Any = None
-  remat: bool = False
   transition_stride: int | Sequence[int] = 2
   before_norm: bool = False
   epsilon: float = 1e-5
@@ -99,7 +97,7 @@ class DenseNet(nn.Module):
         "dtype": self.dtype,
         "dilation": dilations[i],
       }
-      x = DenseBlock(layers, layer, remat=self.remat, name=f"denseblock{i}")(x)
+      x = DenseBlock(layers, layer, name=f"denseblock{i}")(x)
       last, before = i == len(self.blocks), x
       x = self._norm_relu(x, f"norm{i + 1}" if last else f"transition{i}_norm")
       features.append(before if self.before_norm and not last else x)

@@ -27,7 +27,6 @@ class ResNet(nn.Module):
     multi_grid: the last stage's dilations relative to each other, in turns (DeepLabv3: 1, 2, 4).
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     dtype: compute dtype.
-    remat: recomputes each block in the backward pass.
 
   Source: He et al., "Deep residual learning for image recognition", arXiv 1512.03385; dilated: Yu
   et al., arXiv 1705.09914.
@@ -45,7 +44,6 @@ class ResNet(nn.Module):
   norm_groups: int = 8
   activation: str = "relu"
   dtype: Any = None
-  remat: bool = False
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
@@ -76,7 +74,6 @@ class ResNet(nn.Module):
         norm_groups=self.norm_groups,
         activation=self.activation,
         dtype=self.dtype,
-        remat=self.remat,
         name=f"layer{i + 1}",
       )(x)
       features.append(x)
@@ -99,14 +96,12 @@ class ResidualStage(nn.Module):
   norm_groups: int
   activation: str
   dtype: Any
-  remat: bool
 
   @nn.compact
   def __call__(self, x):
-    make = nn.remat(ResidualBlock) if self.remat else ResidualBlock
     for i in range(self.blocks):
       before, after = (d * self.multi_grid[i % len(self.multi_grid)] for d in self.dilation)
-      x = make(
+      x = ResidualBlock(
         features=self.features,
         stride=self.stride if i == 0 else 1,
         dilation=(before if i == 0 else after, after),

@@ -94,17 +94,6 @@ def test_the_program_does_not_grow_with_the_sequence():
   assert program(3) == program(50)
 
 
-def test_remat_changes_neither_parameters_nor_gradients():
-  x = sequence(1, 3, 4, 4, 4, 1)  # a sequence of volumes
-  params = draw(shapes(ConvLSTM(2), x.shape))
-
-  def gradient(net):
-    return jax.jit(jax.grad(lambda p: jnp.sum(net.apply({"params": p}, x) ** 2)))(params)
-
-  plain, rematted = gradient(ConvLSTM(2)), gradient(ConvLSTM(2, remat=True))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), plain, rematted)
-
-
 def test_the_one_directional_skip_reads_the_decoder_first():
   skip, up = sequence(2, 1, 4, 4, 6).swapaxes(0, 1)[0][:, None]
   net = ConvLSTMSkip(6, bidirectional=False)

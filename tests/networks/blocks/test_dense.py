@@ -21,9 +21,8 @@ LAYERS = {"denselayer1": {"conv1": column(3.0)}, "denselayer2": {"conv1": column
 
 
 @pytest.mark.parametrize("keep_input", [True, False])
-@pytest.mark.parametrize("remat", [True, False])
-def test_every_layer_sees_the_input_and_all_new_features(keep_input, remat):
-  block = DenseBlock(2, {"growth": 1, **ONE}, keep_input, remat)
+def test_every_layer_sees_the_input_and_all_new_features(keep_input):
+  block = DenseBlock(2, {"growth": 1, **ONE}, keep_input)
   # relu(2) 3 = 6, then relu(2) + relu(6) / 2 = 5; of -2 the activation leaves nothing
   x = jnp.asarray([2.0, -2.0]).reshape(1, 1, 2, 1)
   out = block.apply({"params": LAYERS}, x)

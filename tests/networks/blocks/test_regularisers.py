@@ -83,7 +83,7 @@ def test_the_rate_grows_linearly_over_the_ramp_and_stays():
 
 @pytest.mark.parametrize("block", ["plain", "residual"])
 def test_unet_counts_the_steps_of_its_ramps(block):
-  options = dict(dropout=dict(rate=(0, 0.2), kind="block", size=2, ramp=10), remat=True)
+  options = dict(dropout=dict(rate=(0, 0.2), kind="block", size=2, ramp=10))
   net = UNet(widths=(2, 4), depth=1, decoder_depth=1, norm="none", block=block, **options)
   x = np.ones((1, 8, 8, 1), np.float32)
   stats = dict(jax.jit(functools.partial(net.init, train=True))(jax.random.key(0), x))

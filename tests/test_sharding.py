@@ -55,7 +55,7 @@ def test_a_batch_is_split_and_state_replicated():
       {"space": 4, "patch": (3, 3), "stride": (1, 1)},
       r"config\.mesh\.space: 4 devices for .*\(3, 3\)",
     ),
-    ({"member": 4, "members": 2}, r"config\.mesh\.member: 4 devices for config\.members=2"),
+    ({"member": 4, "members": 2}, r"config\.mesh\.member: 4 devices for 2 network"),
   ],
 )
 def test_a_mesh_that_does_not_fit_is_refused_in_words(mesh, words):

@@ -182,7 +182,7 @@ def test_fields_that_are_missing_or_unknown_are_told():
     ("loss", {"focal_tversky": {"alpha": 0, "beta": 0}}, "tversky: alpha and beta are 0"),
     ("data.split.group", "(", r"config\.data\.split\.group: r'\(' is no regular expression"),
     ("mesh.batch", 3, r"config\.mesh: batch=3 x space=1 x member=1 does not fill the 2 device"),
-    ("mesh.member", 2, r"config\.mesh\.member: 2 devices for config\.members=1 networks"),
+    ("mesh.member", 2, r"config\.mesh\.member: 2 devices for 1 network"),
     ("mesh.parameters", {"*": "fsdp", "enc": "fsdp"}, r"mesh\.parameters: the pattern 'enc' names"),
     ("method", {"name": "detected"}, r"config\.method: detected: trains"),
     ("network", {"name": "pseudo3d"}, r"config\.network: pseudo3d: an input with 2"),

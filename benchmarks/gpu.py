@@ -12,7 +12,7 @@ of seconds and fails alone; what no longer fits into the budget is told as not m
 keeps JAX for its rows (`gpu_rows.py`), PyTorch's have one each (`gpu_torch.py`).
 
 Prints a table in Markdown and writes the rows as `jaxseg benchmark` does. `--tiny` runs everything
-at toy sizes on a CPU in about two minutes, as a proof of the script.
+at toy sizes on a CPU in minutes, as a proof of the script.
 """
 
 import argparse

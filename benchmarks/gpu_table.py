@@ -89,9 +89,8 @@ def comparisons(rows) -> list[tuple[str, str]]:
     with_it, without = steps.get(f"{name}, augmented"), steps.get(name)
     if with_it and without:
       share = 1 - without / with_it
-      out.append(
-        (f"{name}: share of augmentation", f"{100 * share:.0f} % (target {TARGETS[1]:.0%})")
-      )
+      text = f"{100 * share:.0f} %" if share > 0 else "none beyond what the steps differ by"
+      out.append((f"{name}: share of augmentation", f"{text} (target {TARGETS[1]:.0%})"))
   for row in rows:
     if row["label"] == "128, bfloat16, augmented" and "sampled_and_augmented_seconds" in row:
       alone = 1e3 * row["sampled_and_augmented_seconds"]["median"]

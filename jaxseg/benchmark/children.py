@@ -1,6 +1,7 @@
 """Rows in processes of their own: memory and a crash of one are not the others'."""
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxseg import files
@@ -54,11 +55,29 @@ def machine(devices: int | None, target: str | None = None) -> dict[str, Any]:
   return told
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+  """SIGTERM is as Ctrl-C: it ends the row's process too, which would go on alone."""
+
+  def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+  try:
+    before = signal.signal(signal.SIGTERM, interrupt)
+  except ValueError:  # outside of the main thread
+    yield
+    return
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
 def measure(
   request: dict[str, Any], devices: int | None, say: Callable[[str], None]
 ) -> dict[str, Any]:
   """The row of `row.measure`, from a process of its own; else {"failed": why}."""
-  with tempfile.TemporaryDirectory() as folder:
+  with _interruptible(), tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / "request.json"
     files.write_json(path, request)
     with open(pathlib.Path(folder) / "errors", "w+", encoding="utf-8") as errors:

@@ -1,5 +1,7 @@
 """Rows in processes of their own: what becomes of a process that ends otherwise."""
 
+import os
+import signal
 import stat
 
 import pytest
@@ -39,6 +41,22 @@ def test_progress_is_shown_and_the_row_is_what_the_process_wrote(ends):
   lines = []
   assert children.measure({"options": {}}, None, lines.append) == {"failed": None, "a": 1}
   assert lines == ["compiling"]
+
+
+def test_a_request_to_end_ends_the_rows_process_too(ends):
+  before = signal.getsignal(signal.SIGTERM)
+  ends("echo $$; exec sleep 60")
+  numbers = []
+
+  def say(text):
+    numbers.append(int(text))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.raises(KeyboardInterrupt):
+    children.measure({"options": {}}, None, say)
+  with pytest.raises(ProcessLookupError):
+    os.kill(numbers[0], 0)
+  assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_cpu_is_divided_before_jax_starts_and_other_flags_stay(monkeypatch):

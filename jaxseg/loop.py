@@ -287,7 +287,9 @@ def _evaluate(member: Member, program: Program, state, number: int) -> float:
 def _end(member: Member, program: Program, state, display, interrupt) -> dict | None:
   """The validation cases with the final weights, and the report of them; None after a signal."""
   run, writer = member.run, member.writer
-  _say(display, f"Predicting {len(run.validation)} validation case(s) with the final weights ...")
+  whose = f" of {member.workdir.name}" if member.keeper.together else ""
+  cases = f"{len(run.validation)} validation case(s){whose}"
+  _say(display, f"Predicting {cases} with the final weights ...")
   outcome = held_out.predict(
     run,
     program.step.apply,

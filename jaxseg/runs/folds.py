@@ -94,7 +94,7 @@ def finished(workdir: pathlib.Path, steps: int, *, probabilities: bool = False) 
   """Whether a run folder holds the report of all `steps`, and if asked all probabilities."""
   fields = {"step": int, **({"cases": dict} if probabilities else {})}
   try:
-    what, advice = "the report of a fold", "it is made anew"
+    what, advice = "the report of a run", "it is made anew"
     report = sealed.read(workdir / "report.json", what=what, advice=advice, fields=fields)
     problem = held_out.lost(workdir)
   except FileNotFoundError:
@@ -102,7 +102,7 @@ def finished(workdir: pathlib.Path, steps: int, *, probabilities: bool = False) 
   except ValueError as error:
     problem = str(error)
   if problem:
-    logging.warning("%s The end of this fold is gone through again.", problem)
+    logging.warning("%s The end of this run is gone through again.", problem)
     return False
   if report["step"] != steps:
     return False

@@ -102,7 +102,7 @@ def test_a_fold_whose_end_was_damaged_is_gone_through_again(tmp_path, caplog, na
   assert seen == ["fold_0"]
   (line,) = caplog.messages
   assert name in line
-  assert "The end of this fold is gone through again" in line
+  assert "The end of this run is gone through again" in line
 
 
 def test_a_signal_ends_the_cross_validation_and_the_next_call_goes_on(tmp_path):

@@ -72,7 +72,7 @@ def _rows(x: Array, rank: int) -> tuple[Array, list[int]]:
 
 def _at(flat: Array, index: Array, inside: Array, row: Kind) -> Array:
   """The values at `index`, the field's padding where that is not inside."""
-  values = flat.at[index].get(mode="promise_in_bounds")
+  values = jnp.asarray(flat).at[index].get(mode="promise_in_bounds")
   if row.pad is None:  # the index is that of the nearest voxel inside
     return values
   # padding the field itself would write all of it for a patch that sees a part

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxseg.augment.chains import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
+from jaxseg.losses import blocks
 from jaxseg.method import State
 from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.sharding import BATCH, SPACE, Layout
@@ -118,7 +119,7 @@ def halves(run: Experiment, layout: Layout, mesh) -> tuple[Callable, Callable]:
   def update(state: State, batch, key):
     # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
     plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
-    with plain:
+    with plain, blocks.whole(layout.sizes[BATCH] > 1):
       return run.method.train_step(state, batch, key)
 
   return batch, update

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxseg import build
 from jaxseg.batch import Array, Target
+from jaxseg.losses import blocks
 from jaxseg.schedules import SCHEDULES, Schedule, resolve
 
 Loss = Callable[[Array, Target], jax.Array]
@@ -33,9 +34,10 @@ def weighted_sum(losses: Mapping[str, tuple[float | Schedule, Loss]]) -> Loss:
 
   def loss(logits: Array, target: Target) -> jax.Array:
     total = jnp.zeros((), jnp.float32)
-    for weight, term in losses.values():
+    values = blocks.jointly([term for _, term in losses.values()], logits, target)
+    for (weight, _), value in zip(losses.values(), values, strict=True):
       scale = weight(target.step) if callable(weight) else weight
-      total += jnp.asarray(scale, jnp.float32) * term(logits, target)
+      total += jnp.asarray(scale, jnp.float32) * value
     return total
 
   return loss

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Array, Target
-from jaxseg.losses import voxels
+from jaxseg.losses import blocks, voxels
 
 
 def cross_entropy(
@@ -42,11 +42,14 @@ def cross_entropy(
     A float32 scalar.
   """
   target = voxels.weigh_by_map(target, weight_map, tuple(logits.shape[:-1]), "cross_entropy")
-  return voxels.weighted_mean(
-    *_cross_entropies(
+
+  def sums(logits, target):
+    parts = _cross_entropies(
       logits, target, label_smoothing, class_weights, positive_weight, sigmoid=sigmoid
     )
-  )
+    return tuple(x.reshape(logits.shape[0], -1).sum(1, keepdims=True) for x in parts)
+
+  return voxels.weighted_mean(*blocks.sums(sums, logits, target))
 
 
 def topk_cross_entropy(

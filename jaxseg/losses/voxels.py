@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.batch import Array, Target
+from jaxseg.losses import blocks
 
 
 class Voxels(NamedTuple):
@@ -167,10 +168,16 @@ def overlap(
   logits: Array, target: Target, *, batch: bool, sigmoid: bool, squared: bool = False
 ) -> Overlap:
   """What the prediction and the truth share, by class; ignored voxels enter no sum."""
-  logits, truth, weight = prepare(logits, target, sigmoid=sigmoid)
-  scores = probabilities(logits, sigmoid=sigmoid)
-  sizes = (scores**2, truth**2) if squared else (scores, truth)
-  return Overlap(*(class_sums(weight * x, batch=batch) for x in (scores * truth, *sizes)))
+
+  def sums(logits, target):
+    logits, truth, weight = prepare(logits, target, sigmoid=sigmoid)
+    scores = probabilities(logits, sigmoid=sigmoid)
+    sizes = (scores**2, truth**2) if squared else (scores, truth)
+    return tuple(class_sums(weight * x, batch=False) for x in (scores * truth, *sizes))
+
+  samples = 1 if batch else logits.shape[0]
+  parts = blocks.sums(sums, logits, target)
+  return Overlap(*(x.reshape(samples, -1, x.shape[-1]).sum(1) for x in parts))
 
 
 def dissimilarity(similar: jax.Array, whole: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ from jaxseg.method import State
 from jaxseg.networks.blocks.acceleration import cpu_gradients
 from jaxseg.sharding import BATCH, SPACE, Layout
 from jaxseg.task import only
-from jaxseg.xla_flags import of_step
+from jaxseg.xla_flags import of_one_call, of_step
 
 # what a key is for, folded into the root key of the config's seed
 INIT, TRAIN, STREAM = 0, 1, 2
@@ -71,14 +71,15 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
 
   abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
   places = layout.of_state(abstract)
+  platform = layout.mesh.devices.flat[0].platform
   return Step(
-    init=jax.jit(init, out_shardings=places),
+    init=jax.jit(init, out_shardings=places, compiler_options=of_one_call(platform)),
     train=jax.jit(
       train,
       in_shardings=(places, layout.replicated, layout.split, layout.replicated),
       out_shardings=(places, layout.replicated),
       donate_argnums=0,
-      compiler_options=of_step(run.config["remat"], layout.mesh.devices.flat[0].platform),
+      compiler_options=of_step(run.config["remat"], platform),
     ),
     batch=batch,
     update=update,

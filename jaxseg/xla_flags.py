@@ -7,6 +7,9 @@ import pathlib
 # than XLA's own (32 channels at 256x256: 126 against 37 ms) and whose sums are faster (2 against
 # 15 ms). A U-Net's step takes three quarters of the time with its sums alone (docs/benchmarks.md).
 CPU = "--xla_cpu_experimental_ynn_fusion_type=reduce"
+# LLVM's unrolling of loops is a fifth of the seconds that a U-Net's step takes to compile on a CPU;
+# the step without it is as fast (docs/benchmarks.md).
+CPU_LOOPS = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -32,6 +35,14 @@ def keep_programs() -> None:
   # JAX would warn of every program
   if _CACHE not in os.environ and home.is_absolute() and os.access(there, os.W_OK | os.X_OK):
     os.environ[_CACHE] = str(home / "jaxseg" / "xla")
+
+
+def of_one_call(platform: str) -> dict[str, int] | None:
+  """The compiler's options for a program that runs once, for `jax.jit`: little is optimised.
+
+  On a CPU the initial weights take half the time to compile, and 80 ns more a weight to draw.
+  """
+  return {"xla_backend_optimization_level": 0} if platform == "cpu" else None
 
 
 def of_step(remat: str, platform: str) -> dict[str, str] | None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from jaxseg import xla_flags
@@ -41,6 +43,15 @@ def test_a_sum_is_ynnpacks_and_a_convolution_is_not():
   sums, convolutions = map(int, told.stdout.split())
   assert sums > 0
   assert convolutions == 0
+
+
+def test_a_program_of_one_call_gives_the_same_to_rounding():
+  def draw(seed):
+    return jax.random.truncated_normal(jax.random.key(seed), -2, 2, (3, 3, 16, 16))
+
+  assert xla_flags.of_one_call("gpu") is None
+  once = jax.jit(draw, compiler_options=xla_flags.of_one_call("cpu"))
+  np.testing.assert_allclose(once(np.uint32(3)), jax.jit(draw)(np.uint32(3)), rtol=1e-5, atol=1e-6)
 
 
 def test_compiled_programs_lie_in_the_users_cache_unless_they_say_where(monkeypatch, tmp_path):

@@ -6,14 +6,15 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxseg import data
-from jaxseg.benchmark import made_data
+from jaxseg.benchmark import made_data, memory
+from jaxseg.benchmark.training import spread
 from jaxseg.data.sources.source import RawCase
 from jaxseg.feeding import mirroring
 from jaxseg.inference.case import Case
@@ -107,7 +108,9 @@ def measure(program, *, options) -> dict[str, Any]:
       program.say(f"predicting a case, {len(rows) + 1} of {repeats}")
       rows.append(timed.predict(whole)[0])
   totals = [sum(row.values()) for row in rows]
-  parts = {name: spread([row[name] for row in rows]) for name in PARTS if name in seconds}
+  parts = {
+    name: spread([row[name] for row in rows], "repeats") for name in PARTS if name in seconds
+  }
   median = parts["windows"]["median"]
   voxels = math.prod(whole.raw.image.shape[:-1])
   out = {
@@ -118,7 +121,7 @@ def measure(program, *, options) -> dict[str, Any]:
     "mirror_images": 2 ** len(flips.get("mirror_axes", ())),
     **network,
     "windows_seconds": parts["windows"],
-    "case_seconds": spread(totals),
+    "case_seconds": spread(totals, "repeats"),
     "volumes_per_second_windows": 1 / median,
     "volumes_per_second": 1 / statistics.median(totals),
     "voxels_per_second": voxels / statistics.median(totals),
@@ -126,25 +129,9 @@ def measure(program, *, options) -> dict[str, Any]:
   }
   if whole.read is None:
     out["left_out"] = "reading and writing: nibabel is not installed"
-  if peak := _device_peak(program):
-    out["device_peak_bytes"] = peak
+  if peaks := memory.of_devices(program, "peak_bytes_in_use"):
+    out["device_peak_bytes"] = max(peaks)
   return out
-
-
-def spread(seconds: Sequence[float]) -> dict[str, Any]:
-  """Median, tenth and ninetieth percentile of some times."""
-  low, high = np.percentile(seconds, (10, 90))
-  return {
-    "median": statistics.median(seconds),
-    "p10": float(low),
-    "p90": float(high),
-    "repeats": len(seconds),
-  }
-
-
-def _device_peak(program) -> int | None:
-  stats = [device.memory_stats() or {} for device in program.layout.mesh.local_devices]
-  return max((of["peak_bytes_in_use"] for of in stats if "peak_bytes_in_use" in of), default=None)
 
 
 def _flips(run) -> dict[str, Any]:
@@ -219,9 +206,7 @@ def _network(run, apply, state, raw: RawCase, flips) -> tuple[dict[str, Any], Ca
   begun = time.perf_counter()
   if hasattr(apply, "lower"):
     apply = apply.lower(state, batch).compile()
-    memory = apply.memory_analysis()
-    sizes = (getattr(memory, f"{of}_size_in_bytes") for of in ("argument", "output", "temp"))
-    planned["compiler_peak_bytes"] = sum(sizes)
+    planned["compiler_peak_bytes"] = memory.of_compiled(apply)["peak_bytes"]
   else:  # of several devices
     jax.block_until_ready(apply(state, batch))
   compiling = time.perf_counter() - begun

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jaxseg.planning import peak_memory
+
 
 def measure(program, *, options) -> dict[str, Any]:
   """Bytes; the device's own are absent where it counts none, as a CPU.
@@ -14,12 +16,9 @@ def measure(program, *, options) -> dict[str, Any]:
   """
   del options
   out = {"compiler": of_compiled(program.compiled())}
-  stats = [device.memory_stats() or {} for device in program.layout.mesh.local_devices]
-  peaks = [of["peak_bytes_in_use"] for of in stats if "peak_bytes_in_use" in of]
-  if peaks:
+  if peaks := of_devices(program, "peak_bytes_in_use"):
     out["device_peak_bytes"] = max(peaks)
-  limits = [of["bytes_limit"] for of in stats if "bytes_limit" in of]
-  if limits:
+  if limits := of_devices(program, "bytes_limit"):
     out["device_limit_bytes"] = min(limits)
   # Linux tells kilobytes, macOS bytes
   unit = 1 if sys.platform == "darwin" else 1024
@@ -29,16 +28,26 @@ def measure(program, *, options) -> dict[str, Any]:
   }
 
 
+def of_devices(program, name: str) -> list[int]:
+  """A figure of jax's `memory_stats`, of each of this process's devices that counts it."""
+  stats = [device.memory_stats() or {} for device in program.layout.mesh.local_devices]
+  return [of[name] for of in stats if name in of]
+
+
 def of_compiled(compiled) -> dict[str, int]:
   """What the compiler plans for one device: arguments, outputs, temporaries, and their peak.
 
   The peak counts what an output shares with an argument once.
   """
-  planned = compiled.memory_analysis()
-  names = ("argument", "output", "temp", "alias", "generated_code")
-  parts = {name: int(getattr(planned, f"{name}_size_in_bytes")) for name in names}
-  peak = parts["argument"] + parts["output"] + parts["temp"] - parts["alias"]
-  return {f"{name}_bytes": size for name, size in parts.items()} | {"peak_bytes": peak}
+  planned = peak_memory.of_compiled(compiled)
+  return {
+    "argument_bytes": planned.arguments,
+    "output_bytes": planned.outputs,
+    "temp_bytes": planned.temporaries,
+    "alias_bytes": planned.aliased,
+    "generated_code_bytes": int(compiled.memory_analysis().generated_code_size_in_bytes),
+    "peak_bytes": planned.peak,
+  }
 
 
 def lines(values) -> list[tuple[str, str]]:

@@ -29,14 +29,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def spread(seconds: Sequence[float]) -> dict[str, Any]:
-  """Median, tenth and ninetieth percentile of some times."""
+def spread(seconds: Sequence[float], count: str = "steps") -> dict[str, Any]:
+  """Median, tenth and ninetieth percentile of some times, and how many under the name `count`."""
   low, high = np.percentile(seconds, (10, 90))
   return {
     "median": statistics.median(seconds),
     "p10": float(low),
     "p90": float(high),
-    "steps": len(seconds),
+    count: len(seconds),
   }
 
 

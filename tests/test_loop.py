@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -195,14 +194,7 @@ def test_resume_with_a_changed_network_is_refused_in_words(whole):
 
 
 def test_nan_loss_stops_with_a_word_and_keeps_the_last_good_checkpoint(tmp_path):
-  run = tiny.experiment()
-  method = run.method
-
-  def train_step(state, batch, key):
-    image = jax.numpy.where(state.step >= 3, jax.numpy.nan, batch["image"])
-    return method.train_step(state, {**batch, "image": image}, key)
-
-  broken = run._replace(method=method._replace(train_step=train_step))
+  broken = tiny.diverging(tiny.experiment(), step=3)
   with pytest.raises(loop.Diverged, match=r"loss is nan near step 4.*checkpoint of step 3 is kept"):
     loop.train(broken, tmp_path)
   good = weights(tmp_path)

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -146,13 +145,7 @@ def test_a_run_that_has_not_begun_is_not_trained_with_others_that_have(tmp_path)
 
 def test_one_that_diverges_is_named_and_the_others_last_checkpoints_stay(tmp_path):
   first, second = runs()
-  method = first.method
-
-  def train_step(state, batch, key):
-    image = jax.numpy.where(state.step >= 3, jax.numpy.nan, batch["image"])
-    return method.train_step(state, {**batch, "image": image}, key)
-
-  broken = first._replace(method=method._replace(train_step=train_step))
+  broken = tiny.diverging(first, step=3)
   with pytest.raises(loop.Diverged, match=r"step 3 is kept in .*seed_3/checkpoints"):
     loop.train_together([broken, second], folders(tmp_path))
   assert {checkpoint.Checkpoints(of).steps[0] for of in folders(tmp_path)} == {3}

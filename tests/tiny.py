@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -117,3 +118,14 @@ def with_dataset(run: Experiment, **changes) -> Experiment:
 
 def sgd() -> optax.GradientTransformation:
   return optax.sgd(1e-2)
+
+
+def diverging(run: Experiment, *, step: int) -> Experiment:
+  """A run whose images are NaN from that step on."""
+  method = run.method
+
+  def train_step(state, batch, key):
+    image = jnp.where(state.step >= step, jnp.nan, batch["image"])
+    return method.train_step(state, {**batch, "image": image}, key)
+
+  return run._replace(method=method._replace(train_step=train_step))

@@ -82,12 +82,8 @@ def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_
 
   feeder = Feeder(run.streams, cache="host")
   element = feeder.element(0)
-  after, _ = jax.eval_shape(
-    lambda seed: (lambda step: step.train(step.init(seed), {}, element, seed))(
-      compile_step(run, element, {})
-    ),
-    np.uint32(0),
-  )
+  step, seed = compile_step(run, element, {}), np.uint32(0)
+  after, _ = step.train.eval_shape(step.init.eval_shape(seed), {}, element, seed)
   assert set(after.learners) == {"network"}
 
   report = train(run, tmp_path / "run")

@@ -4,6 +4,7 @@ import inspect
 import math
 
 import jax
+import numpy as np
 import optax
 import pytest
 from closeness import assert_close
@@ -45,7 +46,8 @@ def test_rebalance_gives_one_loss_what_it_takes_from_the_other():
   assert_close(at(weights["dice"], 0, 49, 98), [0.99, 0.5, 0.01], atol=1e-6)
   one, ten = (lambda logits, target, x=x: x for x in (1.0, 10.0))
   total = weighted_sum({"dice": (weights["dice"], one), "boundary": (weights["boundary"], ten)})
-  assert_close(total(None, Target(None, step=49)), 0.5 + 5)
+  labels = np.zeros((1, 2), int)
+  assert_close(total(np.zeros((1, 2, 2)), Target(labels, step=49)), 0.5 + 5)
   constant = resolve_weights({"a": {"name": "complement", "of": "b"}, "b": 0.3}, steps=9)["a"]
   assert constant(4) == 0.7
 

@@ -100,7 +100,9 @@ def fields() -> Fields:
   c.data.transpose = ()  # order of the axes after that; spacing, patch and slices follow it
   c.data.crop_nonzero = False  # to the box of voxels that are nonzero in any channel
   c.data.spacing = ()  # millimetres per axis, None for its own; () does not resample
-  c.data.resampling = dict()  # order=3, label_order=1, order_z=0, separate_z=None
+  # size=() that all cases get, as (None, 256, 256); order=3, label_order=1, score_order=1,
+  # order_z=0, separate_z=None, corners=False
+  c.data.resampling = dict()
   # labelled=0.1, 7 or names: the training cases whose labels are used, drawn by labelled_seed=0
   c.data.split = dict(name="kfold", fold=0, folds=5, seed=12345)
   c.data.folder = "prepared"  # where prepared data sets are kept

@@ -21,7 +21,7 @@ from jaxseg.compose import (
 from jaxseg.config import accumulation, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config.streams import named
-from jaxseg.data.prepared.preparation import check_target, check_transpose
+from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
 from jaxseg.planning import planned_config as planned
@@ -219,6 +219,7 @@ def _part(
   feeding.normalisation(feed, main)
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
+  check_size(options["resampling"].get("size", ()), options["spacing"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
   made = len(synthesis.target_names(feed.config)) if feed.paired else 0
   of = {"labelled": feed.labelled, "fields": fields, "made": made}

@@ -336,6 +336,11 @@ ROWS = {
       Count(18_798_627, channels=4, rank=3, options=dict(widths=(32, 64, 128, 256))),
     ),
   ),
+  "ssl4mis_unet": Row(
+    dict(widths=(4, 6, 8), dropout=(0.0, 0.1, 0.2)),
+    (Count(1_813_764, classes=4),),
+    silent=("*/conv/bias",),  # batch norm takes it away
+  ),
   "unetr": Row(
     dict(features=2, hidden=8, mlp=8, heads=2, layers=2, taps=(1, 1, 2), strides=(2, 2, 1, 1)),
     # MONAI's UNETR(1, 14, 96^rank) less the 18,432 of norms that it never applies

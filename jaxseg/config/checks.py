@@ -13,7 +13,7 @@ from jaxseg.config import earlier_remat, streams
 from jaxseg.config.fields import FIELDS, check_field, suggested
 from jaxseg.config.weights import weights
 from jaxseg.data.formats.geometry import check_orientation
-from jaxseg.data.prepared.preparation import check_resampling, check_transpose
+from jaxseg.data.prepared.preparation import check_resampling, check_size, check_transpose
 
 _GROUPS = ("data", "evaluate", "mesh")
 
@@ -183,3 +183,4 @@ def _check_together(config: Mapping) -> None:
       f"config.data.spacing: {spacing}; expected () to keep the voxels as they are, or {rank} "
       "numbers of millimetres above 0 (None keeps an axis), as many as the cases have axes."
     )
+  check_size((options["resampling"] or {}).get("size", ()), spacing or (), rank)

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,9 +31,13 @@ def _check_fold(fold: int, folds: int, groups: int, what: str) -> None:
 
 
 def _checked(
-  train: Sequence[str], validation: Sequence[str], cases: Sequence[str], where: str = ""
+  train: Sequence[str],
+  validation: Sequence[str],
+  cases: Sequence[str],
+  where: str = "",
+  group: str | None = None,
 ) -> Split:
-  """The two sides; `where` is the file that named them."""
+  """The two sides; `where` is the file that named them, `group` as of `kfold`."""
   field = f"config.data.split: {where}{': ' if where else ''}"
   known, train, validation = set(cases), tuple(train), tuple(validation)
   unknown = [case for case in (*train, *validation) if case not in known]
@@ -47,6 +52,13 @@ def _checked(
   for side, names in (("training", train), ("validation", validation)):
     if not names:
       raise ValueError(f"{field}no case is left for {side}; give each side one or more.")
+  if group is not None:
+    shared = sorted(set(_groups(train, group)) & set(_groups(validation, group)))
+    if shared:
+      raise ValueError(
+        f"{field}cases of group '{shared[0]}' are on both sides; a group (config.data.split.group) "
+        "must train or validate as a whole."
+      )
   return train, validation
 
 
@@ -140,23 +152,68 @@ def _read(path: str) -> list[Split]:
   return [(fold["train"], fold["val"]) for fold in folds]
 
 
-def from_file(cases: Sequence[str], *, path: str, fold: int = 0) -> Split:
-  """nnU-Net's splits_final.json: a list of {"train": [names], "val": [names]}, one per fold."""
+def from_file(cases: Sequence[str], *, path: str, fold: int = 0, group: str | None = None) -> Split:
+  """nnU-Net's splits_final.json: a list of {"train": [names], "val": [names]}, one per fold.
+
+  `group` is as of `kfold`: of one group, no case may train and another validate.
+  """
   sides = _read(path)
   if not 0 <= fold < len(sides):
     raise ValueError(
       f"config.data.split.fold: {fold} is out of range; {path} holds {len(sides)} folds."
     )
-  return _checked(*sides[fold], cases, f"fold {fold} of {path}")
+  return _checked(*sides[fold], cases, f"fold {fold} of {path}", group)
+
+
+def lists(
+  cases: Sequence[str], *, train_list: str, validation_list: str, group: str | None = None
+) -> Split:
+  """Two text files, a case's name on each line, as SSL4MIS has train.list and val.list.
+
+  Both sides are in the order of `cases`; cases that neither list names take no part. `group` is as
+  of `from_file`.
+
+  Raises:
+    FileNotFoundError: a list is missing.
+    ValueError: it is no text, names a case twice or one that there is not, is empty, or a case or
+      group is in both.
+  """
+  sides = []
+  for option, path in (("train_list", train_list), ("validation_list", validation_list)):
+    field, names = f"config.data.split.{option}: {path}", _lines(path, option)
+    strange = [name for name in names if name not in set(cases)]
+    if strange:
+      raise ValueError(
+        f"{field}: names case '{strange[0]}' (and {len(strange) - 1} more), which the data set "
+        f"doesn't have; its {len(cases)} cases: {', '.join(list(cases)[:5])}, ..."
+      )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+      raise ValueError(f"{field}: names case '{twice[0]}' twice; expected each case once.")
+    sides.append([case for case in cases if case in set(names)])
+  return _checked(*sides, cases, group=group)
+
+
+def _lines(path: str, option: str) -> list[str]:
+  """The names in a list, one on each line that isn't empty."""
+  file, advice = pathlib.Path(path).expanduser(), f"correct config.data.split.{option}"
+  text = files.read_text(file, what="the list of cases, a name on each line", advice=advice)
+  return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def explicit(
-  cases: Sequence[str], *, validation: Sequence[str], train: Sequence[str] | None = None
+  cases: Sequence[str],
+  *,
+  validation: Sequence[str],
+  train: Sequence[str] | None = None,
+  group: str | None = None,
 ) -> Split:
-  """Named cases validate; the others train, or those that `train` names."""
+  """Named cases validate; the others train, or those that `train` names.
+
+  `group` is as of `from_file`.
+  """
   held = set(validation)
   rest = [case for case in cases if case not in held] if train is None else train
-  return _checked(rest, validation, cases)
+  return _checked(rest, validation, cases, group=group)
 
 
 def share(
@@ -173,7 +230,7 @@ def share(
 
   Args:
     cases: names of the training cases.
-    labelled: a share of them (0.1), a number (7), or the names.
+    labelled: a share of them (0.1), a number (7), or the names, of cases or of groups.
     labelled_seed: of the draw.
     group: as of `kfold`: share and number are of groups, which stay together.
     where: the field, for messages.
@@ -193,8 +250,10 @@ def share(
     order = np.random.RandomState(labelled_seed).permutation(len(names))
     chosen = {case for i in order[:number] for case in grouped[names[i]]}
   else:
-    chosen = set(labelled)
-    strange = [case for case in labelled if case not in set(cases)]
+    known = set(cases)
+    strange = [name for name in labelled if name not in known and name not in grouped]
+    # the name of a case goes before that of a group
+    chosen = {c for n in labelled for c in ((n,) if n in known else grouped.get(n, ()))}
     if strange or not chosen:
       problem = f"'{strange[0]}' is" if strange else "names"
       shown = f"({', '.join(list(cases)[:5])}, ...)"
@@ -225,5 +284,6 @@ SPLITS: dict[str, Callable[..., Split]] = {
   "kfold": kfold,
   "blocks": blocks,
   "file": from_file,
+  "lists": lists,
   "explicit": explicit,
 }

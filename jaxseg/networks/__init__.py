@@ -30,6 +30,7 @@ from jaxseg.networks.r2unet import R2UNet
 from jaxseg.networks.recurrent_saliency import RecurrentSaliency
 from jaxseg.networks.resenc_unet import ResEncUNet
 from jaxseg.networks.segresnet import SegResNet
+from jaxseg.networks.ssl4mis_unet import SSL4MISUNet
 from jaxseg.networks.swin_unetr import SwinUNETR
 from jaxseg.networks.triplanar import Triplanar
 from jaxseg.networks.unet import UNet
@@ -73,6 +74,7 @@ NETWORKS = {
   "resenc_unet": ResEncUNet,
   "mednext": MedNeXt,
   "segresnet": SegResNet,
+  "ssl4mis_unet": SSL4MISUNet,
   "unetr": UNETR,
   "swin_unetr": SwinUNETR,
 }
@@ -108,6 +110,7 @@ __all__ = [
   "R2UNet",
   "RecurrentSaliency",
   "ResEncUNet",
+  "SSL4MISUNet",
   "SegResNet",
   "SwinUNETR",
   "Triplanar",

@@ -55,7 +55,8 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "data.source.cache": _EVERYWHERE,
   "data.source.url": _EVERYWHERE,
   "data.source.download": _EVERYWHERE,
-  "data.split.path": _EVERYWHERE,
+  **dict.fromkeys(("data.split.path", "data.split.train_list"), _EVERYWHERE),
+  "data.split.validation_list": _EVERYWHERE,
   "data.prior.run": (RESUME, FOLDS, PROCESSES),
   "data.split.fold": (FOLDS, MEMBERS),
   # a longer training goes on from a shorter one, see `_fewer`

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold, share
+from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold, lists, share
 
 
 def cases(n):
@@ -112,7 +112,43 @@ def test_explicit_gives_the_rest_to_training():
 
 
 def test_table_lists_all_splits():
-  assert set(SPLITS) == {"kfold", "blocks", "file", "explicit"}
+  assert set(SPLITS) == {"kfold", "blocks", "file", "lists", "explicit"}
+
+
+def test_lists_name_the_cases_of_both_sides_line_by_line(tmp_path):
+  train, validation = tmp_path / "train.list", tmp_path / "val.list"
+  train.write_text("case_003\ncase_000 \n\n")
+  validation.write_text("case_002")
+  sides = {"train_list": str(train), "validation_list": str(validation)}
+  assert lists(cases(5), **sides) == (("case_000", "case_003"), ("case_002",))
+  for text, words in (
+    ("case_003\ncase_009\n", r"train_list: .*train\.list: names case 'case_009' \(and 0 more\)"),
+    ("case_003\ncase_003\n", "names case 'case_003' twice"),
+    ("case_002\n", "'case_002' is on both sides"),
+    ("\n", "no case is left for training"),
+  ):
+    train.write_text(text)
+    with pytest.raises(ValueError, match=words):
+      lists(cases(5), **sides)
+  train.unlink()
+  with pytest.raises(FileNotFoundError, match=r"train\.list.*the list of cases.*train_list"):
+    lists(cases(5), **sides)
+
+
+def test_a_group_is_on_one_side(tmp_path):
+  names = ("p1_a", "p1_b", "p2_a", "p2_b")
+  (tmp_path / "train").write_text("p1_a\np2_a\n")
+  (tmp_path / "val").write_text("p1_b\n")
+  (tmp_path / "splits.json").write_text('[{"train": ["p1_a", "p2_a"], "val": ["p1_b"]}]')
+  options = {"train_list": str(tmp_path / "train"), "validation_list": str(tmp_path / "val")}
+  for split, of in (
+    (lists, options),
+    (explicit, {"validation": ("p1_b",)}),
+    (from_file, {"path": str(tmp_path / "splits.json")}),
+  ):
+    split(names, **of)
+    with pytest.raises(ValueError, match="cases of group 'p1' are on both sides"):
+      split(names, group=r"(p\d)_", **of)
 
 
 def test_a_file_of_other_cases_is_named(tmp_path):
@@ -146,6 +182,9 @@ def test_a_labelled_share_keeps_groups_together():
   labelled, rest = share(names, labelled=2, group=r"(p\d)")
   assert len(labelled) == 6
   assert not {n[:2] for n in labelled} & {n[:2] for n in rest}
+  assert share(names, labelled=("p4", "p1"), group=r"(p\d)")[0] == tuple(
+    n for n in names if n[:2] in ("p1", "p4")
+  )
   with pytest.raises(ValueError, match=r"labelled: .*names some cases of group 'p1'"):
     share(names, labelled=("p1_a",), group=r"(p\d)")
 

@@ -23,6 +23,7 @@ class Grid(NamedTuple):
     orders: (rank,) orders of interpolation for images, there.
     label_orders: for labels.
     score_orders: for scores, back.
+    corners: whether both grids share the centres of their corner voxels, not their outer edges.
   """
 
   geometry: Geometry
@@ -35,6 +36,7 @@ class Grid(NamedTuple):
   orders: tuple[int, ...]
   label_orders: tuple[int, ...]
   score_orders: tuple[int, ...]
+  corners: bool = False
 
   @property
   def cropped(self) -> tuple[int, ...]:
@@ -58,11 +60,11 @@ class Grid(NamedTuple):
     """(*cropped) integers, all among the ascending `values` -> (*shape)."""
     if not self.resamples:
       return array
-    return resize_label(array, self.shape, self.label_orders, values)
+    return resize_label(array, self.shape, self.label_orders, values, corners=self.corners)
 
   def weight(self, array: np.ndarray) -> np.ndarray:
     """(*cropped) weights -> (*shape), of the nearest voxel: what is ignored stays ignored."""
-    return resize(array, self.shape, (0,) * len(self.shape))
+    return resize(array, self.shape, (0,) * len(self.shape), corners=self.corners)
 
   def restore(self, array: np.ndarray, *, outside: float = 0) -> np.ndarray:
     """(*shape[, k]) -> (*space[, k]) on the grid of the stored image.
@@ -74,7 +76,8 @@ class Grid(NamedTuple):
     """
     if self.resamples:
       if np.issubdtype(array.dtype, np.integer):
-        array = resize_label(array, self.cropped, self.label_orders, np.unique(array))
+        values, how = np.unique(array), {"corners": self.corners}
+        array = resize_label(array, self.cropped, self.label_orders, values, **how)
       else:
         array = self._each(array, self.cropped, self.score_orders)
     if self.cropped != self.whole:
@@ -89,10 +92,10 @@ class Grid(NamedTuple):
     if array.shape[: len(shape)] == tuple(shape):
       return array
     if array.ndim == len(shape):
-      return resize(array, shape, orders)
+      return resize(array, shape, orders, corners=self.corners)
     out = np.empty((*shape, array.shape[-1]), np.float32)
     for channel in range(array.shape[-1]):
-      out[..., channel] = resize(array[..., channel], shape, orders)
+      out[..., channel] = resize(array[..., channel], shape, orders, corners=self.corners)
     return out
 
 

@@ -15,7 +15,15 @@ from jaxseg.data.prepared.resizing import ORDERS, coarse_axis, lone_axis, resize
 from jaxseg.data.sources.source import RawCase, check_image, check_spacing
 
 # the options of config.data.resampling that are left out
-RESAMPLING = {"order": 3, "label_order": 1, "order_z": 0, "separate_z": None}
+RESAMPLING = {
+  "size": (),
+  "order": 3,
+  "label_order": 1,
+  "score_order": 1,
+  "order_z": 0,
+  "separate_z": None,
+  "corners": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +44,12 @@ class Preparation:
     seen: with "stored", the orientations that the training cases are stored in, the most common
       one first: what is stored in none of them is turned to the first. () where their files don't
       tell, None where nobody looked.
-    resampling: options of the resampling: `order` of images (3), `label_order` (1), `order_z` (0)
-      of both along an axis apart, and `separate_z`: whether the coarsest axis is such (None: if
-      voxels are more than 3 times longer that way).
+    resampling: options of the resampling: `size` that all cases get, voxels per axis in the
+      transposed order, None for an axis that `spacing` decides about; `order` of images (3),
+      `label_order` (1) and, on the way back, `score_order` (1), `order_z` (0) of all along an axis
+      apart, and `separate_z`: whether the coarsest axis is such (None: if voxels are more than 3
+      times longer that way); `corners`: the grids share their corner voxels' centres, as
+      `scipy.ndimage.zoom` has it, not their outer edges.
   """
 
   channels: tuple[str, ...]
@@ -57,6 +68,7 @@ class Preparation:
     check_target(self.spacing, self.rank)
     check_transpose(self.transpose, self.rank)
     check_resampling(self.resampling)
+    check_size(self.resampling.get("size", ()), self.spacing, self.rank)
 
   @property
   def code(self) -> str:
@@ -113,18 +125,26 @@ class Preparation:
     target = np.array(
       [s if t is None else t for s, t in zip(spacing, wanted, strict=True)], np.float64
     )
-    there, options = self._apart(spacing, target), RESAMPLING | self.resampling
+    options = RESAMPLING | self.resampling
+    shape = resized_shape(size, spacing, target) if self.spacing else size
+    fixed = options["size"] or (None,) * self.rank
+    shape = tuple(n if f is None else f for n, f in zip(shape, fixed, strict=True))
+    for axis, n in enumerate(fixed):
+      if n is not None:
+        target[axis] = spacing[axis] * size[axis] / n
+    there, back = self._apart(spacing, target), self._apart(target, spacing)
     return Grid(
       geometry,
       orientation,
       transpose,
       whole,
       box,
-      resized_shape(size, spacing, target) if self.spacing else size,
+      shape,
       target.astype(np.float32),
       self._orders(options["order"], there),
       self._orders(options["label_order"], there),
-      self._orders(1, self._apart(target, spacing)),
+      self._orders(options["score_order"], back),
+      options["corners"],
     )
 
   def _apart(self, spacing, target) -> int | None:
@@ -191,6 +211,8 @@ class Preparation:
       for name in ("channels", "normalisation", "spacing", "transpose", "seen"):
         if fields.get(name) is not None:
           fields[name] = tuple(fields[name])
+      if "size" in fields.get("resampling", {}):
+        fields["resampling"]["size"] = tuple(fields["resampling"]["size"])
       made = cls(**fields)
       if len(made.normalisation) != len(made.channels):
         raise ValueError("it needs one scheme of normalisation for each channel")
@@ -211,6 +233,23 @@ def check_target(spacing: Sequence[float | None], rank: int) -> None:
     )
 
 
+def check_size(size, spacing: Sequence[float | None], rank: int) -> None:
+  """Raises ValueError that says what config.data.resampling.size must be."""
+  field = f"config.data.resampling.size: {size!r}"
+  good = isinstance(size, list | tuple) and len(size) in (0, rank)
+  if not good or not all(n is None or (type(n) is int and n > 0) for n in size):
+    raise ValueError(
+      f"{field}; expected () for no fixed size, or {rank} whole numbers of voxels from 1 in the "
+      "transposed order (None keeps an axis)."
+    )
+  twice = [a for a, (n, mm) in enumerate(zip(size, spacing, strict=False)) if None not in (n, mm)]
+  if twice:
+    raise ValueError(
+      f"{field} with config.data.spacing={tuple(spacing)}: axis {twice[0]} has both; expected None "
+      "in one of them."
+    )
+
+
 def check_transpose(transpose: Sequence[int], rank: int) -> None:
   """Raises ValueError that says what config.data.transpose must be."""
   if transpose and sorted(transpose) != list(range(rank)):
@@ -223,13 +262,17 @@ def check_transpose(transpose: Sequence[int], rank: int) -> None:
 def check_resampling(options: Mapping) -> None:
   """Raises ValueError that lists the options or the choices of config.data.resampling."""
   choices = dict.fromkeys(("order", "order_z"), ORDERS)
-  choices |= {"label_order": (0, 1), "separate_z": (None, True, False)}
+  choices |= dict.fromkeys(("label_order", "score_order"), (0, 1))
+  choices |= {"separate_z": (None, True, False), "corners": (True, False)}
   for name, value in options.items():
-    if name not in choices:
+    if name not in RESAMPLING:
       raise ValueError(
-        f"config.data.resampling.{name}: no such option{build.suggestion(name, choices)}; "
-        f"options: {', '.join(choices)}."
+        f"config.data.resampling.{name}: no such option{build.suggestion(name, RESAMPLING)}; "
+        f"options: {', '.join(RESAMPLING)}."
       )
+    # a size is as long as a case has axes, see `check_size`
+    if name == "size":
+      continue
     # True is no 1 here
     if not any(type(value) is type(choice) and value == choice for choice in choices[name]):
       raise ValueError(

@@ -1,8 +1,9 @@
 """Images, labels and scores on a grid of another spacing, as nnU-Net resamples them.
 
-Voxels are areas: both grids share their outer edges, not the centres of their corner voxels. Beyond
-its border an image goes on with its last voxel. One axis after the other, in NumPy's own loops, so
-that the bits depend neither on the machine's linear algebra nor on the number of threads.
+Voxels are areas: both grids share their outer edges, not the centres of their corner voxels, unless
+`corners` is asked for. Beyond its border an image goes on with its last voxel. One axis after the
+other, in NumPy's own loops, so that the bits depend neither on the machine's linear algebra nor on
+the number of threads.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ def lone_axis(spacing: Sequence[float]) -> int | None:
   return int(longest[0]) if len(longest) == 1 else None
 
 
-def resize(array: np.ndarray, shape: Sequence[int], orders: Sequence[int]) -> np.ndarray:
+def resize(
+  array: np.ndarray, shape: Sequence[int], orders: Sequence[int], *, corners: bool = False
+) -> np.ndarray:
   """(*space) -> (*shape) float32.
 
   Splines overshoot; the result is cut off at the least and the greatest value of the image, or,
@@ -53,6 +56,7 @@ def resize(array: np.ndarray, shape: Sequence[int], orders: Sequence[int]) -> np
     array: (*space) of any real type.
     shape: the new size.
     orders: per axis, 0 nearest, 1 linear, 3 cubic spline.
+    corners: the grids share the centres of their corner voxels, as of `scipy.ndimage.zoom`.
   """
   out = np.asarray(array, np.float32)
   changed = [axis for axis in range(out.ndim) if out.shape[axis] != shape[axis]]
@@ -63,16 +67,18 @@ def resize(array: np.ndarray, shape: Sequence[int], orders: Sequence[int]) -> np
     within = tuple(axis for axis in range(out.ndim) if orders[axis] > 1)
     lowest, highest = out.min(within, keepdims=True), out.max(within, keepdims=True)
     for axis in cubic:
-      out = _along(out, axis, _centres(out.shape[axis], shape[axis]), orders[axis])
+      out = _along(out, axis, _centres(out.shape[axis], shape[axis], corners), orders[axis])
     np.clip(out, lowest, highest, out=out)
   for axis in changed:
     if axis not in cubic:
-      out = _along(out, axis, _centres(out.shape[axis], shape[axis]), orders[axis])
+      out = _along(out, axis, _centres(out.shape[axis], shape[axis], corners), orders[axis])
   return out
 
 
-def _centres(length: int, size: int) -> np.ndarray:
+def _centres(length: int, size: int, corners: bool) -> np.ndarray:
   """Where the voxels of the new grid lie in the old one, in its voxels."""
+  if corners:
+    return np.arange(size) * ((length - 1) / max(1, size - 1))
   return (np.arange(size) + 0.5) * (length / size) - 0.5
 
 
@@ -112,7 +118,12 @@ def _weights(t: np.ndarray, order: int) -> tuple[np.ndarray, ...]:
 
 
 def resize_label(
-  label: np.ndarray, shape: Sequence[int], orders: Sequence[int], values: Sequence[int]
+  label: np.ndarray,
+  shape: Sequence[int],
+  orders: Sequence[int],
+  values: Sequence[int],
+  *,
+  corners: bool = False,
 ) -> np.ndarray:
   """(*space) integers -> (*shape): each value's mask is resampled, and the largest share wins.
 
@@ -124,9 +135,10 @@ def resize_label(
     shape: the new size.
     orders: per axis, 0 or 1.
     values: all that may occur in `label`, ascending.
+    corners: as of `resize`.
   """
   orders = [order if n != m else 0 for order, n, m in zip(orders, label.shape, shape, strict=True)]
-  centres = [_centres(n, m) for n, m in zip(label.shape, shape, strict=True)]
+  centres = [_centres(n, m, corners) for n, m in zip(label.shape, shape, strict=True)]
   index = np.searchsorted(values, label).astype(np.int32) + 1
   out, best = np.full(tuple(shape), values[0], label.dtype), np.zeros(tuple(shape), np.float32)
   for k, box in enumerate(ndimage.find_objects(index), 1):

@@ -186,3 +186,56 @@ def test_cubic_image_equals_scipys_zoom_of_a_real_looking_volume():
   zoom = [m / n for n, m in zip(image.shape, (15, 11, 10), strict=True)]
   expected = ndimage.zoom(image.astype(float), zoom, order=3, mode="nearest", grid_mode=True)
   assert_close(found, np.clip(expected, image.min(), image.max()), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 21, 33), (15, 12)])
+def test_a_fixed_size_with_corners_is_scipys_zoom_there_and_back(shape):
+  rank, size = len(shape), (None, 16, 16)[-len(shape) :]
+  how = {"size": size, "order": 0, "label_order": 0, "score_order": 0, "corners": True}
+  prepared = Preparation(("MR",), rank, ({"name": "none"},), resampling=how)
+  image = noise(shape)
+  label = np.random.default_rng(4).integers(0, 4, shape)
+  there = [(n or of) / of for n, of in zip(size, shape, strict=True)]
+  out, grid = prepared.place(raw_case(image, (1.0,) * rank))
+  zoomed = ndimage.zoom(image, there, order=0)
+  np.testing.assert_array_equal(out[..., 0], zoomed)
+  np.testing.assert_array_equal(grid.label(label, range(4)), ndimage.zoom(label, there, order=0))
+  back = [1 / factor for factor in there]
+  np.testing.assert_array_equal(grid.restore(out)[..., 0], ndimage.zoom(zoomed, back, order=0))
+  assert_close(grid.spacing, [of / (n or of) for n, of in zip(size, shape, strict=True)])
+
+
+def test_a_linear_zoom_with_corners_is_scipys():
+  prepared = preparation(resampling={"size": (4, 16, 11), "order": 1, "corners": True})
+  image = noise((9, 12, 11))
+  out = prepared.apply(raw_case(image))[..., 0]
+  assert_close(out, ndimage.zoom(image.astype(float), (4 / 9, 16 / 12, 1), order=1), atol=1e-6)
+
+
+def test_a_size_and_a_spacing_share_the_axes():
+  prepared = preparation(spacing=(2, None, None), resampling={"size": (None, 16, 16)})
+  grid = prepared.grid(plain_geometry((4, 8, 32), (4, 2, 1)))
+  assert grid.shape == (8, 16, 16)
+  assert_close(grid.spacing, [2, 1, 2])
+  assert grid.restore(noise((8, 16, 16))).shape == (4, 8, 32)
+
+
+@pytest.mark.parametrize(
+  ("size", "spacing", "words"),
+  [
+    ((16, 16), (), r"\(16, 16\); expected \(\) for no fixed size, or 3 whole numbers"),
+    ((16, 16, 0), (), "expected"),
+    ((16, 16, 1.5), (), "expected"),
+    ((16, 16, True), (), "expected"),
+    (16, (), "16; expected"),
+    ((None, 16, 16), (1, 1, None), "axis 1 has both; expected None in one of them"),
+  ],
+)
+def test_a_size_that_cannot_be_is_told(size, spacing, words):
+  with pytest.raises(ValueError, match=rf"config.data.resampling.size: .*{words}"):
+    preparation(spacing=spacing, resampling={"size": size})
+
+
+def test_a_stored_size_is_read_back():
+  prepared = preparation(resampling={"size": (None, 16, 16), "corners": True})
+  assert Preparation.from_json(prepared.to_json()) == prepared

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxseg.networks.blocks import Conv, Norm
+from jaxseg.networks.blocks import Norm
+from jaxseg.networks.critics.convolution import check_size, convolution
 
 
 class PatchCritic(nn.Module):
@@ -24,12 +25,14 @@ class PatchCritic(nn.Module):
   Attributes:
     widths: channels of each stage; all but the last halve the image.
     norm: "batch", "instance", "group" or "none".
+    spectral: kernels are divided by their largest singular value (1802.05957).
     slope: of the leaky ReLU.
     dtype: of the computation; None is the input's.
   """
 
   widths: Sequence[int] = (64, 128, 256, 512)
   norm: str = "batch"
+  spectral: bool = False
   slope: float = 0.2
   dtype: Any = None
 
@@ -48,18 +51,7 @@ class PatchCritic(nn.Module):
     return {"score": score.astype(jnp.float32), **outputs}
 
   def _conv(self, x, width: int, *, stride: int, use_bias: bool, of):
-    if min(x.shape[1:-1]) < 2:
-      raise ValueError(
-        f"patch_critic: an input of {tuple(of)} is too small for {len(self.widths)} stages "
-        f"({tuple(self.widths)}); give larger patches or fewer widths."
-      )
-    x = jnp.pad(x, [(0, 0), *[(1, 1)] * (x.ndim - 2), (0, 0)])
-    return Conv(
-      width,
-      kernel=4,
-      stride=stride,
-      padding="valid",
-      use_bias=use_bias,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.normal(0.02),
-    )(x)
+    check_size(x, of, "patch_critic", self.widths)
+    return convolution(
+      x, width, stride=stride, use_bias=use_bias, spectral=self.spectral, dtype=self.dtype
+    )

@@ -1,14 +1,13 @@
 """A config -> networks, losses, optimisers, method, predictor: all that needs no data."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxseg import (
   augment,
   data,
   inference,
-  losses,
   methods,
   networks,
   optimisers,
@@ -24,18 +23,18 @@ from jaxseg.build import (
   check,
   check_options,
   in_field,
-  named,
   options_of,
   suggestion,
 )
 from jaxseg.config import checks as config_checks
+from jaxseg.config import needs, streams, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
-from jaxseg.config import streams, synthesis
-from jaxseg.config.option_values import check_value, check_values, parts_of
-from jaxseg.config.ranges import FROM_0
+from jaxseg.config import views as config_views
+from jaxseg.config.option_values import check_values, parts_of
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
+from jaxseg.objectives import class_weights, losses_by_role, maps
 from jaxseg.runs import first_stage as cascade
 
 # of a predictor's options, those that the program gives
@@ -58,10 +57,12 @@ def complete(config) -> dict[str, Any]:
     config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
   )
   synthesis.check(config)
-  constructor = _constructor(config)
+  constructor = config_roles.constructor_of(config)
   config_roles.check(config, constructor)
   further = {key: config_checks.parts(of, f"losses.{key}") for key, of in config["losses"].items()}
-  config = {**config, "losses": further}
+  seen = {key: config_checks.parts(of, f"views.{key}") for key, of in config["views"].items()}
+  config = {**config, "losses": further, "views": seen}
+  needs.check_streams(config)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
     if (spec := config_roles.spec(config, role)) is not None:
       with other_runs.told_of_run(spec, role.field):
@@ -70,6 +71,7 @@ def complete(config) -> dict[str, Any]:
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=_WINDOW)
   optimisers_by_role(config)
   losses_by_role(config)
+  views_by_role(config)
   class_weights(config)
   maps(config)
   _check_feeding(config)
@@ -128,139 +130,6 @@ def task(
   return build(tasks.TASKS, config["task"], "task", labels=labels, schemes=channels, **judged)
 
 
-def _constructor(config: dict[str, Any]) -> Callable:
-  """The constructor of the config's method."""
-  return named(methods.METHODS, config["method"], "method")
-
-
-def _by_role(config: dict[str, Any], kind: str, make: Callable) -> dict[str, Any]:
-  """Parameter of the method's constructor -> make(spec, role), of all roles that are filled."""
-  by_name = roles.of_kind(_constructor(config), kind)
-  specs = {name: config_roles.spec(config, role) for name, role in by_name.items()}
-  return {name: make(spec, by_name[name]) for name, spec in specs.items() if spec is not None}
-
-
-def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str, losses.Loss]:
-  """The method's losses; `regions` makes them act on sigmoids."""
-
-  def make(parts, role):
-    return _sum_of(parts, role.field, config, regions=regions)
-
-  return _by_role(config, roles.LOSS, make)
-
-
-# task -> its losses
-_LOSSES = {"segmentation": losses.LOSSES, "synthesis": losses.IMAGE_LOSSES}
-
-
-def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]:
-  """The losses of a task; raises ValueError for one of another task."""
-  for other, table in _LOSSES.items():
-    if name in table and name not in _LOSSES[task]:
-      raise ValueError(
-        f"config.{field}: '{name}' is a loss of {other}, but config.task is {task}; choices: "
-        f"{', '.join(_LOSSES[task])}."
-      )
-  return _LOSSES[task]
-
-
-def loss_parts(config: dict[str, Any], *, regions: bool = False) -> dict[str, losses.Loss]:
-  """Config field -> loss, of every part of every loss that the method takes."""
-  parts = {}
-  for role in roles.of_kind(_constructor(config), roles.LOSS).values():
-    if (specs := config_roles.spec(config, role)) is not None:
-      own = _weighed_parts(specs, role.field, config, regions=regions)
-      parts |= {f"{role.field}.{key}": part for key, (_, part) in own.items()}
-  return parts
-
-
-def _sum_of(specs, field: str, config: dict[str, Any], *, regions: bool) -> losses.Loss:
-  return losses.weighted_sum(_weighed_parts(specs, field, config, regions=regions))
-
-
-def _weighed_parts(specs, field: str, config: dict[str, Any], *, regions: bool):
-  """Name -> (weight, loss)."""
-  weights = losses.resolve_weights(
-    {key: spec.get("weight", 1.0) for key, spec in specs.items()},
-    steps=config["steps"],
-    field=field,
-  )
-  parts = {}
-  for key, spec in specs.items():
-    # what is weighed below 0 grows; only of entropy is that meant (1701.06548)
-    if isinstance(weights[key], int | float) and spec.get("name", key) != "entropy":
-      check_value(weights[key], f"config.{field}.{key}.weight", float, FROM_0)
-    spec = {option: value for option, value in spec.items() if option != "weight"}
-    if isinstance(spec.get("class_weights"), str | dict):  # counted when the data are known
-      del spec["class_weights"]
-    where = f"{field}.{key}"
-    table = _table_of_losses(config["task"]["name"], spec.get("name", key), where)
-    part = bind(table, {"name": key, **spec}, where, sigmoid=regions)
-    parts[key] = (weights[key], part)
-  if not parts:
-    raise ValueError(f"config.{field}: at least one loss is needed.")
-  if all(isinstance(weight, int | float) and weight == 0 for weight in weights.values()):
-    raise ValueError(
-      f"config.{field}: the weight of every loss ({', '.join(parts)}) is 0, so that nothing would "
-      "be learnt; expected one above 0."
-    )
-  return parts
-
-
-def _losses(config: dict[str, Any]) -> Iterator[tuple[str, str, dict]]:
-  """(field, key, spec) of every part of every loss that the config names."""
-  for field, parts in (("loss", config["loss"]), *_further(config, roles.LOSS)):
-    for key, spec in parts.items():
-      yield field, key, spec
-
-
-def _further(config: dict[str, Any], kind: str) -> Iterator[tuple[str, Any]]:
-  group = roles.GROUPS[kind]
-  return ((f"{group}.{key}", spec) for key, spec in config[group].items())
-
-
-def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict[str, Any]:
-  """The config, its losses' class weightings by name (or dict) made numbers.
-
-  `count()` gives the training voxels of each class, (cases, k), and is called only if a loss
-  names a weighting; without it names and options are checked, and the config is as it was.
-  """
-  weightings = {}
-  for field, key, spec in _losses(config):
-    how = spec.get("class_weights")
-    if isinstance(how, str | dict):
-      how = {"name": how} if isinstance(how, str) else how
-      weighting = bind(losses.CLASS_WEIGHTINGS, how, f"{field}.{key}.class_weights")
-      weightings[field, key] = weighting
-  if not weightings or count is None:
-    return config
-  counts = count()
-
-  def counted(field, parts):
-    return {
-      key: {**spec, "class_weights": weightings[field, key](counts)}
-      if (field, key) in weightings
-      else spec
-      for key, spec in parts.items()
-    }
-
-  further = {key: counted(f"losses.{key}", parts) for key, parts in config["losses"].items()}
-  return {**config, "loss": counted("loss", config["loss"]), "losses": further}
-
-
-def maps(config: dict[str, Any]) -> dict[str, dict]:
-  """The maps that the config's losses need: name -> options from config.data.maps."""
-  options, needed = config["data"]["maps"], []
-  for _, key, spec in _losses(config):
-    needed += losses.MAPS_NEEDED.get(spec.get("name", key), ())
-    if spec.get("weight_map"):
-      needed.append(spec["weight_map"])
-  chosen = {name: options.get(name, {}) for name in needed}
-  for name, given in {**options, **chosen}.items():
-    data.bind_map(name, given)
-  return chosen
-
-
 def _table(role: roles.Role) -> dict[str, Callable]:
   """The networks that a role may be filled with: the one that predicts is no critic."""
   predict = {**networks.NETWORKS, **networks.GENERATORS}
@@ -280,7 +149,7 @@ def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
     with in_field(role.field):
       return build(_table(role), spec, role.field, classes=classes)
 
-  return _by_role(config, roles.NETWORK, make)
+  return config_roles.by_role(config, roles.NETWORK, make)
 
 
 def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
@@ -296,13 +165,26 @@ def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
     spec = {**spec, "clip": None if clip == 0 else clip}
     return optimisers.optimiser(steps=config["steps"], where=where, **spec)
 
-  return _by_role(config, roles.OPTIMISER, make)
+  return config_roles.by_role(config, roles.OPTIMISER, make)
+
+
+def views_by_role(
+  config: dict[str, Any], layout: sharding.Layout | None = None
+) -> dict[str, augment.View]:
+  """The method's views; `layout` tells over which devices a batch is split, None is one."""
+  split = layout is not None and layout.sizes[sharding.BATCH] * layout.sizes[sharding.SPACE] > 1
+
+  def make(parts, role):
+    transforms = config_views.transforms(parts, role.field)
+    return augment.view(transforms, layout.mesh if split else None, axis=sharding.BATCH)
+
+  return config_roles.by_role(config, roles.VIEW, make)
 
 
 def method_options(config: dict[str, Any]) -> dict[str, Any]:
   """The config's method, a schedule among its options made a function of the step."""
   spec = dict(config["method"])
-  for option, parameter in options_of(_constructor(config)).items():
+  for option, parameter in options_of(config_roles.constructor_of(config)).items():
     if spec.get(option) is not None and schedules.Schedule in parts_of(parameter.annotation):
       where = f"method.{option}"
       spec[option] = schedules.resolve(spec[option], steps=config["steps"], where=where)
@@ -353,10 +235,15 @@ def method(
 
   `layout` tells where the members of an ensemble are trained; None is one device.
   """
-  parts = {**by_role, **losses_by_role(config, regions=regions), **optimisers_by_role(config)}
+  parts = {
+    **by_role,
+    **losses_by_role(config, regions=regions),
+    **optimisers_by_role(config),
+    **views_by_role(config, layout),
+  }
   options = method_options(config)
   with in_field("method"):
-    scheme = build(methods.METHODS, options, "method", **parts)
+    scheme = build(methods.METHODS, options, "method", sigmoid=regions, **parts)
   scheme = methods.rematerialised.rematerialised(scheme, policy=config["remat"])
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)

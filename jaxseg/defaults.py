@@ -80,6 +80,9 @@ def fields() -> Fields:
   # critic=dict(name="adam", learning_rate=2e-4, b1=0.5), complete by itself; without a name it is
   # `optimiser` with what it changes, as critic=dict(learning_rate=2e-4); left out it is `optimiser`
   c.optimisers = dict()
+  # what a method sees beside the batch, its voxels where they were: strong=dict(noise=dict(), ...),
+  # transforms of intensity as in `augment`
+  c.views = dict()
   # what the backward pass computes again instead of keeping it, for less memory: "none"; norms and
   # activations but no "products"; all inside of "blocks"; "offload" keeps products on the host
   c.remat = "none"

@@ -8,22 +8,20 @@ from typing import Any, NamedTuple
 from jaxseg import data, feeding
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
-  class_weights,
   complete,
   layout,
-  loss_parts,
-  maps,
   method,
   networks_by_role,
   task,
   window,
 )
-from jaxseg.config import accumulation, rehearsal, synthesis
+from jaxseg.config import accumulation, needs, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.method import Method
+from jaxseg.objectives import class_weights, loss_parts, maps
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import initialise
@@ -165,6 +163,7 @@ def _rehearse(
     further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()))
     with named(name):
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
+  needs.check_fields(config, parts[MAIN].shapes)
   channels = synthesis.input_channels(config, len(main.source.channels), labels.channels)
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   placed = layout(config, net, devices)

@@ -1,4 +1,4 @@
-"""What a method's constructor is given, read from its signature: networks, losses, optimisers.
+"""What a method's constructor is given, by its signature: networks, losses, optimisers, views.
 
 `def adversarial(network: nn.Module, critic: nn.Module, loss: Loss, optimiser:
 optax.GradientTransformation, critic_optimiser: optax.GradientTransformation, *, fool=0.1)` has
@@ -12,19 +12,22 @@ from typing import Any, NamedTuple
 import optax
 from flax import linen as nn
 
+from jaxseg.augment.views import View
 from jaxseg.config.option_values import parts_of
 from jaxseg.losses import Loss
 
-NETWORK, LOSS, OPTIMISER = "network", "loss", "optimiser"
-# kind -> the group of a config that has the roles of that kind beside the first one
-GROUPS = {NETWORK: "networks", LOSS: "losses", OPTIMISER: "optimisers"}
+NETWORK, LOSS, OPTIMISER, VIEW = "network", "loss", "optimiser", "view"
+# kind -> the group of a config that has the roles of that kind, all or all but the first one
+GROUPS = {NETWORK: "networks", LOSS: "losses", OPTIMISER: "optimisers", VIEW: "views"}
+# those whose first role has a field of its own
+FIRST = (NETWORK, LOSS, OPTIMISER)
 
 
 class Role(NamedTuple):
   """A parameter of a method's constructor that a config's component fills.
 
   Attributes:
-    kind: NETWORK, LOSS or OPTIMISER.
+    kind: NETWORK, LOSS, OPTIMISER or VIEW.
     key: what the config calls it: "critic" for a network `critic`, for its `critic_optimiser`.
     required: the constructor has no default for it.
   """
@@ -35,8 +38,13 @@ class Role(NamedTuple):
 
   @property
   def field(self) -> str:
-    """The config's field: "optimiser", "optimisers.critic"."""
-    return self.kind if self.key == self.kind else f"{GROUPS[self.kind]}.{self.key}"
+    """The config's field: "optimiser", "optimisers.critic", "views.strong"."""
+    return self.kind if self.first else f"{GROUPS[self.kind]}.{self.key}"
+
+  @property
+  def first(self) -> bool:
+    """Whether it is the first of its kind, which has a field of its own."""
+    return self.kind in FIRST and self.key == self.kind
 
 
 def roles(constructor: Callable) -> dict[str, Role]:
@@ -56,18 +64,19 @@ def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:
     if kind:
       name = parameter.name
       # a network's learner has its role's whole name
-      key = name if kind == NETWORK else name.removesuffix(f"_{kind}")
+      key = name if kind in (NETWORK, VIEW) else name.removesuffix(f"_{kind}")
       return Role(kind, key, parameter.default is parameter.empty)
   name = getattr(constructor, "__name__", constructor)
   raise TypeError(
     f"{name}: its parameter '{parameter.name}' is annotated {parameter.annotation!r}; expected "
-    "nn.Module, losses.Loss or optax.GradientTransformation before the *, options after it."
+    "nn.Module, losses.Loss, optax.GradientTransformation or views.View before the *, options "
+    "after it."
   )
 
 
 def _kind(annotation: Any) -> str | None:
-  if annotation == Loss:
-    return LOSS
+  if annotation in (Loss, View):
+    return LOSS if annotation == Loss else VIEW
   if not inspect.isclass(annotation):
     return None
   if issubclass(annotation, nn.Module):

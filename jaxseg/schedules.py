@@ -87,6 +87,27 @@ def exponential(
   return optax.exponential_decay(start * peak, steps, factor)
 
 
+def gaussian(
+  steps: int,
+  peak: float = 1.0,
+  *,
+  start: float = 0.0,
+  end: float = 1.0,
+  begin: float = 0.0,
+  until: float = 1.0,
+  sharpness: float = 5.0,
+) -> Schedule:
+  """start + (end - start) * exp(-sharpness * (1 - share)^2), with the share of the way.
+
+  The ramp of what a network is still too bad to be taught by: it stays near 0 for long, and at
+  once is exp(-5) of its end (Laine and Aila 2016, 1610.02242).
+  """
+  first, length = _period(steps, begin, until)
+  share = optax.linear_schedule(0.0, 1.0, length, first)
+  extent = end - start
+  return lambda step: (start + extent * jnp.exp(-sharpness * (1 - share(step)) ** 2)) * peak
+
+
 def piecewise(
   steps: int,
   peak: float = 1.0,
@@ -146,6 +167,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
   "constant": constant,
   "cosine": cosine,
   "exponential": exponential,
+  "gaussian": gaussian,
   "linear": linear,
   "piecewise": piecewise,
   "polynomial": polynomial,

@@ -19,7 +19,7 @@ from part_rows import PARTS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
 from jaxseg.build import build
-from jaxseg.compose import complete, losses_by_role
+from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
@@ -27,6 +27,7 @@ from jaxseg.loop import train
 from jaxseg.losses import LOSSES
 from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
+from jaxseg.objectives import losses_by_role
 from jaxseg.planning.planned_config import resolve
 from jaxseg.step import compile_step
 

@@ -7,8 +7,8 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
-from jaxseg.compose import class_weights, losses_by_role
 from jaxseg.feeding import augmentation, mirroring
+from jaxseg.objectives import class_weights, losses_by_role
 
 LABELS = np.array([[[0, 0, 0], [0, 1, 2]]])
 

@@ -7,10 +7,11 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import Target
 from jaxseg.build import plain
-from jaxseg.compose import complete, losses_by_role, maps
+from jaxseg.compose import complete
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.loop import train
+from jaxseg.objectives import losses_by_role, maps
 from jaxseg.step import compile_step
 
 

@@ -52,6 +52,17 @@ def test_rebalance_gives_one_loss_what_it_takes_from_the_other():
   assert constant(4) == 0.7
 
 
+def test_the_gaussian_ramp_has_the_published_values():
+  """SSL4MIS's ramp of the consistency, and UA-MT's of the threshold in units of ln 2."""
+  ramp = of({"name": "gaussian", "end": 0.1})
+  expected = [6.737947e-4, 0.006005467, 0.02865048, 0.07316156, 0.1, 0.1]
+  assert_close(at(ramp, 0, 25, 50, 75, 100, 150), expected)
+  threshold = of({"name": "gaussian", "start": 0.75, "end": 1.0})
+  assert_close(np.log(2) * np.array(at(threshold, 0, 50, 100)), [0.521028, 0.569508, 0.693147])
+  late = of({"name": "gaussian", "begin": 0.5, "sharpness": 2.0})
+  assert_close(at(late, 0, 50, 75, 100), np.exp([-2.0, -2.0, -0.5, 0.0]))
+
+
 def test_schedules_have_the_values_of_their_formulas():
   assert of(0.25) == 0.25
   assert_close(at(of({"name": "constant", "value": 3.0}), 0, 99), [3, 3])

@@ -25,10 +25,13 @@ from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.priors import prior_components, prior_morphology
 from jaxseg.augment.regions import channel_dropout, cutout, find_body, mask_body
 from jaxseg.augment.resolution import blur, low_resolution
+from jaxseg.augment.views import VIEWS, View, view
 
 __all__ = [
   "AUGMENTATIONS",
   "MIXTURES",
+  "VIEWS",
+  "View",
   "bias_field",
   "blur",
   "brightness",
@@ -54,4 +57,5 @@ __all__ = [
   "prior_components",
   "prior_morphology",
   "spatial",
+  "view",
 ]

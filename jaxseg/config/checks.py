@@ -32,7 +32,7 @@ def fields(config) -> dict[str, Any]:
     if value is not None or not given["plan"] or name not in defaults.PLANNED:
       check_field(path, value)
   files.check_place(given["data"]["folder"], "config.data.folder:")
-  for group in ("networks", "losses", "optimisers"):
+  for group in ("networks", "losses", "optimisers", "views"):
     for key, spec in given[group].items():
       if not isinstance(spec, Mapping):
         raise ValueError(f"config.{group}.{key}: {spec!r}; expected dict(...).")
@@ -49,6 +49,11 @@ def fields(config) -> dict[str, Any]:
     raise ValueError(
       "config.data.prior: cases of a further stream have no segmentations of a first stage "
       f"(config.streams: {', '.join(given['streams'])}); expected one of the two fields alone."
+    )
+  if given["views"] and given["data"]["prior"]:
+    raise ValueError(
+      "config.views: a view would change the segmentation of a first stage (config.data.prior), "
+      "which the network is given among the image's channels; expected one of the two fields alone."
     )
   for name in given["streams"]:
     view = streams.as_main(given, name)

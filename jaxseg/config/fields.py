@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg.build import options_of, suggestion
-from jaxseg.config.option_values import check_value
+from jaxseg.config.option_values import check_value, parts_of
 from jaxseg.config.option_values import kind_of as kind_of_option
 from jaxseg.config.ranges import (
   AXIS,
@@ -35,7 +35,7 @@ FIELDS: dict[str, Field] = {
   "seed": Field(int, SEED),
   "steps": Field(int, STEPS),
   **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
-  **dict.fromkeys(("networks", "losses", "optimisers"), _GROUP),
+  **dict.fromkeys(("networks", "losses", "optimisers", "views"), _GROUP),
   **dict.fromkeys(("initialise", "plan", "data", "evaluate", "mesh", "task"), _GROUP),
   "average": Field(float, BELOW_1),
   "remat": Field(str, None, ("none", "products", "blocks", "offload")),
@@ -75,6 +75,7 @@ _ENTRIES = {
   "networks": "ROLE=dict(name=...)",
   "optimisers": "ROLE=dict(name=...)",
   "losses": "ROLE=dict(PART=dict(...))",
+  "views": "ROLE=dict(TRANSFORM=dict(...))",
   "augment": "TRANSFORM=dict(...)",
   "data.fields": "FIELD=dict(name=...)",
   "data.maps": "MAP=dict(...)",
@@ -83,9 +84,12 @@ _ENTRIES = {
   "plan": "data=...",
 }
 
+# what the entries of a group's roles are like
+_FIRST = {"losses": "loss", "optimisers": "optimiser", "views": "augment"}
+
 # what stands beside a loss's own options, and what some options may be before they are resolved
 _WEIGHT = float | Mapping
-_BEFORE = {"class_weights": Sequence[float] | str | Mapping | None, "auxiliary": _WEIGHT}
+_CLASS_WEIGHTS = Sequence[float] | str | Mapping | None
 
 
 def check_field(path: str, value: Any) -> None:
@@ -145,12 +149,12 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
 def _like(path: str) -> str:
   """A component's path as of the first role of its kind: "optimisers.critic" -> "optimiser".
 
-  Each part of a loss or of augmentation is "loss.*" or "augment.*", each network of a further role
-  "networks.*".
+  Each part of a loss, of augmentation or of a view is "loss.*" or "augment.*", each network of a
+  further role "networks.*".
   """
   names = path.split(".")
-  if names[0] in ("losses", "optimisers") and names[1:]:
-    names = ["loss" if names[0] == "losses" else "optimiser", *names[2:]]
+  if names[0] in _FIRST and names[1:]:
+    names = [_FIRST[names[0]], *names[2:]]
   if names[0] in ("loss", "augment", "networks") and len(names) == 2:
     names[1] = "*"
   return ".".join(names)
@@ -194,7 +198,12 @@ def kind_of(config: Mapping[str, Any], path: str) -> Any:
   known = _options(config, component) if component else {}
   if option not in known:
     return Any
-  return _BEFORE.get(option, kind_of_option(known[option]))
+  if option == "class_weights":
+    return _CLASS_WEIGHTS
+  from jaxseg.schedules import Schedule  # loads JAX, too
+
+  kind = kind_of_option(known[option])
+  return _WEIGHT if Schedule in parts_of(kind) else kind
 
 
 def name_of(config: Mapping[str, Any], path: str) -> str | None:

@@ -3,8 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxseg.build import options_of, suggestion
-from jaxseg.roles import GROUPS, NETWORK, OPTIMISER, Role, roles
+from jaxseg import methods
+from jaxseg.build import named, options_of, suggestion
+from jaxseg.roles import GROUPS, NETWORK, OPTIMISER, VIEW, Role, of_kind, roles
+
+
+def constructor_of(config: Mapping[str, Any]) -> Callable:
+  """The constructor of the config's method."""
+  return named(methods.METHODS, config["method"], "method")
+
+
+def by_role(config: Mapping[str, Any], kind: str, make: Callable) -> dict[str, Any]:
+  """Parameter of the method's constructor -> make(spec, role), of all roles that are filled."""
+  by_name = of_kind(constructor_of(config), kind)
+  specs = {name: spec(config, role) for name, role in by_name.items()}
+  return {name: make(of, by_name[name]) for name, of in specs.items() if of is not None}
 
 
 def spec(config: Mapping[str, Any], role: Role) -> Mapping[str, Any] | None:
@@ -14,14 +27,14 @@ def spec(config: Mapping[str, Any], role: Role) -> Mapping[str, Any] | None:
   complete by itself; one without is the first one with what it changes. Factors by path are those
   of one network's paths, and no default for another's.
   """
+  if role.first:
+    return config[role.kind]
+  own = config[GROUPS[role.kind]].get(role.key)
+  if role.kind in (NETWORK, VIEW):
+    return own
   first = config[role.kind]
-  if role.key == role.kind:
-    return first
   if role.kind == OPTIMISER:
     first = {option: value for option, value in first.items() if option != "scale"}
-  own = config[GROUPS[role.kind]].get(role.key)
-  if role.kind == NETWORK:
-    return own
   if own is None:
     return first if role.required else None
   return {**first, **own} if role.kind == OPTIMISER and "name" not in own else own

@@ -9,6 +9,7 @@ from jaxseg.methods import (
   rematerialised,
   supervised,
 )
+from jaxseg.methods.needs import Needs
 
 METHODS = {
   "supervised": supervised.supervised,
@@ -16,8 +17,13 @@ METHODS = {
   "regression": regression.regression,
 }
 
+# what the loop must feed a method beside images and labels
+NEEDS: dict[str, Needs] = {}
+
 __all__ = [
   "METHODS",
+  "NEEDS",
+  "Needs",
   "averaged",
   "cascaded",
   "detected",

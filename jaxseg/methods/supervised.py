@@ -7,8 +7,9 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
-from jaxseg.losses import Loss, centre_crop_target, deep_supervision
+from jaxseg.losses import Loss
 from jaxseg.method import Method, State, descend, forward, learner
+from jaxseg.methods.labelled import supervision
 from jaxseg.schedules import Schedule
 
 
@@ -38,7 +39,7 @@ def supervised(
     freeze_statistics: normalises with the running statistics and leaves them as they are, for
       training that starts from another run's weights.
   """
-  heads = deep_supervision(
+  heads = supervision(
     loss,
     decay=head_decay,
     drop_last=drop_last_head,
@@ -64,11 +65,7 @@ def supervised(
         update_stats=not freeze_statistics,
         train=True,
       )
-      finest = outputs["logits"] if "logits" in outputs else outputs["image"]
-      logits = [finest, *outputs.get("aux", ())]
-      # valid convolutions give less than the image's grid
-      fitted = centre_crop_target(target, logits[0].shape[1:-1])
-      return heads(logits, fitted), (stats, {})
+      return heads(outputs, target), (stats, {})
 
     updated, metrics = descend(optimiser, current, objective)
     return state.replace(step=state.step + 1, learners={"network": updated}), metrics

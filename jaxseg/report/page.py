@@ -236,6 +236,7 @@ def _experiment(validation: CrossValidation) -> dict[str, str]:
     **{f"loss '{role}'": _losses(of) for role, of in config["losses"].items()},
     "optimiser": _components(config["optimiser"]),
     **{f"optimiser '{role}'": _components(of) for role, of in config["optimisers"].items()},
+    **{f"view '{role}'": ", ".join(of) or "none" for role, of in config["views"].items()},
     "patch, batch": f"{' x '.join(map(str, data['patch']))}, {data['batch']}",
     "augmentation": ", ".join(config["augment"]) or "none",
     "predictor": _components(config["predictor"]),

@@ -33,7 +33,7 @@ _DATASET_KINDS = {
 }
 RUN, TARGETS = "run", "targets"
 _LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
-_ROLES = ("networks", "losses", "optimisers")  # empty of a run that has none
+_ROLES = ("networks", "losses", "optimisers", "views")  # empty of a run that has none
 _TASK = {"name": "segmentation"}
 _ADVICE = "copy the run folder again, from where it is whole"
 

@@ -68,6 +68,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "optimiser": (MEMBERS,),
   "optimisers": (MEMBERS,),
   "augment": (MEMBERS,),
+  "views": (MEMBERS,),
   "streams": (MEMBERS,),
   "initialise": (MEMBERS,),
   "network.run": (MEMBERS,),
@@ -83,6 +84,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
 _PROVIDED = {
   "network": ("classes",),
   "loss": ("sigmoid",),
+  "method": ("sigmoid",),
   "augment": ("patch", "swap", "swap_axis", "background", "classes"),
   "predictor": ("patch", "total_stride", "margin", "axis", "devices"),
   "optimiser": ("steps", "where"),
@@ -206,15 +208,17 @@ def _roles(config: dict[str, Any]) -> dict[str, Any]:
     roles.NETWORK: lambda spec: _network(spec, tables),
     roles.LOSS: lambda spec: {key: _loss(key, part) for key, part in spec.items()},
     roles.OPTIMISER: _optimiser,
+    roles.VIEW: _augment,
   }
   constructor = methods.METHODS.get(config["method"].get("name"))
   known = roles.roles(constructor).values() if constructor else ()
   parts = {}
   for kind, group in roles.GROUPS.items():
-    further = [role for role in known if role.kind == kind and role.key != kind]
+    further = [role for role in known if role.kind == kind and not role.first]
     specs = {role.key: config_roles.spec(config, role) for role in further}
     specs = config[group] | {key: spec for key, spec in specs.items() if spec is not None}
-    parts[kind] = filled[kind](config[kind])
+    if kind in roles.FIRST:
+      parts[kind] = filled[kind](config[kind])
     parts[group] = {key: filled[kind](spec) for key, spec in specs.items()}
   return parts
 
@@ -257,7 +261,7 @@ def _defaults(made: Callable, part: str) -> dict[str, Any]:
 
 
 def _method(spec):
-  spec = _filled(spec, methods.METHODS)
+  spec = _filled(spec, methods.METHODS, "method")
   if not isinstance(spec, Mapping):
     return spec
   # a number may be a schedule instead

@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 from two_networks import adversarial, distilled
 
-from jaxseg import compose, defaults, methods, roles
+from jaxseg import compose, defaults, methods, objectives, roles
 from jaxseg.build import plain
 from jaxseg.config import roles as config_roles
 from jaxseg.losses import Loss
@@ -124,9 +124,9 @@ def test_a_further_loss_has_its_maps_and_its_class_weights():
   config = compose.complete(
     config_of("distilled", networks={"teacher": {"name": "unet"}}, losses={"distance": parts})
   )
-  assert set(compose.maps(config)) == {"distance"}
+  assert set(objectives.maps(config)) == {"distance"}
 
-  weighed = compose.class_weights(config, lambda: np.array([[90, 10]]))
+  weighed = objectives.class_weights(config, lambda: np.array([[90, 10]]))
   assert len(weighed["losses"]["distance"]["cross_entropy"]["class_weights"]) == 2
   assert weighed["losses"]["distance"]["boundary"] == {}
   assert weighed["loss"] == config["loss"]

@@ -13,16 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from closeness import assert_close
+from golden_inputs import A_LABELS, A_LOGITS, B_LABELS, B_LOGITS
 
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
 
-# channel by channel as the fact sheet prints them, then channels last
-A_LOGITS = np.array([[2, -1], [0.5, -3]], np.float32)[None, ..., None]
-A_LABELS = np.array([[1, 0], [1, 0]])[None]
-B_LOGITS = np.stack([[[1, 0], [-1, 2]], [[0.5, 2], [0, -1]], [[-0.5, 0], [1.5, 0]]], -1)
-B_LOGITS = B_LOGITS.astype(np.float32)[None]
-B_LABELS = np.array([[0, 1], [2, 1]])[None]
 INPUTS = {"A": (A_LOGITS, A_LABELS), "B": (B_LOGITS, B_LABELS)}
 
 

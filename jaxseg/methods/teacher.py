@@ -1,0 +1,57 @@
+"""Teachers: networks that follow another one's weights, and are taught by nothing else."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.method import Learner, State
+from jaxseg.networks.blocks.options import choice
+
+# the learners of a method that has both
+STUDENT, TEACHER = "network", "teacher"
+PREDICT_WITH = ("student", "teacher")
+
+
+def teacher_of(student: Learner) -> Learner:
+  """A frozen copy of a learner, to begin with."""
+  # a copy, because two leaves of a donated state must not share one buffer
+  return jax.tree.map(jnp.copy, student.replace(opt_state=()))
+
+
+def follow(
+  teacher: Learner, student: Learner, step, *, decay: float, statistics: bool = False
+) -> Learner:
+  """teacher <- d * teacher + (1 - d) * student, with d = min(decay, 1 - 1 / (step + 1)).
+
+  At step 0 the teacher is the student, whatever it was before.
+
+  Args:
+    teacher: frozen.
+    student: after its own step.
+    step: of training, before it is counted up.
+    decay: the d that is reached.
+    statistics: also averages the statistics of batch norm; else they are left as they are: those
+      that the teacher's own passes made.
+
+  Source: Tarvainen and Valpola 2017, 1703.01780.
+  """
+  d = jnp.minimum(decay, 1 - 1 / (jnp.asarray(step, jnp.float32) + 1))
+
+  def mix(old, new):
+    # counts of steps are no averages
+    return d * old + (1 - d) * new if jnp.issubdtype(new.dtype, jnp.floating) else new
+
+  params = jax.tree.map(mix, teacher.params, student.params)
+  stats = jax.tree.map(mix, teacher.stats, student.stats) if statistics else teacher.stats
+  return teacher.replace(params=params, stats=stats)
+
+
+def check_options(method: str, *, decay: float, predict_with: str) -> None:
+  """Raises ValueError for a decay or a `predict_with` that there is not."""
+  choice(predict_with, PREDICT_WITH, f"{method}: predict_with")
+  if not 0 <= decay < 1:
+    raise ValueError(f"{method}: decay must lie between 0 and below 1, got {decay}.")
+
+
+def predicting(state: State, predict_with: str) -> Learner:
+  """The learner that predicts: the "student" or the "teacher"."""
+  return state.learners[STUDENT if predict_with == "student" else TEACHER]

@@ -56,6 +56,19 @@ LOSSES = {
   "hausdorff": dict(dice=DICE, hausdorff=dict(weight=0.001)),
   "total_variation": dict(cross_entropy=dict(), dice=DICE, total_variation=dict(weight=0.1)),
   "entropy": dict(cross_entropy=dict(), dice=DICE, entropy=dict(weight=0.1)),
+  # neighbours of like brightness, in units of the image's deviation
+  "gated_crf": dict(
+    cross_entropy=dict(),
+    dice=DICE,
+    gated_crf=dict(weight=0.1, radius=2, kernels=(dict(position=2.0, intensity=0.3),)),
+  ),
+  # of the labels nothing but the box around all vessels of a patch: what is learnt from that is
+  # how many voxels they are
+  "boxes": dict(
+    box_emptiness=dict(),
+    box_tightness=dict(weight=0.1),
+    box_size=dict(weight=0.1, bounds=(0.02, 0.2)),
+  ),
   # vessels take 2 to 20 % of a patch that isn't all background
   "size_constraint": dict(
     cross_entropy=dict(), dice=DICE, size_constraint=dict(bounds=(None, (0.0, 0.2)))
@@ -63,9 +76,18 @@ LOSSES = {
 }
 
 
+def annotate(config):
+  """Lets training see of the labels no more than a loss of boxes looks at."""
+  if "box_size" in config.loss:
+    config.data.fields = dict(box=dict(name="label_boxes"))
+    config.data.annotation = "box"
+    config.augment.spatial.rotation = 0.0
+
+
 def get_config(loss="dice_cross_entropy"):
   config = load_config(f"{pathlib.Path(__file__).with_name('networks_2d.py')}:unet")
   config.loss = lookup(LOSSES, loss, "loss")
+  annotate(config)
   # half as wide and longer at the same cost: after 200 steps whether vessels are found at all hangs
   # on the seed, for those that stay at "no vessel" longest
   config.network.widths = (8, 16, 32, 64)

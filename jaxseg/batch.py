@@ -95,6 +95,7 @@ FIELDS: dict[str, Kind] = {
   "previous": SCORES,  # (b, *space, k) float, a segmentation that a user goes on from
   "clicks": MARKS,  # (b, *space, k) float, 1 around the points that a user gave a class
   "scribble": MARKS._replace(target=True),  # (b, *space, k) float, 1 where a class was marked
+  "box": MARKS._replace(target=True, map=True),  # (b, *space, k) float, 1 inside a class's boxes
   # (b, *space, k) float, 1 where another network was sure of a class
   "pseudo_label": MARKS._replace(target=True),
   "logits": SCORES,  # (b, *space, k) float, what a network says of a patch
@@ -186,6 +187,7 @@ class Target(NamedTuple):
     maps: named per-voxel maps, for example {"distance": (b, *space, k)}.
     step: scalar int32, the training step, for schedules.
     spacing: (b, rank), size of the voxels in millimetres; None if unknown.
+    image: (b, *space, channels) that the network is given; None if unknown.
   """
 
   labels: Array
@@ -193,17 +195,27 @@ class Target(NamedTuple):
   maps: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
   step: Array | int = 0
   spacing: Array | None = None
+  image: Array | None = None
 
 
 def target(batch: Batch, step: Array | int = 0) -> Target:
-  """The part of a batch that a loss may look at."""
-  labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
+  """The part of a batch that a loss may look at.
+
+  Without labels it is what a `scribble` marks: the weight is 0 where it marks nothing.
+  """
+  weight = batch.get("weight")
+  if "soft_label" in batch or "label" in batch or "scribble" not in batch:
+    labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
+  else:
+    labels = batch["scribble"]
+    marked = labels.max(-1)
+    weight = marked if weight is None else weight * marked
   maps = {
     name: values
     for name, values in batch.items()
     if not isinstance(values, Mapping) and kind(name).map
   }
-  return Target(labels, batch.get("weight"), maps, step, batch.get("spacing"))
+  return Target(labels, weight, maps, step, batch.get("spacing"), batch.get("image"))
 
 
 @dataclasses.dataclass(frozen=True)

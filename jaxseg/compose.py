@@ -8,6 +8,7 @@ from jaxseg import (
   augment,
   data,
   inference,
+  losses,
   methods,
   networks,
   optimisers,
@@ -24,23 +25,20 @@ from jaxseg.build import (
   check_options,
   in_field,
   options_of,
-  suggestion,
 )
+from jaxseg.config import annotation, needs, streams, synthesis
 from jaxseg.config import checks as config_checks
-from jaxseg.config import needs, streams, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config import views as config_views
 from jaxseg.config.option_values import check_values, parts_of
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
-from jaxseg.objectives import class_weights, losses_by_role, maps
+from jaxseg.objectives import class_weights, losses_by_role, maps, named_losses
 from jaxseg.runs import first_stage as cascade
 
 # of a predictor's options, those that the program gives
 _WINDOW = ("patch", "devices")
-# the fields that are drawn as labels are: which class is where, as far as anyone says
-MARKED = ("scribble", "pseudo_label", "previous", "clicks")
 
 
 def complete(config) -> dict[str, Any]:
@@ -93,13 +91,8 @@ def _check_feeding(config: dict[str, Any]) -> None:
     check(data.SPLITS, folds, "data.split", later=True)
     known = inspect.signature(data.splits.share).parameters
     check_values("labelled", share, known, "data.split")
-  for key, spec in options["fields"].items():
-    if key not in MARKED:
-      raise ValueError(
-        f"config.data.fields.{key}: no field that files of labels give"
-        f"{suggestion(key, MARKED)}; choices: {', '.join(MARKED)}."
-      )
-    check(data.FIELDS, spec, f"data.fields.{key}", later=True)
+  annotation.check_fields(options["fields"], marks=data.MARKS, boxes=data.BOXES)
+  annotation.check(config, named_losses(config), losses.FIELDS_NEEDED)
   for key, spec in config["augment"].items():
     table = augment.MIXTURES if spec.get("name", key) in augment.MIXTURES else augment.AUGMENTATIONS
     check(table, {"name": key, **spec}, f"augment.{key}", later=True, given=("classes",))

@@ -118,6 +118,9 @@ def fields() -> Fields:
   c.data.prior = dict()  # run=FOLDER of a cascade's first stage, whose segmentations are an input
   # further fields of the training cases, as scribble=dict(name="folder", path=..., unknown=4)
   c.data.fields = dict()
+  # what training cases learn from: their full "label", or what a field has in its place, as
+  # "scribble", with weight 0 where nothing was drawn; validation cases have full labels
+  c.data.annotation = "label"
   c.data.maps = dict()  # options of the maps that a loss needs, such as border=dict(w0=10, sigma=5)
 
   c.augment = dict()

@@ -104,7 +104,6 @@ def experiment(
     placed, starts, notes = like.layout, like.starts, like.notes
   prepared = feeding.prepared(fed, fed)
   training = feeding.indices(prepared, fed.cases)
-  weighed = class_weights(config, lambda: data.label_counts(prepared, training))
   workers = options["workers"] or None
   earlier = {"prior": cascade.prior(prepared, folds, fed.source.read)} if folds else {}
   first_stage = data.with_fields(prepared, earlier, workers=workers)
@@ -117,6 +116,8 @@ def experiment(
     dataset = first_stage if name == MAIN else feeding.prepared(feed, fed, prepared)
     with named(name):
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
+  # what training sees of the labels
+  weighed = class_weights(config, lambda: data.label_counts(streams[MAIN].dataset, training))
   validation = feeding.indices(prepared, fed.sides.validation)
   return Experiment(
     config=config,
@@ -187,7 +188,7 @@ def _rehearse(
     {name: of.stats for name, of in state.learners.items() if of.opt_state != ()},
     channels=aim.channels,
     labels="image" if synthesis.target_names(config) else kind,
-    ignored=labels.ignore is not None,
+    ignored=labels.ignore is not None or main.drawn,
   )
   return placed, starts, whole_batch
 
@@ -221,7 +222,7 @@ def _part(
   check_size(options["resampling"].get("size", ()), options["spacing"], feed.source.rank)
   feeding.sampling_of(feed, name, patch, margin)
   made = len(synthesis.target_names(feed.config)) if feed.paired else 0
-  of = {"labelled": feed.labelled, "fields": fields, "made": made}
+  of = {"labelled": feed.labelled, "weighted": feed.drawn, "fields": fields, "made": made}
   with rehearsal.one_line_errors("config.augment"):
     chain, crop = feeding.augmentation(feed.config, patch, labels)
     if name != MAIN:

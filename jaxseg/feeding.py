@@ -6,7 +6,7 @@ A further stream is made as the main one is, from the config that it were the ma
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,52 +15,23 @@ from jaxseg.batch import LabelSpec
 from jaxseg.build import bind, build
 from jaxseg.compose import split_options
 from jaxseg.config import synthesis
+from jaxseg.config.annotation import is_full
 from jaxseg.config.streams import PREPARATION, TRAINING, UNLABELLED, as_main, named
 from jaxseg.data.prepared import maps as data_maps
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import without_labels
-from jaxseg.data.prepared.label_files import files_of
 from jaxseg.data.prepared.normalise import needs_statistics, schemes
 from jaxseg.data.prepared.pairs import as_pairs
 from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
+from jaxseg.feed import Feed, Sides, with_fields
+from jaxseg.feed import fields_of as fields_of
+from jaxseg.feed import label_files as label_files
 
 # a source's options that tell not which files it reads
 _HOW_READ = ("labelled", "channels", "check_affine")
 Sources = Callable[[dict[str, Any]], data.Source]
-
-
-class Sides(NamedTuple):
-  """Names of cases: those that train with their labels, that validate, that have no labels."""
-
-  train: tuple[str, ...]
-  validation: tuple[str, ...]
-  unlabelled: tuple[str, ...]
-
-
-class Feed(NamedTuple):
-  """What a stream is fed from, known before any case is read.
-
-  Attributes:
-    config: of a run whose main stream it were.
-    source: the cases as the user's files have them.
-    cases: names of those that are fed.
-    labelled: whether their labels are fed.
-    paired: whether an image that is to be made of theirs is fed, if the task has one.
-    sides: how the source is divided.
-    labels: what labels mean: the main stream's, of a stream that has none.
-    own: the fields of config.data that the stream has of its own.
-  """
-
-  config: dict[str, Any]
-  source: data.Source
-  cases: tuple[str, ...]
-  labelled: bool
-  sides: Sides
-  labels: LabelSpec
-  paired: bool = True
-  own: frozenset[str] = frozenset()
 
 
 def source_of(config: dict[str, Any]) -> data.Source:
@@ -75,12 +46,18 @@ def divided(config: dict[str, Any], source: data.Source) -> Sides:
   """
   folds, share = split_options(config)
   rest: tuple[str, ...] = ()
-  if not synthesis.needs_labels(config):
+  bare = source.unlabelled
+  if not (synthesis.needs_labels(config) and is_full(config)):
     source = source._replace(unlabelled=frozenset())
   if folds:
     train, validation = bind(data.SPLITS, folds, "data.split")(annotated(source).cases)
   else:
     train, validation = tuple(c for c in source.cases if c not in source.unlabelled), ()
+  if synthesis.needs_labels(config) and (unjudged := [case for case in validation if case in bare]):
+    raise ValueError(
+      f"config.data.split: case '{unjudged[0]}' validates and has no full label; name the cases "
+      'that have one, as dict(name="explicit", validation=(...)).'
+    )
   if share:
     train, rest = data.splits.share(train, **share, group=folds.get("group"))
   bare = source.unlabelled | set(rest)
@@ -95,7 +72,7 @@ def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Fee
   source = sources(config)
   sides = divided(config, source)
   # what makes images of images learns from cases without labels as well
-  labelled = not source.unlabelled & {*sides.train, *sides.validation}
+  labelled = not (is_full(config) and source.unlabelled & {*sides.train, *sides.validation})
   main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)
   return {MAIN: main} | {name: _feed(config, name, main, sources) for name in config["streams"]}
 
@@ -116,7 +93,7 @@ def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Fe
       "(config.data.split.labelled), or a source with cases that have none (its option labelled)."
     )
   # where labels aren't needed, cases that have none train with those that have some
-  bare = bare or bool(source.unlabelled & set(cases))
+  bare = bare or (is_full(view) and bool(source.unlabelled & set(cases)))
   if seen := _seen(view, cases, main) if "source" in spec else ():
     warnings.warn(
       f"config.streams.{name}.source: lies where the main stream's does, and {len(seen)} of its "
@@ -168,6 +145,12 @@ def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:
   mean the same in both. Raises ValueError for numbers that cases without labels cannot give.
   """
   chosen = schemes(feed.config["data"]["normalise"], feed.source.channels)
+  if feed.drawn and any(of["name"] == "ct" and needs_statistics(of) for of in chosen):
+    raise ValueError(
+      "config.data.normalise: 'ct' takes its numbers from the foreground of full labels, and "
+      f"config.data.annotation is '{feed.config['data']['annotation']}'; give it lower, upper, "
+      "mean and std, or choose another scheme."
+    )
   if feed is main:
     return tuple((scheme, False) for scheme in chosen)
   theirs = schemes(main.config["data"]["normalise"], main.source.channels)
@@ -207,17 +190,6 @@ def prepared(feed: Feed, main: Feed, dataset: Dataset | None = None) -> Dataset:
     cache_dir=feed.config["data"]["folder"],
     train_cases=feed.sides.train or feed.cases,
   )
-
-
-def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
-  """The fields that a stream's cases have besides those of every case."""
-  return (*(maps if feed.labelled else ()), *feed.config["data"]["fields"])
-
-
-def label_files(feed: Feed) -> None:
-  """Raises FileNotFoundError or ValueError where a case that is fed lacks the file of a field."""
-  for field, spec in feed.config["data"]["fields"].items():
-    files_of(feed.cases, spec["path"], f"config.data.fields.{field}.path")
 
 
 def indices(dataset: Dataset, cases: tuple[str, ...]) -> tuple[int, ...]:
@@ -314,6 +286,7 @@ def sampling_of(feed: Feed, name: str, crop: tuple[int, ...], margin: tuple[int,
     margin=margin,
     batch=options["batch"],
     foreground=options["foreground"] if feed.labelled else 0.0,
+    annotated=feed.drawn,
     slices=options["slices"],
     seed=feed.config["seed"],
     stream=number(name) if name != MAIN else 0,
@@ -336,10 +309,7 @@ def stream(
   makers = data_maps.makers(dataset, maps) if feed.labelled else {}
   if not feed.labelled:
     dataset = without_labels(dataset)._replace(labels=feed.labels)
-  for field, spec in options["fields"].items():
-    make = bind(data.FIELDS, spec, where := f"data.fields.{field}")
-    makers[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
-  dataset = data.with_fields(dataset, makers, cases, workers=options["workers"] or None)
+  dataset = with_fields(feed, dataset, cases, makers)
   if made := synthesis.target_names(feed.config):
     dataset = as_pairs(dataset, feed.config["task"]["inputs"], made, paired=feed.paired)
   patch, spacing = tuple(options["patch"]), dataset.load(cases[0])["spacing"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxseg import data, losses, roles
 from jaxseg.build import bind
+from jaxseg.config import annotation
 from jaxseg.config import roles as config_roles
 from jaxseg.config.option_values import check_value
 from jaxseg.config.ranges import FROM_0
@@ -77,7 +78,7 @@ def _weighed_parts(specs, field: str, config: dict[str, Any], *, regions: bool):
   return parts
 
 
-def _losses(config: dict[str, Any]) -> Iterator[tuple[str, str, dict]]:
+def named_losses(config: dict[str, Any]) -> Iterator[tuple[str, str, dict]]:
   """(field, key, spec) of every part of every loss that the config names."""
   for field, parts in (("loss", config["loss"]), *_further(config, roles.LOSS)):
     for key, spec in parts.items():
@@ -96,7 +97,7 @@ def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict
   names a weighting; without it names and options are checked, and the config is as it was.
   """
   weightings = {}
-  for field, key, spec in _losses(config):
+  for field, key, spec in named_losses(config):
     how = spec.get("class_weights")
     if isinstance(how, str | dict):
       how = {"name": how} if isinstance(how, str) else how
@@ -121,11 +122,12 @@ def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict
 def maps(config: dict[str, Any]) -> dict[str, dict]:
   """The maps that the config's losses need: name -> options from config.data.maps."""
   options, needed = config["data"]["maps"], []
-  for _, key, spec in _losses(config):
+  for _, key, spec in named_losses(config):
     needed += losses.MAPS_NEEDED.get(spec.get("name", key), ())
     if spec.get("weight_map"):
       needed.append(spec["weight_map"])
   chosen = {name: options.get(name, {}) for name in needed}
   for name, given in {**options, **chosen}.items():
     data.bind_map(name, given)
+  annotation.check_maps(config, chosen)
   return chosen

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg import batch
 from jaxseg.batch import LabelSpec
+from jaxseg.losses import cross_entropy
 
 
 def test_stored_values_survive_encoding_and_decoding():
@@ -50,3 +52,15 @@ def test_target_prefers_soft_labels_and_carries_maps():
   fields = {"label": 1, "soft_label": 2, "weight": 3, "distance": 4}
   target = batch.target(fields, 7)
   assert target == batch.Target(2, 3, {"distance": 4}, 7)
+
+
+def test_a_scribble_is_a_target_where_there_are_no_labels():
+  """The fact sheet's partial cross entropy on B with its first voxel unmarked."""
+  logits = np.stack([[[1, 0], [-1, 2]], [[0.5, 2], [0, -1]], [[-0.5, 0], [1.5, 0]]], -1)
+  marks = np.eye(3, dtype=np.float32)[np.array([[0, 1], [2, 1]])][None]
+  marks[0, 0, 0] = 0
+  target = batch.target({"image": np.zeros((1, 2, 2, 1)), "scribble": marks})
+  np.testing.assert_array_equal(target.weight, [[[0, 1], [1, 1]]])
+  assert_close(cross_entropy(logits[None].astype(np.float32), target), 1.225253, atol=2e-6)
+  weighed = batch.target({"scribble": marks, "weight": np.full((1, 2, 2), 0.5, np.float32)})
+  np.testing.assert_array_equal(weighed.weight, [[[0, 0.5], [0.5, 0.5]]])

@@ -53,7 +53,9 @@ def test_a_loss_is_the_same_compiled_or_not_and_compiled_once(name):
     logits = random.normal(size=(2, *SPACE, 3)).astype(np.float32)
     weight = random.integers(0, 2, (2, *SPACE)).astype(np.float32)
     maps = {"distance": random.normal(size=logits.shape).astype(np.float32)}
-    target = Target(random_label((2, *SPACE), seed), weight, maps)
+    maps["box"] = random.integers(0, 2, logits.shape).astype(np.float32)
+    image = random.random((2, *SPACE, 1)).astype(np.float32)
+    target = Target(random_label((2, *SPACE), seed), weight, maps, image=image)
     value, gradient = compiled(logits, target)
     chex.assert_shape(value, ())
     chex.assert_type([value, gradient], jnp.float32)

@@ -43,6 +43,7 @@ FIELDS: dict[str, Field] = {
   **dict.fromkeys(("data.maps", "data.fields", "streams"), _GROUP),
   "data.normalise": Field(str | Mapping | Sequence[str | Mapping]),
   "data.orientation": Field(str),
+  "data.annotation": Field(str),
   "data.transpose": Field(Sequence[int], AXIS),
   "data.crop_nonzero": Field(bool),
   "data.spacing": Field(Sequence[float | None], POSITIVE),

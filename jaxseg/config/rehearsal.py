@@ -23,12 +23,14 @@ def batch_shapes(
   labels: LabelSpec,
   *,
   labelled: bool = True,
+  weighted: bool = False,
   fields: Sequence[str] = (),
   made: int = 0,
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """The batch that training will be fed, (b, *patch) = shape, without its values.
 
-  `labelled` tells whether labels and weights are among them, `fields` are those that are there
+  `labelled` tells whether labels and weights are among them, `weighted` that weights are whatever
+  the labels, `fields` are those that are there
   besides image, label, weight and spacing; `made` is the number of channels of an image that is to
   be made.
   """
@@ -37,7 +39,7 @@ def batch_shapes(
     "image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32),
     "spacing": jax.ShapeDtypeStruct((shape[0], len(shape) - 1), jnp.float32),
   }
-  if labelled and labels.ignore is not None:
+  if labelled and (weighted or labels.ignore is not None):
     named.append("weight")
   if made:
     out["target_image"] = jax.ShapeDtypeStruct((*shape, made), jnp.float32)

@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxseg import batch
 from jaxseg.build import suggestion
+from jaxseg.config.annotation import FULL
 from jaxseg.config.fields import FIELDS
 from jaxseg.config.option_values import check_value
 
@@ -26,7 +27,7 @@ PREPARATION = (
 )
 # what is config.data's where a stream says nothing else
 LIKE_MAIN = (*PREPARATION, "patch", "batch", "foreground", "slices")
-_OF_DATA = ("source", "split", "fields", *LIKE_MAIN)
+_OF_DATA = ("source", "split", "fields", "annotation", *LIKE_MAIN)
 _FIELDS = (*_OF_DATA, "augment", "cases")
 
 
@@ -72,12 +73,23 @@ def as_main(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   """
   spec = config["streams"][name] or {}
   # fields are annotations of cases by name: another stream's say nothing of these
-  own = {"fields": {}} | {field: value for field, value in spec.items() if field in _OF_DATA}
+  main = config["data"]
+  # unless they are what its cases learn from
+  shared = {main["annotation"]: main["fields"][main["annotation"]]} if _shares(spec, main) else {}
+  own = {"fields": shared} | {field: value for field, value in spec.items() if field in _OF_DATA}
   if "source" in own:
     own = {"split": {}} | own
+  if not shared:
+    own = {"annotation": FULL} | own
   given = spec.get("augment", config["augment"])
   augment = {key: of for key, of in given.items() if of is not None}
   return {**config, "data": {**config["data"], **own}, "augment": augment}
+
+
+def _shares(spec: Mapping[str, Any], main: Mapping[str, Any]) -> bool:
+  """Whether a stream's cases are the main one's, which learn from what was drawn."""
+  bare = spec.get("cases", TRAINING) == UNLABELLED
+  return "source" not in spec and not bare and main["annotation"] in main["fields"]
 
 
 @contextlib.contextmanager

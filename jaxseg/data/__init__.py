@@ -7,8 +7,8 @@ from jaxseg.data.formats.images import read_image, read_label, write_image, writ
 from jaxseg.data.prepared.dataset import Dataset, open_prepared
 from jaxseg.data.prepared.fields import Maker, with_fields
 from jaxseg.data.prepared.frequencies import label_counts
-from jaxseg.data.prepared.label_files import FIELDS
 from jaxseg.data.prepared.maps import MAPS, bind_map, with_maps
+from jaxseg.data.prepared.marks import BOXES, FIELDS, MARKS
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources import phantom as phantoms
@@ -31,8 +31,10 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 __all__ = [
+  "BOXES",
   "FIELDS",
   "MAPS",
+  "MARKS",
   "SOURCES",
   "SPLITS",
   "Dataset",

@@ -35,6 +35,8 @@ class Sampling(NamedTuple):
       it gives, not what it is fed, stays inside the case, so that borders are trained on.
     seed: of the order.
     stream: number of the stream, which has an order of its own; 0 is the main one.
+    annotated: labels are those of few voxels, on which the patches that are not centred on
+      foreground are centred, as where the labels have an ignored value.
   """
 
   patch: tuple[int, ...]
@@ -45,6 +47,7 @@ class Sampling(NamedTuple):
   margin: tuple[int, ...] = (0, 0, 0)
   seed: int = 0
   stream: int = 0
+  annotated: bool = False
 
 
 class Choice(NamedTuple):
@@ -105,7 +108,7 @@ def choose(dataset: Dataset, cases: Sequence[int], how: Sampling, step: int, slo
   # the share is kept exactly over time, whatever the size of the batch
   forced = int((number + 1) * how.foreground) > int(number * how.foreground)
   voxel = None
-  if forced or dataset.labels.ignore is not None:
+  if forced or how.annotated or dataset.labels.ignore is not None:
     located = {k: v for k, v in dataset.locations(cases[position]).items() if len(v)}
     # class 0 is what is annotated at all
     classes = sorted(k for k in located if (k > 0) == forced) or sorted(located)

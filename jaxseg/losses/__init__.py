@@ -9,10 +9,12 @@ images that a network makes are in `IMAGE_LOSSES`.
 """
 
 from jaxseg.losses.boundary import boundary
+from jaxseg.losses.boxes import box_emptiness, box_size, box_tightness
 from jaxseg.losses.class_frequencies import CLASS_WEIGHTINGS, class_weights
 from jaxseg.losses.cldice import cldice
 from jaxseg.losses.combination import Loss, resolve_weights, weighted_sum
 from jaxseg.losses.combo import combo
+from jaxseg.losses.crf import gated_crf
 from jaxseg.losses.cross_entropy import cross_entropy, topk_cross_entropy
 from jaxseg.losses.deep_supervision import centre_crop_target, deep_supervision
 from jaxseg.losses.dice import dice, generalized_dice
@@ -27,6 +29,9 @@ from jaxseg.losses.tversky import focal_tversky, tversky
 
 LOSSES = {
   "boundary": boundary,
+  "box_emptiness": box_emptiness,
+  "box_size": box_size,
+  "box_tightness": box_tightness,
   "cldice": cldice,
   "combo": combo,
   "cross_entropy": cross_entropy,
@@ -35,6 +40,7 @@ LOSSES = {
   "exponential_log": exponential_log,
   "focal": focal,
   "focal_tversky": focal_tversky,
+  "gated_crf": gated_crf,
   "generalized_dice": generalized_dice,
   "hausdorff": hausdorff,
   "jaccard": jaccard,
@@ -47,6 +53,12 @@ LOSSES = {
 
 # the maps that a loss finds in Target.maps, besides what its option `weight_map` names
 MAPS_NEEDED = {"boundary": ("distance",)}
+# the fields of config.data.fields that a loss finds there
+FIELDS_NEEDED: dict[str, tuple[str, ...]] = {
+  "box_emptiness": ("box",),
+  "box_size": ("box",),
+  "box_tightness": ("box",),
+}
 
 __all__ = [
   "CLASS_WEIGHTINGS",
@@ -55,6 +67,9 @@ __all__ = [
   "MAPS_NEEDED",
   "Loss",
   "boundary",
+  "box_emptiness",
+  "box_size",
+  "box_tightness",
   "centre_crop_target",
   "class_weights",
   "cldice",
@@ -66,6 +81,7 @@ __all__ = [
   "exponential_log",
   "focal",
   "focal_tversky",
+  "gated_crf",
   "generalized_dice",
   "hausdorff",
   "jaccard",

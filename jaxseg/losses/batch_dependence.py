@@ -54,10 +54,12 @@ def depends_on_batch(loss: Loss, *, channels: int, labels: str = "index", ignore
   if ignored:
     weight = (random.random((2, *SPACE)) > np.array([0.2, 0.7]).reshape(2, 1, 1)).astype(np.float32)
   maps = random.random(logits.shape).astype(np.float32)
+  image = random.random((2, *SPACE, 1)).astype(np.float32)
 
   def value(samples: slice, per_class: bool) -> float:
     part = None if weight is None else weight[samples]
-    target = Target(truth[samples], part, _Maps(maps[samples], per_class), np.int32(0))
+    named = _Maps(maps[samples], per_class)
+    target = Target(truth[samples], part, named, np.int32(0), image=image[samples])
     return float(loss(logits[samples], target))
 
   for per_class in (True, False):

@@ -15,7 +15,8 @@ def _map_spatial(function: Callable[[Array], Array], target: Target) -> Target:
   """Applies a function of one (b, *space, ...) array to every array of a target."""
   weight = None if target.weight is None else function(target.weight)
   maps = {name: function(values) for name, values in target.maps.items()}
-  return target._replace(labels=function(target.labels), weight=weight, maps=maps)
+  image = None if target.image is None else function(target.image)
+  return target._replace(labels=function(target.labels), weight=weight, maps=maps, image=image)
 
 
 def nearest(values: Array, shape: Sequence[int]) -> Array:

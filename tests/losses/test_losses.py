@@ -31,6 +31,18 @@ def outside(labels):
   return {"distance": (4 * (1 - soft)).astype(np.float32)}
 
 
+def boxes(labels):
+  """Each class's own voxels as the map of its boxes."""
+  soft = labels if np.issubdtype(labels.dtype, np.floating) else np.eye(3)[labels]
+  return {"box": soft.astype(np.float32)}
+
+
+def image_of(shape):
+  """An image whose every voxel follows from its place."""
+  places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+  return np.sin(places @ np.array([1.3, 0.7, 0.4, 0.9])[: len(shape)]).astype(np.float32)[..., None]
+
+
 class Golden(NamedTuple):
   """A value that is known; `maps` makes the target's of its labels."""
 
@@ -101,6 +113,13 @@ GOLDEN = (
   Golden("hausdorff", {"sigmoid": True}, "A", 0.115662),
   # sizes 0.389935, 0.332862, 0.277203
   Golden("size_constraint", {"bounds": ((0.5, 1), (0, 0.2), None)}, "B", 0.014883),
+  # -ln(1 - p) of the printed probabilities, where the label is another class
+  Golden("box_emptiness", {}, "B", 0.190825, boxes),
+  # in so small a patch every box may go on beyond it
+  Golden("box_size", {}, "B", 0.0, boxes),
+  Golden("box_tightness", {}, "B", 0.0, boxes),
+  # the twelve pairs of the printed probabilities, with the image of `image_of`
+  Golden("gated_crf", {"radius": 1}, "B", 0.034779),
   Golden("size_constraint", {"bounds": ((2, 4), (0, 0.8), None), "unit": "voxels"}, "B", 0.014883),
 )
 
@@ -117,6 +136,7 @@ class Row(NamedTuple):
     neighbours: it looks at neighbouring voxels.
     kinks: its slope jumps, where the order of the voxels changes.
     maps: makes the maps of the target of its labels; None if it needs none.
+    boxes: it looks at boxes alone, in which nothing is labelled: at no weight.
   """
 
   loss: str
@@ -126,6 +146,7 @@ class Row(NamedTuple):
   neighbours: bool = False
   kinks: bool = False
   maps: Callable[[Any], dict] | None = None
+  boxes: bool = False
 
 
 BATTERY = (
@@ -168,6 +189,10 @@ BATTERY = (
   Row("hausdorff", {}, neighbours=True, kinks=True),
   Row("hausdorff", {"sigmoid": True, "alpha": 1}, neighbours=True, kinks=True),
   Row("hausdorff", {"mode": "erosion"}, neighbours=True, kinks=True),
+  Row("box_emptiness", {}, maps=boxes, boxes=True),
+  Row("box_size", {}, perfect=None, maps=boxes, boxes=True, neighbours=True),
+  Row("box_tightness", {"width": 2}, perfect=None, maps=boxes, boxes=True, neighbours=True),
+  Row("gated_crf", {"radius": 1, "send": "labelled", "receive": "labelled"}, None, neighbours=True),
   Row("entropy", {}, perfect=None),
   Row("entropy", {"sigmoid": True}, perfect=None),
   Row("total_variation", {}, perfect=None, neighbours=True, kinks=True),
@@ -180,6 +205,7 @@ def rows(*chosen):
 
 
 battery = rows(*BATTERY)
+weighed = rows(*(row for row in BATTERY if not row.boxes))
 judges = rows(*(row for row in BATTERY if row.perfect is not None))
 pointwise = rows(*{row.loss: row for row in reversed(BATTERY) if not row.neighbours}.values())
 smooth = rows(*(row for row in BATTERY if not row.kinks))
@@ -200,6 +226,7 @@ def _compiled(loss, options, transform):
 def _call(row, transform, logits, target):
   if target.weight is None:
     target = target._replace(weight=np.ones(logits.shape[:-1], np.float32))
+  target = target._replace(image=image_of(logits.shape[:-1]))
   if row.maps:
     target = target._replace(maps=row.maps(target.labels))
   return _compiled(row.loss, tuple(row.options.items()), transform)(logits, target)
@@ -279,7 +306,7 @@ def test_empty_class_contributes_nothing_harmful(row):
   assert np.isfinite(gradient).all()
 
 
-@battery
+@weighed
 def test_ignored_voxels_count_nothing(row):
   logits, labels = random_inputs()
   weight = np.ones(labels.shape, np.float32)
@@ -291,7 +318,7 @@ def test_ignored_voxels_count_nothing(row):
   assert_close(ignored, cut)
 
 
-@battery
+@weighed
 def test_nothing_but_ignored_voxels_is_finite(row):
   logits, labels = random_inputs()
   value, gradient = value_and_gradient(

@@ -6,11 +6,12 @@ A first stage's segmentations, scribbles, pseudo-labels: a file per case, on the
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxseg.batch import LabelSpec
+from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.formats.images import ENDINGS, read_label, stem
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import Maker
@@ -23,12 +24,14 @@ from jaxseg.data.sources.source import RawCase, existing_folder, fingerprint, on
 _FORMAT = 3
 
 
-def files_of(cases: Sequence[str], path: str, where: str) -> dict[str, pathlib.Path]:
+def files_of(
+  cases: Sequence[str], path: str, where: str, endings: tuple[str, ...] = ENDINGS
+) -> dict[str, pathlib.Path]:
   """The file of each case in a folder, by the case's name; raises ValueError where it has none."""
   folder = existing_folder(path, f"the folder of {where}")
   named: dict[str, list[pathlib.Path]] = {}
   for file in sorted(folder.iterdir()):
-    if file.is_file() and file.name.lower().endswith(ENDINGS):
+    if file.is_file() and file.name.lower().endswith(endings):
       named.setdefault(stem(file), []).append(file)
   lacking = [case for case in cases if case not in named]
   if lacking:
@@ -89,10 +92,11 @@ class _Files(NamedTuple):
   unknown: int | None
   affine: bool
   unless: str
+  load: Callable[[pathlib.Path], tuple[np.ndarray, Geometry]]
 
   def make(self, case: int) -> np.ndarray:
     file, raw = self.files[case], self.read(self.names[case])
-    stored, geometry = read_label(file)
+    stored, geometry = self.load(file)
     options = {"what": self.what, "affine": self.affine, "unless": self.unless}
     stored = on_image_grid(stored, geometry, raw.geometry, str(file), **options)
     grid = self.preparation.grid(raw.geometry, raw.image)
@@ -111,6 +115,8 @@ def from_files(
   unknown: int | None = None,
   affine: bool = True,
   unless: str = "",
+  load: Callable[[pathlib.Path], tuple[np.ndarray, Geometry]] = read_label,
+  options: Mapping[str, Any] | None = None,
 ) -> Maker:
   """A maker of what lies in files with the values of the set's labels.
 
@@ -121,14 +127,17 @@ def from_files(
     what, unless: as of `on_image_grid`.
     unknown: value of voxels of which nothing is said; the labels' ignored value is another one.
     affine: whether the grid's position counts.
+    load: file -> (*space) values and their grid.
+    options: of `load`, which tell its values from others of the same file.
   """
   files = {name: pathlib.Path(file).resolve() for name, file in files.items()}
   numbered = {i: files[name] for i, name in enumerate(dataset.names) if name in files}
   values = (dataset.preparation, dataset.labels, what, unknown, affine, unless)
   # with other files it is another run
   sums = {i: f"{file_sum(file)[1]:08x}" for i, file in numbered.items()}
-  of = _Files(numbered, sums, dataset.names, read, *values)
-  key = fingerprint(files.values(), {"format": _FORMAT, "unknown": unknown, "affine": affine})
+  of = _Files(numbered, sums, dataset.names, read, *values, load)
+  told = {"format": _FORMAT, "unknown": unknown, "affine": affine, **(options or {})}
+  key = fingerprint(files.values(), told)
   decode = functools.partial(decoded, labels=dataset.labels)
   return Maker(key, of.make, decode, of.content)
 
@@ -155,6 +164,3 @@ def folder(
   """
   options = {"unknown": unknown, "affine": check_affine, "unless": "check_affine=False"}
   return from_files(dataset, files_of(cases, path, where), read, what=where, **options)
-
-
-FIELDS: dict[str, Callable[..., Maker]] = {"folder": folder}

@@ -65,12 +65,27 @@ def _turn(array: np.ndarray, axes: str) -> np.ndarray:
   return np.ascontiguousarray(array.transpose(order))
 
 
+def read_array(path: pathlib.Path, key: str, axes: str) -> np.ndarray:
+  """A data set of one file, turned to (z, y, x[, c]); errors as of `h5`."""
+  (array,) = _load(path, (key,))
+  if array.ndim != len(axes):
+    raise ValueError(f"{path}: its {key} {array.shape} doesn't have the axes '{axes}'.")
+  return _turn(array, axes)
+
+
+def check_key(path: pathlib.Path, key: str, where: str) -> None:
+  """Raises ValueError, which `where` begins, unless the file has such a data set."""
+  with _open(path) as file:
+    if key not in file:
+      raise ValueError(
+        f"{where}: {path} has no data set '{key}', it holds: {', '.join(sorted(file))}; set its "
+        "option key, or give files of every case that is fed."
+      )
+
+
 def read_image(path: pathlib.Path, *, image: str = "image", axes: str = "zyx") -> np.ndarray:
   """(*space, channels) of one file; options and errors as of `h5`."""
-  (array,) = _load(path, (image,))
-  if array.ndim != len(axes):
-    raise ValueError(f"{path}: its image {array.shape} doesn't have the axes '{axes}'.")
-  array = _turn(array, axes)
+  array = read_array(path, image, axes)
   return array if "c" in axes else array[..., None]
 
 

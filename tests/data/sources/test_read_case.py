@@ -80,7 +80,7 @@ def test_hdf5_is_turned_as_its_training_set_was(tmp_path):
   assert raw.image.shape == (5, 4, 3, 1)
   np.testing.assert_array_equal(raw.image, seen.image)
   np.testing.assert_array_equal(raw.geometry.affine, seen.geometry.affine)
-  with pytest.raises(ValueError, match=r"a.h5: its image .* doesn't have the axes 'yx'"):
+  with pytest.raises(ValueError, match=r"a.h5: its mri .* doesn't have the axes 'yx'"):
     read_case(CaseFiles((tmp_path / "a.h5",)), source={"name": "h5", "image": "mri", "axes": "yx"})
 
 

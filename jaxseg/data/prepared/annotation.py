@@ -1,0 +1,123 @@
+"""Training on what was drawn in place of full labels: scribbles, some slices, boxes.
+
+What was drawn becomes the labels of the training cases, and the voxels of which it says nothing
+have weight 0. The full labels of these cases are then in no sample and choose no patch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxseg.batch import LabelSpec, inputs, kind
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.fields import Maker, with_fields
+from jaxseg.data.prepared.locations import locate
+from jaxseg.data.prepared.marks import never_drawn
+
+FULL = "label"
+
+
+class _Annotated:
+  """`load`, `crop` and `locations` of a data set some of whose cases learn from `field`.
+
+  Safe to use from several threads, and to send to other processes.
+  """
+
+  def __init__(self, dataset: Dataset, field: str, cases: frozenset[int]):
+    self.dataset, self.field, self.cases = dataset, field, cases
+    self._located: dict[int, dict[int, np.ndarray]] = {}
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    return self._seen(i, self.dataset.load(i))
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    return self._seen(i, self.dataset.crop(i, start, size))
+
+  def locations(self, i: int) -> dict[int, np.ndarray]:
+    if (case := int(i)) not in self.cases:
+      return self.dataset.locations(i)
+    if case not in self._located:
+      self._located[case] = _located(self, case)
+    return self._located[case]
+
+  def _seen(self, i: int, sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if int(i) not in self.cases:
+      return sample
+    drawn = sample[self.field]
+    label, weight = labels_of(drawn, self.field, self.dataset.labels)
+    seen = {**inputs(sample), self.dataset.labels.field: label, "weight": weight}
+    if kind(self.field).map:
+      seen[self.field] = drawn.astype(kind(self.field).dtype)
+    return seen
+
+
+def labels_of(drawn: np.ndarray, field: str, labels: LabelSpec) -> tuple[np.ndarray, np.ndarray]:
+  """What is stored of a field -> (labels as `LabelSpec.encode` makes them, (*space) weight).
+
+  Marks are numbers, 0 where nothing is known and k + 1 of class k (`label_files.on_grid`); of
+  regions one number each. A box says of what lies outside of all that it is background.
+  """
+  if field == "box":
+    inside = drawn.any(-1)
+    shape = drawn.shape if labels.regions else inside.shape
+    return np.zeros(shape, kind(labels.field).dtype), (~inside).astype(np.float32)
+  if labels.regions:
+    return (drawn > 1).astype(np.float32), (drawn > 0).any(-1).astype(np.float32)
+  return np.maximum(drawn.astype(np.int32) - 1, 0), (drawn > 0).astype(np.float32)
+
+
+def _located(of: _Annotated, case: int) -> dict[int, np.ndarray]:
+  """The voxels of each class that was drawn, and as class 0 all of which something is known."""
+  drawn, labels = of.dataset.load(case)[of.field], of.dataset.labels
+  if of.field == "box":
+    return locate(drawn[..., labels.first :], regions=True, annotated=True)
+  label, weight = labels_of(drawn, of.field, labels)
+  return locate(label, weight, regions=bool(labels.regions), annotated=True)
+
+
+def annotated_by(
+  dataset: Dataset,
+  field: str,
+  maker: Maker,
+  cases: Sequence[int],
+  *,
+  where: str,
+  workers: int | None = None,
+) -> Dataset:
+  """The data set, some of its cases with what was drawn in place of their full labels.
+
+  Args:
+    dataset: a prepared set.
+    field: name in batch.FIELDS of what was drawn; a box stays a field, for the losses that look
+      at it.
+    maker: how it is made.
+    cases: indices of the cases that train.
+    where: the config's field, for messages.
+    workers: as of `with_fields`.
+
+  Raises ValueError for a class that is drawn in none of them.
+  """
+  # as it is stored: what is unknown, and what is not there, are told apart
+  wider = with_fields(dataset, {field: maker._replace(decode=None)}, cases, workers=workers)
+  of = _Annotated(wider, field, frozenset(int(i) for i in cases))
+  _check_drawn(of, where)
+  return wider._replace(load=of.load, crop=of.crop, locations=of.locations)
+
+
+def _check_drawn(of: _Annotated, where: str) -> None:
+  labels, box = of.dataset.labels, of.field == "box"
+  # of boxes, what is outside is background; of regions, what is drawn of another one
+  lacking = set(range(labels.first if box else 0, labels.channels))
+  for case in sorted(of.cases):
+    lacking -= _classes(of, case)
+    if not lacking:
+      return
+  raise never_drawn([labels.names[k] for k in sorted(lacking)], len(of.cases), where)
+
+
+def _classes(of: _Annotated, case: int) -> set[int]:
+  drawn, labels = of.dataset.load(case)[of.field], of.dataset.labels
+  if of.field == "box" or labels.regions:
+    threshold = 0 if of.field == "box" else 1
+    return set(np.flatnonzero((drawn > threshold).any(tuple(range(drawn.ndim - 1)))).tolist())
+  return {int(number) - 1 for number in np.unique(drawn) if number}

@@ -1,0 +1,107 @@
+"""What a stream is fed from, and the fields that its cases have besides image and label."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxseg import data
+from jaxseg.batch import LabelSpec, kind
+from jaxseg.build import bind
+from jaxseg.config.annotation import is_full
+from jaxseg.data.prepared.annotation import annotated_by
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.prepared.marks import check_drawn, readers
+
+
+class Sides(NamedTuple):
+  """Names of cases: those that train with their labels, that validate, that have no labels."""
+
+  train: tuple[str, ...]
+  validation: tuple[str, ...]
+  unlabelled: tuple[str, ...]
+
+
+class Feed(NamedTuple):
+  """What a stream is fed from, known before any case is read.
+
+  Attributes:
+    config: of a run whose main stream it were.
+    source: the cases as the user's files have them.
+    cases: names of those that are fed.
+    labelled: whether their labels are fed.
+    paired: whether an image that is to be made of theirs is fed, if the task has one.
+    sides: how the source is divided.
+    labels: what labels mean: the main stream's, of a stream that has none.
+    own: the fields of config.data that the stream has of its own.
+  """
+
+  config: dict[str, Any]
+  source: data.Source
+  cases: tuple[str, ...]
+  labelled: bool
+  sides: Sides
+  labels: LabelSpec
+  paired: bool = True
+  own: frozenset[str] = frozenset()
+
+  @property
+  def drawn(self) -> bool:
+    """Whether its cases learn from what was drawn in place of full labels."""
+    return self.labelled and not is_full(self.config)
+
+
+def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
+  """The fields that a stream's cases have besides those of every case."""
+  kept = _kept(feed)
+  return (*(maps if feed.labelled else ()), *kept)
+
+
+def _kept(feed: Feed) -> dict[str, dict[str, Any]]:
+  """The fields that a sample has: not what its labels are made of, unless a loss looks at it."""
+  options = feed.config["data"]
+  own = options["annotation"] if feed.drawn else None
+  return {name: of for name, of in options["fields"].items() if name != own or kind(name).map}
+
+
+def _spec(feed: Feed, field: str) -> dict[str, Any]:
+  """Where a field comes from; of an HDF5 set without a path of its own, from the set's files."""
+  options = feed.config["data"]
+  spec, source = options["fields"][field], options["source"]
+  if spec["name"] != "h5" or "path" in spec:
+    return spec
+  if source["name"] != "h5":
+    raise ValueError(
+      f"config.data.fields.{field}.path: is missing; expected the folder of HDF5 files, for the "
+      f"source '{source['name']}' has none."
+    )
+  return {"path": source["path"], **{k: source[k] for k in ("axes",) if k in source}, **spec}
+
+
+def label_files(feed: Feed) -> None:
+  """Raises FileNotFoundError or ValueError where a case that is fed lacks the file of a field.
+
+  And where a class is drawn in none, if that is what training learns from.
+  """
+  for field in feed.config["data"]["fields"]:
+    spec, where = _spec(feed, field), f"config.data.fields.{field}"
+    stored = readers(spec, feed.cases, feed.labels, where)
+    if feed.drawn and field == feed.config["data"]["annotation"]:
+      check_drawn(stored, feed.labels, spec.get("unknown"), where)
+
+
+def with_fields(
+  feed: Feed, dataset: Dataset, cases: Sequence[int], makers: Mapping[str, data.Maker]
+) -> Dataset:
+  """The data set with the fields of the config, and of `makers`, in the samples of its cases.
+
+  What its cases learn from in place of full labels is then their label.
+  """
+  options, every = feed.config["data"], dict(makers)
+  workers = options["workers"] or None
+  for field in options["fields"]:
+    make = bind(data.FIELDS, _spec(feed, field), where := f"data.fields.{field}")
+    every[field] = make(dataset, feed.cases, feed.source.read, f"config.{where}")
+  if feed.drawn:
+    field = options["annotation"]
+    own, where = every.pop(field), f"config.data.fields.{field}"
+    dataset = annotated_by(dataset, field, own, cases, where=where, workers=workers)
+  return data.with_fields(dataset, every, cases, workers=workers)

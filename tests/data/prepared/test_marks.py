@@ -1,0 +1,141 @@
+"""Where the fields of training cases come from: HDF5 files, full labels, files of boxes."""
+
+import json
+
+import numpy as np
+import pytest
+import scribbled
+
+from jaxseg.data import FIELDS, RawCase
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.fields import with_fields
+from jaxseg.data.prepared.preparing import prepare
+from jaxseg.data.sources.hdf5 import h5
+from jaxseg.experiment import experiment
+
+WHERE = "config.data.fields.x"
+
+
+@pytest.fixture
+def source(tmp_path):
+  return h5(str(scribbled.write(tmp_path / "raw")), names=scribbled.NAMES)
+
+
+@pytest.fixture
+def dataset(source, tmp_path):
+  return prepare(source, cache_dir=tmp_path / "sets", normalise="none", workers=1)
+
+
+def field(name, dataset, source, field="scribble", **options):
+  maker = FIELDS[name](dataset, source.cases, source.read, WHERE, **options)
+  return with_fields(dataset, {field: maker}, workers=1).load(0)[field]
+
+
+def test_a_data_set_within_hdf5_files_is_read_with_their_axes(dataset, source, tmp_path):
+  _, _, scribble = scribbled.volume(0)
+  expected = (scribble[..., None] == np.arange(3)).astype(np.float32)
+  found = field("h5", dataset, source, path=str(tmp_path / "raw"), unknown=4)
+  np.testing.assert_array_equal(found, expected)
+
+  def turned(number, held):
+    return {**held, "scribble": held["scribble"].transpose(2, 1, 0)}
+
+  folder = scribbled.write(tmp_path / "turned", turned)
+  again = field("h5", dataset, source, path=str(folder), unknown=4, axes="xyz")
+  np.testing.assert_array_equal(again, expected)
+
+
+def test_strokes_and_slices_are_the_full_labels_where_they_are_drawn(dataset, source):
+  _, label, _ = scribbled.volume(0)
+  full = label[..., None] == np.arange(3)
+  for name, options in (("strokes", {}), ("slices", {"every": 2})):
+    found = field(name, dataset, source, **options)
+    drawn = found.any(-1)
+    np.testing.assert_array_equal(found[drawn], full[drawn])
+    assert 0 < drawn.mean() < 0.8
+  np.testing.assert_array_equal(drawn.all((1, 2)), [True, False, True])
+
+
+def test_boxes_of_labels_are_those_of_a_file(dataset, source, tmp_path):
+  found = field("label_boxes", dataset, source, "box", axis=0)
+  _, label, _ = scribbled.volume(0)
+  # the classes are boxes
+  np.testing.assert_array_equal(found[..., 1], label == 1)
+  assert not found[..., 0].any()
+  each = {
+    "a": [[n, 3, 3, n + 1, 12, 16] for n in range(3)],
+    "b": [[n, 14, 5, n + 1, 21, 15] for n in range(3)],
+  }
+  path = tmp_path / "boxes.json"
+  path.write_text(json.dumps(dict.fromkeys(source.cases, each)))
+  again = field("box_file", dataset, source, "box", path=str(path), axis=0)
+  np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize(
+  ("box", "words"),
+  [
+    (
+      {"c": [[0, 0, 0, 1, 1, 1]]},
+      "case 'case_0' has a box of 'c', which is no class; expected one",
+    ),
+    ({"background": []}, "has a box of 'background', which is no class"),
+    ({"a": [[0, 0, 0, 1, 1]]}, r"'a': \[0, 0, 0, 1, 1\] is no box; expected whole numbers"),
+    ({"a": [[0, 5, 0, 1, 4, 1]]}, "is no box; expected whole numbers"),
+    ({"a": [0, 0, 0, 1, 1, 1]}, "'a': 0 is no box"),
+    ({"a": [[0, 0, 0, 1, 99, 1]]}, r"the box .* of 'a' leaves the image \(3, 24, 20\)"),
+    ({"a": [[0, 0, 0, 2, 9, 9]]}, "is 2 slices thick; expected one of each slice across axis 0"),
+    ({"a": [[0, 0, 1, 1]]}, "leaves the image"),
+  ],
+)
+def test_a_box_that_is_none_is_told(dataset, source, tmp_path, box, words):
+  path = tmp_path / "boxes.json"
+  path.write_text(json.dumps({**{case: {} for case in source.cases}, "case_0": box}))
+  with pytest.raises(ValueError, match=words):
+    field("box_file", dataset, source, "box", path=str(path), axis=0)
+
+
+def test_a_case_without_boxes_is_told(dataset, source, tmp_path):
+  path = tmp_path / "boxes.json"
+  path.write_text("{}")
+  with pytest.raises(ValueError, match="has no boxes of case 'case_0'; expected those of each"):
+    field("box_file", dataset, source, "box", path=str(path))
+
+
+def test_what_is_made_of_labels_needs_them(dataset, source):
+  def bare(name):
+    return RawCase(source.read(name).image, None, None, plain_geometry(scribbled.SHAPE))
+
+  with pytest.raises(ValueError, match=f"{WHERE}: is made of full labels, and case 'case_0' has"):
+    field("strokes", dataset, source._replace(read=bare))
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    (
+      {"data.source": dict(name="phantom"), "data.slices": None, "data.split": dict(name="kfold")},
+      "^config.data.fields.scribble.path: is missing; expected the folder of HDF5 files",
+    ),
+    (
+      {"data.fields": dict(scribble=dict(name="slices", every=2, chosen=dict(case_0=(1,))))},
+      "^config.data.fields.scribble: slices: expected either `every`",
+    ),
+    (
+      {"data.fields": dict(box=dict(name="label_boxes")), "data.annotation": "box"},
+      "^config.data.fields.box.axis: None, but config.data.slices is 0; expected the same",
+    ),
+    (
+      {
+        "data.fields": dict(box=dict(name="label_boxes", axis=0)),
+        "data.annotation": "box",
+        "augment": dict(spatial=dict()),
+      },
+      "^config.augment.spatial: turns or bends the boxes of config.data.fields.box",
+    ),
+  ],
+)
+def test_fields_that_cannot_be_are_told(tmp_path, changes, words):
+  folder = scribbled.write(tmp_path / "raw")
+  with pytest.raises(ValueError, match=words):
+    experiment(scribbled.config(folder, tmp_path / "sets", **changes))

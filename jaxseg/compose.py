@@ -61,6 +61,7 @@ def complete(config) -> dict[str, Any]:
   seen = {key: config_checks.parts(of, f"views.{key}") for key, of in config["views"].items()}
   config = {**config, "losses": further, "views": seen}
   needs.check_streams(config)
+  annotation.check_losses(config, named_losses(config), losses.FIELDS_NEEDED)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
     if (spec := config_roles.spec(config, role)) is not None:
       with other_runs.told_of_run(spec, role.field):
@@ -92,7 +93,7 @@ def _check_feeding(config: dict[str, Any]) -> None:
     known = inspect.signature(data.splits.share).parameters
     check_values("labelled", share, known, "data.split")
   annotation.check_fields(options["fields"], marks=data.MARKS, boxes=data.BOXES)
-  annotation.check(config, named_losses(config), losses.FIELDS_NEEDED)
+  annotation.check(config)
   for key, spec in config["augment"].items():
     table = augment.MIXTURES if spec.get("name", key) in augment.MIXTURES else augment.AUGMENTATIONS
     check(table, {"name": key, **spec}, f"augment.{key}", later=True, given=("classes",))

@@ -36,16 +36,27 @@ def check_fields(
     check_component(boxes if key == "box" else marks, spec, f"data.fields.{key}", later=True)
 
 
-def check(
+def check_losses(
   config: Mapping[str, Any],
   losses: Iterable[tuple[str, str, Mapping[str, Any]]],
   needed: Mapping[str, Sequence[str]],
 ) -> None:
-  """Raises ValueError for fields that contradict what training learns from.
+  """Raises ValueError for a field that a loss looks at, and that the main stream's cases lack.
 
   `losses` are (field of the config, name, options) of each loss, `needed` is name of a loss ->
   the fields of a batch that it looks at.
   """
+  for where, key, spec in losses:
+    for field in needed.get(spec.get("name", key), ()):
+      if field not in config["data"]["fields"]:
+        raise ValueError(
+          f"config.{where}.{key}: looks at '{field}', which no case has; expected "
+          f'config.data.fields.{field}=dict(name="label_boxes"), or name="box_file".'
+        )
+
+
+def check(config: Mapping[str, Any]) -> None:
+  """Raises ValueError for fields that contradict what training learns from."""
   options = config["data"]
   annotation, fields = options["annotation"], options["fields"]
   choices = (FULL, *ANNOTATIONS)
@@ -54,13 +65,6 @@ def check(
       f"config.data.annotation: '{annotation}' is unknown{suggestion(annotation, choices)}; "
       f"choices: {', '.join(choices)}."
     )
-  for where, key, spec in losses:
-    for field in needed.get(spec.get("name", key), ()):
-      if field not in fields:
-        raise ValueError(
-          f"config.{where}.{key}: looks at '{field}', which no case has; expected "
-          f'config.data.fields.{field}=dict(name="label_boxes"), or name="box_file".'
-        )
   if "box" in fields:
     _check_boxes(config)
   if annotation == FULL:

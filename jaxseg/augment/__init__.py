@@ -17,7 +17,7 @@ from jaxseg.augment.intensity import (
   intensity_window,
   noise,
 )
-from jaxseg.augment.mirroring import mirror
+from jaxseg.augment.mirroring import mirror, quarter_turn
 from jaxseg.augment.mixing import cutmix, mixup
 from jaxseg.augment.mri_artefacts import bias_field, ghosting, gibbs
 from jaxseg.augment.nnunet_recipe import nnunet
@@ -56,6 +56,7 @@ __all__ = [
   "noise",
   "prior_components",
   "prior_morphology",
+  "quarter_turn",
   "spatial",
   "view",
 ]

@@ -6,7 +6,7 @@ artefacts before its noise, windows among contrasts, what is taken away after al
 
 from jaxseg.augment import intensity, mixing, mri_artefacts, priors, regions, resolution
 from jaxseg.augment.geometry import spatial
-from jaxseg.augment.mirroring import mirror
+from jaxseg.augment.mirroring import mirror, quarter_turn
 
 AUGMENTATIONS = {
   "spatial": spatial,
@@ -26,6 +26,7 @@ AUGMENTATIONS = {
   "cutout": regions.cutout,
   "mask_body": regions.mask_body,
   "mirror": mirror,
+  "quarter_turn": quarter_turn,
   "prior_morphology": priors.prior_morphology,
   "prior_components": priors.prior_components,
 }

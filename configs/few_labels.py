@@ -1,0 +1,150 @@
+"""Learning from few labels: ACDC's heart with 3, 7 or all 70 labelled patients, by any method.
+
+Papers: each method's is in its docstring (docs/few_labels.md lists them); ACDC: Bernard et al.,
+IEEE TMI 2018; lists, network and recipe of "published": SSL4MIS (Luo et al.).
+Data: ../shared/data/acdc_ssl, HDF5 volumes (slice, y, x) and SSL4MIS's lists: 70 patients of two
+volumes train, 10 validate and are looked at once, with the last step's weights.
+Run: python train.py --config=configs/few_labels.py:mean_teacher,labelled=3 --workdir=runs/few
+     python train.py --config=configs/few_labels.py:supervised,labelled=70,protocol=published ...
+After the method, separated by commas: labelled (3; patients, both volumes of each), draw (0 takes
+the first patients of the published list, 1, 2, ... draw others), protocol ("cpu", a run of minutes
+on one core, or "published": 30,000 steps of 12 + 12 slices of 256x256, for an accelerator).
+The table of all methods: python benchmarks/few_labels.py (docs/few_labels.md).
+"""
+
+from jaxseg import defaults
+from jaxseg.build import suggestion
+
+DATA = "../shared/data/acdc_ssl"
+PATIENT = r"(patient\d+)_"
+# the order of train_slices.list, whose first slices the literature has labelled
+PUBLISHED = ("patient099", "patient038", "patient050")
+PUBLISHED += ("patient100", "patient058", "patient021", "patient049")
+PATIENTS = 70
+
+# as many slices of cases without labels as of cases with labels, augmented alike
+UNLABELLED = dict(cases="unlabelled")
+
+# method -> the fields of the config that it sets, by path; what it leaves out is the same for all
+METHODS = {
+  "supervised": {},
+}
+
+PROTOCOLS = ("cpu", "published")
+ARGUMENTS = ("labelled", "draw", "protocol")
+
+
+def get_config(wanted="supervised"):
+  method, labelled, draw, protocol = _arguments(wanted)
+  config = defaults.config()
+  config.loss = dict(
+    cross_entropy=dict(weight=0.5), dice=dict(weight=0.5, batch=True, squared=True)
+  )
+  config.optimiser = dict(
+    name="sgd",
+    momentum=0.9,
+    learning_rate=0.01,
+    schedule=dict(name="polynomial", power=0.9),
+    weight_decay=0.0,
+    l2=1e-4,  # what PyTorch's SGD calls weight decay
+    clip=0.0,
+    accumulate=1,
+  )
+  config.data.source = dict(
+    name="h5",
+    path=f"{DATA}/volumes",
+    names=("background", "right ventricle", "myocardium", "left ventricle"),
+  )
+  config.data.split = dict(
+    name="lists",
+    train_list=f"{DATA}/train.list",
+    validation_list=f"{DATA}/val.list",
+    group=PATIENT,
+    **_share(labelled, draw),
+  )
+  config.data.slices = 0
+  config.data.normalise = "minmax"
+  config.data.foreground = 0.0  # slices of all parts of the heart, as those without labels
+  # either half of the time, as there; they don't exclude each other here
+  config.augment = dict(
+    spatial=dict(rotation=20.0, p_rotation=0.5, p_scale=0.0),
+    quarter_turn=dict(p=0.75),
+    mirror=dict(),
+  )
+  if protocol == "published":
+    _published(config)
+  else:
+    _cpu(config)
+  # the cases that validate are looked at once, at the end
+  config.evaluate.every = config.steps
+  config.checkpoint_every = max(1, config.steps // 4)
+  for path, value in METHODS[method].items():
+    *groups, field = path.split(".")
+    of = config
+    for group in groups:
+      of = of[group]
+    of[field] = value
+  return config
+
+
+def _published(config):
+  """SSL4MIS's protocol: whole slices at 256x256, nearest voxels there and back."""
+  config.steps = 30_000
+  config.network = dict(name="ssl4mis_unet")
+  config.data.resampling = dict(
+    size=(None, 256, 256), order=0, label_order=0, score_order=0, corners=True
+  )
+  config.data.patch = (256, 256)
+  config.data.batch = 12
+  config.predictor = dict(name="slices", overlap=0.5, batch=8)
+
+
+def _cpu(config):
+  """The same at a quarter of the voxels, with half the widths, and far fewer steps."""
+  config.steps = 600
+  config.network = dict(name="ssl4mis_unet", widths=(8, 16, 32, 64, 128))
+  config.data.resampling = dict(size=(None, 128, 128), order=1, label_order=0)
+  config.data.patch = (128, 128)
+  config.data.batch = 6
+  config.predictor = dict(name="slices", overlap=0.5, batch=8)
+
+
+def _share(labelled, draw):
+  """The options of the split that choose the labelled patients."""
+  if labelled == PATIENTS:
+    return {}
+  if draw:
+    return dict(labelled=labelled, labelled_seed=draw)
+  if labelled > len(PUBLISHED):
+    raise ValueError(
+      f"labelled={labelled}: the published list names {len(PUBLISHED)} patients; expected up to "
+      f"{len(PUBLISHED)}, {PATIENTS}, or draw=1."
+    )
+  return dict(labelled=PUBLISHED[:labelled])
+
+
+def _arguments(wanted):
+  """METHOD,labelled=3,draw=0,protocol=cpu -> the four; raises ValueError for what is none."""
+  method, *words = wanted.split(",")
+  if method not in METHODS:
+    raise ValueError(
+      f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
+      f"{', '.join(METHODS)}."
+    )
+  given = {"labelled": "3", "draw": "0", "protocol": "cpu"}
+  for word in words:
+    name, _, value = word.partition("=")
+    if name not in ARGUMENTS or not value:
+      raise ValueError(
+        f"'{word}' is no argument{suggestion(name, ARGUMENTS)}; expected METHOD,NAME=VALUE with "
+        f"{', '.join(ARGUMENTS)}."
+      )
+    given[name] = value
+  for name, least in (("labelled", 1), ("draw", 0)):
+    if not given[name].isdigit() or int(given[name]) < least:
+      raise ValueError(f"{name}={given[name]}: expected a whole number from {least}.")
+  if int(given["labelled"]) > PATIENTS:
+    raise ValueError(f"labelled={given['labelled']}: expected at most {PATIENTS} patients.")
+  if given["protocol"] not in PROTOCOLS:
+    raise ValueError(f"protocol={given['protocol']}: expected {' or '.join(PROTOCOLS)}.")
+  return method, int(given["labelled"]), int(given["draw"]), given["protocol"]

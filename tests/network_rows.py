@@ -338,7 +338,10 @@ ROWS = {
   ),
   "ssl4mis_unet": Row(
     dict(widths=(4, 6, 8), dropout=(0.0, 0.1, 0.2)),
-    (Count(1_813_764, classes=4),),
+    (
+      Count(1_813_764, classes=4),
+      Count(2_447_064, classes=4, options=dict(second_decoder=0.5)),
+    ),
     silent=("*/conv/bias",),  # batch norm takes it away
   ),
   "unetr": Row(

@@ -4,6 +4,7 @@ from jaxseg.methods import (
   averaged,
   cascaded,
   detected,
+  dual_branch,
   ensemble,
   regression,
   rematerialised,
@@ -14,6 +15,7 @@ from jaxseg.methods.needs import Needs
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
+  "dual_branch": dual_branch.dual_branch,
   "regression": regression.regression,
 }
 
@@ -27,6 +29,7 @@ __all__ = [
   "averaged",
   "cascaded",
   "detected",
+  "dual_branch",
   "ensemble",
   "regression",
   "rematerialised",

@@ -12,6 +12,7 @@ FULL = "label"
 # the fields that are drawn as labels are: which class is where, as far as anyone says
 MARKED = ("scribble", "pseudo_label", "previous", "clicks", "box")
 # those that may stand in the place of full labels
+_MIXED = ("cutmix", "mixup")  # augment.MIXTURES, which loads JAX
 ANNOTATIONS = ("scribble", "pseudo_label", "box")
 
 
@@ -101,6 +102,11 @@ def _check_boxes(config: Mapping[str, Any]) -> None:
       " boxes of each slice for a network of slices, else None."
     )
   for key, spec in config["augment"].items():
+    if spec.get("name", key) in _MIXED:
+      raise ValueError(
+        f"config.augment.{key}: cuts the boxes of config.data.fields.box where it mixes samples, "
+        "and what is left of one touches its object no more; expected it left out."
+      )
     if _turns(spec.get("name", key), spec):
       raise ValueError(
         f"config.augment.{key}: turns or bends the boxes of config.data.fields.box, which then are "

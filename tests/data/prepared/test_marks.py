@@ -1,11 +1,14 @@
 """Where the fields of training cases come from: HDF5 files, full labels, files of boxes."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 import scribbled
 
+from jaxseg.augment import MIXTURES
+from jaxseg.config import annotation
 from jaxseg.data import FIELDS, RawCase
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.fields import with_fields
@@ -110,6 +113,22 @@ def test_what_is_made_of_labels_needs_them(dataset, source):
     field("strokes", dataset, source._replace(read=bare))
 
 
+def test_the_mixtures_that_boxes_are_kept_from_are_all():
+  assert set(annotation._MIXED) == set(MIXTURES)
+
+
+def test_makers_go_to_other_processes(dataset, source, tmp_path):
+  path = tmp_path / "boxes.json"
+  path.write_text(json.dumps({case: {} for case in source.cases}))
+  options = {"h5": {"path": str(tmp_path / "raw"), "unknown": 4}, "slices": {"every": 2}}
+  options |= {"box_file": {"path": str(path)}, "strokes": {}, "label_boxes": {}}
+  for name, given in options.items():
+    maker = FIELDS[name](dataset, source.cases, source.read, WHERE, **given)
+    again = pickle.loads(pickle.dumps(maker))
+    np.testing.assert_array_equal(again.make(0), maker.make(0))
+    assert again.key == maker.key
+
+
 @pytest.mark.parametrize(
   ("changes", "words"),
   [
@@ -132,6 +151,14 @@ def test_what_is_made_of_labels_needs_them(dataset, source):
         "augment": dict(spatial=dict()),
       },
       "^config.augment.spatial: turns or bends the boxes of config.data.fields.box",
+    ),
+    (
+      {
+        "data.fields": dict(box=dict(name="label_boxes", axis=0)),
+        "data.annotation": "box",
+        "augment": dict(cutmix=dict()),
+      },
+      "^config.augment.cutmix: cuts the boxes of config.data.fields.box where it mixes",
     ),
   ],
 )

@@ -34,6 +34,8 @@ class Kind(NamedTuple):
     axes: not spatial: its last axis has one number per spatial axis, without that of a slice.
     target: what only a loss looks at, known in training alone.
     map: of targets: a loss finds it in Target.maps.
+    apart: of indices: what two samples that are mixed have where theirs differ; None is the one
+      that more of the mixture comes from.
   """
 
   spatial: bool = True
@@ -47,6 +49,7 @@ class Kind(NamedTuple):
   axes: bool = False
   target: bool = False
   map: bool = False
+  apart: int | None = None
 
   @property
   def dtype(self) -> np.dtype:
@@ -102,6 +105,8 @@ FIELDS: dict[str, Kind] = {
   "spacing": Kind(spatial=False, axes=True),  # (b, rank) float, millimetres
   "case": INDEX,  # (b,) int32, index into the host's table of names
   "domain": INDEX,  # (b,) int32, index of the scanner, hospital or data set
+  # (b,) int32, which of several trained networks never saw the case; -1: none of them, or all
+  "fold": INDEX._replace(apart=-1),
 }
 
 

@@ -34,6 +34,7 @@ from jaxseg.config import views as config_views
 from jaxseg.config.option_values import check_values, parts_of
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
+from jaxseg.networks import several
 from jaxseg.objectives import class_weights, losses_by_role, maps, named_losses
 from jaxseg.runs import first_stage as cascade
 
@@ -139,9 +140,9 @@ def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
         f"config.{role.field}.classes: {spec['classes']}, but the data set has {classes} classes "
         "(background counted); leave the field out."
       )
-    spec = other_runs.without_run(spec)
     with in_field(role.field):
-      return build(_table(role), spec, role.field, classes=classes)
+      net = build(_table(role), other_runs.without_run(spec), role.field, classes=classes)
+    return other_runs.as_many(net, spec)
 
   return config_roles.by_role(config, roles.NETWORK, make)
 
@@ -230,7 +231,7 @@ def method(
   `layout` tells where the members of an ensemble are trained; None is one device.
   """
   parts = {
-    **by_role,
+    **several.placed(by_role, layout),
     **losses_by_role(config, regions=regions),
     **optimisers_by_role(config),
     **views_by_role(config, layout),

@@ -74,7 +74,7 @@ def fields() -> Fields:
   # the *: networks.critic its `critic`, losses.critic and optimisers.critic its `critic_loss` and
   # `critic_optimiser`
   # critic=dict(name="patch_critic"); teacher=dict(run=FOLDER): the network and weights of that run,
-  # of a cross-validation's folder those of the same fold
+  # of a cross-validation's folder those of the same fold; teacher=dict(runs=FOLDER): all its folds
   c.networks = dict()
   c.losses = dict()  # critic=dict(dice=dict(...)), as `loss`; a role that is left out has `loss`
   # critic=dict(name="adam", learning_rate=2e-4, b1=0.5), complete by itself; without a name it is

@@ -20,11 +20,11 @@ from jaxseg.config import networks as other_runs
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
-from jaxseg.method import Method
+from jaxseg.method import Method, learns
 from jaxseg.objectives import class_weights, loss_parts, maps
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
-from jaxseg.runs import initialise
+from jaxseg.runs import initialise, unseen
 from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task
 
@@ -97,6 +97,9 @@ def experiment(
   folds = ()
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
+  told = unseen.leaks(config, other_runs.folders(config), fed.sides.validation)
+  teachers = other_runs.several(config)
+  held_out_by = unseen.folds(teachers)
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):
     fields = ("prior",) if folds else ()
     placed, starts, notes = _rehearse(config, feeds, map_options, fields, devices)
@@ -118,6 +121,9 @@ def experiment(
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
   # what training sees of the labels
   weighed = class_weights(config, lambda: data.label_counts(streams[MAIN].dataset, training))
+  if teachers:
+    told.append(unseen.shared(streams, held_out_by, own=prepared, number=len(teachers)))
+  other_runs.check_numbers(config, prepared.preparation)
   validation = feeding.indices(prepared, fed.sides.validation)
   return Experiment(
     config=config,
@@ -133,7 +139,7 @@ def experiment(
     layout=placed,
     starts=starts,
     targets={name: numbers[name] for name in synthesis.target_names(config)},
-    notes=notes,
+    notes=(*notes, *told),
   )
 
 
@@ -159,9 +165,9 @@ def _rehearse(
   nets = networks_by_role(config, aim.channels)
   net = nets["network"]
   predictor = window(config, net, patch, slices)
-  parts = {}
+  parts, everywhere = {}, (unseen.FIELD,) if other_runs.several(config) else ()
   for name, feed in feeds.items():
-    further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()))
+    further = (*feeding.fields_of(feed, maps_of), *(fields if name == MAIN else ()), *everywhere)
     with named(name):
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
   needs.check_fields(config, parts[MAIN].shapes)
@@ -172,25 +178,30 @@ def _rehearse(
   state = rehearsal.train(scheme, parts, aim)
   placed = placed.tried(state)
   weights = other_runs.starts(config)
-  if weights and config["members"] > 1:
+  other_runs.check_trained(config, state.learners)
+  alike = [name for name in weights if name in state.learners and learns(state.learners[name])]
+  if alike and config["members"] > 1:
     raise ValueError(
       f"config.members: {config['members']} networks with weights from elsewhere "
-      f"({', '.join(weights)}); they differ by their first weights alone: expected 1, and runs of "
+      f"({', '.join(alike)}); they differ by their first weights alone: expected 1, and runs of "
       "their own, which `jaxseg predict` averages."
     )
   starts = initialise.plan(
-    weights, state.learners, lambda: _varied(config, labels, aim, parts, placed)
+    weights,
+    state.learners,
+    lambda: _varied(config, labels, aim, parts, placed),
+    members=config["members"],
   )
   kind = "index" if labels.regions is None else "soft"
   whole_batch = accumulation.notes(
     config,
     loss_parts(config, regions=labels.regions is not None),
-    {name: of.stats for name, of in state.learners.items() if of.opt_state != ()},
+    {name: of.stats for name, of in state.learners.items() if learns(of)},
     channels=aim.channels,
     labels="image" if synthesis.target_names(config) else kind,
     ignored=labels.ignore is not None or main.drawn,
   )
-  return placed, starts, whole_batch
+  return placed, starts, (*whole_batch, *other_runs.check_patch(config, nets))
 
 
 def _varied(

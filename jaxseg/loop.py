@@ -251,6 +251,8 @@ def _steps(members, program, trained, span, elements, display, interrupt):
           member.writer.scalars(number, values, speed=speed)
       waited, mark, timed = 0.0, time.perf_counter(), number
     scores, scored = [None] * len(members), number % evaluate == 0 and not leave
+    # a run may train on all cases
+    scored = scored and bool(members[0].run.watched)
     if scored:
       pause = time.perf_counter()
       scores = [
@@ -302,7 +304,7 @@ def _end(member: Member, program: Program, state, display, interrupt) -> dict | 
   )
   if outcome is None:
     return None
-  if writer:
+  if writer and outcome.watched.cases:
     writer.scalars(run.config["steps"], outcome.watched.scalars())
   member.keeper.keep(state, outcome.watched.mean)
   return _report(outcome.own, state, member, display)
@@ -338,8 +340,9 @@ def _report(scores, state, member: Member, display) -> dict:
   }
   if writer:
     sealed.write(member.workdir / "report.json", report)
-    picture = writer.picture("final", pictures.stack(scores.panels))
-    _say(display, scores.table())
-    _say(display, f"Picture (image | reference | prediction): {picture}")
+    if scores.cases:
+      picture = writer.picture("final", pictures.stack(scores.panels))
+      _say(display, scores.table())
+      _say(display, f"Picture (image | reference | prediction): {picture}")
     _say(display, f"Report: {member.workdir / 'report.json'}")
   return report

@@ -69,6 +69,11 @@ def learner(net: nn.Module, tx: optax.GradientTransformation | None, key, *input
   return Learner(params, stats, () if tx is None else tx.init(params))
 
 
+def learns(learner: Learner) -> bool:
+  """Whether it has an optimiser; a frozen one has none."""
+  return learner.opt_state != ()
+
+
 def forward(net: nn.Module, params, stats, *inputs, key=None, update_stats=False, train=None):
   """Applies a network: (outputs, new stats), with three settings that don't depend on each other.
 

@@ -15,6 +15,7 @@ from flax import linen as nn
 from jaxseg.augment.views import View
 from jaxseg.config.option_values import parts_of
 from jaxseg.losses import Loss
+from jaxseg.networks.several import Several
 
 NETWORK, LOSS, OPTIMISER, VIEW = "network", "loss", "optimiser", "view"
 # kind -> the group of a config that has the roles of that kind, all or all but the first one
@@ -30,11 +31,13 @@ class Role(NamedTuple):
     kind: NETWORK, LOSS, OPTIMISER or VIEW.
     key: what the config calls it: "critic" for a network `critic`, for its `critic_optimiser`.
     required: the constructor has no default for it.
+    several: networks of one kind may fill it together, see `networks.several`.
   """
 
   kind: str
   key: str
   required: bool
+  several: bool = False
 
   @property
   def field(self) -> str:
@@ -65,7 +68,8 @@ def _role(constructor: Callable, parameter: inspect.Parameter) -> Role:
       name = parameter.name
       # a network's learner has its role's whole name
       key = name if kind in (NETWORK, VIEW) else name.removesuffix(f"_{kind}")
-      return Role(kind, key, parameter.default is parameter.empty)
+      several = Several in parts_of(parameter.annotation)
+      return Role(kind, key, parameter.default is parameter.empty, several)
   name = getattr(constructor, "__name__", constructor)
   raise TypeError(
     f"{name}: its parameter '{parameter.name}' is annotated {parameter.annotation!r}; expected "

@@ -25,6 +25,7 @@ from jaxseg.data.stream import Feeder
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.methods import METHODS, averaged, cascaded, ensemble
 from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, UNet
+from jaxseg.networks.several import Several
 from jaxseg.step import compile_step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -126,6 +127,9 @@ def scheme(name: str):
     )
   if name == "regression":
     return METHODS[name](NETWORKS["unet"](classes=1, **SMALL), IMAGE_LOSSES["l1"], tx)
+  if name == "distillation":
+    options = {"attention": 1.0, "features": 1.0, "between": ("decoder",)}
+    return METHODS[name](net, Several(net, 2), loss, tx, tx, **options)
   inner = METHODS["supervised"](net, loss, tx)
   wrappers = {
     "averaged": lambda: averaged.averaged(inner, decay=0.9),

@@ -40,6 +40,11 @@ def _spread(x: Array, ndim: int) -> Array:
   return x.reshape(x.shape + (1,) * (ndim - x.ndim))
 
 
+def _apart(row: Kind, x: Array, mixed: Array) -> Array:
+  """(b,) indices of samples, some of which are mixed with the next."""
+  return jnp.where(mixed & (x != _partner(x)), row.apart, x)
+
+
 def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2) -> Batch:
   """Blends each drawn sample with the next: images, scores, masks, and labels as soft labels.
 
@@ -68,6 +73,8 @@ def mixup(key, batch: Batch, *, classes: int, p: float = 0.2, alpha: float = 0.2
     return _spread(own, x.ndim) * x + _spread(other, x.ndim) * _partner(x)
 
   def with_partner(row, x):
+    if row.apart is not None:
+      return _apart(row, x, share < 1)
     if row.unites:
       return jnp.where(_spread(share, x.ndim) < 1, jnp.maximum(x, _partner(x)), x)
     return blended(x.astype(jnp.float32), share, 1 - share).astype(x.dtype) if row.blends else x
@@ -120,6 +127,8 @@ def cutmix(key, batch: Batch, *, p: float = 0.2, alpha: float = 1.0) -> Batch:
   inside = jax.vmap(lambda c, w: box_mask(space, c, w))(centre, widths)
 
   def pasted(row, x):
+    if row.apart is not None:
+      return _apart(row, x, inside.any(tuple(range(1, inside.ndim))))
     return jnp.where(_spread(inside, x.ndim), _partner(x), x) if row.spatial else x
 
   return by_kind(pasted, batch)

@@ -45,7 +45,8 @@ def batch_shapes(
     out["target_image"] = jax.ShapeDtypeStruct((*shape, made), jnp.float32)
   for field in named:
     of = (labels.channels,) if kind(field).channels else ()
-    out[field] = jax.ShapeDtypeStruct((*shape, *of), kind(field).dtype)
+    size = shape if kind(field).spatial else shape[:1]
+    out[field] = jax.ShapeDtypeStruct((*size, *of), kind(field).dtype)
   return out
 
 

@@ -71,5 +71,11 @@ def check(config: Mapping[str, Any], constructor: Callable) -> None:
         f"config.{group}.{key}: the method has no such role{suggestion(key, keys)}{ending}"
       )
   for role in by_name.values():
-    if role.required and spec(config, role) is None:
+    of = spec(config, role)
+    if role.required and of is None:
       raise ValueError(f"config.{role.field}: is missing{ending}")
+    if role.kind == NETWORK and "runs" in (of or {}) and not role.several:
+      raise ValueError(
+        f"config.{role.field}.runs: several networks, but '{name}' takes one in this role; "
+        "expected run=FOLDER."
+      )

@@ -1,6 +1,6 @@
 """config.initialise: where the weights of a learner come from, as far as the config tells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg.build import suggestion
@@ -9,7 +9,8 @@ from jaxseg.interop import FORMATS
 # what becomes of a first convolution where the number of input channels is another
 INPUTS = ("mean", "cycle", "zero")
 _TEXTS = ("run", "learner", "file", "format")
-_OPTIONS = (*_TEXTS, "inputs", "take")
+_SOURCES = ("run", "runs", "file")
+_OPTIONS = (*_TEXTS, "runs", "inputs", "take")
 _EXPECTED = (
   "expected the folder of a run, dict(run=FOLDER), or dict(file=FILE, format=FORMAT), with take "
   "and inputs if need be"
@@ -22,6 +23,7 @@ class Weights(NamedTuple):
   Attributes:
     run: a run folder, of which `learner` names the learner; "" for the network that it predicts
       with, the average where it keeps one.
+    runs: run folders instead, for networks whose weights are stacked.
     file: a file instead, of `format`, a name of `interop.FORMATS`.
     inputs: what a first convolution gets where the number of input channels is another: "mean", of
       the source's kernels, for every channel; "cycle", theirs in turn; "zero", theirs, and 0 for
@@ -36,6 +38,7 @@ class Weights(NamedTuple):
   format: str = ""
   inputs: str = "mean"
   take: Mapping[str, str | None] = {}
+  runs: Sequence[str] = ()
 
 
 def weights(spec: Any, where: str) -> Weights:
@@ -53,12 +56,16 @@ def weights(spec: Any, where: str) -> Weights:
       )
     if option in _TEXTS and not (isinstance(value, str) and value):
       raise ValueError(f"{where}.{option}: {value!r}; expected a word.")
-  if ("run" in spec) == ("file" in spec):
-    both = "run and file are both named" if "run" in spec else "neither run nor file is named"
-    raise ValueError(f"{where}: {both}; {_EXPECTED}.")
-  for option, belongs in (("learner", "run"), ("format", "file")):
-    if option in spec and belongs not in spec:
-      raise ValueError(f"{where}.{option}: belongs to {belongs}, which is not named.")
+  named = [source for source in _SOURCES if source in spec]
+  if len(named) != 1:
+    words = f"{' and '.join(named)} are both named" if named else "neither run nor file is named"
+    raise ValueError(f"{where}: {words}; {_EXPECTED}.")
+  for option, belongs in (("learner", ("run", "runs")), ("format", ("file",))):
+    if option in spec and named[0] not in belongs:
+      raise ValueError(f"{where}.{option}: belongs to {belongs[0]}, which is not named.")
+  several = spec.get("runs", ("FOLDER",))
+  if isinstance(several, str) or not several or not all(isinstance(of, str) for of in several):
+    raise ValueError(f"{where}.runs: {several!r}; expected the folders of runs.")
   known = ", ".join(sorted(FORMATS))
   if "file" in spec and "format" not in spec:
     raise ValueError(f"{where}.format: is missing for {spec['file']}; choices: {known}.")

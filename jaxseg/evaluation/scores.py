@@ -27,8 +27,8 @@ class Scores(NamedTuple):
 
   @property
   def metrics(self) -> tuple[str, ...]:
-    """Names of the metrics."""
-    return tuple(next(iter(self.cases.values())))
+    """Names of the metrics; () of no case."""
+    return tuple(next(iter(self.cases.values()), ()))
 
   @property
   def mean(self) -> float:

@@ -46,7 +46,7 @@ def absent_classes(run) -> list[str]:
     ("validation", run.validation, "the scores tell nothing of"),
   )
   for side, cases, loss in sides:
-    missing = set(range(1, len(labels.scored) + 1))
+    missing = set(range(1, len(labels.scored) + 1)) if cases else set()
     for index in cases:
       if missing:
         missing -= set(run.main.dataset.locations(index))

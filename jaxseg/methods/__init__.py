@@ -4,6 +4,7 @@ from jaxseg.methods import (
   averaged,
   cascaded,
   detected,
+  distillation,
   dual_branch,
   ensemble,
   regression,
@@ -15,6 +16,7 @@ from jaxseg.methods.needs import Needs
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
+  "distillation": distillation.distillation,
   "dual_branch": dual_branch.dual_branch,
   "regression": regression.regression,
 }
@@ -29,6 +31,7 @@ __all__ = [
   "averaged",
   "cascaded",
   "detected",
+  "distillation",
   "dual_branch",
   "ensemble",
   "regression",

@@ -33,10 +33,12 @@ class Start(NamedTuple):
   Attributes:
     weights: the source.
     axes: path -> (CLASSES or INPUTS, the axis whose length is their number).
+    members: of an ensemble, whose learners are stacked: all start alike.
   """
 
   weights: Weights
   axes: Mapping[str, tuple[str, int]] = {}
+  members: int = 1
 
 
 class Row(NamedTuple):
@@ -58,6 +60,8 @@ def plan(
   specs: Mapping[str, Any],
   learners: Mapping[str, Learner],
   vary: Callable[[], Mapping[str, Mapping[str, Learner]]],
+  *,
+  members: int = 1,
 ) -> dict[str, Start]:
   """config.initialise, tried on the shapes of learners.
 
@@ -66,6 +70,7 @@ def plan(
     learners: the shapes of this run's.
     vary: () -> {CLASSES: their shapes with one class more, INPUTS: with one input channel more};
       called if a shape is another. A network that takes no other number leaves that out.
+    members: of an ensemble, whose learners are stacked.
 
   Raises:
     FileNotFoundError: no such run, checkpoint or file.
@@ -80,14 +85,15 @@ def plan(
         f"{', '.join(learners)}."
       )
     given = weights(spec, where)
-    source, own = _read(given, where), _shapes(learners[name])
+    source, own = _read(given, where), _shapes(learners[name], members)
 
     try:
       _rows(own, source, Start(given), where)
-      starts[name] = Start(given)
+      starts[name] = Start(given, members=members)
     except ValueError:
       # the ordinary cases may explain it
-      starts[name] = Start(given, _axes(own, {k: _shapes(of[name]) for k, of in vary().items()}))
+      varied = {kind: _shapes(of[name], members) for kind, of in vary().items()}
+      starts[name] = Start(given, _axes(own, varied), members)
       _rows(own, source, starts[name], where)
   return starts
 
@@ -112,15 +118,15 @@ def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[
   for name, start in starts.items():
     where = f"config.initialise.{name}"
     source = _read(start.weights, where)
-    rows = _rows(_shapes(learners[name]), source, start, where)
+    rows = _rows(_shapes(learners[name], start.members), source, start, where)
     tables.append(_table(rows, source, where))
     for of in (name, f"{name}{SUFFIX}"):
       if of == name or (of in learners and of not in starts):
-        learners[of] = _filled(learners[of], rows, source, start.weights.inputs)
+        learners[of] = _filled(learners[of], rows, source, start)
   return state.replace(learners=learners), tables
 
 
-def _filled(own: Learner, rows: Sequence[Row], source: Source, inputs: str) -> Learner:
+def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> Learner:
   taken = {row.path: source.arrays[row.source] for row in rows if row.source is not None}
 
   def fill(keys, leaf):
@@ -128,8 +134,10 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, inputs: str) -> L
     if path not in taken:
       return leaf
     values = np.asarray(taken[path])
-    if values.shape != leaf.shape:
-      values = adapt(values, leaf.shape[-2], inputs)
+    stacked = (start.members,) if start.members > 1 else ()
+    if (*stacked, *values.shape) != leaf.shape:
+      values = adapt(values, leaf.shape[-2], start.weights.inputs)
+    values = np.broadcast_to(values, (*stacked, *values.shape))
     # where the leaf lies: split or on every device
     return jax.device_put(values.astype(leaf.dtype), getattr(leaf, "sharding", None))
 
@@ -162,8 +170,9 @@ def _leaves(learner: Learner) -> dict[str, Any]:
   return paths.flatten(paths.merge(*_trees(learner)))
 
 
-def _shapes(learner: Learner) -> dict[str, tuple[int, ...]]:
-  return {path: tuple(leaf.shape) for path, leaf in _leaves(learner).items()}
+def _shapes(learner: Learner, members: int = 1) -> dict[str, tuple[int, ...]]:
+  """Path -> shape, of one of the members."""
+  return {path: tuple(leaf.shape[members > 1 :]) for path, leaf in _leaves(learner).items()}
 
 
 def _differing(a: Sequence[int], b: Sequence[int]) -> int | None:
@@ -179,29 +188,48 @@ def _read(source: Weights, where: str) -> Source:
     if source.file:
       arrays = FORMATS[source.format].read(source.file)
       return Source(arrays, f"{source.file} ({source.format})")
-    folder = pathlib.Path(source.run)
-    if not folder.is_dir():
-      raise FileNotFoundError(f"{source.run}: there is no such folder.")
-    if not run_folder.steps_done(folder):
-      raise FileNotFoundError(
-        f"{source.run}: holds no checkpoint; expected the folder of a run (train.py's --workdir; "
-        "of a cross-validation, that of a fold)."
-      )
-    if (folder / run_folder.CONFIG).is_file():
-      members = run_folder.read_config(folder)["members"]
-      if members > 1:
-        raise ValueError(
-          f"{source.run}: has {members} networks, its config.members; expected a run of one."
-        )
-    learners = checkpoint.load_learners(folder)
-    average = f"{NETWORK}{SUFFIX}"
-    name = source.learner or (average if average in learners else NETWORK)
-    if name not in learners:
+    if not source.runs:
+      return _of_run(source.run, source.learner)
+    return _stacked([_of_run(run, source.learner) for run in source.runs])
+
+
+def _of_run(run: str, learner: str) -> Source:
+  folder = pathlib.Path(run)
+  if not folder.is_dir():
+    raise FileNotFoundError(f"{run}: there is no such folder.")
+  if not run_folder.steps_done(folder):
+    raise FileNotFoundError(
+      f"{run}: holds no checkpoint; expected the folder of a run (train.py's --workdir; of a "
+      "cross-validation, that of a fold)."
+    )
+  if (folder / run_folder.CONFIG).is_file():
+    members = run_folder.read_config(folder)["members"]
+    if members > 1:
+      raise ValueError(f"{run}: has {members} networks, its config.members; expected a run of one.")
+  learners = checkpoint.load_learners(folder)
+  average = f"{NETWORK}{SUFFIX}"
+  name = learner or (average if average in learners else NETWORK)
+  if name not in learners:
+    raise ValueError(
+      f"{run}: has no learner '{name}'{suggestion(name, learners)}; it holds "
+      f"{', '.join(sorted(learners))}."
+    )
+  return Source(_leaves(learners[name]), f"{run} (learner {name})")
+
+
+def _stacked(sources: Sequence[Source]) -> Source:
+  """Weights of several networks of one kind, on a leading axis."""
+  first = sources[0]
+  shapes = [{path: np.shape(of) for path, of in source.arrays.items()} for source in sources]
+  for source, own in zip(sources, shapes, strict=True):
+    if own != shapes[0]:
+      differing = sorted({*own.items()} ^ {*shapes[0].items()})[0][0]
       raise ValueError(
-        f"{source.run}: has no learner '{name}'{suggestion(name, learners)}; it holds "
-        f"{', '.join(sorted(learners))}."
+        f"{source.words}: its '{differing}' is not as in {first.words}; expected runs of one "
+        "network."
       )
-    return Source(_leaves(learners[name]), f"{source.run} (learner {name})")
+  stacked = {path: np.stack([of.arrays[path] for of in sources]) for path in first.arrays}
+  return Source(stacked, f"{len(sources)} runs, {first.words} first")
 
 
 @contextlib.contextmanager

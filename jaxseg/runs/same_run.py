@@ -73,6 +73,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "initialise": (MEMBERS,),
   "network.run": (MEMBERS,),
   "networks.*.run": (MEMBERS,),
+  "networks.*.runs": (MEMBERS,),
   "data.batch": (MEMBERS,),
   "data.foreground": (MEMBERS,),
   "data.maps": (MEMBERS,),

@@ -12,6 +12,7 @@ from jaxseg.config.ranges import COUNT
 from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description, input_shapes
 from jaxseg.networks.describe import describe as describe_network
+from jaxseg.networks.several import one
 from jaxseg.planning import memory_plan
 from jaxseg.planning.peak_memory import MARGIN, Memory, of_step_compiled, of_step_traced
 from jaxseg.planning.planned_config import resolve
@@ -168,7 +169,7 @@ def main(arguments: list[str]) -> None:
     shapes = {"network": [shape]}
     if len(nets) > 1:
       shapes = further_inputs(config, nets, shape, classes) | shapes
-    told = {role: describe_network(nets[role], *of) for role, of in shapes.items()}
+    told = {role: describe_network(one(nets[role]), *of) for role, of in shapes.items()}
     step = step_memory(config, nets, shape, classes, compiled=wanted.compile)
     fits = None if memory is None else fitting(config, nets, shape, classes, memory)
   except (ValueError, OSError) as error:

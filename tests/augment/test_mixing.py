@@ -132,3 +132,16 @@ def test_a_config_names_mixtures_among_its_augmentations():
   config["augment"] = {"mixup": {"q": 1.0}}
   with pytest.raises(ValueError, match=r"config\.augment\.mixup\.q"):
     experiment_mixture(config, 3)
+
+
+@pytest.mark.parametrize("mix", [functools.partial(mixup, classes=3, alpha=1.0), cutmix])
+def test_a_mixture_of_two_folds_is_held_out_by_none(mix):
+  batch = batch_of() | {"fold": np.array([0, 0, 2, 1], np.int32)}
+  out = jax.jit(functools.partial(mix, p=1.0))(KEY, batch)
+  # each with the next: 0 with 0, 0 with 2, 2 with 1, 1 with 0
+  changed = (np.asarray(out["image"]) != batch["image"]).any((1, 2, 3))
+  expected = np.where(changed, [0, -1, -1, -1], batch["fold"])
+  np.testing.assert_array_equal(out["fold"], expected)
+  np.testing.assert_array_equal(
+    jax.jit(functools.partial(mix, p=0.0))(KEY, batch)["fold"], [0, 0, 2, 1]
+  )

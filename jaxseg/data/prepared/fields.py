@@ -126,6 +126,36 @@ def without_labels(dataset: Dataset) -> Dataset:
   return dataset._replace(load=bare.load, crop=bare.crop, locations=bare.locations)
 
 
+class _Numbered(NamedTuple):
+  """`load` and `crop` of a data set, with a number for each case; plain values, so it pickles."""
+
+  dataset_load: Callable[[int], dict[str, np.ndarray]]
+  dataset_crop: Callable[..., dict[str, np.ndarray]]
+  field: str
+  numbers: Mapping[int, int]
+  otherwise: int
+
+  def load(self, i: int) -> dict[str, np.ndarray]:
+    return {**self.dataset_load(i), **self._number(i)}
+
+  def crop(self, i: int, start: Sequence[int], size: Sequence[int]) -> dict[str, np.ndarray]:
+    return {**self.dataset_crop(i, start, size), **self._number(i)}
+
+  def _number(self, i: int) -> dict[str, np.ndarray]:
+    return {self.field: np.array(self.numbers.get(int(i), self.otherwise), np.int32)}
+
+
+def with_numbers(
+  dataset: Dataset, field: str, numbers: Mapping[int, int], *, otherwise: int
+) -> Dataset:
+  """The data set with a number for each case, a field that is an index; nothing is stored.
+
+  `numbers` are by case, `otherwise` is that of cases it lacks.
+  """
+  numbered = _Numbered(dataset.load, dataset.crop, field, dict(numbers), otherwise)
+  return dataset._replace(load=numbered.load, crop=numbered.crop)
+
+
 class Maker(NamedTuple):
   """How a further field of a set's cases is made.
 

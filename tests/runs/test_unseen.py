@@ -1,0 +1,249 @@
+"""The folds of a cross-validation teach one student: each case by the fold that never saw it."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import compose, data, defaults, loop
+from jaxseg.build import plain
+from jaxseg.data.stream import Feeder, sample
+from jaxseg.experiment import experiment
+from jaxseg.runs import checkpoint, folder, load, unseen
+
+SMALL = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1}
+STUDENT = {"name": "unet", "widths": (4, 6, 8), "depth": 1, "decoder_depth": 1}
+FOLDS = 3
+
+
+def config_of(home, **fields):
+  config = plain(defaults.config())
+  config["network"] = SMALL
+  config["steps"] = 2
+  config["data"] |= {
+    "source": {"name": "phantom", "cases": 6, "size": (32, 32)},
+    "split": {"name": "kfold", "fold": 0, "folds": FOLDS},
+    "patch": (16, 16),
+    "batch": 2,
+    "folder": str(home / "prepared"),
+    "workers": 1,
+  }
+  return config | fields
+
+
+def write(home, name, *, seed=0, steps=2, split=None, **fields):
+  """A run folder as training leaves it, with weights of its seed."""
+  config = config_of(home, seed=seed, **fields)
+  config["data"]["split"] = config["data"]["split"] | (split or {})
+  run = experiment(config)
+  (home / name).mkdir(parents=True)
+  folder.record(home / name, run)
+  state = run.method.init(jax.random.key(seed), {"image": np.zeros((1, 16, 16, 1), np.float32)})
+  state = state.replace(step=jnp.asarray(steps))
+  checkpoint.Checkpoints(home / name, checkpoint.LATEST).save(state, {})
+  return run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+  """A folder with a cross-validation of three folds, and their experiments' sides."""
+  home = tmp_path_factory.mktemp("runs")
+  for fold in range(FOLDS):
+    write(home, f"all/fold_{fold}", seed=fold, split={"fold": fold})
+  return home
+
+
+def student(home, runs=None, **fields):
+  runs = str(home / "all") if runs is None else runs
+  config = config_of(home, **{"network": STUDENT, "method": {"name": "distillation"}, **fields})
+  config["networks"] = {"teacher": {"runs": runs}}
+  if "data" not in fields:
+    config["data"]["split"] = {}
+  return config
+
+
+def sides(home, fold):
+  told = json.loads((home / "all" / f"fold_{fold}" / folder.DATASET).read_text())
+  return told["training"], told["validation"]
+
+
+def test_the_run_folder_tells_every_fold(home):
+  config = compose.complete(student(home))
+  runs = tuple(str(home / "all" / f"fold_{fold}") for fold in range(FOLDS))
+  assert config["networks"]["teacher"] == {"runs": runs, **SMALL}
+  assert compose.complete(config) == config
+  assert compose.networks_by_role(config, 3)["teacher"].number == FOLDS
+
+
+def test_every_case_has_the_number_of_the_fold_that_never_saw_it(home):
+  held = unseen.folds([home / "all" / f"fold_{fold}" for fold in range(FOLDS)])
+  assert len(held) == 6
+  for case, fold in held.items():
+    training, validation = sides(home, fold)
+    assert case in validation
+    assert case not in training
+
+
+@pytest.mark.parametrize("cache", ["device", "host", "disk"])
+def test_samples_tell_the_fold_of_their_case(home, cache):
+  config = student(home)
+  config["data"] |= {"cache": cache}
+  run = experiment(config)
+  assert "Teachers: 6 of 6 training cases have a teacher that never saw them." in run.notes
+  held = unseen.folds([home / "all" / f"fold_{fold}" for fold in range(FOLDS)])
+  feeder = Feeder(run.streams, cache=cache)
+  store = jax.tree.map(jnp.asarray, feeder.store())
+  seen = set()
+  for step in range(3):
+    batch = sample(run.streams, store, feeder.element(step))[""]
+    for image, fold in zip(np.asarray(batch["image"]), np.asarray(batch["fold"]), strict=True):
+      # the case whose voxels these are
+      names = [n for i, n in enumerate(run.main.dataset.names) if _is_of(image, run, i)]
+      assert [held[name] for name in names] == [fold]
+      seen.add(names[0])
+  assert seen == set(run.main.dataset.names)
+
+
+def _is_of(patch, run, case):
+  whole = run.main.dataset.load(case)["image"][..., 0]
+  middle = patch[8, 4:12, 0]
+  windows = np.lib.stride_tricks.sliding_window_view(whole, (1, 8))
+  return bool((np.abs(windows[..., 0, :] - middle) < 1e-6).all(-1).any())
+
+
+def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_path):
+  shutil.copytree(home / "all", tmp_path / "all")
+  config = student(home, runs=str(tmp_path / "all"))
+  loop.train(experiment(config), tmp_path / "pupil")
+  held = checkpoint.load_learners(tmp_path / "pupil")
+  for fold in range(FOLDS):
+    theirs = checkpoint.load_learners(tmp_path / "all" / f"fold_{fold}")["network"]
+    ours = jax.tree.map(lambda x, fold=fold: x[fold], held["teacher"])
+    jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
+    jax.tree.map(np.testing.assert_array_equal, ours.stats, theirs.stats)
+  assert held["network"].params.keys() != held["teacher"].params.keys()
+  longer = experiment(config | {"steps": 3})
+  assert loop.train(longer, tmp_path / "pupil")["step"] == 3
+  shutil.rmtree(tmp_path / "all")
+  model = load.load(tmp_path / "pupil")
+  image = {"image": np.zeros((20, 20, 1), np.float32), "spacing": np.ones(2, np.float32)}
+  assert model.logits(load.inference.Case(image)).shape == (20, 20, model.described.labels.channels)
+
+
+def test_members_share_their_teachers(home, tmp_path):
+  loop.train(experiment(student(home, members=2)), tmp_path / "pupil")
+  held = checkpoint.load_learners(tmp_path / "pupil")
+  leaves = zip(jax.tree.leaves(held["teacher"]), jax.tree.leaves(held["network"]), strict=False)
+  for teacher, own in leaves:
+    assert teacher.shape[:2] == (2, FOLDS)
+    np.testing.assert_array_equal(teacher[0], teacher[1])
+    assert own.shape[0] == 2
+
+
+@pytest.fixture
+def nothing_prepared(monkeypatch):
+  monkeypatch.setattr(data, "prepare", lambda *_, **__: pytest.fail("prepared"))
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+def test_teachers_that_saw_a_validation_case_are_refused(home):
+  config = student(home)
+  config["data"]["split"] = {"name": "kfold", "fold": 1, "folds": FOLDS}
+  words = r"config\.networks\.teacher: .*fold_0: has learnt from 2 of this run's validation cases"
+  with pytest.raises(ValueError, match=words):
+    experiment(config)
+  config["networks"]["teacher"] = {"run": str(home / "all" / "fold_2")}
+  with pytest.raises(ValueError, match=r"fold_2: has learnt from 2 of"):
+    experiment(config)
+
+
+def test_a_teacher_of_another_set_whose_cases_have_the_same_names_is_told(home):
+  config = student(home)
+  config["data"] |= {"split": {"name": "kfold", "fold": 1, "folds": FOLDS}}
+  config["data"]["source"] = config["data"]["source"] | {"seed": 5}
+  run = experiment(config)
+  assert any(
+    "Warning: config.networks.teacher:" in note and "same" not in note for note in run.notes
+  )
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+def test_folds_that_are_missing_or_unfinished_are_told(home, tmp_path):
+  shutil.copytree(home / "all", tmp_path / "all")
+  shutil.rmtree(tmp_path / "all" / "fold_1")
+  words = r"config\.networks\.teacher\.runs: .*all: fold_1 of 3 folds missing"
+  with pytest.raises(ValueError, match=words):
+    experiment(student(home, runs=str(tmp_path / "all")))
+  shutil.copytree(home / "all" / "fold_1", tmp_path / "all" / "fold_1")
+  only = next((tmp_path / "all" / "fold_1" / "checkpoints").iterdir())
+  only.rename(only.with_name("1"))
+  with pytest.raises(ValueError, match=r"runs: .*fold_1: stands at step 1 of 2; train it"):
+    experiment(student(home, runs=str(tmp_path / "all")))
+
+
+@pytest.mark.parametrize(
+  ("spec", "words"),
+  [
+    ({"runs": ()}, r"teacher\.runs: \(\); expected the folder of a cross-validation"),
+    ({"runs": 3}, r"teacher\.runs: 3; expected the folder"),
+    ({"runs": "nowhere"}, r"teacher\.runs: nowhere/config\.json: not found"),
+    ({"runs": "a", "run": "b"}, r"teacher\.runs: beside run='b'; expected one of the two"),
+    ({"name": "unet"}, r"config\.networks\.teacher: is never trained here and has no weights"),
+    ({"runs": "all", "widths": (2, 2)}, r"teacher\.widths: \(2, 2\) beside runs="),
+  ],
+)
+@pytest.mark.usefixtures("nothing_prepared")
+def test_teachers_that_are_none_are_told(home, spec, words, monkeypatch):
+  monkeypatch.chdir(home)
+  config = student(home)
+  config["networks"] = {"teacher": spec}
+  with pytest.raises((ValueError, FileNotFoundError), match=words):
+    experiment(config)
+
+
+def test_the_network_that_predicts_is_one(home):
+  config = student(home, network={"runs": str(home / "all")})
+  with pytest.raises(ValueError, match=r"config\.network\.runs: several networks, but 'distillat"):
+    compose.complete(config)
+
+
+def test_runs_of_different_networks_are_refused(home, tmp_path):
+  write(tmp_path, "other", network=SMALL | {"widths": (4, 6)})
+  runs = (str(home / "all" / "fold_0"), str(tmp_path / "other"))
+  words = r"teacher\.runs: .*other: config\.network\.widths is \(4, 8\) there, \(4, 6\) here"
+  with pytest.raises(ValueError, match=words):
+    compose.complete(student(home, runs=runs))
+  with pytest.raises(ValueError, match=r"fold_0 is named twice"):
+    compose.complete(student(home, runs=(runs[0], runs[0])))
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+def test_runs_that_are_no_folds_of_one_cross_validation_are_refused(home, tmp_path):
+  shutil.copytree(home / "all" / "fold_0", tmp_path / "again")
+  runs = (*(str(home / "all" / f"fold_{fold}") for fold in range(FOLDS)), str(tmp_path / "again"))
+  with pytest.raises(ValueError, match=r"case '.*' validates in fold_0, again; expected the folds"):
+    experiment(student(home, runs=runs))
+
+
+def test_seeds_that_hold_out_the_same_cases_teach_together(home, tmp_path):
+  shutil.copytree(home / "all" / "fold_0", tmp_path / "again")
+  assert unseen.folds([home / "all" / "fold_0", tmp_path / "again"]) == {}
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+def test_a_patch_that_does_not_suit_the_teacher_is_refused(home):
+  config = student(home)
+  config["data"]["patch"] = (16, 15)
+  words = r"config\.data\.patch: \(16, 15\), but the network of config\.networks\.teacher\.runs"
+  with pytest.raises(ValueError, match=words):
+    experiment(config)
+
+
+def test_a_patch_of_another_size_is_told(home):
+  config = student(home)
+  config["data"]["patch"] = (32, 16)
+  notes = experiment(config).notes
+  assert any("learnt from patches of (16, 16), here they are (32, 16)" in note for note in notes)

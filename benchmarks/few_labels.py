@@ -38,12 +38,14 @@ from jaxseg.runs import same_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "configs/few_labels.py"
+SCRIBBLES = "configs/scribbles_acdc.py"
+FULL = "full"  # the variant of SCRIBBLES that is supervised training with all labels
 SEEDS = (0, 1, 2)
 # with more labels than 3 patients: the floor of the others, and one method of each kind
 SEVEN = ("supervised", "mean_teacher", "cross_pseudo", "fixmatch", "unimatch", "copy_paste")
 BEST = 3  # methods that are tried on another draw of the labelled patients
-# other data: critics beside the same network without one
-SETS = ("drive", "cxr_lung")
+# other data: critics beside the same network without one, the config's VARIANTS
+SETS = {"drive": "configs/drive_adversarial.py", "cxr_lung": "configs/cxr_lung_adversarial.py"}
 LEFT = 130  # train.py's exit code after a signal: all is saved
 
 
@@ -71,46 +73,50 @@ class Row(NamedTuple):
     return f"{self.table}/{self.method}/labelled{self.labelled}/draw{self.draw}/seed{self.seed}"
 
 
+def named(config: str, table: str) -> list[str]:
+  """The names in a table of a config file; [] where there is no such file."""
+  path = ROOT / config
+  return list(runpy.run_path(str(path))[table]) if path.is_file() else []
+
+
 def methods() -> dict[str, list[str]]:
-  """Table -> its methods, supervised first: those of the config that learn from scribbles apart."""
-  names = runpy.run_path(str(ROOT / CONFIG))["METHODS"]
-  scribbles = [name for name in names if name.startswith("scribble")]
-  others = [name for name in names if name not in scribbles and name != "supervised"]
-  return {"labels": ["supervised", *others], "scribbles": scribbles}
+  """Table of the page -> the names of its methods in their order."""
+  drawn = [name for name in named(SCRIBBLES, "VARIANTS") if name != FULL]
+  elsewhere = {name: named(config, "VARIANTS") for name, config in SETS.items()}
+  return {"labels": named(CONFIG, "METHODS"), "scribbles": drawn, **elsewhere}
 
 
 def rows(protocol: str, done) -> list[Row]:
   """All rows in the order in which they run; `done` are the rows so far, which choose the best."""
   of, patients = methods(), runpy.run_path(str(ROOT / CONFIG))["PATIENTS"]
+  published = ",published" if protocol == "published" else ""
 
-  def row(table, method, labelled, seed, draw=0):
+  def heart(method, labelled, seed, draw=0):
     words = f"{method},labelled={labelled},draw={draw},protocol={protocol}"
-    return Row(table, method, labelled, draw, seed, f"{CONFIG}:{words}")
+    return Row("labels", method, labelled, draw, seed, f"{CONFIG}:{words}")
 
   def once(seed):
-    """One seed of everything that every seed has."""
-    ends = [row("labels", "supervised", count, seed) for count in (3, patients)]
-    few = [row("labels", name, 3, seed) for name in of["labels"][1:]]
-    drawn = [row("scribbles", name, patients, seed) for name in of["scribbles"]]
-    return [*ends, *few, *drawn, *elsewhere(seed)]
+    """One seed of everything that every seed has: floor and ceiling first."""
+    few = [heart(name, 3, seed) for name in of["labels"]]
+    ends = [few[0], heart("supervised", patients, seed)]
+    drawn = [
+      Row("scribbles", name, patients, 0, seed, f"{SCRIBBLES}:{name}{published}")
+      for name in of["scribbles"]
+    ]
+    elsewhere = [
+      Row(name, variant, 0, 0, seed, f"{config}:{variant}")
+      for name, config in SETS.items()
+      for variant in of[name]
+    ]
+    return [*ends, *few[1:], *drawn, *elsewhere]
 
   seven = [name for name in SEVEN if name in of["labels"]]
   best = ("supervised", *few_labels_table.best(done, BEST))
   return [
     *itertools.chain.from_iterable(once(seed) for seed in SEEDS),
-    *(row("labels", name, 7, seed) for seed in SEEDS for name in seven),
-    *(row("labels", name, 3, seed, draw=1) for seed in SEEDS for name in best),
+    *(heart(name, 7, seed) for seed in SEEDS for name in seven),
+    *(heart(name, 3, seed, draw=1) for seed in SEEDS for name in best),
   ]
-
-
-def elsewhere(seed: int) -> list[Row]:
-  """The rows of other data sets, whose configs have an OPTIONS of methods."""
-  made = []
-  for name in SETS:
-    path = ROOT / "configs" / f"{name}_adversarial.py"
-    known = runpy.run_path(str(path)).get("OPTIONS", ()) if path.is_file() else ()
-    made += [Row(name, of, 0, 0, seed, f"configs/{path.name}:{of}") for of in known]
-  return made
 
 
 class Table:

@@ -65,7 +65,7 @@ class _Drawn(NamedTuple):
   """`make` of a field that no file of labels gives, as plain values.
 
   Attributes:
-    draw: (full label, or None where it takes `space` alone; case) -> what is laid on the grid.
+    draw: (full label, or else the image's first channel; case) -> what is laid on the grid.
     lay: (what was drawn, grid) -> what is stored.
     labelled: whether the full label is drawn on.
   """
@@ -191,7 +191,9 @@ def box_file(
   boxes = read_boxes(path, cases, dataset.labels, where)
   draw = functools.partial(_boxes_in, boxes=boxes, labels=dataset.labels, axis=axis)
   told = {"boxes": boxes, "axis": axis}
-  return _maker(dataset, read, where, "box_file", told, draw, _lay_boxes, _floats, False)
+  maker = _maker(dataset, read, where, "box_file", told, draw, _lay_boxes, _floats, False)
+  # with other boxes it is another run
+  return maker._replace(content=functools.partial(_content, names=dataset.names, boxes=boxes))
 
 
 def read_boxes(
@@ -257,6 +259,11 @@ def _boxes_in(image: np.ndarray, name: str, /, *, boxes, labels: LabelSpec, axis
 def _lay_boxes(masks: np.ndarray, grid: Grid) -> np.ndarray:
   laid = [grid.label(grid.cut(mask.astype(np.uint8)), (0, 1)) for mask in np.moveaxis(masks, -1, 0)]
   return np.stack(laid, -1).astype(np.uint8)
+
+
+def _content(case: int, *, names: Sequence[str], boxes: Mapping[str, Any]) -> str:
+  text = json.dumps(boxes[names[case]], sort_keys=True) if names[case] in boxes else ""
+  return text and hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _floats(stored: np.ndarray) -> np.ndarray:

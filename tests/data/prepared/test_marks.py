@@ -98,6 +98,18 @@ def test_a_box_that_is_none_is_told(dataset, source, tmp_path, box, words):
     field("box_file", dataset, source, "box", path=str(path), axis=0)
 
 
+def test_other_boxes_are_another_content(dataset, source, tmp_path):
+  path, contents = tmp_path / "boxes.json", []
+  for last in (3, 4):
+    boxes = {case: {} for case in source.cases} | {"case_0": {"a": [[0, 0, 0, 1, 3, last]]}}
+    path.write_text(json.dumps(boxes))
+    maker = FIELDS["box_file"](dataset, source.cases, source.read, WHERE, path=str(path), axis=0)
+    found = with_fields(dataset, {"box": maker}, workers=1)
+    contents.append([found.content(i) for i in (0, 1)])
+  assert contents[0][0] != contents[1][0]
+  assert contents[0][1] == contents[1][1]
+
+
 def test_a_case_without_boxes_is_told(dataset, source, tmp_path):
   path = tmp_path / "boxes.json"
   path.write_text("{}")

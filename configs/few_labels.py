@@ -28,6 +28,34 @@ UNLABELLED = dict(cases="unlabelled")
 # method -> the fields of the config that it sets, by path; what it leaves out is the same for all
 METHODS = {
   "supervised": {},
+  "pseudo_label": {
+    "method": dict(
+      name="pseudo_label", weight=dict(name="linear", begin=1 / 6, end=1.0), threshold=0.9
+    ),
+    "losses": dict(pseudo=dict(cross_entropy=dict())),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "entropy_minimisation": {
+    "method": dict(
+      name="entropy_minimisation", weight=dict(name="gaussian", end=0.1), images="all"
+    ),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "mean_teacher": {
+    "method": dict(
+      name="mean_teacher", consistency=dict(name="gaussian", end=0.1, zero_before=1 / 30)
+    ),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "uncertainty_mean_teacher": {
+    # UA-MT divides by 2 where we divide by 4 classes
+    "method": dict(
+      name="uncertainty_mean_teacher",
+      consistency=dict(name="gaussian", end=0.2),
+      threshold=dict(name="gaussian", start=0.75, end=1.0),
+    ),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
 }
 
 PROTOCOLS = ("cpu", "published")

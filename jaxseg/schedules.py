@@ -96,16 +96,22 @@ def gaussian(
   begin: float = 0.0,
   until: float = 1.0,
   sharpness: float = 5.0,
+  zero_before: float = 0.0,
 ) -> Schedule:
   """start + (end - start) * exp(-sharpness * (1 - share)^2), with the share of the way.
 
-  The ramp of what a network is still too bad to be taught by: it stays near 0 for long, and at
-  once is exp(-5) of its end (Laine and Aila 2016, 1610.02242).
+  The ramp of what a network learns from itself: small for long, exp(-5) of its end at the start
+  (Laine and Aila 2016, 1610.02242), or 0 before the share `zero_before` of training.
   """
   first, length = _period(steps, begin, until)
   share = optax.linear_schedule(0.0, 1.0, length, first)
-  extent = end - start
-  return lambda step: (start + extent * jnp.exp(-sharpness * (1 - share(step)) ** 2)) * peak
+  extent, silent = end - start, round(zero_before * steps)
+
+  def ramp(step):
+    value = (start + extent * jnp.exp(-sharpness * (1 - share(step)) ** 2)) * peak
+    return jnp.where(step < silent, 0.0, value)
+
+  return ramp
 
 
 def piecewise(

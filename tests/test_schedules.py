@@ -59,6 +59,8 @@ def test_the_gaussian_ramp_has_the_published_values():
   assert_close(at(ramp, 0, 25, 50, 75, 100, 150), expected)
   threshold = of({"name": "gaussian", "start": 0.75, "end": 1.0})
   assert_close(np.log(2) * np.array(at(threshold, 0, 50, 100)), [0.521028, 0.569508, 0.693147])
+  silent = of({"name": "gaussian", "end": 0.1, "zero_before": 0.25})
+  assert_close(at(silent, 0, 24, 25, 100), [0, 0, *expected[1:2], 0.1])
   late = of({"name": "gaussian", "begin": 0.5, "sharpness": 2.0})
   assert_close(at(late, 0, 50, 75, 100), np.exp([-2.0, -2.0, -0.5, 0.0]))
 

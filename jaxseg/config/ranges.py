@@ -75,6 +75,11 @@ RANGES: dict[str | tuple[str, str], Range] = {
   "positive_weight": POSITIVE,
   "label_smoothing": BELOW_1,
   ("effective_number", "beta"): BELOW_1,
+  # methods
+  **_all("weight consistency noise noise_limit", FROM_0),
+  ("pseudo_label", "threshold"): SHARE,
+  ("uncertainty_mean_teacher", "threshold"): SHARE,
+  ("uncertainty_mean_teacher", "passes"): COUNT,
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),
@@ -98,7 +103,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   "accumulate": COUNT,
   ("radam", "threshold"): FROM_0,
   **_all("power end start value values", FROM_0),
-  **_all("warmup begin until at", SHARE),
+  **_all("warmup begin until at zero_before", SHARE),
+  "sharpness": FROM_0,
   # predictors
   **dict.fromkeys((("sliding_window", "overlap"), ("slices", "overlap")), BELOW_1),
   **dict.fromkeys((("sliding_window", "batch"), ("slices", "batch")), COUNT),

@@ -4,13 +4,20 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import optax
+from flax import linen as nn
 
+from jaxseg import batch as batch_module
 from jaxseg.batch import Array, Batch, Target
 from jaxseg.losses import Loss, centre_crop_target, deep_supervision
+from jaxseg.method import Method, Metrics, State, descend, forward, learner
 from jaxseg.schedules import Schedule
 
 # the stream of cases without labels
 UNLABELLED = "unlabelled"
+Outputs = dict[str, Array]
+# (outputs for images with labels, without labels, batch, step) -> (what is added, metrics)
+Term = Callable[[Outputs, Outputs, Batch, Array], tuple[Array, Metrics]]
 
 
 def supervision(
@@ -20,7 +27,7 @@ def supervision(
   drop_last: bool = False,
   weights: Sequence[float] | None = None,
   auxiliary: float | Schedule = 1.0,
-) -> Callable[[dict[str, Array], Target], jax.Array]:
+) -> Callable[[Outputs, Target], jax.Array]:
   """(a network's outputs in training, Target) -> the loss of all its heads.
 
   Args:
@@ -31,7 +38,7 @@ def supervision(
     loss, decay=decay, drop_last=drop_last, weights=weights, auxiliary=auxiliary
   )
 
-  def of(outputs: dict[str, Array], target: Target) -> jax.Array:
+  def of(outputs: Outputs, target: Target) -> jax.Array:
     finest = outputs["logits"] if "logits" in outputs else outputs["image"]
     # valid convolutions give less than the image's grid
     fitted = centre_crop_target(target, finest.shape[1:-1])
@@ -49,7 +56,7 @@ def images(batch: Batch, unlabelled: Batch | None = None) -> Array:
   return jnp.concatenate([batch["image"], rest["image"]])
 
 
-def parts(outputs: dict[str, Array], batch: Batch) -> tuple[dict[str, Array], dict[str, Array]]:
+def parts(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
   """The outputs of `images`: of those with labels, of those without."""
   count = len(batch["image"])
   return (
@@ -61,3 +68,44 @@ def parts(outputs: dict[str, Array], batch: Batch) -> tuple[dict[str, Array], di
 def value(option: float | Schedule, step) -> Array | float:
   """An option that is a number or a schedule, at a step."""
   return option(step) if callable(option) else option
+
+
+def regularised(
+  network: nn.Module,
+  supervision: Callable[[Outputs, Target], Array],
+  optimiser: optax.GradientTransformation,
+  *,
+  term: Term,
+  weight: float | Schedule,
+) -> Method:
+  """One network that minimises the loss of the labelled images + weight * a term of all of them.
+
+  Both go through the network as one batch, so that a batch norm's statistics are those of both.
+  """
+
+  def init(key, batch):
+    step = jnp.zeros((), jnp.int32)
+    return State(step, {"network": learner(network, optimiser, key, batch["image"])})
+
+  def train_step(state, batch, key):
+    current, factor = state.learners["network"], value(weight, state.step)
+    target = batch_module.target(batch, state.step)
+
+    def objective(params):
+      outputs, stats = forward(
+        network, params, current.stats, images(batch), key=key, update_stats=True
+      )
+      known, rest = parts(outputs, batch)
+      supervised = supervision(known, target)
+      added, metrics = term(known, rest, batch, state.step)
+      metrics = {"supervised_loss": supervised, "weight": factor, **metrics}
+      return supervised + factor * added, (stats, metrics)
+
+    updated, metrics = descend(optimiser, current, objective)
+    return state.replace(step=state.step + 1, learners={"network": updated}), metrics
+
+  def apply(state, batch):
+    current = state.learners["network"]
+    return forward(network, current.params, current.stats, batch["image"])[0]
+
+  return Method(init, train_step, apply)

@@ -1,8 +1,11 @@
 """Teachers: networks that follow another one's weights, and are taught by nothing else."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
+from jaxseg.batch import Array
 from jaxseg.method import Learner, State
 from jaxseg.networks.blocks.options import choice
 
@@ -45,11 +48,18 @@ def follow(
   return teacher.replace(params=params, stats=stats)
 
 
-def check_options(method: str, *, decay: float, predict_with: str) -> None:
+def perturbed(key, images: Array, noise: float, limit: float) -> Array:
+  """Images with Gaussian noise of standard deviation `noise`, clipped to +-limit."""
+  # drawn flat: XLA compiles random numbers of a 3D shape up to ten times slower
+  drawn = jax.random.normal(key, (math.prod(images.shape),)).reshape(images.shape)
+  return images + jnp.clip(noise * drawn, -limit, limit).astype(images.dtype)
+
+
+def check_options(*, decay: float, predict_with: str) -> None:
   """Raises ValueError for a decay or a `predict_with` that there is not."""
-  choice(predict_with, PREDICT_WITH, f"{method}: predict_with")
+  choice(predict_with, PREDICT_WITH, "teacher: predict_with")
   if not 0 <= decay < 1:
-    raise ValueError(f"{method}: decay must lie between 0 and below 1, got {decay}.")
+    raise ValueError(f"teacher: decay must lie between 0 and below 1, got {decay}.")
 
 
 def predicting(state: State, predict_with: str) -> Learner:

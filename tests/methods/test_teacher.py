@@ -43,11 +43,9 @@ def test_a_teacher_begins_as_a_frozen_copy():
 
 
 def test_options_that_there_are_not_are_told():
-  with pytest.raises(
-    ValueError, match=r"mean_teacher: decay must lie between 0 and below 1, got 1"
-  ):
-    teacher.check_options("mean_teacher", decay=1.0, predict_with="student")
+  with pytest.raises(ValueError, match=r"teacher: decay must lie between 0 and below 1, got 1"):
+    teacher.check_options(decay=1.0, predict_with="student")
   with pytest.raises(
     ValueError, match=r"predict_with=.both. is unknown; choices: student, teacher"
   ):
-    teacher.check_options("mean_teacher", decay=0.9, predict_with="both")
+    teacher.check_options(decay=0.9, predict_with="both")

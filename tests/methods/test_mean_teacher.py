@@ -1,0 +1,137 @@
+"""Mean teacher, with and without uncertainty: the published values, who sees what, who follows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from channel_mixer import REVERSED, ChannelMixer
+from closeness import assert_close
+from golden_inputs import B_LABELS, B_LOGITS, T_LOGITS
+
+from jaxseg.augment import brightness, view
+from jaxseg.losses import LOSSES
+from jaxseg.methods import METHODS, teacher
+from jaxseg.networks import NETWORKS
+from jaxseg.schedules import gaussian
+
+CROSS = LOSSES["cross_entropy"]
+BATCH = {"image": B_LOGITS, "label": B_LABELS, "unlabelled": {"image": B_LOGITS}}
+STILL = {"noise": 0.0, "consistency": 0.5}
+BRIGHT = view([functools.partial(brightness, p=1.0, factor=(2.0, 2.0))])
+KEY = jax.random.key(1)
+
+
+def of(name="mean_teacher", *views, rate=0.1, **options):
+  """The method, and a state whose student says B and whose teacher says T of the image B."""
+  scheme = METHODS[name](ChannelMixer(), CROSS, optax.sgd(rate), *views, **options)
+  state = scheme.init(jax.random.key(0), BATCH)
+  reversing = state.learners["teacher"].replace(params={"kernel": jnp.asarray(REVERSED)})
+  return scheme, state.replace(learners={**state.learners, "teacher": reversing})
+
+
+def step_of(*args, step=0, **options):
+  scheme, state = of(*args, **options)
+  state = state.replace(step=jnp.asarray(step, jnp.int32))
+  return jax.jit(scheme.train_step)(state, BATCH, KEY)
+
+
+def test_the_consistency_is_the_mean_square_of_all_voxels_and_classes():
+  _, metrics = step_of(**STILL)
+  assert_close(metrics["consistency"], 0.201197)
+  assert_close(metrics["supervised_loss"], 1.069972)
+  assert_close(metrics["loss"], 1.069972 + 0.5 * 0.201197)
+  ramp = gaussian(10, end=0.1, zero_before=0.2)
+  for step, weight in ((1, 0.0), (5, 0.02865048), (10, 0.1)):
+    _, metrics = step_of(step=step, noise=0.0, consistency=ramp)
+    assert_close(metrics["consistency_weight"], weight)
+    assert_close(metrics["loss"], 1.069972 + weight * 0.201197)
+
+
+def test_only_voxels_count_that_the_teacher_is_sure_of():
+  """The fact sheet's value divides by 2 for three classes; we by 3."""
+  options = {**STILL, "threshold": gaussian(10, start=0.75), "passes": 3}
+  _, metrics = step_of("uncertainty_mean_teacher", **options)
+  assert_close(metrics["consistency"], 0.342300 * 2 / 3)
+  assert_close(metrics["certain"], 0.75)
+  _, metrics = step_of("uncertainty_mean_teacher", step=10, **options)
+  assert_close(metrics["certain"], 1.0)
+  assert_close(metrics["consistency"], 0.201197)
+  _, metrics = step_of("uncertainty_mean_teacher", **(options | {"threshold": 0.0}))
+  assert metrics["certain"] == metrics["consistency"] == 0
+
+
+def test_the_uncertainty_is_of_the_mean_of_passes_with_noise_of_their_own():
+  """Passes that contradict each other are unsure together, however sure each of them is."""
+  options = {"consistency": 0.5, "threshold": 0.75, "noise": 100.0, "noise_limit": 100.0}
+  _, few = step_of("uncertainty_mean_teacher", passes=1, **options)
+  _, many = step_of("uncertainty_mean_teacher", passes=64, **options)
+  assert few["certain"] == 1
+  assert many["certain"] == 0
+  with pytest.raises(ValueError, match=r"passes=0; expected at least one"):
+    of("uncertainty_mean_teacher", passes=0)
+
+
+def test_noise_is_clipped():
+  x = jnp.zeros((50, 50))
+  added = np.asarray(teacher.perturbed(KEY, x, 0.1, 0.2))
+  assert np.abs(added).max() == np.float32(0.2)
+  # a normal distribution clipped at two deviations
+  assert np.std(added) == pytest.approx(0.0959, rel=0.05)
+
+
+def test_each_sees_its_own_view():
+  logits = {"plain": B_LOGITS, "bright": 2 * B_LOGITS}
+  soft = {name: np.asarray(jax.nn.softmax(x, -1)) for name, x in logits.items()}
+  for views, student, lesson in (
+    ((BRIGHT,), "bright", "plain"),
+    ((None, BRIGHT), "plain", "bright"),
+    ((BRIGHT, BRIGHT), "bright", "bright"),
+  ):
+    _, metrics = step_of("mean_teacher", *views, **STILL)
+    expected = ((soft[student] - soft[lesson][..., ::-1]) ** 2).mean()
+    assert_close(metrics["consistency"], expected)
+    # the labelled images are seen as they are
+    assert_close(metrics["supervised_loss"], 1.069972)
+
+
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.0), (1, 0.5), (999, 0.99)])
+def test_the_teacher_follows_after_the_students_step(step, decay):
+  after, _ = step_of(step=step, **STILL)
+  student, follower = (after.learners[name].params["kernel"] for name in ("network", "teacher"))
+  assert_close(follower, decay * REVERSED + (1 - decay) * np.asarray(student))
+
+
+def test_who_predicts_is_chosen():
+  for name, expected in (("student", B_LOGITS), ("teacher", T_LOGITS)):
+    scheme, state = of(predict_with=name)
+    assert_close(scheme.apply(state, {"image": B_LOGITS})["logits"], expected)
+
+
+def batch_norm_state(**options):
+  net = NETWORKS["unet"](classes=3, widths=(4, 8), depth=1, decoder_depth=1, norm="batch")
+  scheme = METHODS["mean_teacher"](net, CROSS, optax.sgd(0.1), **options)
+  image = jax.random.normal(KEY, (2, 8, 8, 1)) + 3
+  batch = {
+    "image": image,
+    "label": jnp.zeros((2, 8, 8), jnp.int32),
+    "unlabelled": {"image": -image},
+  }
+  state, step = jax.jit(scheme.init)(KEY, batch), jax.jit(scheme.train_step)
+  for _ in range(2):
+    state, _ = step(state, batch, KEY)
+  return state
+
+
+def test_the_teachers_statistics_are_its_own_or_the_students():
+  """Its own are of the unlabelled images alone, the student's of both."""
+  first = lambda of: jax.tree.leaves(of.stats)[0]  # noqa: E731
+  own = batch_norm_state(noise=0.0)
+  assert not np.allclose(first(own.learners["teacher"]), first(own.learners["network"]), atol=1e-3)
+  averaged = batch_norm_state(average_statistics=True, noise=0.0, decay=0.0)
+  for a, b in zip(
+    *(jax.tree.leaves(averaged.learners[of].stats) for of in averaged.learners), strict=True
+  ):
+    assert_close(a, b)

@@ -9,11 +9,12 @@ import pytest
 from closeness import assert_close
 from flax import linen as nn
 
+from jaxseg import sharding
 from jaxseg.losses import LOSSES, distillation
 from jaxseg.method import forward
 from jaxseg.methods import METHODS, averaged, ensemble, lessons, rematerialised
 from jaxseg.networks import NETWORKS
-from jaxseg.networks.several import Several
+from jaxseg.networks.several import Several, placed
 
 STUDENT = NETWORKS["unet"](classes=3, widths=(4, 8), depth=1, decoder_depth=1)
 TEACHER = NETWORKS["unet"](classes=3, widths=(6, 10), depth=1, decoder_depth=1, norm="instance")
@@ -169,6 +170,25 @@ def test_samples_that_are_split_over_devices_are_taught_alike():
   got = run(several._replace(mesh=mesh), *(jax.device_put(x, split) for x in (image, shares)))
   assert got.sharding.spec == jax.P("batch")
   assert_close(got, run(several, image, shares))
+
+
+@pytest.mark.bits
+def test_one_and_two_devices_agree():
+  batch = {**batch_of(), "fold": jnp.asarray([0, 1, -1, 0])}
+  start, results = None, []
+  for devices in (jax.devices()[:1], jax.devices()[:2]):
+    layout = sharding.layout(batches={}, devices=devices)
+    teacher = placed({"teacher": Several(TEACHER, 2)}, layout)["teacher"]
+    assert (teacher.mesh is None) == (len(devices) == 1)
+    method = scheme(teacher, attention=1.0, between=BETWEEN)
+    start = start or jax.jit(method.init)(jax.random.key(0), batch)
+    state = jax.device_put(start, layout.replicated)
+    split = sharding.place(batch, layout.split)
+    key = jax.device_put(jax.random.key(1), layout.replicated)
+    state, metrics = jax.jit(method.train_step)(state, split, key)
+    results.append((state.learners["network"].params, metrics["loss"]))
+  for a, b in zip(*(jax.tree.leaves(r) for r in results), strict=True):
+    assert_close(a, b, atol=2e-6)
 
 
 @pytest.mark.parametrize(

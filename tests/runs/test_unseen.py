@@ -10,6 +10,9 @@ import pytest
 
 from jaxseg import compose, data, defaults, loop
 from jaxseg.build import plain
+from jaxseg.config import networks
+from jaxseg.data.prepared.fields import without_labels
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.stream import Feeder, sample
 from jaxseg.experiment import experiment
 from jaxseg.runs import checkpoint, folder, load, unseen
@@ -107,6 +110,22 @@ def test_samples_tell_the_fold_of_their_case(home, cache):
   assert seen == set(run.main.dataset.names)
 
 
+def test_images_without_labels_tell_their_fold_and_those_of_another_set_have_none(home):
+  run = experiment(student(home))
+  bare = run.main._replace(dataset=without_labels(run.main.dataset))
+  other = bare._replace(dataset=bare.dataset._replace(folder=home / "elsewhere"))
+  streams = {"": run.main, "unlabelled": bare, "other": other}
+  held = dict.fromkeys(run.main.dataset.names[:2], 1)
+  words = unseen.shared(streams, held, own=run.main.dataset, number=FOLDS)
+  assert words.startswith("Teachers: 2 of 6 training cases have a teacher that never saw them; the")
+  crop = ((0, 0), (1, 1))
+  for name, expected in (("", [1, -1]), ("unlabelled", [1, -1]), ("other", [-1, -1])):
+    dataset = streams[name].dataset
+    assert [dataset.load(case)["fold"] for case in (1, 2)] == expected
+    assert [dataset.crop(case, *crop)["fold"] for case in (1, 2)] == expected
+    assert ("label" in dataset.load(0)) == (name == "")
+
+
 def _is_of(patch, run, case):
   whole = run.main.dataset.load(case)["image"][..., 0]
   middle = patch[8, 4:12, 0]
@@ -117,7 +136,9 @@ def _is_of(patch, run, case):
 def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_path):
   shutil.copytree(home / "all", tmp_path / "all")
   config = student(home, runs=str(tmp_path / "all"))
-  loop.train(experiment(config), tmp_path / "pupil")
+  config["optimiser"] |= {"schedule": {"name": "constant"}}
+  report = loop.train(experiment(config), tmp_path / "pupil")
+  assert report["validation"]["cases"] == 0
   held = checkpoint.load_learners(tmp_path / "pupil")
   for fold in range(FOLDS):
     theirs = checkpoint.load_learners(tmp_path / "all" / f"fold_{fold}")["network"]
@@ -126,7 +147,12 @@ def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_pa
     jax.tree.map(np.testing.assert_array_equal, ours.stats, theirs.stats)
   assert held["network"].params.keys() != held["teacher"].params.keys()
   longer = experiment(config | {"steps": 3})
-  assert loop.train(longer, tmp_path / "pupil")["step"] == 3
+  for name in ("pupil", "whole"):
+    assert loop.train(longer, tmp_path / name)["step"] == 3
+  kept = [checkpoint.Checkpoints(tmp_path / name).arrays(3) for name in ("pupil", "whole")]
+  assert kept[0].keys() == kept[1].keys()
+  for name, array in kept[0].items():
+    np.testing.assert_array_equal(array, kept[1][name], err_msg=name)
   shutil.rmtree(tmp_path / "all")
   model = load.load(tmp_path / "pupil")
   image = {"image": np.zeros((20, 20, 1), np.float32), "spacing": np.ones(2, np.float32)}
@@ -247,3 +273,17 @@ def test_a_patch_of_another_size_is_told(home):
   config["data"]["patch"] = (32, 16)
   notes = experiment(config).notes
   assert any("learnt from patches of (16, 16), here they are (32, 16)" in note for note in notes)
+
+
+def test_numbers_of_normalisation_that_are_far_apart_are_refused(home, monkeypatch):
+  config, told = compose.complete(student(home)), folder.describe(home / "all" / "fold_0")
+
+  def scans(mean, std):
+    numbers = {"name": "ct", "lower": -100.0, "upper": 300.0, "mean": mean, "std": std}
+    return Preparation(("ct",), 2, (numbers,))
+
+  monkeypatch.setattr(folder, "describe", lambda _: told._replace(preparation=scans(50.0, 100.0)))
+  networks.check_numbers(config, scans(55.0, 105.0))
+  for far in (scans(80.0, 100.0), scans(50.0, 120.0)):
+    with pytest.raises(ValueError, match=r"fold_0: its channel 'ct' is normalised by .*; expected"):
+      networks.check_numbers(config, far)

@@ -1,6 +1,7 @@
 """Convolution on CPU, in 2D and 3D, out of the operations that XLA is fast at there.
 
 Forward and the gradient of the input are XLA's 2D convolutions, a volume as a batch of slices.
+Where it pays, four neighbours along an axis are made of six of them instead of twelve.
 Nothing around them changes the rank of an image: XLA would make what comes before it twice, once
 for each rank.
 The gradient of the kernel, which XLA computes on one core, is a loop of matrix products. What each
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.networks.blocks import winograd
 from jaxseg.networks.blocks.linear import bilinear
 
 VOXELS = 1024  # of a block in the gradient's loop: its patches then stay in the cache
@@ -23,6 +25,10 @@ MANY = 32  # features up to which one product gives those of all depth taps
 DEEP = 32  # slices from which on a volume is padded in depth: fewer have their outputs padded
 FEW = 4  # input channels of a first layer, whose gradient XLA computes well
 TAPS = 27  # of a depthwise kernel that is unrolled; more take too long to compile
+# Channels and features, and products, from which on a convolution is made with fewer of them: along
+# the depth of a volume, or along y. Its sums are passes over memory, and each is compiled.
+CHANNELS = {"z": 16, "y": 64}
+PRODUCTS = 400_000_000
 
 
 def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
@@ -53,13 +59,19 @@ class _Product(NamedTuple):
 
   def output(self, x, kernel):
     return bilinear(
-      lambda x, kernel: _slices(x, kernel, self.stride, self.padding, self.dilation),
+      lambda x, kernel: _convolve(x, kernel, self.stride, self.padding, self.dilation),
       self.of_input,
       self.of_kernel,
     )(x, kernel)
 
   def of_input(self, y, kernel):
+    reach = [d * (k - 1) for d, k in zip(self.dilation, self.taps, strict=True)]
+    around = tuple((r - low, r - high) for r, (low, high) in zip(reach, self.padding, strict=True))
+
     def function(y, kernel):
+      mirrored = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
+      if np.min(around) >= 0 and _tiled_axis(y, mirrored, self.stride, self.dilation):
+        return _convolve(y, mirrored, self.stride, around, self.dilation)
       x = jax.ShapeDtypeStruct((y.shape[0], *self.space, kernel.shape[-2]), y.dtype)
       options = (self.stride, self.padding, self.dilation)
       return jax.linear_transpose(lambda x: _slices(x, kernel, *options), x)(y)[0]
@@ -71,6 +83,29 @@ class _Product(NamedTuple):
       return _kernel_gradient(x, y, self.taps, self.stride, self.padding, self.dilation)
 
     return bilinear(function, lambda kernel, y: self.of_input(y, kernel), self.output)(x, y)
+
+
+def _tiled_axis(x, kernel, stride, dilation) -> int:
+  """The axis of x along which a convolution is made with fewer products, 0 where it is not."""
+  taps = kernel.shape[:-2]
+  at = next((i for i, k in enumerate(taps[:-1]) if k > 1), 0)
+  fits = taps[at] == winograd.TAPS and dilation[at] == 1 and x.shape[at + 1] >= winograd.TILE
+  wide = min(kernel.shape[-2:]) >= CHANNELS["zy"[at + 3 - len(taps)]]
+  many = math.prod(x.shape[:-1]) * math.prod(kernel.shape) >= PRODUCTS
+  return at + 1 if fits and wide and many and set(stride) == {1} else 0
+
+
+def _convolve(x, kernel, stride, padding, dilation):
+  """`_slices`, with fewer products where that pays."""
+  axis = _tiled_axis(x, kernel, stride, dilation)
+  if not axis:
+    return _slices(x, kernel, stride, padding, dilation)
+  others = tuple((0, 0) if i == axis - 1 else pair for i, pair in enumerate(padding))
+
+  def over_others(x, kernel):
+    return _slices(x, kernel, stride, others, dilation)
+
+  return winograd.fewer_products(over_others, x, kernel, axis, padding[axis - 1])
 
 
 def _slices(x, kernel, stride, padding, dilation, groups=1):

@@ -9,6 +9,7 @@ import pytest
 from closeness import assert_close
 
 from jaxseg.networks.blocks import Conv, convolve, cpu_conv
+from jaxseg.networks.blocks.acceleration import cpu_gradients
 
 # space, channels, features, kernel, stride, dilation, groups
 CASES = {
@@ -105,6 +106,50 @@ def test_values_and_gradients_equal_the_sum_over_kernel_voxels(case):
 def test_the_gradients_blocks_may_have_any_size(case, voxels, monkeypatch):
   monkeypatch.setattr(cpu_conv, "VOXELS", voxels)
   check(*example(case))
+
+
+@pytest.fixture
+def fewer(monkeypatch):
+  """Convolutions of any size are made with fewer products."""
+  monkeypatch.setattr(cpu_conv, "PRODUCTS", 0)
+  monkeypatch.setattr(cpu_conv, "CHANNELS", {"z": 1, "y": 1})
+
+
+FEWER = ["plain", "flat kernel", "2D plain", "plain, valid", "2D plain, valid", "dilated"]
+
+
+@pytest.mark.parametrize("case", FEWER)
+def test_fewer_products_give_the_same_values_and_gradients(case, fewer):
+  case, _, valid = case.partition(", ")
+  x, weights, options = example(case)
+  if valid:
+    options["padding"] = tuple((0, 0) for _ in options["padding"])
+  check(x, weights, options)
+
+
+@pytest.mark.parametrize("case", ["plain", "flat kernel", "2D plain"])
+def test_one_axis_is_made_with_fewer_products(case, fewer):
+  x, weights, options = example(case)
+  text = str(jax.make_jaxpr(functools.partial(cpu_conv.convolve_on_cpu, **options))(x, weights))
+  assert text.count("conv_general_dilated[") == 6
+
+
+@pytest.mark.parametrize("case", ["plain", "2D plain"])
+def test_fewer_products_have_derivatives_in_both_modes(case, fewer):
+  x, weights, options = example(case)
+  change = tuple(np.float32(np.random.default_rng(3).normal(size=a.shape)) for a in (x, weights))
+
+  def along_the_change(written_for_cpus):
+    def energy(x, weights):
+      return jnp.sum(convolve(x, weights, **options) ** 2) / 2
+
+    with cpu_gradients(written_for_cpus):
+      slope = jax.grad(energy, (0, 1))
+      return jax.jit(functools.partial(jax.jvp, slope))((x, weights), change)
+
+  pairs = zip(*map(jax.tree.leaves, map(along_the_change, (True, False))), strict=True)
+  for one, other in pairs:
+    assert_close(one, other)
 
 
 @pytest.mark.parametrize("padding", [((1, 2), (2, 0), (0, 1)), ((1, 2), (3, 0), (0, 4))])

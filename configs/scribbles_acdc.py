@@ -30,14 +30,7 @@ VARIANTS = {
   "partial_dice": SCRIBBLES | {"loss": dict(cross_entropy=dict(), dice=dict(batch=True))},
   "entropy": SCRIBBLES
   | {"loss": dict(cross_entropy=dict(), entropy=dict(weight=0.1, include_ignored=True))},
-  # WSL4MIS's kernel at 256x256: 6 voxels, 0.1 of the range of intensities, 5 voxels around
-  "gated_crf": SCRIBBLES
-  | {
-    "loss": dict(
-      cross_entropy=dict(),
-      gated_crf=dict(weight=0.1, radius=5, kernels=(dict(position=6.0, intensity=0.1),)),
-    )
-  },
+  "gated_crf": SCRIBBLES | {"loss": dict(cross_entropy=dict(), gated_crf=dict(weight=0.1))},
   "dual_branch": SCRIBBLES
   | {"method": dict(name="dual_branch", consistency=0.5), "network.second_decoder": 0.5},
   "simulated": SCRIBBLES | {"data.fields": dict(scribble=dict(name="strokes", width=3))},
@@ -58,6 +51,13 @@ VARIANTS = {
 }
 
 
+# the window and kernel of WSL4MIS at 256x256, and half of it; 0.1 of the range of intensities
+WINDOWS = {
+  "cpu": dict(radius=3, kernels=(dict(position=3.0, intensity=0.1),)),
+  "published": dict(radius=5, kernels=(dict(position=6.0, intensity=0.1),)),
+}
+
+
 def get_config(wanted="partial"):
   variant, _, protocol = wanted.partition(",")
   changes = lookup(VARIANTS, variant, "variant")
@@ -69,4 +69,6 @@ def get_config(wanted="partial"):
     for group in groups:
       of = of[group]
     of[field] = value
+  if "gated_crf" in config.loss:
+    config.loss.gated_crf.update(WINDOWS[protocol or "cpu"])
   return config

@@ -10,8 +10,8 @@ import inspect
 import critic_rows
 import jax
 import jax.numpy as jnp
+import method_rows
 import numpy as np
-import optax
 import pytest
 import tiny
 from network_rows import ROWS
@@ -25,12 +25,10 @@ from jaxseg.data.stream import Feeder
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.methods import METHODS, averaged, cascaded, ensemble
 from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, UNet
-from jaxseg.networks.several import Several
 from jaxseg.step import compile_step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 KEY = jax.eval_shape(lambda: jax.random.key(0))
-SMALL = dict(widths=(4, 6), depth=1, decoder_depth=1)
 
 
 def lower(function, *arguments) -> str:
@@ -119,24 +117,15 @@ def test_an_augmentation_lowers_for_every_platform(name):
 
 def scheme(name: str):
   """The method of that name, tiny, or the wrapper of that name around `supervised`."""
-  loss, tx = LOSSES["cross_entropy"], optax.sgd(0.05)
-  net = NETWORKS["unet"](classes=3, **SMALL)
-  if name == "detected":
-    return METHODS[name](
-      NETWORKS["detect_then_segment"](**ROWS["detect_then_segment"].small), loss, tx
-    )
-  if name == "regression":
-    return METHODS[name](NETWORKS["unet"](classes=1, **SMALL), IMAGE_LOSSES["l1"], tx)
-  if name == "distillation":
-    options = {"attention": 1.0, "features": 1.0, "between": ("decoder",)}
-    return METHODS[name](net, Several(net, 2), loss, tx, tx, **options)
-  inner = METHODS["supervised"](net, loss, tx)
+  if name in METHODS:
+    return method_rows.method(name)
+  inner = method_rows.method("supervised")
   wrappers = {
     "averaged": lambda: averaged.averaged(inner, decay=0.9),
     "cascaded": lambda: cascaded.cascaded(inner),
     "ensemble": lambda: ensemble.ensemble(inner, sharding.layout(batches={}, members=2), members=2),
   }
-  return wrappers[name]() if name in wrappers else METHODS[name](net, loss, tx)
+  return wrappers[name]()
 
 
 @pytest.mark.parametrize(
@@ -148,6 +137,7 @@ def test_a_method_lowers_for_every_platform(name, rank):
   batch = shapes(random_batch(2, space=space))
   del batch["body"]
   batch["target_image"] = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
+  batch["unlabelled"] = {"image": batch["image"]}
   state = jax.eval_shape(method.init, KEY, batch)
   lower(method.train_step, state, batch, KEY)
   lower(method.apply, state, {name: batch[name] for name in ("image", "prior")})

@@ -5,14 +5,14 @@ from flax import linen as nn
 from two_networks import distilled
 
 from jaxseg import methods, roles
-from jaxseg.roles import LOSS, NETWORK, OPTIMISER, Role
+from jaxseg.roles import LOSS, NETWORK, OPTIMISER, VIEW, Role
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_has_the_network_that_predicts(name):
   known = roles.roles(methods.METHODS[name])
   assert known["network"] == Role(NETWORK, "network", True)
-  assert {role.kind for role in known.values()} <= {NETWORK, LOSS, OPTIMISER}
+  assert {role.kind for role in known.values()} <= {NETWORK, LOSS, OPTIMISER, VIEW}
 
 
 def test_a_signature_tells_roles_by_annotation():

@@ -77,6 +77,12 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("effective_number", "beta"): BELOW_1,
   # methods
   **_all("weight consistency noise noise_limit", FROM_0),
+  **_all("image_weight feature_weight unlabelled_weight", FROM_0),
+  **dict.fromkeys((("cross_pseudo", "cutmix"), ("unimatch", "cutmix")), SHARE),
+  ("unimatch", "channel_rate"): BELOW_1,
+  ("copy_paste", "box"): PART,
+  ("fixmatch", "threshold"): SHARE,
+  ("unimatch", "threshold"): SHARE,
   ("pseudo_label", "threshold"): SHARE,
   ("uncertainty_mean_teacher", "threshold"): SHARE,
   ("uncertainty_mean_teacher", "passes"): COUNT,

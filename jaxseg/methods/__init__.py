@@ -3,17 +3,22 @@
 from jaxseg.methods import (
   averaged,
   cascaded,
+  copy_paste,
+  cross_pseudo,
+  cross_teaching,
   detected,
   distillation,
   dual_branch,
   ensemble,
   entropy_minimisation,
+  fixmatch,
   mean_teacher,
   pseudo_label,
   regression,
   rematerialised,
   supervised,
   uncertainty_mean_teacher,
+  unimatch,
 )
 from jaxseg.methods.needs import Needs
 
@@ -27,6 +32,11 @@ METHODS = {
   "entropy_minimisation": entropy_minimisation.entropy_minimisation,
   "mean_teacher": mean_teacher.mean_teacher,
   "uncertainty_mean_teacher": uncertainty_mean_teacher.uncertainty_mean_teacher,
+  "copy_paste": copy_paste.copy_paste,
+  "cross_pseudo": cross_pseudo.cross_pseudo,
+  "cross_teaching": cross_teaching.cross_teaching,
+  "fixmatch": fixmatch.fixmatch,
+  "unimatch": unimatch.unimatch,
 }
 
 # what the loop must feed a method beside images and labels
@@ -36,6 +46,11 @@ NEEDS: dict[str, Needs] = {
   "entropy_minimisation": _UNLABELLED,
   "mean_teacher": _UNLABELLED,
   "uncertainty_mean_teacher": _UNLABELLED,
+  "copy_paste": _UNLABELLED,
+  "cross_pseudo": _UNLABELLED,
+  "cross_teaching": _UNLABELLED,
+  "fixmatch": _UNLABELLED,
+  "unimatch": _UNLABELLED,
 }
 
 __all__ = [
@@ -44,15 +59,20 @@ __all__ = [
   "Needs",
   "averaged",
   "cascaded",
+  "copy_paste",
+  "cross_pseudo",
+  "cross_teaching",
   "detected",
   "distillation",
   "dual_branch",
   "ensemble",
   "entropy_minimisation",
+  "fixmatch",
   "mean_teacher",
   "pseudo_label",
   "regression",
   "rematerialised",
   "supervised",
   "uncertainty_mean_teacher",
+  "unimatch",
 ]

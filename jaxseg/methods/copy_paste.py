@@ -1,0 +1,145 @@
+"""Bidirectional copy-paste: boxes of labelled images in unlabelled ones, and the reverse."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxseg import batch as batch_module
+from jaxseg import morphology
+from jaxseg.augment.boxes import fixed_box, pasted
+from jaxseg.batch import Array, Target
+from jaxseg.losses import Loss
+from jaxseg.losses.consistency import pseudo_labels
+from jaxseg.method import Method, State, descend, forward, learner
+from jaxseg.methods.labelled import UNLABELLED, supervision, value
+from jaxseg.methods.opinions import opinion
+from jaxseg.methods.teacher import check_options, follow, predicting, teacher_of
+from jaxseg.schedules import Schedule
+
+
+def copy_paste(
+  network: nn.Module,
+  loss: Loss,
+  optimiser: optax.GradientTransformation,
+  *,
+  unlabelled_weight: float | Schedule = 0.5,
+  box: float = 2 / 3,
+  largest_component: bool = True,
+  decay: float = 0.99,
+  predict_with: str = "student",
+  head_decay: float = 0.5,
+  drop_last_head: bool = False,
+  sigmoid: bool = False,
+) -> Method:
+  """BCP: a network learns from images that are labelled in part, and guessed by a teacher in part.
+
+  Of both streams one half is the ground for boxes of the other stream's:
+
+      L = w L_s(f(1), guess of u_a, outside) + L_s(f(1), y_a, inside)    (1): x_a's box in u_a
+        + L_s(f(2), y_b, outside) + w L_s(f(2), guess of u_b, inside)    (2): u_b's box in x_b
+
+  Pre-training is where the weight w is 0: then the labelled images, one further each, stand for the
+  unlabelled ones with labels of their own, all terms count 1/4, and the teacher is the student:
+  `unlabelled_weight=dict(name="piecewise", at=(0.25,), values=(0.0, 0.5))`. The paper takes a third
+  of its steps for it, and goes on from the checkpoint that was best in validation; this page from
+  the last one.
+
+  Args:
+    network: one that gives logits on the image's grid.
+    loss: L_s, with deep supervision if there are heads; the paper's is half cross entropy, half
+      Dice.
+    optimiser: an Optax transformation.
+    unlabelled_weight: w.
+    box: its sides, as a share of the image's; the same box for all of a batch.
+    largest_component: of each class that the teacher sees, the largest component alone.
+    decay: of the teacher, whose batch statistics follow too.
+    predict_with: "student" or "teacher".
+    head_decay, drop_last_head: see `supervised`.
+    sigmoid: k channels of their own (regions).
+
+  Metrics: supervised_loss (the two terms of labels), consistency (those of guesses, without w).
+  Source: Bai et al. 2023, 2305.00673.
+  """
+  supervised = supervision(loss, decay=head_decay, drop_last=drop_last_head)
+  check_options(decay=decay, predict_with=predict_with)
+
+  def init(key, batch):
+    count, others = len(batch["image"]), len(batch[UNLABELLED]["image"])
+    if count != others or count % 2:
+      raise ValueError(
+        f"copy_paste: {count} images with labels and {others} without in a batch; expected as many "
+        "of both, an even number (config.data.batch, config.streams.unlabelled.batch)."
+      )
+    if any(network.margin(batch["image"].ndim - 2)):
+      raise ValueError(
+        "copy_paste: the network gives less than the image's grid, so that its guesses don't cover "
+        'a box; expected one without a margin (padding="same").'
+      )
+    student = learner(network, optimiser, key, batch["image"])
+    learners = {"network": student, "teacher": teacher_of(student)}
+    return State(jnp.zeros((), jnp.int32), learners)
+
+  def train_step(state, batch, key):
+    student, teacher = state.learners["network"], state.learners["teacher"]
+    images, target = batch["image"], batch_module.target(batch, state.step)
+    others, half = batch[UNLABELLED]["image"], len(images) // 2
+    scale = value(unlabelled_weight, state.step)
+    alone = jnp.asarray(scale == 0)
+    boxing, noise = jax.random.split(key)
+    weight = jnp.ones(images.shape[:-1]) if target.weight is None else target.weight
+
+    def true():
+      return jnp.roll(target.labels, 1, 0), jnp.roll(weight, 1, 0)
+
+    def guessed():
+      labels, sure = pseudo_labels(opinion(network, teacher, others), sigmoid=sigmoid)
+      labels = _largest(labels, network.classes, sigmoid) if largest_component else labels
+      return labels.astype(target.labels.dtype), sure.astype(weight.dtype)
+
+    guess, guess_weight = jax.lax.cond(alone, true, guessed)
+    others = jnp.where(alone, jnp.roll(images, 1, 0), others)
+    inside = fixed_box(boxing, images.shape[1:-1], share=box)[None]
+    first = pasted(inside, others[:half], images[:half])
+    second = pasted(inside, images[half:], others[half:])
+
+    def objective(params):
+      seen = jnp.concatenate([first, second])
+      outputs, stats = forward(network, params, student.stats, seen, key=noise, update_stats=True)
+
+      def term(part, labels, weight, where):
+        fitted = Target(labels[part], weight[part] * where, step=state.step, spacing=spacing(part))
+        return supervised(jax.tree.map(lambda x: x[part], outputs), fitted)
+
+      def spacing(part):
+        return None if target.spacing is None else target.spacing[part]
+
+      a, b = slice(half), slice(half, None)
+      known = term(a, target.labels, weight, inside) + term(b, target.labels, weight, ~inside)
+      rest = term(a, guess, guess_weight, ~inside) + term(b, guess, guess_weight, inside)
+      total = jnp.where(alone, 0.25, 1) * known + jnp.where(alone, 0.25, scale) * rest
+      return total, (stats, {"supervised_loss": known, "consistency": rest})
+
+    updated, metrics = descend(optimiser, student, objective)
+    # while it has nothing to teach, the teacher is the student
+    since = jnp.where(alone, 0, state.step)
+    teacher = follow(teacher, updated, since, decay=decay, statistics=True)
+    learners = {"network": updated, "teacher": teacher}
+    return state.replace(step=state.step + 1, learners=learners), metrics
+
+  def apply(state, batch):
+    current = predicting(state, predict_with)
+    return forward(network, current.params, current.stats, batch["image"])[0]
+
+  return Method(init, train_step, apply)
+
+
+def _largest(labels: Array, classes: int, sigmoid: bool) -> jax.Array:
+  """The labels without all but the largest component of each class, or of each region."""
+  if sigmoid:
+    each = jax.vmap(jax.vmap(morphology.largest_component, -1, -1))
+    return each(labels > 0).astype(labels.dtype)
+  kept = jnp.zeros_like(labels)
+  for k in range(1, classes):
+    kept += k * jax.vmap(morphology.largest_component)(labels == k).astype(labels.dtype)
+  return kept

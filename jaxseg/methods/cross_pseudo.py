@@ -1,0 +1,157 @@
+"""Two networks that teach each other: each learns from the labels that the other one gives."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxseg import batch as batch_module
+from jaxseg.augment.boxes import pasted, random_boxes
+from jaxseg.augment.draws import checked_range
+from jaxseg.losses import Loss, cross_entropy
+from jaxseg.method import Learner, Method, State, descend, forward, learner
+from jaxseg.methods.labelled import UNLABELLED, parts, supervision, value
+from jaxseg.methods.opinions import agreement, opinion
+from jaxseg.networks.blocks.options import choice
+from jaxseg.schedules import Schedule
+
+NAMES = ("network", "other")
+
+
+def cross_pseudo(
+  network: nn.Module,
+  loss: Loss,
+  optimiser: optax.GradientTransformation,
+  pseudo_loss: Loss | None = None,
+  *,
+  consistency: float | Schedule = 1.5,
+  cutmix: float = 0.0,
+  area: tuple[float, float] = (0.25, 0.5),
+  predict_with: str = "network",
+  head_decay: float = 0.5,
+  drop_last_head: bool = False,
+  sigmoid: bool = False,
+) -> Method:
+  """Cross pseudo supervision: two copies of a network that differ by their initial weights.
+
+      L = L_s(f1(x), y) + L_s(f2(x), y) + c (L_u(f1(u), argmax f2(u)) + L_u(f2(u), argmax f1(u)))
+
+  With CutMix the networks learn from mixtures of two images, for which each is told what the other
+  said of the two (French et al., 1906.01916); here the second one is the next of the batch. The
+  paper applies L_u to labelled images too; SSL4MIS and this page don't.
+
+  Args:
+    network: its learners are "network" and "other".
+    loss: L_s, with deep supervision if there are heads.
+    optimiser: of both.
+    pseudo_loss: L_u, cross entropy if None.
+    consistency: c; the paper's on VOC, SSL4MIS ramps it up to 0.1.
+    cutmix: probability of each image without labels to be mixed.
+    area: the share of the image that comes from the other one.
+    predict_with: "network" or "other".
+    head_decay, drop_last_head: see `supervised`.
+    sigmoid: k channels of their own (regions).
+
+  Metrics: supervised_loss (of both), consistency (the sum in brackets).
+  Source: Chen et al. 2021, 2106.01226.
+  """
+  return crosswise(
+    (network, network),
+    loss,
+    (optimiser, optimiser),
+    pseudo_loss or functools.partial(cross_entropy, sigmoid=sigmoid),
+    consistency=consistency,
+    cutmix=cutmix,
+    area=checked_range("cross_pseudo: area", area, 0.0, 1.0),
+    predict_with=choice(predict_with, NAMES, "cross_pseudo: predict_with"),
+    head_decay=head_decay,
+    drop_last_head=drop_last_head,
+    sigmoid=sigmoid,
+  )
+
+
+def crosswise(
+  nets: tuple[nn.Module, nn.Module],
+  loss: Loss,
+  optimisers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+  pseudo_loss: Loss,
+  *,
+  consistency: float | Schedule,
+  cutmix: float,
+  area: tuple[float, float],
+  predict_with: str,
+  head_decay: float,
+  drop_last_head: bool,
+  sigmoid: bool,
+) -> Method:
+  """`cross_pseudo` of any two networks."""
+  supervised, both = (
+    supervision(loss, decay=head_decay, drop_last=drop_last_head),
+    _side_by_side(optimisers),
+  )
+
+  def init(key, batch):
+    keys = jax.random.split(key)
+    learners = map(learner, nets, optimisers, keys, (batch["image"],) * 2)
+    return State(jnp.zeros((), jnp.int32), dict(zip(NAMES, learners, strict=True)))
+
+  def train_step(state, batch, key):
+    pair = [state.learners[name] for name in NAMES]
+    target, scale = batch_module.target(batch, state.step), value(consistency, state.step)
+    images, space = batch[UNLABELLED]["image"], batch["image"].shape[1:-1]
+    mixing, *keys = jax.random.split(key, 3)
+    said = None
+    if cutmix:
+      if len(images) < 2:
+        raise ValueError(
+          "cross_pseudo: a batch of one image without labels has no second one for CutMix; "
+          "expected at least 2 (config.streams.unlabelled.batch), or cutmix=0."
+        )
+      inside = random_boxes(mixing, len(images), space, p=cutmix, share=area, ratio=1.0)
+      said = [opinion(*of, images) for of in zip(nets, pair, strict=True)]
+      said = [pasted(inside, x, jnp.roll(x, -1, 0)) for x in said]
+      images = pasted(inside, images, jnp.roll(images, -1, 0))
+    images = jnp.concatenate([batch["image"], images])
+
+    def objective(params):
+      passes = [
+        forward(net, p, of.stats, images, key=k, update_stats=True)
+        for net, p, of, k in zip(nets, params, pair, keys, strict=True)
+      ]
+      known, unknown = zip(*(parts(outputs, batch) for outputs, _ in passes), strict=True)
+      logits = [outputs["logits"] for outputs in unknown]
+      first, second = said or jax.lax.stop_gradient(logits)
+      own = sum(supervised(outputs, target) for outputs in known)
+      agree = functools.partial(agreement, pseudo_loss, step=state.step, sigmoid=sigmoid)
+      cross = agree(logits[0], second)[0] + agree(logits[1], first)[0]
+      stats = tuple(stats for _, stats in passes)
+      return own + scale * cross, (stats, {"supervised_loss": own, "consistency": cross})
+
+    owned = ((of.params, of.stats, of.opt_state) for of in pair)
+    joint = Learner(*zip(*owned, strict=True))
+    updated, metrics = descend(both, joint, objective)
+    each = zip(updated.params, updated.stats, updated.opt_state, strict=True)
+    learners = {name: Learner(*of) for name, of in zip(NAMES, each, strict=True)}
+    return state.replace(step=state.step + 1, learners=learners), metrics
+
+  def apply(state, batch):
+    current = state.learners[predict_with]
+    net = nets[NAMES.index(predict_with)]
+    return forward(net, current.params, current.stats, batch["image"])[0]
+
+  return Method(init, train_step, apply)
+
+
+def _side_by_side(optimisers) -> optax.GradientTransformation:
+  """One transformation of a tuple of parameters: one gradient is cheaper than two."""
+
+  def init(params):
+    return tuple(tx.init(own) for tx, own in zip(optimisers, params, strict=True))
+
+  def update(updates, states, params):
+    each = zip(optimisers, updates, states, params, strict=True)
+    return tuple(zip(*(tx.update(*of) for tx, *of in each), strict=True))
+
+  return optax.GradientTransformation(init, update)

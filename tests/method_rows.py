@@ -1,0 +1,149 @@
+"""The table of methods: how each is made small, and who learns in it. A method is a row."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from network_rows import ROWS as NETWORK_ROWS
+
+from jaxseg import augment
+from jaxseg.losses import IMAGE_LOSSES, LOSSES
+from jaxseg.method import Method
+from jaxseg.methods import METHODS
+from jaxseg.networks import NETWORKS
+from jaxseg.networks.several import Several
+
+
+class Row(NamedTuple):
+  """What the contract tests need to know of a method.
+
+  Attributes:
+    make: (constructor, tx) -> the method, tiny; its options by keyword.
+    learns: learners that a step of training changes by a gradient.
+    follows: those that follow others.
+    frozen: those that stay as they are.
+    regions: it acts on sigmoids, too.
+    rate: of plain gradient descent, so that a few steps tell.
+    elsewhere: that the loss falls is a test of the method's own file.
+  """
+
+  make: Callable[..., Method]
+  learns: tuple[str, ...] = ("network",)
+  follows: tuple[str, ...] = ()
+  frozen: tuple[str, ...] = ()
+  regions: bool = True
+  rate: float = 0.2
+  elsewhere: bool = False
+
+
+def small_unet(classes: int = 3, **options):
+  return NETWORKS["unet"](
+    **{"classes": classes, "widths": (4, 8), "depth": 1, "decoder_depth": 1, **options}
+  )
+
+
+def small_transformer(**options):
+  return NETWORKS["swin_unetr"](
+    **{"classes": 3, "features": 4, "depths": (2,), "heads": 2, "window": 4, **options}
+  )
+
+
+def loss_of(sigmoid: bool):
+  def dice_and_ce(logits, target):
+    parts = (LOSSES[name](logits, target, sigmoid=sigmoid) for name in ("cross_entropy", "dice"))
+    return sum(parts) / 2
+
+  return dice_and_ce
+
+
+def strong():
+  return augment.view({"noise": augment.noise, "brightness": augment.brightness})
+
+
+def plainly(constructor, tx, *more, net=None, sigmoid=False, **options):
+  """A method of a network, a loss, an optimiser, and what comes `more`."""
+  return constructor(
+    net or small_unet(), loss_of(sigmoid), tx, *more, **options, **_sigmoid(sigmoid)
+  )
+
+
+def _sigmoid(sigmoid: bool) -> dict:
+  return {"sigmoid": True} if sigmoid else {}
+
+
+def _detected(constructor, tx):
+  net = NETWORKS["detect_then_segment"](classes=3, **NETWORK_ROWS["detect_then_segment"].small)
+  return constructor(net, LOSSES["cross_entropy"], tx)
+
+
+def _regression(constructor, tx):
+  return constructor(small_unet(1), IMAGE_LOSSES["l1"], tx)
+
+
+def _distillation(constructor, tx, *, sigmoid=False):
+  net = small_unet()
+  options = {"attention": 1.0, "features": 1.0, "between": ("decoder",), **_sigmoid(sigmoid)}
+  return constructor(net, Several(net, 2), loss_of(sigmoid), tx, tx, **options)
+
+
+def _dual_branch(constructor, tx, **options):
+  net = NETWORKS["ssl4mis_unet"](classes=3, widths=(4, 8), dropout=0.0, second_decoder=0.5)
+  return plainly(constructor, tx, net=net, **options)
+
+
+def _cross_teaching(constructor, tx, *, sigmoid=False):
+  pair = small_unet(), small_transformer()
+  return constructor(*pair, loss_of(sigmoid), tx, tx, **_sigmoid(sigmoid))
+
+
+def _with_view(constructor, tx, **options):
+  return plainly(constructor, tx, strong(), threshold=0.4, consistency=0.2, **options)
+
+
+def _pseudo_label(constructor, tx, *, sigmoid=False):
+  loss = loss_of(sigmoid)
+  return constructor(small_unet(), loss, loss, tx, **_sigmoid(sigmoid))
+
+
+def _cross_pseudo(constructor, tx, **options):
+  return plainly(constructor, tx, consistency=0.1, cutmix=0.5, **options)
+
+
+PAIR = ("network", "other")
+
+ROWS = {
+  "supervised": Row(plainly, regions=False, elsewhere=True),
+  "detected": Row(_detected, regions=False, elsewhere=True),
+  "distillation": Row(_distillation, ("network", "regressor"), frozen=("teacher",), elsewhere=True),
+  "dual_branch": Row(_dual_branch, elsewhere=True),
+  "regression": Row(_regression, regions=False, elsewhere=True),
+  "pseudo_label": Row(_pseudo_label, elsewhere=True),
+  "entropy_minimisation": Row(plainly, elsewhere=True),
+  "mean_teacher": Row(plainly, follows=("teacher",), elsewhere=True),
+  "uncertainty_mean_teacher": Row(plainly, follows=("teacher",), elsewhere=True),
+  "cross_pseudo": Row(_cross_pseudo, PAIR),
+  "cross_teaching": Row(_cross_teaching, PAIR),
+  "fixmatch": Row(_with_view),
+  "unimatch": Row(_with_view),
+  "copy_paste": Row(plainly, follows=("teacher",)),
+}
+
+
+def method(name: str, **options) -> Method:
+  """The method of a row, with plain gradient descent."""
+  row = ROWS[name]
+  return row.make(METHODS[name], optax.sgd(row.rate), **options)
+
+
+def batch_of(rank: int = 2, *, regions: bool = False, seed: int = 0):
+  """Images whose classes follow from their brightness, with labels and without."""
+  random = np.random.default_rng(seed)
+  label = random.integers(0, 3, (4, *(8,) * rank)).astype(np.int32)
+  image = label[..., None] + 0.1 * random.standard_normal((*label.shape, 1))
+  image = jnp.asarray(image, jnp.float32)
+  soft = np.stack([label > 0, label > 1, label == 2], -1).astype(np.float32)
+  labels = {"soft_label": jnp.asarray(soft)} if regions else {"label": jnp.asarray(label)}
+  batch = {"image": image, **labels, "spacing": jnp.ones((4, rank))}
+  return {**batch, "target_image": 2 * image, "unlabelled": {"image": image[:, ::-1]}}

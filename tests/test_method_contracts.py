@@ -1,0 +1,87 @@
+"""One row per method through one battery: a new method is a new row of tests/method_rows.py."""
+
+import fixed_batch
+import jax
+import numpy as np
+import pytest
+from closeness import assert_close
+from method_rows import ROWS, batch_of, method, small_unet
+
+from jaxseg import sharding
+from jaxseg.methods import METHODS, averaged, ensemble
+from jaxseg.methods.rematerialised import rematerialised
+
+TRAINED = [name for name, row in ROWS.items() if not row.elsewhere]
+BOTH = [(name, rank) for name in TRAINED for rank in (2, 3)]
+
+
+def test_every_method_has_a_row():
+  assert set(ROWS) == set(METHODS)
+
+
+def moved(before, after) -> bool:
+  pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+  return not all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(("name", "rank"), BOTH)
+def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, rank):
+  first, state, _ = fixed_batch.train(method(name), batch_of(rank))
+  row = ROWS[name]
+  assert set(state.learners) == {*row.learns, *row.follows, *row.frozen}
+  for learner, own in state.learners.items():
+    assert moved(first.learners[learner].params, own.params) is (learner not in row.frozen), learner
+    assert (own.opt_state == ()) is (learner not in row.learns), learner
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.bits
+def test_one_and_two_devices_agree(name):
+  scheme, batch = method(name), batch_of()
+  step = jax.jit(scheme.train_step)
+  start = jax.jit(scheme.init)(jax.random.key(0), batch)
+  states = []
+  for devices in (jax.devices()[:1], jax.devices()[:2]):
+    layout = sharding.layout(batches={}, devices=devices)
+    state = jax.device_put(start, layout.replicated)
+    key = jax.device_put(jax.random.key(1), layout.replicated)
+    state, _ = step(state, sharding.place(batch, layout.split), key)
+    states.append({of: own.params for of, own in state.learners.items()})
+  for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
+    assert_close(a, b, atol=2e-6)
+
+
+def traced(scheme, batch):
+  """Shapes before and after a step, and of what is applied."""
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  before = jax.eval_shape(scheme.init, key, batch)
+  after, metrics = jax.eval_shape(scheme.train_step, before, batch, key)
+  assert jax.tree.structure(after) == jax.tree.structure(before)
+  assert all(value.shape == () for value in metrics.values())
+  return before, jax.eval_shape(scheme.apply, before, {"image": batch["image"]})
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_averages_members_and_activations_that_are_computed_again_go_on_working(name):
+  scheme, batch = method(name), batch_of()
+  wrapped = averaged.averaged(rematerialised(scheme, policy="blocks"), decay=0.9)
+  state, outputs = traced(ensemble.ensemble(wrapped, members=2), batch)
+  averages = {of for of in state.learners if of.endswith("_average")}
+  assert averages == {f"{of}_average" for of in ROWS[name].learns}
+  assert {"logits", "image"} & set(outputs)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.regions])
+def test_regions_are_learnt_by_sigmoids(name):
+  batch = batch_of(regions=True)
+  scheme = method(name, sigmoid=True)
+  state = jax.jit(scheme.init)(jax.random.key(0), batch)
+  _, metrics = jax.jit(scheme.train_step)(state, batch, jax.random.key(1))
+  assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "unimatch", "cross_pseudo", "copy_paste"])
+def test_half_precision_and_deep_supervision_go_on_working(name):
+  net = small_unet(widths=(4, 6, 8), deep_supervision=1, dtype="bfloat16")
+  _, outputs = traced(method(name, net=net), batch_of())
+  assert outputs["logits"].dtype == np.float32

@@ -73,6 +73,9 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("iterations erosions", COUNT),
   ("focal_tversky", "gamma"): POSITIVE,
   "positive_weight": POSITIVE,
+  **dict.fromkeys((("box_tightness", "every"), ("box_size", "every")), COUNT),
+  **dict.fromkeys((("box_tightness", "growth"), ("box_size", "growth")), POSITIVE),
+  **dict.fromkeys((("box_tightness", "sharpness"), ("box_size", "sharpness")), POSITIVE),
   "label_smoothing": BELOW_1,
   ("effective_number", "beta"): BELOW_1,
   # methods
@@ -86,6 +89,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("pseudo_label", "threshold"): SHARE,
   ("uncertainty_mean_teacher", "threshold"): SHARE,
   ("uncertainty_mean_teacher", "passes"): COUNT,
+  ("dual_branch", "alpha"): SHARE,
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),
@@ -128,6 +132,9 @@ RANGES: dict[str | tuple[str, str], Range] = {
   # data
   **_all("spacing maximum", POSITIVE),
   **_all("seed labelled_seed", SEED),
+  **dict.fromkeys((("strokes", "axis"), ("label_boxes", "axis"), ("box_file", "axis")), AXIS),
+  **dict.fromkeys((("strokes", "inset"), ("slices", "first"), ("label_boxes", "margin")), FROM_0),
+  ("slices", "every"): COUNT,
   "fold": FROM_0,
   "folds": FROM_2,
   "std": FROM_0,

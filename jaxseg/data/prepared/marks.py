@@ -292,6 +292,8 @@ def readers(
   """
   if spec["name"] == "box_file":
     read_boxes(spec["path"], cases, labels, where)
+  if spec["name"] in MARKERS:
+    check_marker(spec, cases, where)
   if spec["name"] == "folder":
     files = files_of(cases, spec["path"], f"{where}.path")
     return {case: functools.partial(_first, read_label, file) for case, file in files.items()}
@@ -302,6 +304,25 @@ def readers(
   for file in files.values():
     check_key(file, key, where)
   return {case: functools.partial(_first, load, file) for case, file in files.items()}
+
+
+def check_marker(spec: Mapping[str, Any], cases: Sequence[str], where: str) -> None:
+  """Raises ValueError for options that no case can be drawn on with, and cases left out."""
+  options = {name: value for name, value in spec.items() if name != "name"}
+  chosen = options.get("chosen")
+  if chosen is not None:
+    # how many slices a case has is known when it is read
+    options["chosen"] = {"": (0,)}
+  try:
+    MARKERS[spec["name"]](np.zeros((1, 1, 1), np.int32), "", **options)
+  except ValueError as error:
+    raise ValueError(f"{where}: {error}") from error
+  lacking = [case for case in cases if chosen is not None and case not in chosen]
+  if lacking:
+    raise ValueError(
+      f"{where}.chosen: has no slices of case '{lacking[0]}'; expected those of each of the "
+      f"{len(cases)} cases that are fed."
+    )
 
 
 def _first(load, file: pathlib.Path) -> np.ndarray:

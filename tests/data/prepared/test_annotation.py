@@ -84,6 +84,29 @@ def test_other_full_labels_change_nothing_of_what_is_learnt(tmp_path, field):
   assert jax.tree.leaves(state.learners["network"].params)
 
 
+def test_patches_of_volumes_reach_the_slices_that_are_labelled(tmp_path):
+  """Of three slices the last alone, of patches of one slice: whichever way cases are kept."""
+  changes = {
+    "data.fields": dict(scribble=dict(name="slices", every=3, first=2)),
+    "data.slices": None,
+    "data.patch": (1, 16, 16),
+    "data.foreground": 0.5,
+    "network": dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1, strides=((1, 2, 2),)),
+    "predictor": dict(name="sliding_window", overlap=0.0),
+  }
+  run = experiment(
+    scribbled.config(scribbled.write(tmp_path / "raw"), tmp_path / "sets", **changes)
+  )
+  for cache in ("host", "disk"):
+    feeder = Feeder(run.streams, cache=cache)
+    for step in range(4):
+      part = feeder.element(step)[""]
+      assert (part["weight"] == 1).all()
+      assert part["label"].shape == (2, 1, 16, 16)
+  _, _, metrics = trained(run, 1)
+  assert np.isfinite(metrics["loss"])
+
+
 def test_a_stream_of_the_same_cases_learns_from_the_same_marks(tmp_path):
   config = scribbled.config(scribbled.write(tmp_path / "raw"), tmp_path / "sets")
   config.data.split.labelled = 2

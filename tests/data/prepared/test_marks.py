@@ -153,6 +153,18 @@ def test_makers_go_to_other_processes(dataset, source, tmp_path):
       "^config.data.fields.scribble: slices: expected either `every`",
     ),
     (
+      {"data.fields": dict(scribble=dict(name="slices", chosen=dict(case_0=(1,))))},
+      "^config.data.fields.scribble.chosen: has no slices of case 'case_1'; expected those of each",
+    ),
+    (
+      {"data.fields": dict(scribble=dict(name="strokes", way="zigzag"))},
+      "^config.data.fields.scribble: strokes: way 'zigzag' is unknown; choices: stroke, skeleton",
+    ),
+    (
+      {"data.fields": dict(scribble=dict(name="strokes", inset=-1))},
+      "^config.data.fields.scribble.inset: -1; expected a whole number from 0",
+    ),
+    (
       {"data.fields": dict(box=dict(name="label_boxes")), "data.annotation": "box"},
       "^config.data.fields.box.axis: None, but config.data.slices is 0; expected the same",
     ),
@@ -174,7 +186,8 @@ def test_makers_go_to_other_processes(dataset, source, tmp_path):
     ),
   ],
 )
-def test_fields_that_cannot_be_are_told(tmp_path, changes, words):
+def test_fields_that_cannot_be_are_told_before_data_are_prepared(tmp_path, changes, words):
   folder = scribbled.write(tmp_path / "raw")
   with pytest.raises(ValueError, match=words):
     experiment(scribbled.config(folder, tmp_path / "sets", **changes))
+  assert not (tmp_path / "sets").exists()

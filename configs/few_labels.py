@@ -83,11 +83,11 @@ def get_config(wanted="supervised"):
   config.data.slices = 0
   config.data.normalise = "minmax"
   config.data.foreground = 0.0  # slices of all parts of the heart, as those without labels
-  # either half of the time, as there; they don't exclude each other here
+  # as there, about half of the slices stay upright: those that are scored are
   config.augment = dict(
     spatial=dict(rotation=20.0, p_rotation=0.5, p_scale=0.0),
-    quarter_turn=dict(p=0.75),
-    mirror=dict(),
+    quarter_turn=dict(p=0.15),
+    mirror=dict(p=0.25),
   )
   if protocol == "published":
     _published(config)

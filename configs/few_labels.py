@@ -24,6 +24,12 @@ PATIENTS = 70
 
 # as many slices of cases without labels as of cases with labels, augmented alike
 UNLABELLED = dict(cases="unlabelled")
+# UniMatch's colour jitter of grey images, and its blur
+STRONG = dict(
+  brightness=dict(p=0.8, factor=(0.5, 1.5)),
+  contrast=dict(p=0.8, factor=(0.5, 1.5)),
+  blur=dict(p=0.5, sigma=(0.1, 2.0), p_channel=1.0),
+)
 
 # method -> the fields of the config that it sets, by path; what it leaves out is the same for all
 METHODS = {
@@ -53,6 +59,37 @@ METHODS = {
       name="uncertainty_mean_teacher",
       consistency=dict(name="gaussian", end=0.2),
       threshold=dict(name="gaussian", start=0.75, end=1.0),
+    ),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "cross_pseudo": {
+    "method": dict(name="cross_pseudo", consistency=dict(name="gaussian", end=0.1)),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "cross_teaching": {
+    # the paper's Swin-UNet, in size and kind
+    "method": dict(name="cross_teaching", consistency=dict(name="gaussian", end=0.1)),
+    "networks": dict(
+      other=dict(name="swin_unetr", features=12, depths=(2, 2, 2), heads=(3, 6, 12), window=8)
+    ),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "fixmatch": {
+    "method": dict(name="fixmatch", threshold=0.95),
+    "views": dict(strong=STRONG),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "unimatch": {
+    "method": dict(name="unimatch", threshold=0.95),
+    "views": dict(strong=STRONG),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "copy_paste": {
+    # pre-trained for a quarter of the steps, the paper's 10,000 of 40,000
+    "method": dict(
+      name="copy_paste",
+      unlabelled_weight=dict(name="piecewise", at=(0.25,), values=(0.0, 0.5)),
+      predict_with="student",
     ),
     "streams": dict(unlabelled=UNLABELLED),
   },

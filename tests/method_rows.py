@@ -117,7 +117,7 @@ ROWS = {
   "supervised": Row(plainly, regions=False, elsewhere=True),
   "detected": Row(_detected, regions=False, elsewhere=True),
   "distillation": Row(_distillation, ("network", "regressor"), frozen=("teacher",), elsewhere=True),
-  "dual_branch": Row(_dual_branch, elsewhere=True),
+  "dual_branch": Row(_dual_branch),
   "regression": Row(_regression, regions=False, elsewhere=True),
   "pseudo_label": Row(_pseudo_label, elsewhere=True),
   "entropy_minimisation": Row(plainly, elsewhere=True),

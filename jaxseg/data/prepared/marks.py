@@ -65,7 +65,8 @@ class _Drawn(NamedTuple):
   """`make` of a field that no file of labels gives, as plain values.
 
   Attributes:
-    draw: (full label, or else the image's first channel; case) -> what is laid on the grid.
+    draw: (full label, or else the image's first channel; case) -> what is laid on the grid; of a
+      full label also (..., where it counts).
     lay: (what was drawn, grid) -> what is stored.
     labelled: whether the full label is drawn on.
   """
@@ -74,7 +75,7 @@ class _Drawn(NamedTuple):
   read: Callable[[str], RawCase]
   preparation: Preparation
   where: str
-  draw: Callable[[np.ndarray, str], np.ndarray]
+  draw: Callable[..., np.ndarray]
   lay: Callable[[np.ndarray, Grid], np.ndarray]
   labelled: bool
 
@@ -87,8 +88,9 @@ class _Drawn(NamedTuple):
         "drawn (folder, h5), or another source."
       )
     grid = self.preparation.grid(raw.geometry, raw.image)
+    counted = () if raw.weight is None or not self.labelled else (raw.weight > 0,)
     try:
-      drawn = self.draw(raw.label if self.labelled else raw.image[..., 0], name)
+      drawn = self.draw(raw.label if self.labelled else raw.image[..., 0], name, *counted)
     except ValueError as error:
       raise ValueError(f"{self.where}: {error}") from error
     return self.lay(drawn, grid)
@@ -148,8 +150,8 @@ def _marks(dataset: Dataset, read, where: str, name: str, options: Mapping[str, 
   return _maker(dataset, read, where, name, options, draw, lay, decode, True)
 
 
-def _marked(label: np.ndarray, name: str, /, *, mark, rest: int) -> np.ndarray:
-  return np.where(mark(label, name), label.astype(np.int64), rest)
+def _marked(label: np.ndarray, name: str, counted=True, /, *, mark, rest: int) -> np.ndarray:
+  return np.where(mark(label, name) & counted, label.astype(np.int64), rest)
 
 
 def _lay_marks(stored: np.ndarray, grid: Grid, *, labels: LabelSpec, unknown: int) -> np.ndarray:
@@ -228,10 +230,11 @@ def read_boxes(
   return {case: told[case] for case in cases}
 
 
-def _boxes_of(label: np.ndarray, name: str, /, *, labels: LabelSpec, axis, margin) -> np.ndarray:
+def _boxes_of(
+  label: np.ndarray, name: str, counted=True, /, *, labels: LabelSpec, axis, margin
+) -> np.ndarray:
   del name
-  members = labels.members
-  masks = np.stack([np.isin(label, of) for of in members], -1)
+  masks = np.stack([np.isin(label, of) & counted for of in labels.members], -1)
   boxes = box_masks(masks, axis=axis, margin=margin)
   return np.concatenate([np.zeros((*label.shape, labels.first), bool), boxes], -1)
 

@@ -98,6 +98,21 @@ def test_a_box_that_is_none_is_told(dataset, source, tmp_path, box, words):
     field("box_file", dataset, source, "box", path=str(path), axis=0)
 
 
+def test_what_has_no_weight_is_not_drawn_on(dataset, source):
+  def read(name):
+    raw = source.read(name)
+    weight = np.ones(scribbled.SHAPE, np.float32)
+    weight[:, :8] = 0
+    return raw._replace(weight=weight)
+
+  masked = source._replace(read=read)
+  for name, options in (("slices", {"every": 1}), ("strokes", {}), ("label_boxes", {"axis": 0})):
+    kind = "box" if name == "label_boxes" else "scribble"
+    found = field(name, dataset, masked, kind, **options)
+    assert not found[:, :8].any()
+    assert found[:, 8:].any()
+
+
 def test_other_boxes_are_another_content(dataset, source, tmp_path):
   path, contents = tmp_path / "boxes.json", []
   for last in (3, 4):

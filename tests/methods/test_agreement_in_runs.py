@@ -1,0 +1,89 @@
+"""Methods that learn from cases without labels, from a config to a run that is resumed."""
+
+import numpy as np
+import pytest
+
+from jaxseg import data, defaults, loop
+from jaxseg.build import plain
+from jaxseg.experiment import experiment
+from jaxseg.runs import checkpoint
+
+SMALL = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+STRONG = dict(strong=dict(noise=dict(p=1.0), brightness=dict()))
+
+
+def config_of(home, method, *, steps=2, **fields):
+  config = defaults.config()
+  config.method = method
+  config.network = SMALL
+  config.steps = steps
+  config.optimiser.schedule = dict(name="constant")  # whatever the number of steps
+  config.streams = dict(unlabelled=dict(cases="unlabelled", batch=2))
+  config.data.source = dict(name="phantom", cases=8, size=(32, 32))
+  config.data.split.labelled = 2
+  config.data.patch = (16, 16)
+  config.data.batch = 2
+  config.data.folder = str(home / "prepared")
+  config.data.workers = 1
+  config.augment = dict(mirror=dict())
+  return {**plain(config), **fields}
+
+
+RUNS = {
+  "unimatch": (dict(name="unimatch", threshold=0.3), {"views": STRONG}),
+  "copy_paste": (dict(name="copy_paste", predict_with="teacher"), {}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.bits
+def test_a_run_that_is_resumed_is_the_uninterrupted_one(name, tmp_path):
+  method, fields = RUNS[name]
+  whole, parts = tmp_path / "whole", tmp_path / "parts"
+  for folder, steps in ((whole, 4), (parts, 2), (parts, 4)):
+    report = loop.train(experiment(config_of(tmp_path, method, steps=steps, **fields)), folder)
+  assert np.isfinite(report["validation"]["mean"]["dice"])
+  tables = []
+  for folder in (whole, parts):
+    kept = checkpoint.Checkpoints(folder)
+    tables.append(kept.arrays(kept.steps[0]))
+  assert tables[0].keys() == tables[1].keys()
+  for array in tables[0]:
+    np.testing.assert_array_equal(tables[0][array], tables[1][array], err_msg=array)
+
+
+OTHER = dict(unlabelled=dict(cases="unlabelled", batch=4))
+ONE = dict(unlabelled=dict(cases="unlabelled", batch=1))
+WRONG = {
+  "batches that are no pairs": (
+    dict(name="copy_paste"),
+    {"streams": OTHER},
+    r"copy_paste: 2 images with labels and 4 without in a batch",
+  ),
+  "one image for CutMix": (
+    dict(name="unimatch"),
+    {"views": STRONG, "streams": ONE},
+    r"unimatch: a batch of one image without labels",
+  ),
+  "no encoder": (
+    dict(name="unimatch"),
+    {"views": STRONG, "network": dict(name="kiunet", widths=(4, 6), ki_widths=(3,))},
+    r"feature perturbation: the network's outputs .* have no 'bottleneck'",
+  ),
+  "no strong view": (dict(name="fixmatch"), {}, r"config\.views\.strong: is missing"),
+  "no other network": (dict(name="cross_teaching"), {}, r"config\.networks\.other: is missing"),
+  "no share": (
+    dict(name="unimatch", cutmix=1.5),
+    {"views": STRONG},
+    r"config\.method\.cutmix: 1\.5; expected a number from 0 to 1",
+  ),
+  "no box": (dict(name="copy_paste", box=0.0), {}, r"config\.method\.box: 0\.0; expected"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_is_told_before_data_are_prepared(name, tmp_path, monkeypatch):
+  monkeypatch.setattr(data, "prepare", lambda *_, **__: pytest.fail("prepared"))
+  method, fields, words = WRONG[name]
+  with pytest.raises(ValueError, match=words):
+    experiment(config_of(tmp_path, method, **fields))

@@ -1,7 +1,6 @@
 """Distillation: a network learns from labels and from what trained networks say of the images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from jaxseg.losses import Loss
 from jaxseg.losses import distillation as distances
 from jaxseg.method import Learner, Method, State, descend, forward, learner
 from jaxseg.methods import lessons
-from jaxseg.methods.labelled import UNLABELLED, supervision, value
+from jaxseg.methods.labelled import supervision, value
 from jaxseg.networks.blocks.options import choice
 from jaxseg.networks.several import Several, one
 from jaxseg.schedules import Schedule
@@ -77,15 +76,11 @@ def distillation(
   weights = {"logits": logits, "places": places, "attention": attention, "features": features}
   weights = {name: of for name, of in weights.items() if callable(of) or of}
   temperatures = {"temperature": temperature, "places_temperature": places_temperature}
-  lessons.check(weights, pairs, **temperatures)
-  several = isinstance(teacher, Several)
+  lessons.check({"supervised": supervised, **weights}, pairs, **temperatures)
+  number = teacher.number if isinstance(teacher, Several) else None
+  lessons.check_teachers(teachers, number, features="features" in weights)
   # features of several networks have no mean
   otherwise = lessons.DRAWN if "features" in weights else lessons.MEAN
-  if several and otherwise == lessons.DRAWN and teachers == lessons.MEAN:
-    raise ValueError(
-      "distillation: teachers='mean' with features, whose channels mean something else in each "
-      "network; expected 'held_out' or 'drawn'."
-    )
   every = lessons.comparisons(pairs, sigmoid=sigmoid, **temperatures)
   compared = {name: every[name] for name in weights}
   heads = supervision(
@@ -105,7 +100,7 @@ def distillation(
       "teacher": learner(teacher, None, jax.random.fold_in(key, 1), image),
     }
     if "features" in weights:
-      shapes, number = (_shapes(net, image) for net in nets), teacher.number if several else 1
+      shapes = (lessons.shapes(net, image) for net in nets)
       kernels = lessons.kernels(jax.random.fold_in(key, 2), *shapes, pairs, number=number)
       if kernels:
         learners["regressor"] = Learner(kernels, {}, regressor_optimiser.init(kernels))
@@ -113,8 +108,8 @@ def distillation(
 
   def train_step(state, batch, key):
     learners, target = state.learners, batch_module.target(batch, state.step)
-    (images, folds), known = _images(batch), len(batch["image"])
-    shapes = [_shapes(net, images) for net in nets]
+    (images, folds), known = lessons.images(batch), len(batch["image"])
+    shapes = [lessons.shapes(net, images) for net in nets]
     lessons.check_pairs(pairs, *shapes)
     # valid convolutions give less than the image's grid
     space = [min(sizes) for sizes in zip(*(of["logits"].shape[1:-1] for of in shapes), strict=True)]
@@ -125,15 +120,11 @@ def distillation(
     def describe(outputs):
       return {name: way.describe(common(outputs)) for name, way in compared.items()}
 
-    of, shares = learners["teacher"], None
-    if several:
-      options = {"number": teacher.number, "teachers": teachers, "otherwise": otherwise}
+    shares = None
+    if number:
+      options = {"number": number, "teachers": teachers, "otherwise": otherwise}
       shares = lessons.shares(jax.random.fold_in(key, 1), folds, **options)
-      taught = teacher.described({"params": of.params, **of.stats}, images, shares, describe)
-    else:
-      taught = describe(forward(teacher, of.params, of.stats, images)[0])
-
-    taught = jax.lax.stop_gradient(taught)
+    taught = lessons.taught(teacher, learners["teacher"], images, shares, describe)
 
     def objective(params):
       outputs, stats = forward(
@@ -166,30 +157,6 @@ def distillation(
     return forward(network, current.params, current.stats, batch["image"])[0]
 
   return Method(init, train_step, apply)
-
-
-def _shapes(network: nn.Module, images) -> dict[str, Any]:
-  """The shapes of a network's outputs for images."""
-
-  def run(images):
-    variables = network.init(jax.random.key(0), images, train=True)
-    return network.apply(variables, images, train=False)
-
-  return jax.eval_shape(run, images)
-
-
-def _images(batch):
-  """Images that teach, those with labels first; of each the fold that holds it out, -1 for none."""
-  parts = [batch, *([batch[UNLABELLED]] if UNLABELLED in batch else [])]
-  patches = [part["image"].shape[1:] for part in parts]
-  if patches[0] != patches[-1]:
-    raise ValueError(
-      f"config.streams.{UNLABELLED}.patch: {patches[1][:-1]} with {patches[1][-1]} channel(s), the "
-      f"main stream's {patches[0][:-1]} with {patches[0][-1]}; expected the same."
-    )
-  images = [part["image"] for part in parts]
-  folds = [part.get("fold", jnp.full(len(part["image"]), -1)) for part in parts]
-  return tuple(x[0] if len(parts) == 1 else jnp.concatenate(x) for x in (images, folds))
 
 
 def _descend_together(rules, learners: Mapping[str, Learner], objective):

@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg.batch import Batch
 from jaxseg.build import suggestion
 from jaxseg.losses import distillation as distances
+from jaxseg.method import Learner, forward
+from jaxseg.methods.labelled import UNLABELLED
+from jaxseg.networks.blocks.options import choice
+from jaxseg.networks.several import Several
 
 HELD_OUT, MEAN, DRAWN = "held_out", "mean", "drawn"
 
@@ -67,7 +72,10 @@ def check(weights: Mapping[str, Any], pairs: Mapping[str, str], **temperatures: 
   for name, value in temperatures.items():
     if not value > 0:
       raise ValueError(f"distillation: {name} is {value}; expected a number above 0.")
-  if not weights:
+  for name, value in weights.items():
+    if not callable(value) and value < 0:
+      raise ValueError(f"distillation: {name} weighs {value}; expected a number from 0.")
+  if set(weights) <= {"supervised"}:
     raise ValueError(
       "distillation: logits, places, attention and features all weigh 0, so that nothing is learnt "
       "from the teacher; expected one above 0, or the method 'supervised'."
@@ -82,6 +90,21 @@ def check(weights: Mapping[str, Any], pairs: Mapping[str, str], **temperatures: 
     raise ValueError(
       f"distillation: between={tuple(pairs)}, but attention and features weigh 0; expected one of "
       "them above 0."
+    )
+
+
+def check_teachers(teachers: str, number: int | None, *, features: bool) -> None:
+  """Raises ValueError for an option `teachers` that does not suit `number`, None for one."""
+  choice(teachers, (HELD_OUT, MEAN, DRAWN), "distillation: teachers")
+  if number is None and teachers != HELD_OUT:
+    raise ValueError(
+      f"distillation: teachers='{teachers}', but there is one; expected networks.teacher="
+      "dict(runs=FOLDER), several networks, or to leave the option out."
+    )
+  if number and features and teachers == MEAN:
+    raise ValueError(
+      "distillation: teachers='mean' with features, whose channels mean something else in each "
+      "network; expected 'held_out' or 'drawn'."
     )
 
 
@@ -108,20 +131,22 @@ def check_pairs(pairs: Mapping[str, str], ours: Mapping, theirs: Mapping) -> Non
       )
 
 
-def kernels(key, ours: Mapping, theirs: Mapping, pairs: Mapping[str, str], *, number: int) -> dict:
+def kernels(
+  key, ours: Mapping, theirs: Mapping, pairs: Mapping[str, str], *, number: int | None
+) -> dict[str, jax.Array]:
   """The 1x1 convolutions from the student's features to the teacher's: output -> (in, out).
 
-  (number, in, out) for several teachers; of one, only where the numbers of channels differ.
+  (number, in, out) for several teachers; of one, None, only where the numbers of channels differ.
   """
   check_pairs(pairs, ours, theirs)
   made = {}
   for at, (mine, yours) in enumerate(pairs.items()):
     shape = ours[mine].shape[-1], theirs[yours].shape[-1]
-    if number == 1 and shape[0] == shape[1]:
+    if number is None and shape[0] == shape[1]:
       continue
     start = nn.initializers.lecun_normal(batch_axis=(0,))
-    kernel = start(jax.random.fold_in(key, at), (number, *shape), jnp.float32)
-    made[mine] = kernel[0] if number == 1 else kernel
+    kernel = start(jax.random.fold_in(key, at), (number or 1, *shape), jnp.float32)
+    made[mine] = kernel if number else kernel[0]
   return made
 
 
@@ -130,6 +155,41 @@ def of_samples(kernels: Mapping[str, jax.Array], shares) -> dict[str, jax.Array]
   if shares is None:
     return dict(kernels)
   return {name: jnp.einsum("bk,kcd->bcd", shares, of) for name, of in kernels.items()}
+
+
+def images(batch: Batch) -> tuple[jax.Array, jax.Array]:
+  """Images that teach, those with labels first; of each the fold that holds it out, -1 for none."""
+  parts = [batch, *([batch[UNLABELLED]] if UNLABELLED in batch else [])]
+  patches = [part["image"].shape[1:] for part in parts]
+  if patches[0] != patches[-1]:
+    raise ValueError(
+      f"config.streams.{UNLABELLED}.patch: {patches[1][:-1]} with {patches[1][-1]} channel(s), the "
+      f"main stream's {patches[0][:-1]} with {patches[0][-1]}; expected the same."
+    )
+  of = [part["image"] for part in parts]
+  folds = [part.get("fold", jnp.full(len(part["image"]), -1)) for part in parts]
+  return tuple(x[0] if len(parts) == 1 else jnp.concatenate(x) for x in (of, folds))
+
+
+def shapes(network: nn.Module, images: jax.Array) -> dict[str, Any]:
+  """The shapes of a network's outputs for images."""
+
+  def run(images):
+    variables = network.init(jax.random.key(0), images, train=True)
+    return network.apply(variables, images, train=False)
+
+  return jax.eval_shape(run, images)
+
+
+def taught(
+  teacher: nn.Module | Several, of: Learner, images: jax.Array, shares, describe: Callable
+) -> Any:
+  """What `describe` says of a teacher's outputs, of several the mean by `shares`; no gradient."""
+  if isinstance(teacher, Several):
+    said = teacher.described({"params": of.params, **of.stats}, images, shares, describe)
+  else:
+    said = describe(forward(teacher, of.params, of.stats, images)[0])
+  return jax.lax.stop_gradient(said)
 
 
 def shares(key, folds, *, number: int, teachers: str, otherwise: str) -> jax.Array:

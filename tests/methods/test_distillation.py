@@ -46,11 +46,11 @@ def same(a, b):
     (3, {"supervised": 0.0, "features": 1.0, "between": {"decoder": "decoder"}}),
   ],
 )
-@pytest.mark.parametrize("number", [None, 3])
+@pytest.mark.parametrize("number", [None, 1, 3])
 def test_the_student_learns_and_the_teacher_stays_as_it_was(rank, options, number):
   batch = batch_of(rank)
   if number:
-    batch["fold"] = jnp.asarray([0, 2, 1, -1])
+    batch["fold"] = jnp.minimum(jnp.asarray([0, 2, 1, -1]), number - 1)
   method = scheme(Several(TEACHER, number) if number else TEACHER, **options)
   first, last, metrics = fixed_batch.train(method, batch)
   assert same(first.learners["teacher"], last.learners["teacher"])
@@ -289,6 +289,8 @@ def test_bad_options_are_told():
     ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
     ({"attention": 1.0}, "attention without between; expected the outputs"),
     ({"between": BETWEEN}, "attention and features weigh 0"),
+    ({"logits": -1.0}, "logits weighs -1.0; expected a number from 0"),
+    ({"teachers": "drawn"}, "teachers='drawn', but there is one; expected networks.teacher=dict"),
     ({"teachers": "best"}, "teachers='best' is unknown; choices: held_out, mean, drawn"),
   ):
     with pytest.raises(ValueError, match=words):

@@ -159,6 +159,18 @@ def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_pa
   assert model.logits(load.inference.Case(image)).shape == (20, 20, model.described.labels.channels)
 
 
+def test_the_rest_of_a_split_teaches_a_student_that_has_few_labels(home, tmp_path):
+  write(tmp_path, "few", split={"labelled": 2})
+  config = student(home, runs=(str(tmp_path / "few"),))
+  config["data"]["split"] = {"name": "kfold", "fold": 0, "folds": FOLDS, "labelled": 2}
+  with pytest.raises(ValueError, match=r"config\.streams\.rest: the method makes no use of it"):
+    experiment(config | {"streams": {"rest": {"cases": "unlabelled"}}})
+  run = experiment(config | {"streams": {"unlabelled": {"cases": "unlabelled"}}})
+  loop.train(run, tmp_path / "pupil")
+  rows = (tmp_path / "pupil" / "metrics.jsonl").read_text().splitlines()
+  assert {"logits_distance", "agreement", "supervised_loss"} <= json.loads(rows[0]).keys()
+
+
 def test_members_share_their_teachers(home, tmp_path):
   loop.train(experiment(student(home, members=2)), tmp_path / "pupil")
   held = checkpoint.load_learners(tmp_path / "pupil")

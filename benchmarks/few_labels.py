@@ -32,8 +32,10 @@ from typing import NamedTuple
 import few_labels_table
 
 from jaxseg import files, sealed
+from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
+from jaxseg.runs import folder as run_folder
 from jaxseg.runs import same_run
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -155,16 +157,11 @@ def score(folder: pathlib.Path) -> dict:
 
 def outdated(row: Row, folder: pathlib.Path, further: list[str]) -> str:
   """How the config of a run that is there differs from the row's, in words; "" if it doesn't."""
-  path = folder / "config.json"
-  if further or not path.is_file():
+  if further or not (folder / run_folder.CONFIG).is_file():
     return ""
-  from jaxseg.build import plain
-  from jaxseg.compose import complete
-
-  before = sealed.read(path, what="the config of a run", advice="put the folder aside")
-  config = load_config(str(ROOT / row.config))
+  before, config = run_folder.read_config(folder), load_config(str(ROOT / row.config))
   config.seed = row.seed
-  return same_run.sentence(same_run.differences(before, complete(plain(config)), same_run.RESUME))
+  return same_run.sentence(same_run.differences(before, complete(config), same_run.RESUME))
 
 
 class Runner:

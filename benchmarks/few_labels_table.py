@@ -11,7 +11,11 @@ from matplotlib import pyplot
 from scipy import stats
 
 from jaxseg import files
+from jaxseg.data import read_label
+from jaxseg.evaluation import held_out
+from jaxseg.feeding import source_of
 from jaxseg.inference import pictures
+from jaxseg.runs import folder as run_folder
 
 CLASSES = ("right ventricle", "myocardium", "left ventricle")
 HEADS = {
@@ -221,18 +225,12 @@ class Slice:
 
   def cut(self, run) -> np.ndarray:
     """What a run predicts there."""
-    from jaxseg.data import read_label
-
     return read_label(run / "validation" / f"{self._case}.nii.gz")[0][self._at][self._box]
 
 
 def telling_slices(run) -> list[Slice]:
   """Of three cases of a run, spread over the list: near the base, the middle and the apex."""
-  from jaxseg import sealed
-  from jaxseg.evaluation import held_out
-  from jaxseg.feeding import source_of
-
-  source = source_of(sealed.read(run / "config.json", what="a run's config", advice="train again"))
+  source = source_of(run_folder.read_config(run))
   cases = sorted(held_out.read_scores(run)["cases"])
   chosen = []
   for number, part in enumerate((0.2, 0.5, 0.8)):

@@ -71,6 +71,8 @@ def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Fee
   """
   source = sources(config)
   sides = divided(config, source)
+  if not sides.train:
+    annotated(source)  # says that no case has a label
   # what makes images of images learns from cases without labels as well
   labelled = not (is_full(config) and source.unlabelled & {*sides.train, *sides.validation})
   main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)

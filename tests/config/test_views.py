@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from view_methods import NEEDS, steady
 
-from jaxseg import compose, data, defaults, experiment, methods, roles
+from jaxseg import compose, data, defaults, experiment, feeding, methods, roles
 from jaxseg.build import plain
 from jaxseg.config import needs
 from jaxseg.runs import same_run
@@ -130,6 +130,22 @@ def test_what_a_method_needs_and_is_not_fed_is_told(name, tmp_path):
   config["streams"] = fields.get("streams", config["streams"])
   with pytest.raises(ValueError, match=words):
     experiment.experiment(config)
+
+
+@pytest.mark.parametrize("split", [{}, {"name": "kfold"}, {"name": "kfold", "labelled": 1}])
+@pytest.mark.parametrize("method", ["steady", "supervised"])
+def test_a_set_without_any_label_is_told(tmp_path, split, method):
+  own = {} if method == "steady" else {"method": {"name": method}, "views": {}, "streams": {}}
+  config = config_of(tmp_path, **own)
+  config["data"]["split"] = split
+
+  def bare(config):
+    source = feeding.source_of(config)
+    return source._replace(unlabelled=frozenset(source.cases))
+
+  words = r"config\.data\.source: none of the 10 case\(s\) of 'phantom2d' has a label"
+  with pytest.raises(ValueError, match=words):
+    experiment.experiment(config, sources=bare)
 
 
 def test_a_field_that_the_cases_lack_is_told(tmp_path, monkeypatch):

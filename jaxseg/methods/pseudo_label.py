@@ -5,6 +5,7 @@ from flax import linen as nn
 
 from jaxseg.batch import Target
 from jaxseg.losses import Loss, consistency
+from jaxseg.losses.distillation import centred
 from jaxseg.method import Method
 from jaxseg.methods.labelled import UNLABELLED, regularised, supervision, value
 from jaxseg.schedules import Schedule
@@ -50,8 +51,11 @@ def pseudo_label(
     del known
     limit = value(threshold, step)
     labels, counts = consistency.pseudo_labels(rest["logits"], threshold=limit, sigmoid=sigmoid)
-    spacing, kept = batch[UNLABELLED].get("spacing"), counts.mean()
-    of_kept = pseudo(rest, Target(labels, counts, step=step, spacing=spacing))
+    unlabelled, kept = batch[UNLABELLED], counts.mean()
+    # valid convolutions give less than the image's grid
+    image = centred(unlabelled["image"], counts.shape[1:])
+    spacing = unlabelled.get("spacing")
+    of_kept = pseudo(rest, Target(labels, counts, step=step, spacing=spacing, image=image))
     return kept * of_kept, {"pseudo_loss": of_kept, "kept": kept}
 
   return regularised(network, supervision(loss, **heads), optimiser, term=term, weight=weight)

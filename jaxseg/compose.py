@@ -158,7 +158,9 @@ def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"config.{where}.{needed}: is missing; expected its value.")
     clip = spec.get("clip")
     spec = {**spec, "clip": None if clip == 0 else clip}
-    return optimisers.optimiser(steps=config["steps"], where=where, **spec)
+    # an option CRITIC_steps is how often a step uses the optimiser of the role CRITIC
+    steps = config["steps"] * config["method"].get(f"{role.key}_steps", 1)
+    return optimisers.optimiser(steps=steps, where=where, **spec)
 
   return config_roles.by_role(config, roles.OPTIMISER, make)
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import optax
+from critic_rows import SMALL as CRITIC_OPTIONS
 from network_rows import ROWS as NETWORK_ROWS
 
 from jaxseg import augment
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.method import Method
 from jaxseg.methods import METHODS
-from jaxseg.networks import NETWORKS
+from jaxseg.networks import CRITICS, NETWORKS
 from jaxseg.networks.several import Several
 
 
@@ -111,7 +112,26 @@ def _cross_pseudo(constructor, tx, **options):
   return plainly(constructor, tx, consistency=0.1, cutmix=0.5, **options)
 
 
+def _with_critic(critic, tx, constructor, *, sigmoid=False, net=None, **options):
+  judge = CRITICS[critic](**CRITIC_OPTIONS[critic])
+  roles = net or small_unet(), judge, loss_of(sigmoid), tx, optax.sgd(0.01)
+  return constructor(*roles, **options, **_sigmoid(sigmoid))
+
+
+def _adversarial(constructor, tx, **options):
+  return _with_critic("residual_critic", tx, constructor, **options)
+
+
+def _hung(constructor, tx, **options):
+  return _with_critic("fully_convolutional_critic", tx, constructor, **options)
+
+
+def _dan(constructor, tx, **options):
+  return _with_critic("two_input_critic", tx, constructor, **options)
+
+
 PAIR = ("network", "other")
+CRITIC = ("network", "critic")
 
 ROWS = {
   "supervised": Row(plainly, regions=False, elsewhere=True),
@@ -128,6 +148,9 @@ ROWS = {
   "fixmatch": Row(_with_view),
   "unimatch": Row(_with_view),
   "copy_paste": Row(plainly, follows=("teacher",)),
+  "adversarial": Row(_adversarial, CRITIC),
+  "hung": Row(_hung, CRITIC),
+  "dan": Row(_dan, CRITIC),
 }
 
 

@@ -80,7 +80,10 @@ def test_regions_are_learnt_by_sigmoids(name):
   assert all(np.isfinite(value) for value in metrics.values())
 
 
-@pytest.mark.parametrize("name", ["fixmatch", "unimatch", "cross_pseudo", "copy_paste"])
+HALF = ("fixmatch", "unimatch", "cross_pseudo", "copy_paste", "adversarial", "hung", "dan")
+
+
+@pytest.mark.parametrize("name", HALF)
 def test_half_precision_and_deep_supervision_go_on_working(name):
   net = small_unet(widths=(4, 6, 8), deep_supervision=1, dtype="bfloat16")
   _, outputs = traced(method(name, net=net), batch_of())

@@ -70,6 +70,11 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("gamma gamma_dice gamma_cross alpha beta", FROM_0),
   **_all("class_weights dice_weight cross_weight heat_weight box_weight", FROM_0),
   **_all("head_decay head_weights auxiliary", FROM_0),
+  # methods with a critic
+  **_all("fool fool_unlabelled semi gradient_penalty feature_weights", FROM_0),
+  **dict.fromkeys((("adversarial", "least"), ("hung", "threshold")), SHARE),
+  "clip_weights": POSITIVE,
+  "critic_steps": COUNT,
   **_all("iterations erosions", COUNT),
   ("focal_tversky", "gamma"): POSITIVE,
   "positive_weight": POSITIVE,

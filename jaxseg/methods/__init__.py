@@ -1,17 +1,20 @@
 """Training schemes: who is trained against what."""
 
 from jaxseg.methods import (
+  adversarial,
   averaged,
   cascaded,
   copy_paste,
   cross_pseudo,
   cross_teaching,
+  dan,
   detected,
   distillation,
   dual_branch,
   ensemble,
   entropy_minimisation,
   fixmatch,
+  hung,
   mean_teacher,
   pseudo_label,
   regression,
@@ -37,6 +40,9 @@ METHODS = {
   "cross_teaching": cross_teaching.cross_teaching,
   "fixmatch": fixmatch.fixmatch,
   "unimatch": unimatch.unimatch,
+  "adversarial": adversarial.adversarial,
+  "hung": hung.hung,
+  "dan": dan.dan,
 }
 
 # what the loop must feed a method beside images and labels
@@ -51,23 +57,28 @@ NEEDS: dict[str, Needs] = {
   "cross_teaching": _UNLABELLED,
   "fixmatch": _UNLABELLED,
   "unimatch": _UNLABELLED,
+  "hung": _UNLABELLED,
+  "dan": _UNLABELLED,
 }
 
 __all__ = [
   "METHODS",
   "NEEDS",
   "Needs",
+  "adversarial",
   "averaged",
   "cascaded",
   "copy_paste",
   "cross_pseudo",
   "cross_teaching",
+  "dan",
   "detected",
   "distillation",
   "dual_branch",
   "ensemble",
   "entropy_minimisation",
   "fixmatch",
+  "hung",
   "mean_teacher",
   "pseudo_label",
   "regression",

@@ -1,238 +1,179 @@
 """Peak memory from a traced program: which arrays it must hold at the same time.
 
-The model of a compiler: elementwise operations and what only moves values are joined with what
-uses them, and no array is made between them, unless a convolution, a product or a loop reads it, or
-several read what is dear to compute. Everything else is an array from its operation to its last
-use. Steps run in the order of the trace.
+The model of a compiler, after XLA's `InstructionFusion`: elementwise operations and what only moves
+values are joined with each that uses them, which computes them again from what they are computed
+from, and no array is made between. Arrays are what convolutions, products, sums, loops and the like
+read and give, and what several use that is dear to compute, or reads more than it gives. Such an
+array is not read by those that compute it again: what it is computed from lives on beside it.
+Everything is held from its operation to its last use. Steps run in the order of the trace.
 """
 
-import math
-from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 
-# elementwise, dear: an array where several use it
-DEAR = {
-  *("exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erfc", "erf_inv", "pow"),
-  *("sqrt", "rsqrt", "cbrt", "sin", "cos", "tan", "atan2", "div", "rem"),
-}
-# elementwise and cheap, or moving values: computed again by each that uses it
-CHEAP = {
-  *("add", "sub", "mul", "neg", "abs", "sign", "max", "min", "select_n", "integer_pow", "square"),
-  *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "is_finite", "clamp", "floor"),
-  *("ceil", "round", "add_any", "convert_element_type", "broadcast_in_dim", "iota", "slice", "pad"),
-  *("concatenate", "transpose", "rev", "stop_gradient", "shift_left", "shift_right_logical"),
-  *("shift_right_arithmetic", "nextafter", "real", "imag", "dynamic_slice", "erf_inv", "exp2"),
-}
-# another name of the same array
-ALIASES = {"reshape", "squeeze", "expand_dims", "copy", "copy_p", "name", "optimization_barrier"}
-ALIASES |= {"sharding_constraint", "reduce_precision", "random_wrap", "random_unwrap"}
-# what reads its operands as it goes
-SUMS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "reduce_prod"}
+from jaxseg.planning.traced import ALIASES, CHEAP, DEAR, JOINED, SUMS, Operation, Program, flat
+
+# parts of the largest array that are not placed
+SMALL = 200
 
 
-class Operation(NamedTuple):
-  """A step of a flat program: values are numbers, `inner` is what it holds beside its operands."""
+def temporaries(function: Callable, *arguments, cpu: bool = True) -> int:
+  """Bytes that `function(*arguments)` holds at most beside arguments and outputs.
 
-  name: str
-  inputs: tuple[int, ...]
-  outputs: tuple[int, ...]
-  inner: int
-
-
-class Program(NamedTuple):
-  """A flat program; `sizes` are the bytes of each value."""
-
-  operations: list[Operation]
-  sizes: list[int]
-  inputs: tuple[int, ...]
-  outputs: tuple[int, ...]
+  `cpu` tells what XLA's compiler for CPUs adds, see `traced.flat`.
+  """
+  return _peak(flat(jax.make_jaxpr(function)(*arguments), cpu=cpu))
 
 
-def temporaries(function: Callable, *arguments) -> int:
-  """Bytes that `function(*arguments)` holds at most beside arguments and outputs."""
-  return _peak(_flat(jax.make_jaxpr(function)(*arguments)))
+class Life(NamedTuple):
+  """Bytes that are held from one step to another, both included."""
 
-
-def _bytes(aval) -> int:
-  return math.prod(getattr(aval, "shape", ())) * getattr(
-    getattr(aval, "dtype", None), "itemsize", 4
-  )
-
-
-def _flat(closed) -> Program:
-  """A traced program without calls, without what nothing uses."""
-  sizes: list[int] = []
-  operations: list[Operation] = []
-  # what was computed before, by what it is computed from
-  before: dict[Any, list[int]] = {}
-  literals: dict[Any, int] = {}
-
-  def value(aval) -> int:
-    sizes.append(_bytes(aval))
-    return len(sizes) - 1
-
-  def run(jaxpr, inputs) -> list[int]:
-    own = dict(zip(jaxpr.invars, inputs, strict=True))
-    for constant in jaxpr.constvars:
-      own[constant] = value(constant.aval)
-
-    def read(atom) -> int:
-      if not hasattr(atom, "val"):
-        return own[atom]
-      key = (str(atom.val), str(atom.aval))
-      if key not in literals:
-        literals[key] = value(atom.aval)
-      return literals[key]
-
-    for equation in jaxpr.eqns:
-      taken = [read(atom) for atom in equation.invars]
-      called = _called(equation)
-      if equation.params.get("differentiated"):
-        # computed again, from what is kept: not the same as what was computed before
-        behind = [value(atom.aval) for atom in equation.invars]
-        for number, again in zip(taken, behind, strict=True):
-          operations.append(Operation("optimization_barrier", (number,), (again,), 0))
-        taken = behind
-      if called is not None:
-        given = run(called, taken)
-      else:
-        name = equation.primitive.name
-        key = (name, *taken, str(equation.params)) if name in CHEAP | DEAR | SUMS else None
-        given = before.get(key)
-        if given is None:
-          given = [value(out.aval) for out in equation.outvars]
-          operations.append(Operation(name, tuple(taken), tuple(given), _inside(equation)))
-          before[key if key else len(operations)] = given
-      own |= dict(zip(equation.outvars, given, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-  inputs = [value(var.aval) for var in closed.jaxpr.invars]
-  outputs = run(closed.jaxpr, inputs)
-  needed, kept = set(outputs), []
-  for operation in reversed(operations):
-    if needed & set(operation.outputs):
-      needed |= set(operation.inputs)
-      kept.append(operation)
-  return Program(kept[::-1], sizes, tuple(inputs), tuple(outputs))
-
-
-def _called(equation):
-  """The program that an equation calls once with its own arguments, or None."""
-  name, params = equation.primitive.name, equation.params
-  if name in ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"):
-    inner = params.get("jaxpr", params.get("call_jaxpr", params.get("fun_jaxpr")))
-    return getattr(inner, "jaxpr", inner)
-  if name in ("checkpoint", "remat", "remat2"):
-    return params["jaxpr"]
-  if name == "linear_with_transpose":
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
-    count = params["constants"]
-    traced = jax.make_jaxpr(lambda *a: params["function"](a[:count], a[count:]))(*shapes)
-    return traced.jaxpr
-  return None
-
-
-def _programs(params) -> Iterator[Any]:
-  for item in params.values():
-    for one in item if isinstance(item, tuple | list) else (item,):
-      inner = getattr(one, "jaxpr", one)
-      if hasattr(inner, "eqns"):
-        yield one if hasattr(one, "jaxpr") else jax.extend.core.ClosedJaxpr(one, ())
-
-
-def _inside(equation) -> int:
-  """Bytes that an operation holds while it runs, beside what it reads and gives."""
-  return max((_peak(_flat(inner)) for inner in _programs(equation.params)), default=0)
+  size: int
+  first: int
+  last: int
 
 
 def _peak(program: Program) -> int:
   """Bytes held at most at the same time, without the program's inputs and outputs."""
+  return packed(_lives(program))
+
+
+def _lives(program: Program) -> list[Life]:
   operations, sizes = program.operations, program.sizes
-  maker = {out: operation for operation in operations for out in operation.outputs}
-  users: dict[int, list[Operation]] = {}
-  for operation in operations:
-    for taken in set(operation.inputs):
-      users.setdefault(taken, []).append(operation)
-  arrays = _arrays(program, maker, users)
-
-  def sources(number: int) -> set[int]:
-    """The arrays that a value is computed from where it is used."""
-    if number in arrays or number not in maker:
-      return {number}
-    if number not in known:
-      known[number] = set().union(*(sources(taken) for taken in maker[number].inputs), set())
-    return known[number]
-
-  known: dict[int, set[int]] = {}
+  arrays, reads = _arrays(program)
   # the last step that reads each array
   last: dict[int, int] = {}
-  reads = []
-  for step, operation in enumerate(operations):
-    makes = [out for out in operation.outputs if out in arrays]
-    read = set().union(*(sources(taken) for taken in operation.inputs), set()) if makes else set()
-    reads.append(read)
+  for step, read in enumerate(reads):
     last |= dict.fromkeys(read, step)
   free = {*program.inputs, *program.outputs}
-  held = most = 0
-  live: set[int] = set()
+  begun: dict[int, int] = {}
+  lives = []
   for step, operation in enumerate(operations):
     made = [out for out in operation.outputs if out in arrays and out not in free]
-    dying = {number for number in reads[step] & live if last[number] == step}
-    size = sum(sizes[out] for out in made)
-    if operation.name in CHEAP | DEAR:
-      # written over an operand that is not read again
-      reused = max((sizes[n] for n in dying if sizes[n] == size), default=0)
-      most = max(most, held + size - reused)
-    else:
-      most = max(most, held + size + operation.inner)
-    held += size - sum(sizes[number] for number in dying)
-    live = (live - dying) | set(made)
-    unread = [out for out in made if out not in last]
-    held -= sum(sizes[out] for out in unread)
+    dying = {number for number in reads[step] if number in begun and last[number] == step}
+    # an elementwise step writes over an operand that is not read again
+    if operation.name in CHEAP | DEAR and made:
+      same = [number for number in dying if sizes[number] == sizes[made[0]]]
+      for number in same[:1]:
+        dying.discard(number)
+        lives.append(Life(sizes[number], begun.pop(number), step - 1))
+    lives += [Life(sizes[number], begun.pop(number), step) for number in dying]
+    if operation.inner:
+      lives.append(Life(max(map(_peak, operation.inner)), step, step))
+    begun |= dict.fromkeys(made, step)
+    lives += [Life(sizes[out], begun.pop(out), step) for out in made if out not in last]
+  return lives + [Life(sizes[number], step, len(operations)) for number, step in begun.items()]
+
+
+def packed(lives: list[Life]) -> int:
+  """Bytes of the memory that all lie in, the largest placed first, each where it fits most tightly.
+
+  What is small beside the whole is taken as one array more.
+  """
+  lives = sorted(lives, key=lambda life: (-life.size, life.first))
+  if not lives:
+    return 0
+  least = lives[0].size // SMALL
+  placed: list[tuple[int, Life]] = []
+  most = 0
+  for life in lives:
+    if life.size < least:
+      break
+    beside = sorted(
+      (at, at + other.size)
+      for at, other in placed
+      if other.first <= life.last and life.first <= other.last
+    )
+    end, best, room = 0, None, None
+    for at, upto in beside:
+      if at - end >= life.size and (room is None or at - end < room):
+        best, room = end, at - end
+      end = max(end, upto)
+    at = end if best is None else best
+    placed.append((at, life))
+    most = max(most, at + life.size)
   return most
 
 
-def _arrays(program: Program, maker, users) -> set[int]:
-  """The values that are arrays of their own."""
-  arrays = set(program.inputs) | set(program.outputs)
-  for operation in program.operations:
-    if operation.name not in CHEAP | DEAR | ALIASES:
-      arrays |= set(operation.outputs)
-      if operation.name == "reduce_sum":
-        arrays |= _summed(operation.inputs[0], maker)
-      elif operation.name not in SUMS:
-        arrays |= {_root(taken, maker) for taken in operation.inputs}
-  count = Counter({number: len(of) for number, of in users.items()})
-  errors = {o.inputs[0] for o in program.operations if o.name in ("erf", "erfc")}
-  for operation in program.operations:
-    shared = operation.name == "exp" and _squared(operation.inputs[0], maker, errors)
-    if operation.name in DEAR:
-      arrays |= {out for out in operation.outputs if count[out] > 1 or shared}
-  return arrays
+def _arrays(program: Program) -> tuple[set[int], list[set[int]]]:
+  """The values that are arrays of their own, and those that each step reads."""
+  operations, elements = program.operations, program.elements
+  maker = {out: step for step, operation in enumerate(operations) for out in operation.outputs}
+  name = {out: operations[step].name for out, step in maker.items()}
+  users: dict[int, set[int]] = {}
+  for step, operation in enumerate(operations):
+    for taken in _operands(operation, maker, operations):
+      users.setdefault(taken, set()).add(step)
+  # the values that something reads that is not joined with what it reads
+  fixed = set(program.outputs)
+  # the steps that compute each operation: its own if what it gives is an array, others' beside it
+  homes: list[set[int]] = [set()] * len(operations)
+  errors = {o.inputs[0] for o in operations if o.name in ("erf", "erfc")}
+  for step in reversed(range(len(operations))):
+    operation = operations[step]
+    if operation.name not in JOINED:
+      homes[step] = {step}
+      fixed |= set(_operands(operation, maker, operations))
+      continue
+    (out,) = operation.outputs
+    joined = [user for user in users.get(out, ()) if operations[user].name in JOINED]
+    places = set().union(*(homes[user] for user in joined))
+    if operation.name in ALIASES:
+      barrier = operation.name == "optimization_barrier"
+      homes[step] = set() if barrier else places
+      fixed |= set(operation.inputs) if barrier or out in fixed else set()
+      continue
+    several = len(places) + (out in fixed) > 1
+    several |= operation.name == "exp" and _squared(operation.inputs[0], maker, operations, errors)
+    full = {n for n in operation.inputs if elements[n] >= elements[out]}
+    full = {n for n in full if name.get(n) not in ("broadcast_in_dim", "iota")}
+    # what is rounded is dear: on a CPU half precision is computed in float32
+    half = program.cpu and 0 < program.sizes[out] == 2 * elements[out]
+    once = (
+      half or operation.name in DEAR | {"concatenate", "pad"} or (len(full) > 1 and out in fixed)
+    )
+    if several and once:
+      homes[step] = {step}
+    else:
+      homes[step] = places | ({step} if out in fixed else set())
+  reads: list[set[int]] = [set() for _ in operations]
+  for step, operation in enumerate(operations):
+    for taken in _operands(operation, maker, operations):
+      number, behind = taken, False
+      while name.get(number) in ALIASES:
+        behind |= name[number] == "optimization_barrier"
+        number = operations[maker[number]].inputs[0]
+      known = homes[maker[number]] if number in maker and not behind else set()
+      for home in homes[step] - known:
+        reads[home].add(number)
+      if step in homes[step] and operations[step].name not in JOINED:
+        reads[step].add(number)
+  arrays = {out for s, o in enumerate(operations) if s in homes[s] for out in o.outputs}
+  return arrays | set(program.inputs), reads
 
 
-def _squared(number: int, maker, errors: set[int]) -> bool:
+def _squared(number: int, maker, operations, errors: set[int]) -> bool:
   """Whether a value is -x^2 of an x whose error function is computed from its exponential, too."""
-  while number in maker and maker[number].name in ("neg", "square", "integer_pow", "mul"):
-    number = maker[number].inputs[0]
+  while number in maker and operations[maker[number]].name in (
+    "neg",
+    "square",
+    "integer_pow",
+    "mul",
+  ):
+    number = operations[maker[number]].inputs[0]
     if number in errors:
       return True
   return False
 
 
-def _summed(number: int, maker) -> set[int]:
-  """What a sum reads: its operand, or the factors of a product that it takes itself."""
-  number = _root(number, maker)
-  if number in maker and maker[number].name in ("mul", "square", "integer_pow"):
-    return {_root(taken, maker) for taken in maker[number].inputs}
-  return {number}
-
-
-def _root(number: int, maker) -> int:
-  """The array that a value is another name of."""
-  while number in maker and maker[number].name in ALIASES:
-    number = maker[number].inputs[0]
-  return number
+def _operands(operation: Operation, maker, operations) -> tuple[int, ...]:
+  """What an operation reads; a sum takes the factors of a product itself."""
+  if operation.name in SUMS:
+    number = operation.inputs[0]
+    while number in maker and operations[maker[number]].name in ALIASES:
+      number = operations[maker[number]].inputs[0]
+    if number in maker and operations[maker[number]].name in ("mul", "square", "integer_pow"):
+      return operations[maker[number]].inputs
+  return operation.inputs

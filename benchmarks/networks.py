@@ -88,6 +88,7 @@ def cost(name, rank):
 
   from jaxseg.networks import NETWORKS
   from jaxseg.networks.describe import describe
+  from jaxseg.planning.peak_memory import of_compiled
 
   name, *chosen = name.split("+")
   net = NETWORKS[name](classes=3, **dict(part.split("=") for part in chosen))
@@ -104,8 +105,7 @@ def cost(name, rank):
       continue  # not a size that it takes
     told = describe(net, shape)
     compiled, state = _step(net, shape)
-    memory = compiled.memory_analysis()
-    peak = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    peak = of_compiled(compiled).peak
     if peak > MEMORY:
       continue
     seconds = _seconds(compiled, state, shape)

@@ -9,7 +9,6 @@ convolutions and matrix products in the traced step, beside the policy "none".
 
 import argparse
 import functools
-import json
 import pathlib
 import time
 
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxseg import losses, networks
+from jaxseg import files, losses, networks
 from jaxseg.methods.rematerialised import BLOCKS, NONE, PRODUCTS, rematerialised
 from jaxseg.methods.supervised import supervised
 from jaxseg.networks.blocks.acceleration import cpu_gradients
@@ -83,7 +82,7 @@ def main() -> None:
         flush=True,
       )
   if options.json:
-    options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    files.write_json(options.json, rows)
 
 
 if __name__ == "__main__":

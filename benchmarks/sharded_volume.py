@@ -9,7 +9,6 @@ is printed for each: arguments, temporaries and outputs, less what is written in
 """
 
 import argparse
-import json
 import os
 import pathlib
 import tempfile
@@ -23,7 +22,7 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import numpy as np
 
-from jaxseg import compose, defaults, sharding
+from jaxseg import compose, defaults, files, sharding
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import Experiment, experiment
 from jaxseg.networks.blocks.acceleration import cpu_gradients
@@ -95,7 +94,7 @@ def main() -> None:
         print(f"one step: loss {loss:.4f}, {time.monotonic() - start:.0f} s", flush=True)
   print(f"eight devices: {rows[0]['peak'] / rows[1]['peak']:.3f} of one device's")
   if options.json:
-    options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    files.write_json(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def _train(
           break
         reports.append(report)
     if len(reports) < len(runs):
-      _say(display, f"Interrupted: saved in {where}. The same command goes on from there.")
+      _say(display, interrupt.farewell(where))
       return None
     return reports
 
@@ -187,7 +187,7 @@ def _writing(member: Member, number: int, display: Display, first: int, stack) -
 
 
 def _say(display: Display | None, text: str) -> None:
-  if display:
+  if display and text:
     display.say(text)
 
 

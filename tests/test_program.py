@@ -9,7 +9,7 @@ from closeness import assert_close
 from test_loop import rows, stop_after, weights, without_clock
 
 from jaxseg import loop, sharding
-from jaxseg.runs import checkpoint
+from jaxseg.runs import checkpoint, keeper
 
 pytestmark = pytest.mark.bits
 SEEDS = (3, 4)
@@ -140,6 +140,9 @@ def test_a_run_that_has_not_begun_is_not_trained_with_others_that_have(tmp_path)
   loop.train(runs(steps=2)[0], first)
   with pytest.raises(ValueError, match=r"without \(seed_3 at 2, seed_4 at 0\)"):
     loop.train_together(runs(), [first, second])
+  # and so before any data are prepared
+  with pytest.raises(ValueError, match=r"without \(seed_3 at 2, seed_4 at 0\)"):
+    keeper.check_level([first, second])
   assert checkpoint.Checkpoints(first).steps == [2]
 
 

@@ -133,6 +133,15 @@ class Watch:
       self._over = self._over or row["step"] >= self._last
     return self._over or self._signals.everywhere()
 
+  def farewell(self, where: str) -> str:
+    """The score that the run stopped at; its folder is kept nowhere, nothing goes on from it."""
+    del where
+    if not self.evaluations or self.interrupted:
+      return ""
+    step, score, _ = self.evaluations[-1]
+    told = "reached" if self._goal.reached(score) else "not reached"
+    return f"{self._goal.metric} {score:.4g} at step {step}: {self._goal.value:g} {told}."
+
   def _rows(self) -> list[dict]:
     """The rows that were written since."""
     if not self._file.is_file() or self._file.stat().st_size == self._read:

@@ -52,3 +52,7 @@ class Interrupt:
       # it says so in one round alone
       self.asked = multihost_utils.reached_preemption_sync_point(next(_rounds))
     return self.asked
+
+  def farewell(self, where: str) -> str:
+    """What the user is told of runs in the folders `where` that have left; empty for nothing."""
+    return f"Interrupted: saved in {where}. The same command goes on from there."

@@ -143,6 +143,14 @@ def _rows(noted: list[dict]) -> list[dict]:
   ]
 
 
+def check_level(workdirs: Sequence[pathlib.Path]) -> None:
+  """Raises ValueError as `level`, for run folders whose data are not prepared yet."""
+  keepers = [Keeper(workdir, _METRIC) for workdir in workdirs]
+  # where the newest are of one step, nothing needs to be read
+  if len({tuple(keeper.latest.steps[:1]) for keeper in keepers}) > 1:
+    _standing(keepers)
+
+
 def level(keepers: Sequence[Keeper]) -> list[str]:
   """Takes runs that are trained together back to the newest step that each has a checkpoint of.
 
@@ -161,6 +169,21 @@ def level(keepers: Sequence[Keeper]) -> list[str]:
   """
   if len(keepers) < 2:
     return []
+  ahead, lowest, highest = _standing(keepers)
+  for keeper in ahead:
+    keeper.latest.prune(lowest)
+  if not ahead:
+    return []
+  at = f"step {lowest}, the newest that all have" if lowest else "the beginning"
+  names = ", ".join(keeper.name for keeper in ahead)
+  return [f"{names}: saved at step {highest}, others not; all go on from {at}."]
+
+
+def _standing(keepers: Sequence[Keeper]) -> tuple[list[Keeper], int, int]:
+  """The runs that are ahead of others, the step of those behind, and that of the foremost.
+
+  Raises ValueError as `level`; damaged checkpoints are set aside.
+  """
   newest = [keeper.latest.newest_sound() or 0 for keeper in keepers]
   lowest = min(newest)
   behind = {keeper.name for keeper, step in zip(keepers, newest, strict=True) if step == lowest}
@@ -175,10 +198,4 @@ def level(keepers: Sequence[Keeper]) -> list[str]:
         f"without ({stand}); runs are trained together from one step on: leave out --together, "
         "which trains each from where it stands, or name those of one step."
       )
-  for keeper in ahead:
-    keeper.latest.prune(lowest)
-  if not ahead:
-    return []
-  at = f"step {lowest}, the newest that all have" if lowest else "the beginning"
-  names = ", ".join(keeper.name for keeper in ahead)
-  return [f"{names}: saved at step {max(newest)}, others not; all go on from {at}."]
+  return ahead, lowest, max(newest)

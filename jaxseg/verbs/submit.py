@@ -23,6 +23,7 @@ CLUSTERS = ("slurm", "local", "debug")
 _NOTICE, _TIMES = 120, 1000
 # of train: all is saved, the same command goes on
 _LEFT = 130
+_FINISHED = "finished"
 
 
 class Job(NamedTuple):
@@ -48,10 +49,10 @@ class Training:
     self._process = subprocess.Popen(command, start_new_session=True)
     code = self._process.wait()
     if code == _LEFT:
-      return "saved, not finished"
+      return f"saved, not {_FINISHED}"
     if code:
       raise RuntimeError(f"{shlex.join(command)} ended with exit code {code}; see above.")
-    return "finished"
+    return _FINISHED
 
   def checkpoint(self):
     """What goes on after the end of a job's time, or where another job takes its place."""
@@ -202,9 +203,22 @@ def main(arguments: Sequence[str]) -> None:
   for job, submitted in zip(every, handles, strict=True):
     print(f"{submitted.job_id}  {job.label}  {submitted.paths.stdout}")
   # debug runs its jobs while they are waited for
-  if flags.wait or flags.cluster == "debug":
-    failed = [job.label for job, of in zip(every, handles, strict=True) if of.exception()]
-    if failed:
-      sys.exit(
-        f"submit: {len(failed)} of {len(every)} jobs failed: {', '.join(failed)}; see above."
-      )
+  if (flags.wait or flags.cluster == "debug") and (words := _missing(every, handles)):
+    sys.exit(f"submit: {words}")
+
+
+def _missing(every: Sequence[Job], handles: Sequence) -> str:
+  """Waits for the jobs; a sentence of those that did not train to the end, empty if all did."""
+  failed, left = [], []
+  for job, of in zip(every, handles, strict=True):
+    if of.exception():
+      failed.append(job.label)
+    elif any(told != _FINISHED for told in of.results()):
+      left.append(job.label)
+  words = [f"{len(failed)} of {len(every)} jobs failed: {', '.join(failed)}"] if failed else []
+  if left:
+    words.append(
+      f"{len(left)} of {len(every)} jobs were interrupted: {', '.join(left)}, the same command "
+      "goes on where they are saved"
+    )
+  return "; ".join([*words, "see above."]) if words else ""

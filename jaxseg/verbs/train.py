@@ -70,7 +70,7 @@ def run(
   from jaxseg.experiment import experiment
   from jaxseg.planning import planned_config as planned
   from jaxseg.runs import folder as run_folder
-  from jaxseg.runs import folds
+  from jaxseg.runs import folds, keeper
 
   check_folder(workdir, "--workdir")
   processes.start_processes()
@@ -83,6 +83,8 @@ def run(
     return loop.train(processes.first_then_all(lambda: experiment(config)), workdir)
 
   def train_together(configs, workdirs):
+    # told before data are prepared
+    keeper.check_level(workdirs)
     built = processes.first_then_all(lambda: [several.alone(of) for of in configs])
     runs, layout = several.together(built, plain(config.mesh))
     return loop.train_together(runs, workdirs, layout)

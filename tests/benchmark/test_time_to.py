@@ -96,6 +96,7 @@ def test_a_run_is_asked_to_leave_at_the_first_score_that_is_good_enough(tmp_path
     assert not watch.asked
     log(**{"step": 20, "validation/dice": 0.5})
     assert watch.everywhere()
+  assert watch.farewell("runs/a") == "dice 0.5 at step 20: 0.5 reached."
   assert [step for step, _, _ in watch.evaluations] == [10, 20]
   assert not watch.interrupted
 
@@ -105,7 +106,7 @@ def test_a_run_leaves_after_its_last_step_without_scoring_every_case(tmp_path):
   assert Watch(tmp_path, Target("dice", 0.5, False), last=30).everywhere()
 
 
-def test_training_stops_at_the_target_or_tells_that_it_never_came():
+def test_training_stops_at_the_target_or_tells_that_it_never_came(capfd):
   run = program.of_experiment(tiny.experiment(steps=9))
   told = time_to.measure(run, options={"time_to": "dice=1e-9", "seeds": 2})
   assert [of["seed"] for of in told["runs"]] == [0, 1]
@@ -117,6 +118,10 @@ def test_training_stops_at_the_target_or_tells_that_it_never_came():
   assert told["result"] == "not reached in 1 of 1"
   assert told["runs"][0]["steps"] == 9
   assert told["runs"][0]["last_score"] < 1
+  # no signal came, and nothing is kept that could go on
+  shown = "".join(capfd.readouterr())
+  assert ": 1 not reached." in shown
+  assert "Interrupted" not in shown
 
 
 def test_evaluations_that_never_come_are_refused():

@@ -102,3 +102,42 @@ def test_folds_are_trained_as_jobs_of_this_machine(tmp_path, monkeypatch):
   for fold in range(2):
     report = json.loads((tmp_path / "runs" / f"fold_{fold}" / "report.json").read_text())
     assert report["step"] == 2
+
+
+class Ended:
+  """A job of submitit's that has ended: with an error, or with what each of its tasks gave."""
+
+  def __init__(self, *results, error=None):
+    self._results, self._error = list(results), error
+
+  job_id, paths = "7", type("Paths", (), {"stdout": "log"})
+
+  def exception(self):
+    return self._error
+
+  def results(self):
+    return self._results
+
+
+@pytest.mark.parametrize(
+  ("jobs", "message"),
+  [
+    ([Ended("finished"), Ended("finished")], None),
+    ([Ended("finished"), Ended("saved, not finished")], "1 of 2 jobs were interrupted: fold=1"),
+    ([Ended("finished", "saved, not finished"), Ended("finished")], "interrupted: fold=0"),
+    ([Ended(error=RuntimeError()), Ended("finished")], "1 of 2 jobs failed: fold=0; see above"),
+    (
+      [Ended(error=RuntimeError()), Ended("saved, not finished")],
+      "1 of 2 jobs failed: fold=0; 1 of 2 jobs were interrupted: fold=1",
+    ),
+  ],
+)
+def test_waiting_tells_which_jobs_did_not_train_to_the_end(tmp_path, monkeypatch, jobs, message):
+  monkeypatch.setattr(submit, "_submit", lambda flags, every: jobs)
+  monkeypatch.setattr(submit.importlib.util, "find_spec", lambda name: object())
+  arguments = [CONFIG, f"--workdir={tmp_path / 'runs'}", "--fold=0,1", "--wait"]
+  if message is None:
+    submit.main(arguments)
+    return
+  with pytest.raises(SystemExit, match=message):
+    submit.main(arguments)

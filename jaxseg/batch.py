@@ -34,6 +34,7 @@ class Kind(NamedTuple):
     axes: not spatial: its last axis has one number per spatial axis, without that of a slice.
     target: what only a loss looks at, known in training alone.
     map: of targets: a loss finds it in Target.maps.
+    bounds: of masks of classes: where each may be; outside of all there is background.
     apart: of indices: what two samples that are mixed have where theirs differ; None is the one
       that more of the mixture comes from.
   """
@@ -49,6 +50,7 @@ class Kind(NamedTuple):
   axes: bool = False
   target: bool = False
   map: bool = False
+  bounds: bool = False
   apart: int | None = None
 
   @property
@@ -98,7 +100,8 @@ FIELDS: dict[str, Kind] = {
   "previous": SCORES,  # (b, *space, k) float, a segmentation that a user goes on from
   "clicks": MARKS,  # (b, *space, k) float, 1 around the points that a user gave a class
   "scribble": MARKS._replace(target=True),  # (b, *space, k) float, 1 where a class was marked
-  "box": MARKS._replace(target=True, map=True),  # (b, *space, k) float, 1 inside a class's boxes
+  # (b, *space, k) float, 1 inside a class's boxes
+  "box": MARKS._replace(target=True, map=True, bounds=True),
   # (b, *space, k) float, 1 where another network was sure of a class
   "pseudo_label": MARKS._replace(target=True),
   "logits": SCORES,  # (b, *space, k) float, what a network says of a patch
@@ -208,13 +211,11 @@ def target(batch: Batch, step: Array | int = 0) -> Target:
 
   Without labels it is what a `scribble` marks: the weight is 0 where it marks nothing.
   """
-  weight = batch.get("weight")
-  if "soft_label" in batch or "label" in batch or "scribble" not in batch:
-    labels = batch["soft_label"] if "soft_label" in batch else batch["label"]
-  else:
-    labels = batch["scribble"]
-    marked = labels.max(-1)
-    weight = marked if weight is None else weight * marked
+  labelled = "soft_label" in batch or "label" in batch or "scribble" not in batch
+  known = "soft_label" if "soft_label" in batch else "label" if labelled else "scribble"
+  labels, weight = batch[known], batch.get("weight")
+  if not labelled:
+    weight = labels.max(-1) * (1 if weight is None else weight)
   maps = {
     name: values
     for name, values in batch.items()

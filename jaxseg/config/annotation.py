@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.batch import kind
 from jaxseg.build import check as check_component
 from jaxseg.build import suggestion
 
@@ -34,7 +35,7 @@ def check_fields(
         f"config.data.fields.{key}: no field that files of labels give"
         f"{suggestion(key, MARKED)}; choices: {', '.join(MARKED)}."
       )
-    check_component(boxes if key == "box" else marks, spec, f"data.fields.{key}", later=True)
+    check_component(boxes if kind(key).bounds else marks, spec, f"data.fields.{key}", later=True)
 
 
 def check_losses(

@@ -14,8 +14,6 @@ from jaxseg.data.prepared.fields import Maker, with_fields
 from jaxseg.data.prepared.locations import locate
 from jaxseg.data.prepared.marks import never_drawn
 
-FULL = "label"
-
 
 class _Annotated:
   """`load`, `crop` and `locations` of a data set some of whose cases learn from `field`.
@@ -57,7 +55,7 @@ def labels_of(drawn: np.ndarray, field: str, labels: LabelSpec) -> tuple[np.ndar
   Marks are numbers, 0 where nothing is known and k + 1 of class k (`label_files.on_grid`); of
   regions one number each. A box says of what lies outside of all that it is background.
   """
-  if field == "box":
+  if kind(field).bounds:
     inside = drawn.any(-1)
     shape = drawn.shape if labels.regions else inside.shape
     return np.zeros(shape, kind(labels.field).dtype), (~inside).astype(np.float32)
@@ -69,7 +67,7 @@ def labels_of(drawn: np.ndarray, field: str, labels: LabelSpec) -> tuple[np.ndar
 def _located(of: _Annotated, case: int) -> dict[int, np.ndarray]:
   """The voxels of each class that was drawn, and as class 0 all of which something is known."""
   drawn, labels = of.dataset.load(case)[of.field], of.dataset.labels
-  if of.field == "box":
+  if kind(of.field).bounds:
     return locate(drawn[..., labels.first :], regions=True, annotated=True)
   label, weight = labels_of(drawn, of.field, labels)
   return locate(label, weight, regions=bool(labels.regions), annotated=True)
@@ -105,7 +103,7 @@ def annotated_by(
 
 
 def _check_drawn(of: _Annotated, where: str) -> None:
-  labels, box = of.dataset.labels, of.field == "box"
+  labels, box = of.dataset.labels, kind(of.field).bounds
   # of boxes, what is outside is background; of regions, what is drawn of another one
   lacking = set(range(labels.first if box else 0, labels.channels))
   for case in sorted(of.cases):
@@ -117,7 +115,7 @@ def _check_drawn(of: _Annotated, where: str) -> None:
 
 def _classes(of: _Annotated, case: int) -> set[int]:
   drawn, labels = of.dataset.load(case)[of.field], of.dataset.labels
-  if of.field == "box" or labels.regions:
-    threshold = 0 if of.field == "box" else 1
+  if kind(of.field).bounds or labels.regions:
+    threshold = 0 if kind(of.field).bounds else 1
     return set(np.flatnonzero((drawn > threshold).any(tuple(range(drawn.ndim - 1)))).tolist())
   return {int(number) - 1 for number in np.unique(drawn) if number}

@@ -25,9 +25,11 @@ MANY = 32  # features up to which one product gives those of all depth taps
 DEEP = 32  # slices from which on a volume is padded in depth: fewer have their outputs padded
 FEW = 4  # input channels of a first layer, whose gradient XLA computes well
 TAPS = 27  # of a depthwise kernel that is unrolled; more take too long to compile
-# Channels and features, and products, from which on a convolution is made with fewer of them: along
-# the depth of a volume, or along y. Its sums are passes over memory, and each is compiled.
-CHANNELS = {"z": 16, "y": 64}
+# Channels times features, and products, from which on a convolution along the depth of a volume, or
+# along y, is made with fewer products, and the gradient of its kernel: what is saved grows with the
+# channels, and sums are passes over memory. Each convolution of that kind takes longer to compile.
+LEAST = {"z": 16 * 16, "y": 64 * 64}
+LEAST_GRADIENT = {"z": 64 * 32, "y": 128 * 128}
 PRODUCTS = 400_000_000
 
 
@@ -70,7 +72,8 @@ class _Product(NamedTuple):
 
     def function(y, kernel):
       mirrored = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
-      if np.min(around) >= 0 and _tiled_axis(y, mirrored, self.stride, self.dilation):
+      axis = _tiled_axis(y.shape, mirrored.shape, self.stride, self.dilation, LEAST)
+      if axis and np.min(around) >= 0:
         return _convolve(y, mirrored, self.stride, around, self.dilation)
       x = jax.ShapeDtypeStruct((y.shape[0], *self.space, kernel.shape[-2]), y.dtype)
       options = (self.stride, self.padding, self.dilation)
@@ -79,32 +82,47 @@ class _Product(NamedTuple):
     return bilinear(function, self.output, lambda y, x: self.of_kernel(x, y))(y, kernel)
 
   def of_kernel(self, x, y):
+    shape = (*self.taps, x.shape[-1], y.shape[-1])
+    axis = _tiled_axis(x.shape, shape, self.stride, self.dilation, LEAST_GRADIENT)
+    taps = tuple(1 if i == axis - 1 else k for i, k in enumerate(self.taps))
+    padding = _without(self.padding, axis)
+
+    def over_others(x, y):
+      return _kernel_gradient(x, y, taps, self.stride, padding, self.dilation)
+
     def function(x, y):
-      return _kernel_gradient(x, y, self.taps, self.stride, self.padding, self.dilation)
+      if not axis:
+        return over_others(x, y)
+      return winograd.kernel_gradient(over_others, x, y, axis, self.padding[axis - 1])
 
     return bilinear(function, lambda kernel, y: self.of_input(y, kernel), self.output)(x, y)
 
 
-def _tiled_axis(x, kernel, stride, dilation) -> int:
-  """The axis of x along which a convolution is made with fewer products, 0 where it is not."""
-  taps = kernel.shape[:-2]
+def _tiled_axis(x, kernel, stride, dilation, least) -> int:
+  """The axis along which a convolution of these shapes is made with fewer products, 0 for none."""
+  taps = kernel[:-2]
   at = next((i for i, k in enumerate(taps[:-1]) if k > 1), 0)
-  fits = taps[at] == winograd.TAPS and dilation[at] == 1 and x.shape[at + 1] >= winograd.TILE
-  wide = min(kernel.shape[-2:]) >= CHANNELS["zy"[at + 3 - len(taps)]]
-  many = math.prod(x.shape[:-1]) * math.prod(kernel.shape) >= PRODUCTS
+  fits = taps[at] == winograd.TAPS and dilation[at] == 1 and x[at + 1] >= winograd.TILE
+  wide = math.prod(kernel[-2:]) >= least["zy"[at + 3 - len(taps)]]
+  many = math.prod(x[:-1]) * math.prod(kernel) >= PRODUCTS
   return at + 1 if fits and wide and many and set(stride) == {1} else 0
+
+
+def _without(padding, axis: int):
+  """No padding along an axis of x."""
+  return tuple((0, 0) if i == axis - 1 else pair for i, pair in enumerate(padding))
 
 
 def _convolve(x, kernel, stride, padding, dilation):
   """`_slices`, with fewer products where that pays."""
-  axis = _tiled_axis(x, kernel, stride, dilation)
-  if not axis:
-    return _slices(x, kernel, stride, padding, dilation)
-  others = tuple((0, 0) if i == axis - 1 else pair for i, pair in enumerate(padding))
+  axis = _tiled_axis(x.shape, kernel.shape, stride, dilation, LEAST)
+  others = _without(padding, axis)
 
   def over_others(x, kernel):
     return _slices(x, kernel, stride, others, dilation)
 
+  if not axis:
+    return over_others(x, kernel)
   return winograd.fewer_products(over_others, x, kernel, axis, padding[axis - 1])
 
 

@@ -52,11 +52,7 @@ def fewer_products(convolve: Callable, x, kernel, axis: int, padding: tuple[int,
   """
   size = x.shape[axis] + sum(padding) - TAPS + 1
   tiles = -(-size // TILE)
-  pads = [(0, 0, 0)] * x.ndim
-  pads[axis] = (padding[0], tiles * TILE + TAPS - 1 - x.shape[axis] - padding[0], 0)
-  x = lax.pad(x, jnp.zeros((), x.dtype), pads)
-  span = (tiles - 1) * TILE + 1
-  values = [lax.slice_in_dim(x, i, i + span, TILE, axis) for i in range(TILE + TAPS - 1)]
+  values = _every_fourth(x, axis, tiles, padding[0], TILE + TAPS - 1)
   taps = [lax.slice_in_dim(kernel, i, i + 1, 1, axis - 1) for i in range(TAPS)]
   products = [
     convolve(_sum(of_values, values), _sum(of_taps, taps))
@@ -65,6 +61,42 @@ def fewer_products(convolve: Callable, x, kernel, axis: int, padding: tuple[int,
   out = jnp.stack([_sum(row, products) for row in OF_PRODUCTS], axis + 1)
   out = out.reshape(*out.shape[:axis], tiles * TILE, *out.shape[axis + 2 :])
   return lax.slice_in_dim(out, 0, size, 1, axis)
+
+
+def kernel_gradient(gradient: Callable, x, y, axis: int, padding: tuple[int, int]):
+  """The gradient of the kernel of `fewer_products`, in as many products.
+
+  They are computed in a loop, which is compiled once.
+
+  Args:
+    gradient: (x, y) -> that of a kernel with one tap along the axis, (*taps, channels, features).
+    x, y: (b, *space, channels), and the output's cotangents.
+    axis, padding: as for `fewer_products`.
+  """
+  tiles = -(-y.shape[axis] // TILE)
+  values = _every_fourth(x, axis, tiles, padding[0], TILE + TAPS - 1)
+  outputs = _every_fourth(y, axis, tiles, 0, TILE)
+
+  def product(factors):
+    parts = (
+      sum(factor * term for factor, term in zip(of, terms, strict=True))
+      for of, terms in zip(factors, (values, outputs), strict=True)
+    )
+    return gradient(*parts)
+
+  factors = (jnp.asarray(of, x.dtype) for of in (OF_VALUES, OF_PRODUCTS.T))
+  products = lax.map(product, tuple(factors))
+  return jnp.concatenate([_sum(of, products) for of in OF_TAPS.T], axis - 1)
+
+
+def _every_fourth(x, axis: int, tiles: int, before: int, number: int):
+  """Every TILE-th voxel along an axis, from each of the first ones on, x padded by `before`."""
+  pads = [(0, 0, 0)] * x.ndim
+  # a negative number cuts
+  pads[axis] = (before, tiles * TILE + number - TILE - x.shape[axis] - before, 0)
+  x = lax.pad(x, jnp.zeros((), x.dtype), pads)
+  span = (tiles - 1) * TILE + 1
+  return [lax.slice_in_dim(x, i, i + span, TILE, axis) for i in range(number)]
 
 
 def _sum(factors: np.ndarray, terms: Sequence):

@@ -48,8 +48,11 @@ METHODS = {
     "streams": dict(unlabelled=UNLABELLED),
   },
   "mean_teacher": {
+    # as in SSL4MIS the student is scored
     "method": dict(
-      name="mean_teacher", consistency=dict(name="gaussian", end=0.1, zero_before=1 / 30)
+      name="mean_teacher",
+      consistency=dict(name="gaussian", end=0.1, zero_before=1 / 30),
+      predict_with="student",
     ),
     "streams": dict(unlabelled=UNLABELLED),
   },
@@ -59,6 +62,7 @@ METHODS = {
       name="uncertainty_mean_teacher",
       consistency=dict(name="gaussian", end=0.2),
       threshold=dict(name="gaussian", start=0.75, end=1.0),
+      predict_with="student",
     ),
     "streams": dict(unlabelled=UNLABELLED),
   },

@@ -42,7 +42,6 @@ def uncertainty_mean_teacher(
   We differ from the authors' script, written for two classes: ln k is the largest entropy of k
   classes, where SSL4MIS keeps ln 2 for four; and the mean of the squares is over voxels and
   classes, where it divides by 2 whatever k is: its consistency of 0.1 is one of 0.1 * k / 2 here.
-  It leaves the statistics of all passes in the teacher's batch norm, we those of the first.
 
   Args:
     passes: number of Monte Carlo passes.

@@ -137,13 +137,19 @@ def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
 
 
 def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
-  scores, config = read_scores(folder), read_config(folder)
+  kinds = {"channels": list, "rank": int, "training": list, "validation": list}
+  scored, config = (folder / FOLDER / SCORES).is_file(), read_config(folder)
+  if not (scored or read_dataset(folder, kinds)["validation"]):
+    raise ValueError(
+      f"{folder}: trains on all cases and validates on none (config.data.split), so that there is "
+      "nothing to report; predict other cases, and score those with `jaxseg evaluate`."
+    )
+  scores = read_scores(folder)
   if not _whole(scores, config):
     raise ValueError(
       f"{folder / FOLDER}: holds {len(scores['cases'])} cases of step {scores['step']}, training "
       f"to step {config['steps']} was interrupted; give the train command again, it goes on."
     )
-  kinds = {"channels": list, "rank": int, "training": list, "validation": list}
   dataset = read_dataset(folder, kinds)
   if foreign := sorted(scores["cases"].keys() - set(dataset["validation"])):
     raise ValueError(

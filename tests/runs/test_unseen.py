@@ -15,6 +15,7 @@ from jaxseg.data.prepared.fields import without_labels
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.stream import Feeder, sample
 from jaxseg.experiment import experiment
+from jaxseg.report.gather import gather
 from jaxseg.runs import checkpoint, folder, load, unseen
 
 SMALL = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1}
@@ -139,6 +140,8 @@ def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_pa
   config["optimiser"] |= {"schedule": {"name": "constant"}}
   report = loop.train(experiment(config), tmp_path / "pupil")
   assert report["validation"]["cases"] == 0
+  with pytest.raises(ValueError, match="trains on all cases and validates on none"):
+    gather(tmp_path / "pupil")
   held = checkpoint.load_learners(tmp_path / "pupil")
   for fold in range(FOLDS):
     theirs = checkpoint.load_learners(tmp_path / "all" / f"fold_{fold}")["network"]

@@ -31,6 +31,9 @@ STRONG = dict(
   blur=dict(p=0.5, sigma=(0.1, 2.0), p_channel=1.0),
 )
 
+# of Hung's and of SSL4MIS's critics
+CRITIC = dict(name="adam", learning_rate=1e-4, b2=0.99)
+
 # method -> the fields of the config that it sets, by path; what it leaves out is the same for all
 METHODS = {
   "supervised": {},
@@ -97,6 +100,19 @@ METHODS = {
     ),
     "streams": dict(unlabelled=UNLABELLED),
   },
+  "hung": {
+    # the first 5,000 of 20,000 steps without its own labels, as there
+    "method": dict(name="hung", semi=dict(name="piecewise", at=(0.25,), values=(0.0, 0.1))),
+    "networks": dict(critic=dict(name="fully_convolutional_critic")),
+    "optimisers": dict(critic=CRITIC),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
+  "dan": {
+    "method": dict(name="dan", fool=dict(name="gaussian", end=0.1)),
+    "networks": dict(critic=dict(name="two_input_critic")),
+    "optimisers": dict(critic=CRITIC),
+    "streams": dict(unlabelled=UNLABELLED),
+  },
 }
 
 PROTOCOLS = ("cpu", "published")
@@ -143,6 +159,9 @@ def get_config(wanted="supervised"):
     for group in groups:
       of = of[group]
     of[field] = value
+  if protocol == "cpu" and "critic" in config.networks:
+    # a quarter of the published ones
+    config.networks["critic"]["widths"] = (16, 32, 64, 128)
   return config
 
 

@@ -71,7 +71,8 @@ def _share(program, speed: float, *, measured: bool) -> dict[str, Any]:
     out = {"measured": peaks.measured(program.dtype)}
     if known is None:
       best = max(out["measured"], key=out["measured"].get)
-      known = out["measured"][best], f"measured here by a {best.partition('_flops')[0]}"
+      what = best.partition("_flops")[0].replace("_", " ")
+      known = out["measured"][best], f"measured here by a {what}"
   if known is None:
     return out
   peak, source = known

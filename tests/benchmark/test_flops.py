@@ -96,13 +96,19 @@ def test_without_a_known_peak_there_is_no_share_of_it():
   assert any("not known" in text for _, text in flops.lines(values))
 
 
-def test_a_measured_peak_is_named_as_such(monkeypatch):
-  speeds = {"matrix_product_flops_per_second": 1e9, "convolution_flops_per_second": 2e9}
+@pytest.mark.parametrize(
+  ("product", "convolution", "best"), [(1e9, 2e9, "convolution"), (2e9, 1e9, "matrix product")]
+)
+def test_a_measured_peak_is_named_as_such(monkeypatch, product, convolution, best):
+  speeds = {
+    "matrix_product_flops_per_second": product,
+    "convolution_flops_per_second": convolution,
+  }
   monkeypatch.setattr(flops.peaks, "measured", lambda dtype: speeds)
   made = program(Two())
   made.measured["training"] = {"step_seconds": {"median": 1e-3}}
   values = flops.measure(made, options={"measure_peak": True})
   assert values["peak_flops_per_second_per_device"] == 2e9
-  assert values["peak_source"] == "measured here by a convolution"
+  assert values["peak_source"] == f"measured here by a {best}"
   expected = values["model_flops_per_step"] / 1e-3 / 2e9
   assert values["share_of_peak"] == pytest.approx(expected)

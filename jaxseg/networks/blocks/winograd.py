@@ -14,7 +14,8 @@ from jax import lax
 TAPS = 3
 TILE = 4
 # Where the polynomials are evaluated whose product is the convolution, beside infinity. With these
-# the rounding is some 1.4 times that of plain sums, with the usual 0, 1, -1, 2, -2 it is 1.9 times.
+# the error of rounding is 1.4 times that of sums one after the other and 2.2 times that of XLA's
+# convolution; with the usual 0, 1, -1, 2, -2 it is 1.9 and 3.3 times.
 POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 
 

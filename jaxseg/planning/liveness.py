@@ -37,7 +37,7 @@ class Life(NamedTuple):
 
 def _peak(program: Program) -> int:
   """Bytes held at most at the same time, without the program's inputs and outputs."""
-  return packed(_lives(program))
+  return heap_size(_lives(program))
 
 
 def _lives(program: Program) -> list[Life]:
@@ -67,7 +67,7 @@ def _lives(program: Program) -> list[Life]:
   return lives + [Life(sizes[number], step, len(operations)) for number, step in begun.items()]
 
 
-def packed(lives: list[Life]) -> int:
+def heap_size(lives: list[Life]) -> int:
   """Bytes of the memory that all lie in, the largest placed first, each where it fits most tightly.
 
   What is small beside the whole is taken as one array more.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxseg.planning.liveness import Life, packed, temporaries
+from jaxseg.planning.liveness import Life, heap_size, temporaries
 
 X = jax.ShapeDtypeStruct((128, 128), jnp.float32)
 SIZE = 4 * 128 * 128
@@ -110,6 +110,6 @@ def test_a_cpus_products_of_half_precision_are_made_in_float32():
 def test_what_does_not_fit_into_a_gap_lies_behind_it():
   lives = [Life(3, 0, 1), Life(2, 1, 3), Life(4, 2, 3)]
   # 4 first, then 3 in its place before it, then 2 beside both
-  assert packed(lives) == 6
-  assert packed([Life(4, 0, 1), Life(4, 2, 3)]) == 4
-  assert packed([]) == 0
+  assert heap_size(lives) == 6
+  assert heap_size([Life(4, 0, 1), Life(4, 2, 3)]) == 4
+  assert heap_size([]) == 0

@@ -122,7 +122,7 @@ def test_every_mode_and_input_trains_both(critic, options, metric):
   assert_close(metrics["loss"], total, rtol=1e-5)
   if limit := options.get("clip_weights"):
     largest = [float(jnp.abs(w).max()) for w in jax.tree.leaves(after.learners["critic"].params)]
-    assert max(largest) <= limit
+    assert max(largest) <= np.float32(limit)
 
 
 @pytest.mark.parametrize("name", ["adversarial", "hung"])

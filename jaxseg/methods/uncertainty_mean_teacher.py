@@ -28,7 +28,7 @@ def uncertainty_mean_teacher(
   noise: float = 0.1,
   noise_limit: float = 0.2,
   average_statistics: bool = False,
-  predict_with: str = "teacher",
+  predict_with: str = "student",
   head_decay: float = 0.5,
   drop_last_head: bool = False,
   sigmoid: bool = False,

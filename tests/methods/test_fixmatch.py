@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from flax import linen as nn
 from method_rows import batch_of, loss_of, small_unet, strong
 from network_rows import ROWS
 
@@ -110,6 +111,31 @@ def test_features_change_only_what_the_decoder_gets():
   # the weak view is seen beside the labelled images, the strong ones are not: batch norm
   assert abs(unsaid - losses[0]["image_consistency"]) < 0.05
   assert said > unsaid + 0.01
+
+
+class Counting(nn.Module):
+  """Its running statistic is half what it was, half the mean of the images."""
+
+  @nn.compact
+  def __call__(self, x, *, train: bool = False):
+    del train
+    mean = self.variable("batch_stats", "mean", jnp.zeros, ())
+    if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+      mean.value = (mean.value + x.mean()) / 2
+    return {"logits": nn.Dense(3)(x)}
+
+
+def test_running_statistics_are_of_all_that_unimatch_sees():
+  """Of weak images and then of strong ones: an image to come is like the weak ones."""
+
+  def threefold(key, batch):
+    return {**unchanged(key, batch), "image": 3 * batch["image"]}
+
+  method = unimatch(Counting(), CE, STILL, threefold, feature_weight=0.0, cutmix=0.0)
+  batch = golden_networks.batch()
+  state = method.init(jax.random.key(0), batch)
+  after, _ = jax.jit(method.train_step)(state, batch, jax.random.key(1))
+  assert_close(after.learners["network"].stats["batch_stats"]["mean"], ((0 + 1) / 2 + 3) / 2)
 
 
 def test_a_network_without_an_encoder_is_refused_unless_features_stay_as_they_are():

@@ -34,6 +34,18 @@ def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, ran
     assert (own.opt_state == ()) is (learner not in row.learns), learner
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_a_single_patch_gives_the_shapes_that_a_run_folder_is_checked_by(name):
+  """As `runs.load` does, whatever the batch that was trained on."""
+  batch = batch_of()
+  shapes = [
+    jax.eval_shape(method(name).init, jax.random.key(0), of).learners
+    for of in (batch, jax.tree.map(lambda x: x[:1], batch))
+  ]
+  params = [{of: own.params for of, own in learners.items()} for learners in shapes]
+  assert jax.tree.map(np.shape, params[0]) == jax.tree.map(np.shape, params[1])
+
+
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.bits
 def test_one_and_two_devices_agree(name):

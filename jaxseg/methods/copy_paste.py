@@ -65,12 +65,6 @@ def copy_paste(
   check_options(decay=decay, predict_with=predict_with)
 
   def init(key, batch):
-    count, others = len(batch["image"]), len(batch[UNLABELLED]["image"])
-    if count != others or count % 2:
-      raise ValueError(
-        f"copy_paste: {count} images with labels and {others} without in a batch; expected as many "
-        "of both, an even number (config.data.batch, config.streams.unlabelled.batch)."
-      )
     if any(network.margin(batch["image"].ndim - 2)):
       raise ValueError(
         "copy_paste: the network gives less than the image's grid, so that its guesses don't cover "
@@ -84,6 +78,12 @@ def copy_paste(
     student, teacher = state.learners["network"], state.learners["teacher"]
     images, target = batch["image"], batch_module.target(batch, state.step)
     others, half = batch[UNLABELLED]["image"], len(images) // 2
+    if len(images) != len(others) or len(images) % 2:
+      raise ValueError(
+        f"copy_paste: {len(images)} images with labels and {len(others)} without in a batch; "
+        "expected as many of both, an even number (config.data.batch, "
+        "config.streams.unlabelled.batch)."
+      )
     scale = value(unlabelled_weight, state.step)
     alone = jnp.asarray(scale == 0)
     boxing, noise = jax.random.split(key)

@@ -123,7 +123,7 @@ def test_batches_that_cannot_be_paired_are_told(counts):
   given["unlabelled"] = {"image": batch["image"][:unknown]}
   words = rf"copy_paste: {known} images with labels and {unknown} without .*streams\.unlabelled"
   with pytest.raises(ValueError, match=words):
-    copy_paste(small_unet(), CE, STILL).init(jax.random.key(0), given)
+    jax.eval_shape(lambda: step(copy_paste(small_unet(), CE, STILL), given))
 
 
 def test_networks_with_a_margin_and_options_that_cannot_be_are_told():

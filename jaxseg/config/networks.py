@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxseg.batch import LabelSpec
+from jaxseg.config import roles as config_roles
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.method import Learner, learns
@@ -60,7 +61,9 @@ def _network(folders: Sequence[pathlib.Path], field: str) -> dict[str, Any]:
         f"config.{field}.runs: {folder}: {same_run.sentence(differing, 'is {} there, {} here')} "
         f"({folders[0]} is there); expected runs of one network."
       )
-  return without_run(first["network"])
+  # whose weights are taken, too
+  of = first["networks"].get(config_roles.predicting(first), first["network"])
+  return without_run(of)
 
 
 def starts(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,24 @@ from jaxseg import methods
 from jaxseg.build import named, options_of, suggestion
 from jaxseg.roles import GROUPS, NETWORK, OPTIMISER, VIEW, Role, of_kind, roles
 
+PREDICT_WITH = "predict_with"
+
 
 def constructor_of(config: Mapping[str, Any]) -> Callable:
   """The constructor of the config's method."""
   return named(methods.METHODS, config["method"], "method")
+
+
+def predicting(config: Mapping[str, Any]) -> str:
+  """The learner that a run of the config predicts with, averages aside.
+
+  A method that has several learners to choose from has an option for it.
+  """
+  option = options_of(constructor_of(config)).get(PREDICT_WITH)
+  if option is None:
+    return NETWORK
+  word = config["method"].get(PREDICT_WITH, option.default)
+  return NETWORK if word == "student" else word
 
 
 def by_role(config: Mapping[str, Any], kind: str, make: Callable) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxseg import paths
 from jaxseg.build import suggestion
+from jaxseg.config import roles as config_roles
 from jaxseg.config.weights import Weights, weights
 from jaxseg.interop import FORMATS
 from jaxseg.method import Learner, State
@@ -202,13 +203,17 @@ def _of_run(run: str, learner: str) -> Source:
       f"{run}: holds no checkpoint; expected the folder of a run (train.py's --workdir; of a "
       "cross-validation, that of a fold)."
     )
+  predicting = NETWORK
   if (folder / run_folder.CONFIG).is_file():
-    members = run_folder.read_config(folder)["members"]
-    if members > 1:
-      raise ValueError(f"{run}: has {members} networks, its config.members; expected a run of one.")
+    config = run_folder.read_config(folder)
+    if config["members"] > 1:
+      raise ValueError(
+        f"{run}: has {config['members']} networks, its config.members; expected a run of one."
+      )
+    predicting = config_roles.predicting(config)
   learners = checkpoint.load_learners(folder)
-  average = f"{NETWORK}{SUFFIX}"
-  name = learner or (average if average in learners else NETWORK)
+  average = f"{predicting}{SUFFIX}"
+  name = learner or (average if average in learners else predicting)
   if name not in learners:
     raise ValueError(
       f"{run}: has no learner '{name}'{suggestion(name, learners)}; it holds "

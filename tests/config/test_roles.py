@@ -206,3 +206,18 @@ def test_every_option_of_a_method_that_may_be_a_schedule_is_made_one(monkeypatch
     compose.complete(config_of("paced", method={"name": "paced", "pace": {"name": "linaer"}}))
   again = config_of("paced", method={"name": "paced", "pace": rising | {"begin": 0.0}, "rounds": 3})
   assert not same_run.differences(config, again, same_run.RESUME)
+
+
+@pytest.mark.parametrize(
+  ("method", "learner"),
+  [
+    ({"name": "supervised"}, "network"),
+    ({"name": "mean_teacher", "predict_with": "teacher"}, "teacher"),
+    ({"name": "mean_teacher"}, "network"),
+    ({"name": "copy_paste"}, "network"),
+    ({"name": "cross_pseudo"}, "network"),
+    ({"name": "cross_teaching", "predict_with": "other"}, "other"),
+  ],
+)
+def test_the_learner_that_predicts_is_an_option_of_the_method(method, learner):
+  assert config_roles.predicting(config_of("supervised", method=method)) == learner

@@ -87,6 +87,23 @@ def test_the_network_that_a_run_predicts_with_is_its_average(tmp_path):
     assert f"(learner {expected})" in table
 
 
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("predict_with", ["student", "teacher"])
+def test_of_student_and_teacher_it_is_the_one_that_predicts(
+  tmp_path, monkeypatch, average, predict_with
+):
+  config = {"members": 1, "method": {"name": "mean_teacher", "predict_with": predict_with}}
+  monkeypatch.setattr(initialise.run_folder, "read_config", lambda folder: config)
+  (tmp_path / initialise.run_folder.CONFIG).touch()
+  theirs = state(1, average=average)
+  teacher = state(3).learners["network"].replace(opt_state=())
+  theirs = theirs.replace(learners={**theirs.learners, "teacher": teacher})
+  checkpoint.Checkpoints(tmp_path).save(theirs, {})
+  _, (table,) = start(str(tmp_path), state(2))
+  student = "network_average" if average else "network"
+  assert f"(learner {student if predict_with == 'student' else 'teacher'})" in table
+
+
 def test_the_average_of_a_learner_starts_where_it_does(tmp_path):
   theirs = saved(tmp_path)
   after, _ = start(str(tmp_path), state(2, average=True), average=True)

@@ -26,12 +26,13 @@ from jaxseg.build import (
   in_field,
   options_of,
 )
-from jaxseg.config import annotation, needs, streams, synthesis
+from jaxseg.config import annotation, needs, option_values, streams, synthesis
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config import views as config_views
 from jaxseg.config.option_values import check_values, parts_of
+from jaxseg.config.ranges import Range
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
 from jaxseg.networks import several
@@ -183,9 +184,17 @@ def method_options(config: dict[str, Any]) -> dict[str, Any]:
   spec = dict(config["method"])
   for option, parameter in options_of(config_roles.constructor_of(config)).items():
     if spec.get(option) is not None and schedules.Schedule in parts_of(parameter.annotation):
-      where = f"method.{option}"
-      spec[option] = schedules.resolve(spec[option], steps=config["steps"], where=where)
+      where, given = f"method.{option}", spec[option]
+      spec[option] = schedules.resolve(given, steps=config["steps"], where=where)
+      _check_ends(given, where, option_values.span(spec["name"], option))
   return spec
+
+
+def _check_ends(given: Any, where: str, span: Range | None) -> None:
+  """Raises ValueError for a schedule that leaves the range of its option: it lies between these."""
+  for end in ("start", "end", "value", "values") if isinstance(given, Mapping) else ():
+    for number in option_values.numbers_in(given.get(end)):
+      option_values.check_value(number, f"config.{where}.{end}", float, span)
 
 
 def layout(config: dict[str, Any], network, devices: Sequence | None = None) -> sharding.Layout:

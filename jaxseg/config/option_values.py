@@ -157,8 +157,12 @@ def check_values(
     where: the config field of the component.
   """
   for option, value in options.items():
-    span = RANGES.get((name, option), RANGES.get(option))
-    check_value(value, f"config.{where}.{option}", kind_of(known[option]), span)
+    check_value(value, f"config.{where}.{option}", kind_of(known[option]), span(name, option))
+
+
+def span(name: str, option: str) -> Range | None:
+  """The range of a component's option, None for any value."""
+  return RANGES.get((name, option), RANGES.get(option))
 
 
 def check_expression(expression: str, where: str) -> None:

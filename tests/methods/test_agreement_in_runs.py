@@ -77,6 +77,11 @@ WRONG = {
     {"views": STRONG},
     r"config\.method\.cutmix: 1\.5; expected a number from 0 to 1",
   ),
+  "a threshold that rises above 1": (
+    dict(name="fixmatch", threshold=dict(name="linear", start=0.5, end=95)),
+    {"views": STRONG},
+    r"config\.method\.threshold\.end: 95; expected a number from 0 to 1",
+  ),
   "no box": (dict(name="copy_paste", box=0.0), {}, r"config\.method\.box: 0\.0; expected"),
 }
 

@@ -17,6 +17,7 @@ from jaxseg.compose import (
 )
 from jaxseg.config import accumulation, needs, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
+from jaxseg.config import roles as config_roles
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, Stream
@@ -179,6 +180,7 @@ def _rehearse(
   placed = placed.tried(state)
   weights = other_runs.starts(config)
   other_runs.check_trained(config, state.learners)
+  config_roles.check_average(config, state.learners)
   alike = [name for name in weights if name in state.learners and learns(state.learners[name])]
   if alike and config["members"] > 1:
     raise ValueError(

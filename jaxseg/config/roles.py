@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxseg import methods
 from jaxseg.build import named, options_of, suggestion
+from jaxseg.method import Learner, learns
 from jaxseg.roles import GROUPS, NETWORK, OPTIMISER, VIEW, Role, of_kind, roles
 
 PREDICT_WITH = "predict_with"
@@ -25,6 +26,17 @@ def predicting(config: Mapping[str, Any]) -> str:
     return NETWORK
   word = config["method"].get(PREDICT_WITH, option.default)
   return NETWORK if word == "student" else word
+
+
+def check_average(config: Mapping[str, Any], learners: Mapping[str, Learner]) -> None:
+  """Raises ValueError for an average of networks that the run does not predict with."""
+  name = predicting(config)
+  if config["average"] and name in learners and not learns(learners[name]):
+    raise ValueError(
+      f"config.average: {config['average']}, but the method predicts with its '{name}', which is "
+      "an average of weights itself and has none of its own; expected 0, or "
+      "config.method.predict_with='student'."
+    )
 
 
 def by_role(config: Mapping[str, Any], kind: str, make: Callable) -> dict[str, Any]:

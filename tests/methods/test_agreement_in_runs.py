@@ -82,6 +82,11 @@ WRONG = {
     {"views": STRONG},
     r"config\.method\.threshold\.end: 95; expected a number from 0 to 1",
   ),
+  "an average that nothing predicts with": (
+    dict(name="copy_paste", predict_with="teacher"),
+    {"average": 0.9},
+    r"config\.average: 0\.9, but the method predicts with its 'teacher'",
+  ),
   "no box": (dict(name="copy_paste", box=0.0), {}, r"config\.method\.box: 0\.0; expected"),
 }
 

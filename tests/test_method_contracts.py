@@ -34,6 +34,21 @@ def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, ran
     assert (own.opt_state == ()) is (learner not in row.learns), learner
 
 
+def test_the_networks_of_one_seed_start_alike():
+  """So that methods are compared with `supervised` by pairs of runs of the same seed."""
+
+  def of(name):
+    return jax.jit(method(name).init)(jax.random.key(3), batch_of()).learners["network"].params
+
+  reference, compared = of("supervised"), 0
+  for name in ROWS:
+    params = of(name)
+    if jax.tree.map(np.shape, params) == jax.tree.map(np.shape, reference):
+      jax.tree.map(lambda a, b: assert_close(a, b, rtol=1e-6), params, reference)
+      compared += 1
+  assert compared >= 12
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_single_patch_gives_the_shapes_that_a_run_folder_is_checked_by(name):
   """As `runs.load` does, whatever the batch that was trained on."""

@@ -90,8 +90,9 @@ def adversarial(
     return gan.feature_distance(*map(critics.features, (real, fake)), weights=feature_weights)
 
   def init(key, batch):
-    ours, theirs = jax.random.split(key)
-    net = learner(network, optimiser, ours, batch["image"])
+    # the network's key is that of `supervised`, so that both start alike
+    theirs = jax.random.fold_in(key, 1)
+    net = learner(network, optimiser, key, batch["image"])
 
     def seen():
       logits = forward(network, net.params, net.stats, batch["image"])[0]["logits"]

@@ -93,7 +93,8 @@ def crosswise(
   )
 
   def init(key, batch):
-    keys = jax.random.split(key)
+    # the first one's is that of `supervised`, so that both start alike
+    keys = (key, jax.random.fold_in(key, 1))
     learners = map(learner, nets, optimisers, keys, (batch["image"],) * 2)
     return State(jnp.zeros((), jnp.int32), dict(zip(NAMES, learners, strict=True)))
 

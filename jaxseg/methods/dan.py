@@ -53,8 +53,9 @@ def dan(
     return critics.show(critic, maps, image, inputs="basic")
 
   def init(key, batch):
-    ours, theirs = jax.random.split(key)
-    net = learner(network, optimiser, ours, batch["image"])
+    # the network's key is that of `supervised`, so that both start alike
+    theirs = jax.random.fold_in(key, 1)
+    net = learner(network, optimiser, key, batch["image"])
 
     def made():
       logits = forward(network, net.params, net.stats, batch["image"])[0]["logits"]

@@ -5,10 +5,13 @@ import math
 import sys
 from typing import Any
 
-from jaxseg.batch import LabelSpec
+import jax
+
+from jaxseg.batch import LabelSpec, inputs
 from jaxseg.compose import complete, method, networks_by_role
 from jaxseg.config import rehearsal, synthesis
 from jaxseg.config.ranges import COUNT
+from jaxseg.config.streams import UNLABELLED, as_main
 from jaxseg.feeding import source_of
 from jaxseg.networks.describe import Description, input_shapes
 from jaxseg.networks.describe import describe as describe_network
@@ -55,7 +58,16 @@ def _batch(config: dict[str, Any], shape, classes: int) -> dict[str, Any]:
   labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
   made = len(synthesis.target_names(config))
   batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels, made=made)
-  return {**batch, **dict.fromkeys(config["streams"], batch)}
+  return {**batch, **{name: _of_stream(config, name, batch) for name in config["streams"]}}
+
+
+def _of_stream(config: dict[str, Any], name: str, main: dict[str, Any]) -> dict[str, Any]:
+  """The shapes of a further stream, its batch as large beside the main one's as in the config."""
+  ours, theirs = (of["data"]["batch"] for of in (config, as_main(config, name)))
+  count = max(1, round(main["image"].shape[0] * theirs / ours))
+  resized = {key: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype) for key, x in main.items()}
+  bare = config["streams"][name].get("cases") == UNLABELLED
+  return inputs(resized) if bare else resized
 
 
 def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
@@ -88,15 +100,19 @@ def fitting(config: dict[str, Any], nets: dict[str, Any], shape, classes: int, m
 
   refused = set()
 
+  def predicted(batch: int, size: tuple[int, ...]) -> int:
+    return math.ceil(MARGIN * step_memory(config, nets, (batch, *size, channels), classes).peak)
+
   def peak(batch: int, size: tuple[int, ...]) -> int:
     try:
-      return math.ceil(MARGIN * step_memory(config, nets, (batch, *size, channels), classes).peak)
+      return predicted(batch, size)
     except ValueError:
       # too small for some networks, not for the memory
-      if math.prod(size) >= math.prod(patch):
-        raise
-      refused.add(size)
-      return 0
+      if math.prod(size) < math.prod(patch):
+        refused.add(size)
+        return 0
+      # some methods take pairs alone: what one more needs is enough
+      return predicted(batch + 1, size)
 
   stride = nets["network"].total_stride(len(patch))
   largest = memory_plan.largest_patch(peak, patch, stride, memory)

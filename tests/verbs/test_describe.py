@@ -1,12 +1,15 @@
 """jaxseg describe: every network of a method, with its counts."""
 
 import json
+import math
 
 import pytest
 import two_networks
 
-from jaxseg import methods
-from jaxseg.planning.peak_memory import Memory
+from jaxseg import defaults, methods
+from jaxseg.build import plain
+from jaxseg.networks import NETWORKS
+from jaxseg.planning.peak_memory import MARGIN, Memory
 from jaxseg.verbs import describe
 from jaxseg.verbs.describe import main
 
@@ -85,3 +88,25 @@ def test_a_memory_is_planned_for(arguments, capsys, monkeypatch):
 def test_a_memory_that_makes_no_sense_is_one_sentence(arguments, text):
   with pytest.raises(SystemExit, match=r"describe: --memory: .*; expected"):
     main([*arguments, f"--memory={text}"])
+
+
+def test_methods_that_take_pairs_alone_are_planned_for(monkeypatch):
+  def memory(config, nets, shape, classes):
+    if shape[0] % 2:
+      raise ValueError("pairs alone")
+    return Memory(shape[0] * shape[1] * shape[2], 0, 0, 0)
+
+  monkeypatch.setattr(describe, "step_memory", memory)
+  nets = {"network": NETWORKS["unet"](classes=3, widths=(4, 8))}
+  fits = describe.fitting({}, nets, (2, 8, 8, 1), 3, math.ceil(MARGIN * 7 * 64))
+  assert fits == {"batch": 6, "patch": (14, 14)}
+
+
+def test_a_stream_has_its_own_batch():
+  config = plain(defaults.config())
+  config["data"]["batch"] = 4
+  config["streams"] = {"unlabelled": {"cases": "unlabelled", "batch": 10}, "target": {}}
+  batch = describe._batch(config, (2, 8, 8, 1), 3)
+  assert batch["unlabelled"]["image"].shape == (5, 8, 8, 1)
+  assert "label" not in batch["unlabelled"]
+  assert batch["target"]["label"].shape == (2, 8, 8)

@@ -231,6 +231,8 @@ def _expects(config: Mapping[str, Any], labels: LabelSpec, channels) -> dict[str
     "channels": tuple(channels),
     "number of axes": len(options["patch"]),
     **{f"config.data.{name}": options[name] for name in _PREPARED},
+    # what decides the size of voxels where the spacing does not
+    "config.data.resampling.size": tuple(options["resampling"].get("size", ())),
     "normalisation": schemes(options["normalise"], tuple(channels)),
   }
 

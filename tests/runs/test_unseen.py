@@ -262,6 +262,15 @@ def test_runs_of_different_networks_are_refused(home, tmp_path):
 
 
 @pytest.mark.usefixtures("nothing_prepared")
+def test_a_teacher_that_has_seen_voxels_of_another_size_is_refused(home):
+  config = student(home)
+  config["data"]["resampling"] = {"size": (64, 64)}
+  words = r"resampling\.size \(\) is not this run's \(64, 64\); expected a run on images"
+  with pytest.raises(ValueError, match=words):
+    experiment(config)
+
+
+@pytest.mark.usefixtures("nothing_prepared")
 def test_runs_that_are_no_folds_of_one_cross_validation_are_refused(home, tmp_path):
   shutil.copytree(home / "all" / "fold_0", tmp_path / "again")
   runs = (*(str(home / "all" / f"fold_{fold}") for fold in range(FOLDS)), str(tmp_path / "again"))

@@ -161,7 +161,11 @@ def outdated(row: Row, folder: pathlib.Path, further: list[str]) -> str:
     return ""
   before, config = run_folder.read_config(folder), load_config(str(ROOT / row.config))
   config.seed = row.seed
-  return same_run.sentence(same_run.differences(before, complete(config), same_run.RESUME))
+  differing = same_run.differences(before, complete(config), same_run.RESUME)
+  # a run may go on for longer, but is then no run of that budget: its schedules ended before
+  if before["steps"] != config.steps:
+    differing["steps"] = (before["steps"], config.steps)
+  return same_run.sentence(differing)
 
 
 class Runner:
@@ -190,13 +194,14 @@ class Runner:
         self._free.append(core)
 
   def _train(self, row: Row, folder: pathlib.Path, core: int) -> None:
+    before = self._table.read().get(row.key, {})
     if folder.exists() and (words := outdated(row, folder, self._further)):
       aside = folder.with_name(
         f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
       )
       print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
       folder.rename(aside)
-    before = self._table.read().get(row.key, {})
+      before = {}
     command = [*pinned(core), sys.executable, "train.py", f"--config={row.config}"]
     command += [f"--config.seed={row.seed}", f"--workdir={folder}", *self._further]
     print(f"{row.key}: core {core}", flush=True)
@@ -295,6 +300,8 @@ def main():
     words, further = words[: words.index("--")], words[words.index("--") + 1 :]
   wanted = parser.parse_args(words)
   wanted.further = further
+  if further and not (wanted.output and wanted.runs):
+    parser.error("what follows a lone -- trains other runs: name their --output and their --runs.")
   name = "few_labels" if wanted.protocol == "cpu" else f"few_labels_{wanted.protocol}"
   wanted.runs = (wanted.runs or ROOT / "runs" / name).resolve()
   table = Table((wanted.output or ROOT / "docs" / f"{name}.json").resolve())

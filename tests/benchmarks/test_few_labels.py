@@ -5,6 +5,10 @@ import pathlib
 import pytest
 from closeness import assert_close
 
+from jaxseg import files
+from jaxseg.compose import complete
+from jaxseg.config.file import load_config
+
 
 @pytest.fixture
 def scripts(monkeypatch):
@@ -73,3 +77,30 @@ def test_a_run_that_failed_is_told(scripts):
   rows = {key("a", 0): {"failed": "loss is nan", "cpu_seconds": 3.0}}
   assert table.heart(rows, {"labels": ["a"], "scribbles": []}) == ""
   assert "loss is nan" in table.failures(rows)
+
+
+def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
+  few_labels, _ = scripts
+  wanted = few_labels.rows("cpu", {})[0]
+  config = load_config(str(few_labels.ROOT / wanted.config))
+  config.seed = wanted.seed
+
+  def told(change) -> str:
+    made = complete(config)
+    change(made)
+    files.write_json(tmp_path / "config.json", made)
+    return few_labels.outdated(wanted, tmp_path, [])
+
+  assert told(lambda made: None) == ""
+  assert told(lambda made: made.update(log_every=7)) == ""
+  steps = config.steps
+  assert told(lambda made: made.update(steps=20)) == f"config.steps was 20, is {steps}"
+  assert told(lambda made: made["data"].update(batch=5)) == "config.data.batch was 5, is 6"
+
+
+def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, capsys):
+  few_labels, _ = scripts
+  monkeypatch.setattr("sys.argv", ["few_labels.py", "train", "--", "--config.steps=20"])
+  with pytest.raises(SystemExit):
+    few_labels.main()
+  assert "name their --output and their --runs" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from jaxseg.batch import LabelSpec, inputs, kind
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import Maker, with_fields
 from jaxseg.data.prepared.locations import locate
-from jaxseg.data.prepared.marks import never_drawn
+from jaxseg.data.prepared.marks import never_drawn, outside
 
 
 class _Annotated:
@@ -60,7 +60,8 @@ def labels_of(drawn: np.ndarray, field: str, labels: LabelSpec) -> tuple[np.ndar
     shape = drawn.shape if labels.regions else inside.shape
     return np.zeros(shape, kind(labels.field).dtype), (~inside).astype(np.float32)
   if labels.regions:
-    return (drawn > 1).astype(np.float32), (drawn > 0).any(-1).astype(np.float32)
+    # resampled one by one, they may end apart by a voxel
+    return (drawn > 1).astype(np.float32), (drawn > 0).all(-1).astype(np.float32)
   return np.maximum(drawn.astype(np.int32) - 1, 0), (drawn > 0).astype(np.float32)
 
 
@@ -104,18 +105,29 @@ def annotated_by(
 
 def _check_drawn(of: _Annotated, where: str) -> None:
   labels, box = of.dataset.labels, kind(of.field).bounds
-  # of boxes, what is outside is background; of regions, what is drawn of another one
-  lacking = set(range(labels.first if box else 0, labels.channels))
+  # of boxes, what is outside is background
+  names = [*labels.names] if labels.regions or not box else ["", *labels.scored]
+  if labels.regions and not box:
+    # a region without an outside would be learnt to be everywhere
+    names += [outside(name) for name in labels.names]
+  lacking = {number for number, name in enumerate(names) if name}
   for case in sorted(of.cases):
     lacking -= _classes(of, case)
     if not lacking:
       return
-  raise never_drawn([labels.names[k] for k in sorted(lacking)], len(of.cases), where)
+  raise never_drawn([names[k] for k in sorted(lacking)], len(of.cases), where)
 
 
 def _classes(of: _Annotated, case: int) -> set[int]:
+  """Numbers of the classes that a case shows; of marks of regions, then those it shows none of."""
   drawn, labels = of.dataset.load(case)[of.field], of.dataset.labels
-  if kind(of.field).bounds or labels.regions:
-    threshold = 0 if kind(of.field).bounds else 1
-    return set(np.flatnonzero((drawn > threshold).any(tuple(range(drawn.ndim - 1)))).tolist())
+  if kind(of.field).bounds:
+    return _channels(drawn > 0)
+  if labels.regions:
+    return _channels(np.concatenate([drawn == 2, drawn == 1], -1))
   return {int(number) - 1 for number in np.unique(drawn) if number}
+
+
+def _channels(there: np.ndarray) -> set[int]:
+  """(*space, k) bool -> the channels that hold something."""
+  return set(np.flatnonzero(there.any(tuple(range(there.ndim - 1)))).tolist())

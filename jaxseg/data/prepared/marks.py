@@ -358,6 +358,14 @@ def never_drawn(names: Sequence[str], cases: int, where: str) -> ValueError:
 
 
 def _values(labels: LabelSpec) -> dict[tuple[int, ...], str]:
-  """Stored values of each class, or of each region -> its name."""
-  each = labels.regions or [(value,) for value in labels.stored_values]
-  return dict(zip(each, labels.names, strict=True))
+  """Stored values of each class -> its name; of regions those inside, and those outside of each."""
+  if not labels.regions:
+    return {(value,): name for value, name in zip(labels.stored_values, labels.names, strict=True)}
+  named = dict(zip(labels.regions, labels.names, strict=True))
+  rest = {tuple(v for v in labels.stored_values if v not in of): of for of in named}
+  return {values: outside(named[of]) for values, of in rest.items()} | named
+
+
+def outside(region: str) -> str:
+  """What is said of the voxels that don't belong to a region."""
+  return f"outside of {region}"

@@ -1,6 +1,7 @@
 """Training on what was drawn: what a run sees of it, and that it sees nothing of full labels."""
 
 import pickle
+from typing import NamedTuple
 
 import chex
 import jax
@@ -11,7 +12,10 @@ import scribbled
 from jaxseg import feeding
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
-from jaxseg.data.prepared.annotation import labels_of
+from jaxseg.data.prepared import annotation
+from jaxseg.data.prepared.annotation import annotated_by, labels_of
+from jaxseg.data.prepared.fields import Maker
+from jaxseg.data.prepared.marks import check_drawn
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.step import compile_step
@@ -150,6 +154,8 @@ def test_labels_of_marks_of_regions_and_of_boxes():
   label, weight = labels_of(numbers, "scribble", regions)
   assert label.tolist() == [[0, 0], [0, 0], [1, 0], [1, 1]]
   assert weight.tolist() == [0, 1, 1, 1]
+  # known of one region and not of the other: nothing is said
+  assert labels_of(np.array([[0, 2]], np.uint8), "scribble", regions)[1].tolist() == [0]
   label, weight = labels_of(numbers > 1, "box", regions)
   np.testing.assert_array_equal(label, np.zeros((4, 2)))
   assert weight.tolist() == [1, 1, 0, 0]
@@ -234,6 +240,31 @@ def test_a_class_never_drawn_is_told_before_data_are_prepared(tmp_path):
   with pytest.raises(ValueError, match="'b' drawn in none"):
     experiment(scribbled.config(folder, tmp_path / "sets"))
   assert not (tmp_path / "sets").exists()
+
+
+class Drawn(NamedTuple):
+  """What `annotated_by` asks of a data set of one case."""
+
+  labels: LabelSpec
+  stored: np.ndarray
+
+  def load(self, case):
+    return {"scribble": self.stored}
+
+
+def test_a_region_that_nothing_is_drawn_outside_of_is_told(monkeypatch):
+  regions = LabelSpec(("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)))
+  monkeypatch.setattr(annotation, "with_fields", lambda dataset, *_, **__: dataset)
+  maker = Maker("", lambda case: None)
+  words = r"^config: 'outside of whole' drawn in none of the 1 training"
+  for stored in ((1, 2), (1, 2, 4)):
+    reads = {"a": lambda stored=stored: np.array(stored)}
+    with pytest.raises(ValueError, match=words):
+      check_drawn(reads, regions, 4, "config")
+  check_drawn({"a": lambda: np.array((0, 1)), "b": lambda: np.array((2, 4))}, regions, 4, "config")
+  numbers = np.array([[2, 1], [2, 2], [0, 0]], np.uint8)
+  with pytest.raises(ValueError, match=words):
+    annotated_by(Drawn(regions, numbers), "scribble", maker, (0,), where="config")
 
 
 def test_an_annotated_set_goes_to_other_processes(tmp_path):

@@ -40,7 +40,8 @@ def copy_paste(
         + L_s(f(2), y_b, outside) + w L_s(f(2), guess of u_b, inside)    (2): u_b's box in x_b
 
   Pre-training is where the weight w is 0: then the labelled images, one further each, stand for the
-  unlabelled ones with labels of their own, all terms count 1/4, and the teacher is the student:
+  unlabelled ones with labels of their own, all terms count 1/2 (both terms of one of two mixtures
+  count 1, as in the release), and the teacher is the student:
   `unlabelled_weight=dict(name="piecewise", at=(0.25,), values=(0.0, 0.5))`. The paper takes a third
   of its steps for it, and goes on from the checkpoint that was best in validation; this page from
   the last one.
@@ -117,7 +118,7 @@ def copy_paste(
       a, b = slice(half), slice(half, None)
       known = term(a, target.labels, weight, inside) + term(b, target.labels, weight, ~inside)
       rest = term(a, guess, guess_weight, ~inside) + term(b, guess, guess_weight, inside)
-      total = jnp.where(alone, 0.25, 1) * known + jnp.where(alone, 0.25, scale) * rest
+      total = jnp.where(alone, 0.5, 1) * known + jnp.where(alone, 0.5, scale) * rest
       return total, (stats, {"supervised_loss": known, "consistency": rest})
 
     updated, metrics = descend(optimiser, student, objective)

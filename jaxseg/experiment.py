@@ -98,7 +98,8 @@ def experiment(
   folds = ()
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
-  told = unseen.leaks(config, other_runs.folders(config), fed.sides.validation)
+  others, begins = other_runs.folders(config), other_runs.begins(config)
+  told = unseen.leaks(config, others, fed.sides.validation, begins)
   teachers = other_runs.several(config)
   held_out_by = unseen.folds(teachers)
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):

@@ -88,6 +88,16 @@ def folders(config: Mapping[str, Any]) -> dict[str, tuple[pathlib.Path, ...]]:
   return {field: _folders(config, spec, field) for field, spec in _of_runs(config)}
 
 
+def begins(config: Mapping[str, Any]) -> dict[str, pathlib.Path]:
+  """Field -> run folder, of config.initialise: whose weights a learner begins with."""
+  named = {
+    f"initialise.{key}": of if isinstance(of, str) else of.get(RUN)
+    for key, of in config["initialise"].items()
+    if isinstance(of, str | Mapping)
+  }
+  return {field: pathlib.Path(run) for field, run in named.items() if isinstance(run, str)}
+
+
 def as_many(network: Any, spec: Mapping[str, Any]) -> Any:
   """A network that was built from a spec, `resolve`d: several of it where that is of several."""
   return Several(network, len(spec[RUNS])) if RUNS in spec else network

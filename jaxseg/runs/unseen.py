@@ -41,7 +41,10 @@ def folds(runs: Sequence[pathlib.Path]) -> dict[str, int]:
 
 
 def leaks(
-  config: Mapping[str, Any], runs: Mapping[str, Sequence[pathlib.Path]], validation: Iterable[str]
+  config: Mapping[str, Any],
+  runs: Mapping[str, Sequence[pathlib.Path]],
+  validation: Iterable[str],
+  begins: Mapping[str, pathlib.Path] | None = None,
 ) -> list[str]:
   """Refuses networks that have learnt from what this run validates on.
 
@@ -49,19 +52,26 @@ def leaks(
     config: of this run, checked.
     runs: field -> run folders of the networks that fill it.
     validation: names of this run's validation cases.
+    begins: field -> run folder of the weights that a network begins with.
 
   Returns:
-    Sentences to be told, of runs on other data whose cases have the same names.
+    Sentences to be told, of runs on other data whose cases have the same names, and of weights.
 
-  Raises ValueError for runs on the same data.
+  Raises ValueError for runs on the same data that fill a field.
   """
   notes, held = [], set(validation)
+  for field, folder in (begins or {}).items():
+    # what is no run is told where its weights are looked for
+    known = (folder / run_folder.DATASET).is_file() and (folder / run_folder.CONFIG).is_file()
+    both = sorted(held.intersection(_sides(folder)[0])) if known else []
+    if both and _same_source(config, run_folder.read_config(folder)):
+      notes.append(f"Warning: config.{field}: {_learnt(folder, both)}: the scores are too good.")
   for field, folders in runs.items():
     for folder in folders:
       both = sorted(held.intersection(_sides(folder)[0]))
       if not both:
         continue
-      what = f"{folder}: has learnt from {len(both)} of this run's validation cases, as '{both[0]}'"
+      what = _learnt(folder, both)
       if not _same_source(config, run_folder.read_config(folder)):
         notes.append(
           f"Warning: config.{field}: {what}, if that is one case in both data sets: the validation "
@@ -74,6 +84,10 @@ def leaks(
         "config.data.split={} to train on all cases and validate on none."
       )
   return notes
+
+
+def _learnt(folder: pathlib.Path, cases: Sequence[str]) -> str:
+  return f"{folder}: has learnt from {len(cases)} of this run's validation cases, as '{cases[0]}'"
 
 
 def shared(

@@ -201,6 +201,18 @@ def test_teachers_that_saw_a_validation_case_are_refused(home):
     experiment(config)
 
 
+def test_weights_that_have_learnt_from_validation_cases_are_told(home):
+  config = config_of(home)
+  config["data"]["split"] = {"name": "kfold", "fold": 1, "folds": FOLDS}
+  for fold, words in ((1, []), (0, ["has learnt from 2 of this run's validation cases, as "])):
+    run = home / "all" / f"fold_{fold}"
+    for spec in (str(run), {"run": str(run), "take": {"*": "*"}}):
+      notes = experiment(config | {"initialise": {"network": spec}}).notes
+      warnings = [note for note in notes if note.startswith("Warning: config.initialise.network: ")]
+      assert len(warnings) == len(words)
+      assert all(part in note for part, note in zip(words, warnings, strict=True))
+
+
 def test_a_teacher_of_another_set_whose_cases_have_the_same_names_is_told(home):
   config = student(home)
   config["data"] |= {"split": {"name": "kfold", "fold": 1, "folds": FOLDS}}

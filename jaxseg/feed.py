@@ -9,7 +9,7 @@ from jaxseg.build import bind
 from jaxseg.config.annotation import is_full
 from jaxseg.data.prepared.annotation import annotated_by
 from jaxseg.data.prepared.dataset import Dataset
-from jaxseg.data.prepared.marks import check_drawn, readers
+from jaxseg.data.prepared.marks import check_boxed, check_drawn, readers
 
 
 class Sides(NamedTuple):
@@ -86,6 +86,8 @@ def label_files(feed: Feed) -> None:
     stored = readers(spec, feed.cases, feed.labels, where)
     if feed.drawn and field == feed.config["data"]["annotation"]:
       check_drawn(stored, feed.labels, spec.get("unknown"), where)
+      if spec["name"] == "box_file":
+        check_boxed(spec, feed.cases, feed.labels, where)
 
 
 def with_fields(

@@ -97,10 +97,13 @@ def _check_boxes(config: Mapping[str, Any]) -> None:
   """Boxes have the axes of the patch, and stay boxes."""
   options = config["data"]
   axis, slices = options["fields"]["box"].get("axis"), options["slices"]
-  if axis != slices:
+  # boxes lie on the image as it is stored
+  stored = slices if slices is None or not options["transpose"] else options["transpose"][slices]
+  if axis != stored:
+    turned = "" if stored == slices else f" of axes {tuple(options['transpose'])}"
     raise ValueError(
-      f"config.data.fields.box.axis: {axis}, but config.data.slices is {slices}; expected the same:"
-      " boxes of each slice for a network of slices, else None."
+      f"config.data.fields.box.axis: {axis}, but config.data.slices is {slices}{turned}; expected "
+      f"{stored}: boxes of each slice for a network of slices, else None."
     )
   for key, spec in config["augment"].items():
     if spec.get("name", key) in _MIXED:

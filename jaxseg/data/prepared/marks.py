@@ -328,6 +328,14 @@ def check_marker(spec: Mapping[str, Any], cases: Sequence[str], where: str) -> N
     )
 
 
+def check_boxed(spec: Mapping[str, Any], cases: Sequence[str], labels: LabelSpec, where: str):
+  """Raises ValueError for a class that has a box in no case, of boxes that lie in a file."""
+  boxes = read_boxes(spec["path"], cases, labels, where)
+  lacking = [name for name in labels.scored if not any(of.get(name) for of in boxes.values())]
+  if lacking:
+    raise never_drawn(lacking, len(cases), where)
+
+
 def _first(load, file: pathlib.Path) -> np.ndarray:
   return load(file)[0]
 

@@ -181,7 +181,15 @@ def test_makers_go_to_other_processes(dataset, source, tmp_path):
     ),
     (
       {"data.fields": dict(box=dict(name="label_boxes")), "data.annotation": "box"},
-      "^config.data.fields.box.axis: None, but config.data.slices is 0; expected the same",
+      "^config.data.fields.box.axis: None, but config.data.slices is 0; expected 0: boxes of each",
+    ),
+    (
+      {
+        "data.fields": dict(box=dict(name="label_boxes", axis=0)),
+        "data.annotation": "box",
+        "data.transpose": (2, 0, 1),
+      },
+      r"^config.data.fields.box.axis: 0, but config.data.slices is 0 of axes \(2, 0, 1\); exp",
     ),
     (
       {
@@ -204,5 +212,18 @@ def test_makers_go_to_other_processes(dataset, source, tmp_path):
 def test_fields_that_cannot_be_are_told_before_data_are_prepared(tmp_path, changes, words):
   folder = scribbled.write(tmp_path / "raw")
   with pytest.raises(ValueError, match=words):
+    experiment(scribbled.config(folder, tmp_path / "sets", **changes))
+  assert not (tmp_path / "sets").exists()
+
+
+def test_a_class_that_has_a_box_in_no_case_is_told_before_data_are_prepared(tmp_path):
+  folder, boxes = scribbled.write(tmp_path / "raw"), tmp_path / "boxes.json"
+  each = {"a": [[0, 3, 3, 1, 12, 16]], "b": []}
+  boxes.write_text(json.dumps({f"case_{i}": each for i in range(scribbled.CASES)}))
+  changes = {
+    "data.fields": dict(box=dict(name="box_file", path=str(boxes), axis=0)),
+    "data.annotation": "box",
+  }
+  with pytest.raises(ValueError, match=r"^config.data.fields.box: 'b' drawn in none of the 4"):
     experiment(scribbled.config(folder, tmp_path / "sets", **changes))
   assert not (tmp_path / "sets").exists()

@@ -69,7 +69,9 @@ def named_map(target: Target, name: str, shape: tuple[int, ...], loss: str) -> A
   if name not in target.maps:
     raise ValueError(
       f"{loss}: the batch has no '{name}' map; jaxseg.data.with_maps adds it to a data set (a run "
-      f"does so where its config names a loss that needs it), or put it in Target.maps['{name}']."
+      f"does so where its config names a loss that needs it), or put it in Target.maps['{name}']; "
+      "what a network guesses of cases without labels has none: choose another loss there "
+      "(config.losses)."
     )
   found = target.maps[name]
   if tuple(found.shape) != tuple(shape):

@@ -85,6 +85,11 @@ def copy_paste(
         "expected as many of both, an even number (config.data.batch, "
         "config.streams.unlabelled.batch)."
       )
+    if target.labels.ndim == images.ndim and not sigmoid:
+      raise ValueError(
+        "copy_paste: the labels are shares of classes, as mixup makes them (config.augment.mixup), "
+        "and a teacher's guesses are classes; leave that augmentation out."
+      )
     scale = value(unlabelled_weight, state.step)
     alone = jnp.asarray(scale == 0)
     boxing, noise = jax.random.split(key)
@@ -109,7 +114,13 @@ def copy_paste(
       outputs, stats = forward(network, params, student.stats, seen, key=noise, update_stats=True)
 
       def term(part, labels, weight, where):
-        fitted = Target(labels[part], weight[part] * where, step=state.step, spacing=spacing(part))
+        fitted = Target(
+          labels[part],
+          weight[part] * where,
+          step=state.step,
+          spacing=spacing(part),
+          image=seen[part],
+        )
         return supervised(jax.tree.map(lambda x: x[part], outputs), fitted)
 
       def spacing(part):

@@ -114,11 +114,11 @@ def crosswise(
       said = [opinion(*of, images) for of in zip(nets, pair, strict=True)]
       said = [pasted(inside, x, jnp.roll(x, -1, 0)) for x in said]
       images = pasted(inside, images, jnp.roll(images, -1, 0))
-    images = jnp.concatenate([batch["image"], images])
+    seen = jnp.concatenate([batch["image"], images])
 
     def objective(params):
       passes = [
-        forward(net, p, of.stats, images, key=k, update_stats=True)
+        forward(net, p, of.stats, seen, key=k, update_stats=True)
         for net, p, of, k in zip(nets, params, pair, keys, strict=True)
       ]
       known, unknown = zip(*(parts(outputs, batch) for outputs, _ in passes), strict=True)
@@ -126,7 +126,7 @@ def crosswise(
       first, second = said or jax.lax.stop_gradient(logits)
       own = sum(supervised(outputs, target) for outputs in known)
       agree = functools.partial(agreement, pseudo_loss, step=state.step, sigmoid=sigmoid)
-      cross = agree(logits[0], second)[0] + agree(logits[1], first)[0]
+      cross = agree(logits[0], second, images)[0] + agree(logits[1], first, images)[0]
       stats = tuple(stats for _, stats in passes)
       return own + scale * cross, (stats, {"supervised_loss": own, "consistency": cross})
 

@@ -62,7 +62,8 @@ def fixmatch(
     current, weak = state.learners["network"], batch[UNLABELLED]
     target, scale = batch_module.target(batch, state.step), value(consistency, state.step)
     viewing, noise = jax.random.split(key)
-    seen = images(batch, strong(viewing, weak))
+    view = strong(viewing, weak)
+    seen = images(batch, view)
     said = opinion(network, current, weak["image"])
 
     def objective(params):
@@ -70,9 +71,9 @@ def fixmatch(
       known, unknown = parts(outputs, batch)
       own = supervised(known, target)
       limit = value(threshold, state.step)
-      mean, kept = agreement(
-        pseudo_loss, unknown["logits"], said, state.step, threshold=limit, sigmoid=sigmoid
-      )
+      pair = (unknown["logits"], said, view["image"])
+      options = {"threshold": limit, "sigmoid": sigmoid}
+      mean, kept = agreement(pseudo_loss, *pair, state.step, **options)
       total = own + scale * kept * mean
       return total, (stats, {"supervised_loss": own, "consistency": kept * mean, "kept": kept})
 

@@ -6,6 +6,7 @@ from flax import linen as nn
 from jaxseg.batch import Array, Target
 from jaxseg.losses import Loss
 from jaxseg.losses.consistency import pseudo_labels
+from jaxseg.losses.distillation import centred
 from jaxseg.method import Learner, forward
 
 
@@ -21,12 +22,20 @@ def opinion(net: nn.Module, current: Learner, images: Array) -> jax.Array:
 
 
 def agreement(
-  loss: Loss, logits: Array, opinion: Array, step, *, threshold: float = 0.0, sigmoid: bool = False
+  loss: Loss,
+  logits: Array,
+  opinion: Array,
+  images: Array,
+  step,
+  *,
+  threshold: Array | float = 0.0,
+  sigmoid: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """(loss of logits against the labels that another output's logits say, share of voxels kept).
 
   A voxel is kept where the other output is sure enough, see `pseudo_labels`; the others are
-  ignored. Raises ValueError where the two are of different grids.
+  ignored. `images` are what the logits are of. Raises ValueError where the two outputs are of
+  different grids.
   """
   if logits.shape != opinion.shape:
     raise ValueError(
@@ -34,4 +43,6 @@ def agreement(
       f"{tuple(opinion.shape)}; expected the same: choose networks that lose the same margin."
     )
   labels, weight = pseudo_labels(opinion, threshold=threshold, sigmoid=sigmoid)
-  return loss(logits, Target(labels, weight, step=step)), weight.mean()
+  # valid convolutions give less than the image's grid
+  target = Target(labels, weight, step=step, image=centred(images, logits.shape[1:-1]))
+  return loss(logits, target), weight.mean()

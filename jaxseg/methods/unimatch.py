@@ -80,9 +80,9 @@ def unimatch(
   def weakly(params, seen, stats, key):
     return forward(network, params, stats, seen, key=key, update_stats=True)
 
-  def agree(logits, said, step):
+  def agree(logits, said, view, step):
     limit = value(threshold, step)
-    return agreement(pseudo_loss, logits, said, step, threshold=limit, sigmoid=sigmoid)
+    return agreement(pseudo_loss, logits, said, view, step, threshold=limit, sigmoid=sigmoid)
 
   def total(metrics, scale):
     others = image_weight * metrics["image_consistency"]
@@ -119,10 +119,12 @@ def unimatch(
       known, unknown = parts(outputs, batch)
       said = jax.lax.stop_gradient(unknown["logits"])
       if feature_weight:
-        of_features = {"feature_consistency": agree(fed["logits"], said, step)[0]}
+        perturbed = agree(fed["logits"], said, weak["image"], step)[0]
+        of_features = {"feature_consistency": perturbed}
       strongly, stats = forward(network, params, stats, views, key=noise[1], update_stats=True)
-      each = zip(jnp.split(strongly["logits"], 2), (0, 1), strict=True)
-      of_images, kept = zip(*(agree(x, mixed(said, i), step) for x, i in each), strict=True)
+      logits, each = jnp.split(strongly["logits"], 2), jnp.split(views, 2)
+      pairs = [agree(logits[i], mixed(said, i), each[i], step) for i in (0, 1)]
+      of_images, kept = zip(*pairs, strict=True)
       metrics = {
         "supervised_loss": supervised(known, target),
         "image_consistency": sum(of_images) / 2,

@@ -82,6 +82,16 @@ WRONG = {
     {"views": STRONG},
     r"config\.method\.threshold\.end: 95; expected a number from 0 to 1",
   ),
+  "labels that mixup made shares": (
+    dict(name="copy_paste"),
+    {"augment": dict(mixup=dict())},
+    r"copy_paste: the labels are shares of classes, as mixup makes them",
+  ),
+  "a map of labels that nobody drew": (
+    dict(name="fixmatch"),
+    {"views": STRONG, "losses": dict(pseudo=dict(boundary=dict()))},
+    r"boundary: the batch has no 'distance' map; .* without labels has none: choose another loss",
+  ),
   "an average that nothing predicts with": (
     dict(name="copy_paste", predict_with="teacher"),
     {"average": 0.9},
@@ -97,3 +107,19 @@ def test_what_cannot_be_is_told_before_data_are_prepared(name, tmp_path, monkeyp
   method, fields, words = WRONG[name]
   with pytest.raises(ValueError, match=words):
     experiment(config_of(tmp_path, method, **fields))
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "unimatch", "cross_pseudo", "copy_paste"])
+def test_losses_of_what_is_guessed_may_look_at_the_image(name, tmp_path, monkeypatch):
+  class Ready(Exception):
+    pass
+
+  def ready(*_, **__):
+    raise Ready
+
+  monkeypatch.setattr(data, "prepare", ready)
+  crf = dict(cross_entropy=dict(), gated_crf=dict(radius=1))
+  fields = {"loss": crf} if name == "copy_paste" else {"losses": dict(pseudo=crf)}
+  fields |= {"views": STRONG} if name in ("fixmatch", "unimatch") else {}
+  with pytest.raises(Ready):
+    experiment(config_of(tmp_path, dict(name=name), **fields))

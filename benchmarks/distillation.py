@@ -76,6 +76,8 @@ def folds_of_the_rest() -> list[dict[str, list[str]]]:
 def train(argument: str, workdir: pathlib.Path, *flags: str) -> None:
   """Trains a run to its end, or goes on with it; one that is finished takes some seconds."""
   if "--fold=all" not in flags and finished(workdir):
+    if words := outdated(argument, workdir, flags):
+      sys.exit(f"{workdir}: {words}; give another --folder, or move this run away.")
     return
   command = [sys.executable, "train.py", f"--config={CONFIG}:{argument}", f"--workdir={workdir}"]
   print(f"{time.strftime('%H:%M')} {' '.join(command[1:])} {' '.join(flags)}", flush=True)
@@ -92,6 +94,25 @@ def finished(workdir: pathlib.Path) -> bool:
   from jaxseg.runs.folder import read_config
 
   return (workdir / FILE).is_file() and folds.finished(workdir, read_config(workdir)["steps"])
+
+
+def outdated(argument: str, workdir: pathlib.Path, flags) -> str:
+  """How the config of a run that is there differs from what it would be now; "" if it doesn't."""
+  from jaxseg.compose import complete
+  from jaxseg.config.file import load_config
+  from jaxseg.runs import same_run
+  from jaxseg.runs.folder import read_config
+
+  before, config = read_config(workdir), load_config(f"{ROOT / CONFIG}:{argument}")
+  for flag in flags:
+    name, _, value = flag.removeprefix("--config.").partition("=")
+    config[name] = int(value)
+  differing = same_run.differences(before, complete(config), same_run.RESUME)
+  if before["steps"] != config.steps:
+    differing["steps"] = (before["steps"], config.steps)
+  # the whole folder may have been moved
+  differing.pop("networks.teacher.runs", None)
+  return same_run.sentence(differing)
 
 
 def measure(done: pathlib.Path, name: str, runs: list[pathlib.Path]) -> None:

@@ -285,6 +285,18 @@ def pending(wanted, table: Table) -> list[Row]:
   return list(left.values())
 
 
+def current(wanted, done: dict[str, dict]) -> dict[str, dict]:
+  """The rows without those that another config trained, which are told."""
+  stale = {
+    row.key
+    for row in rows(wanted.protocol, done)
+    if "dice" in done.get(row.key, {}) and outdated(row, wanted.runs / row.key, wanted.further)
+  }
+  for key in sorted(stale):
+    print(f"{key}: left out, its config has changed since; `train` measures it again.")
+  return {key: row for key, row in done.items() if key not in stale}
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("verbs", nargs="*", default=["train", "table"])
@@ -312,7 +324,7 @@ def main():
   if "train" in wanted.verbs and not train(wanted, table):
     sys.exit(LEFT)
   if "table" in wanted.verbs:
-    few_labels_table.write(table.read(), methods(), ROOT, wanted.runs, name)
+    few_labels_table.write(current(wanted, table.read()), methods(), ROOT, wanted.runs, name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The table of few labels: the order of its rows, its intervals, who is best, what is missing."""
 
 import pathlib
+import types
 
 import pytest
 from closeness import assert_close
@@ -85,11 +86,18 @@ def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
   config = load_config(str(few_labels.ROOT / wanted.config))
   config.seed = wanted.seed
 
+  folder = tmp_path / wanted.key
+  folder.mkdir(parents=True)
+  command = types.SimpleNamespace(protocol="cpu", runs=tmp_path, further=[])
+
   def told(change) -> str:
     made = complete(config)
     change(made)
-    files.write_json(tmp_path / "config.json", made)
-    return few_labels.outdated(wanted, tmp_path, [])
+    files.write_json(folder / "config.json", made)
+    words = few_labels.outdated(wanted, folder, [])
+    # nor is it shown
+    assert (wanted.key in few_labels.current(command, {wanted.key: row(0.5)})) is (not words)
+    return words
 
   assert told(lambda made: None) == ""
   assert told(lambda made: made.update(log_every=7)) == ""

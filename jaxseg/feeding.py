@@ -42,7 +42,8 @@ def source_of(config: dict[str, Any]) -> data.Source:
 def divided(config: dict[str, Any], source: data.Source) -> Sides:
   """How config.data.split divides a source; without one, all cases train.
 
-  Cases without labels neither train nor validate, unless images are made of images.
+  Cases without labels neither train nor validate, unless images are made of images; those of a
+  group that validates are not fed without labels either.
   """
   folds, share = split_options(config)
   rest: tuple[str, ...] = ()
@@ -61,7 +62,8 @@ def divided(config: dict[str, Any], source: data.Source) -> Sides:
   if share:
     train, rest = data.splits.share(train, **share, group=folds.get("group"))
   bare = source.unlabelled | set(rest)
-  return Sides(train, validation, tuple(case for case in source.cases if case in bare))
+  bare = [case for case in source.cases if case in bare]
+  return Sides(train, validation, data.splits.apart(bare, validation, group=folds.get("group")))
 
 
 def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Feed]:

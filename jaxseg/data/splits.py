@@ -265,6 +265,23 @@ def share(
   return tuple(case for case in cases if case in chosen), rest
 
 
+def apart(cases: Sequence[str], validation: Sequence[str], *, group: str | None) -> tuple[str, ...]:
+  """Those of the cases that are of no group of a validation case; `group` is as of `kfold`.
+
+  For cases without labels, which no split divides: a patient that validates is not to be learnt
+  from. A case that `group` does not match is of none.
+  """
+  if group is None:
+    return tuple(cases)
+  held = _groups(validation, group)
+
+  def is_apart(case: str) -> bool:
+    match = re.search(group, case)
+    return match is None or match.group(1) not in held
+
+  return tuple(filter(is_apart, cases))
+
+
 def count(*, name: str, folds: int = 5, path: str | None = None, **options) -> int:
   """The number of folds of a split, given as its fields in config.data.split.
 

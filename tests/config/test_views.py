@@ -179,3 +179,19 @@ def test_an_option_of_a_view_that_is_left_out_is_its_default(tmp_path):
   assert not same_run.differences(before, now, same_run.RESUME)
   now["views"] = {"strong": {"noise": {"p": 0.5}, "brightness": {}}}
   assert set(same_run.differences(before, now, same_run.RESUME)) == {"views.strong.noise.p"}
+
+
+def test_a_patient_that_validates_is_not_fed_without_labels_either(tmp_path):
+  """Two cases of each patient, of which the second one has no label."""
+  config = config_of(tmp_path)
+  config["data"]["split"] |= {"group": r"(\w+)_", "labelled": None}
+  names = tuple(f"p{i}_{part}" for i in range(10) for part in ("a", "b"))
+  bare = frozenset(name for name in names if name.endswith("b"))
+
+  def source(config):
+    return feeding.source_of(config)._replace(cases=names, unlabelled=bare)
+
+  feed = feeding.feeds(compose.complete(config), source)["unlabelled"]
+  assert len(feed.sides.validation) == 2
+  patients = {name.split("_")[0] for name in feed.sides.validation}
+  assert set(feed.cases) == {name for name in bare if name.split("_")[0] not in patients}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxseg.data.splits import SPLITS, blocks, explicit, from_file, kfold, lists, share
+from jaxseg.data.splits import SPLITS, apart, blocks, explicit, from_file, kfold, lists, share
 
 
 def cases(n):
@@ -205,3 +205,9 @@ def test_a_labelled_share_keeps_groups_together():
 def test_a_labelled_share_that_cannot_be_is_told(labelled, words):
   with pytest.raises(ValueError, match=rf"config.data.split.labelled: .*{words}"):
     share(cases(6), labelled=labelled)
+
+
+def test_cases_without_labels_of_a_patient_that_validates_are_left_out():
+  bare, validation = ["a_3", "b_2", "b_10", "c_1", "other"], ["b_1"]
+  assert apart(bare, validation, group=r"(\w)_\d+") == ("a_3", "c_1", "other")
+  assert apart(bare, validation, group=None) == tuple(bare)

@@ -56,6 +56,12 @@ class Grid(NamedTuple):
     """(*cropped, k) -> (*shape, k) float32."""
     return self._each(array, self.shape, self.orders)
 
+  def axis(self, stored: int) -> int:
+    """The network's axis that an axis of the stored image becomes."""
+    sizes = range(2, 2 + self.geometry.rank)
+    probe = turned(np.empty(tuple(sizes)), self.geometry, self.orientation, self.transpose)
+    return probe.shape.index(sizes[stored])
+
   def label(self, array: np.ndarray, values: Sequence[int]) -> np.ndarray:
     """(*cropped) integers, all among the ascending `values` -> (*shape)."""
     if not self.resamples:

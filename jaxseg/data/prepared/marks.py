@@ -69,6 +69,7 @@ class _Drawn(NamedTuple):
       full label also (..., where it counts).
     lay: (what was drawn, grid) -> what is stored.
     labelled: whether the full label is drawn on.
+    axis: across which slices lie that the network must see as they are; None if it need not.
   """
 
   names: tuple[str, ...]
@@ -78,6 +79,7 @@ class _Drawn(NamedTuple):
   draw: Callable[..., np.ndarray]
   lay: Callable[[np.ndarray, Grid], np.ndarray]
   labelled: bool
+  axis: int | None = None
 
   def make(self, case: int) -> np.ndarray:
     name = self.names[case]
@@ -88,6 +90,14 @@ class _Drawn(NamedTuple):
         "drawn (folder, h5), or another source."
       )
     grid = self.preparation.grid(raw.geometry, raw.image)
+    if self.axis is not None and len(grid.transpose) == 3:
+      expected, got = grid.transpose.index(self.axis), grid.axis(self.axis)
+      if got != expected:
+        raise ValueError(
+          f"{self.where}.axis: {self.axis}, but turned to '{grid.orientation}' the slices of case "
+          f"'{name}' lie across axis {got}, not {expected}: its boxes would be cut; expected "
+          "images that are stored alike, or axis=None and a 3D network."
+        )
     counted = () if raw.weight is None or not self.labelled else (raw.weight > 0,)
     try:
       drawn = self.draw(raw.label if self.labelled else raw.image[..., 0], name, *counted)
@@ -97,11 +107,20 @@ class _Drawn(NamedTuple):
 
 
 def _maker(
-  dataset: Dataset, read, where: str, name: str, options: Mapping[str, Any], draw, lay, decode, on
+  dataset: Dataset,
+  read,
+  where: str,
+  name: str,
+  options: Mapping[str, Any],
+  draw,
+  lay,
+  decode,
+  on,
+  axis: int | None = None,
 ) -> Maker:
   text = json.dumps([_VERSION, name, options], sort_keys=True)
   key = hashlib.sha256(text.encode()).hexdigest()[:12]
-  of = _Drawn(dataset.names, read, dataset.preparation, where, draw, lay, on)
+  of = _Drawn(dataset.names, read, dataset.preparation, where, draw, lay, on, axis)
   return Maker(key, of.make, decode)
 
 
@@ -171,7 +190,7 @@ def label_boxes(
   del cases
   options = {"axis": axis, "margin": margin}
   draw = functools.partial(_boxes_of, labels=dataset.labels, **options)
-  return _maker(dataset, read, where, "label_boxes", options, draw, _lay_boxes, _floats, True)
+  return _maker(dataset, read, where, "label_boxes", options, draw, _lay_boxes, _floats, True, axis)
 
 
 def box_file(
@@ -193,7 +212,7 @@ def box_file(
   boxes = read_boxes(path, cases, dataset.labels, where)
   draw = functools.partial(_boxes_in, boxes=boxes, labels=dataset.labels, axis=axis)
   told = {"boxes": boxes, "axis": axis}
-  maker = _maker(dataset, read, where, "box_file", told, draw, _lay_boxes, _floats, False)
+  maker = _maker(dataset, read, where, "box_file", told, draw, _lay_boxes, _floats, False, axis)
   # with other boxes it is another run
   return maker._replace(content=functools.partial(_content, names=dataset.names, boxes=boxes))
 

@@ -1,5 +1,6 @@
 """Where the fields of training cases come from: HDF5 files, full labels, files of boxes."""
 
+import dataclasses
 import json
 import pickle
 
@@ -10,7 +11,7 @@ import scribbled
 from jaxseg.augment import MIXTURES
 from jaxseg.config import annotation
 from jaxseg.data import FIELDS, RawCase
-from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.prepared.fields import with_fields
 from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources.hdf5 import h5
@@ -227,3 +228,31 @@ def test_a_class_that_has_a_box_in_no_case_is_told_before_data_are_prepared(tmp_
   with pytest.raises(ValueError, match=r"^config.data.fields.box: 'b' drawn in none of the 4"):
     experiment(scribbled.config(folder, tmp_path / "sets", **changes))
   assert not (tmp_path / "sets").exists()
+
+
+def test_boxes_of_slices_that_the_network_does_not_see_are_told(dataset, source):
+  """Stored in sagittal slices, seen in axial ones."""
+  sagittal = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+
+  def read(name):
+    raw = source.read(name)
+    return raw._replace(geometry=Geometry(sagittal, raw.geometry.shape, "nifti"))
+
+  def turned(orientation, transpose=()):
+    changed = {"orientation": orientation, "transpose": transpose}
+    return dataset._replace(preparation=dataclasses.replace(dataset.preparation, **changed))
+
+  stored = source._replace(read=read)
+  for orientation, transpose, axis, good in (
+    ("stored", (), 0, True),
+    ("RAS", (), 0, False),
+    ("RAS", (), 1, True),
+  ):
+    maker = FIELDS["label_boxes"](
+      turned(orientation, transpose), source.cases, stored.read, WHERE, axis=axis
+    )
+    if good:
+      assert maker.make(0).any()
+      continue
+    with pytest.raises(ValueError, match=rf"^{WHERE}.axis: 0, but turned to .*'RAS' the slices of"):
+      maker.make(0)

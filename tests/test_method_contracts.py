@@ -107,7 +107,8 @@ def test_regions_are_learnt_by_sigmoids(name):
   assert all(np.isfinite(value) for value in metrics.values())
 
 
-HALF = ("fixmatch", "unimatch", "cross_pseudo", "copy_paste", "adversarial", "hung", "dan")
+HALF = ("entropy_minimisation", "mean_teacher", "uncertainty_mean_teacher", "fixmatch", "unimatch")
+HALF += ("cross_pseudo", "copy_paste", "adversarial", "hung", "dan")
 
 
 @pytest.mark.parametrize("name", HALF)

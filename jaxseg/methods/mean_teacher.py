@@ -55,7 +55,7 @@ def mean_teacher(
     strong: the student's view of the unlabelled images; None is the batch as it is.
     weak: the teacher's.
     consistency: its weight; a ramp, because a young teacher knows nothing.
-    decay: of the teacher's average.
+    decay: of the teacher's average, once a batch, whatever config.optimiser.accumulate is.
     noise: standard deviation of what is added to the teacher's images.
     noise_limit: it is clipped to +-noise_limit.
     average_statistics: in training the teacher normalises with the running average of the student's

@@ -32,6 +32,7 @@ def config_of(home, method, *, steps=2, **fields):
 RUNS = {
   "unimatch": (dict(name="unimatch", threshold=0.3), {"views": STRONG}),
   "copy_paste": (dict(name="copy_paste", predict_with="teacher"), {}),
+  "mean_teacher": (dict(name="mean_teacher", consistency=0.5, predict_with="teacher"), {}),
 }
 
 

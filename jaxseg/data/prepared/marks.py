@@ -107,16 +107,7 @@ class _Drawn(NamedTuple):
 
 
 def _maker(
-  dataset: Dataset,
-  read,
-  where: str,
-  name: str,
-  options: Mapping[str, Any],
-  draw,
-  lay,
-  decode,
-  on,
-  axis: int | None = None,
+  dataset: Dataset, read, where: str, name: str, options, draw, lay, decode, on, axis=None
 ) -> Maker:
   text = json.dumps([_VERSION, name, options], sort_keys=True)
   key = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -365,8 +356,13 @@ def check_drawn(of: Readers, labels: LabelSpec, unknown: int | None, where: str)
   for case, read in of.items():
     values = np.unique(read())
     values = values[values != unknown] if unknown is not None else values
-    labels.encode(values, f"{where}: case '{case}'")
     present = set(values.tolist()) - {labels.ignore}
+    if strange := sorted(present.difference(labels.stored_values)):
+      raise ValueError(
+        f"{where}: case '{case}' has the value {strange[0]}, and the classes are "
+        f"{', '.join(map(str, labels.stored_values))}; expected {where}.unknown={strange[0]}, if "
+        "that stands where nothing was drawn, or files of these classes."
+      )
     lacking = {values: name for values, name in lacking.items() if not present.intersection(values)}
     if not lacking:
       return

@@ -190,7 +190,12 @@ def lacking(number, held):
     (
       strange,
       {},
-      r"^config.data.fields.scribble: case 'case_0': label value\(s\) \[9\] are not among",
+      "^config.data.fields.scribble: case 'case_0' has the value 9, and the classes are 0, 1, 2",
+    ),
+    (
+      None,
+      {"data.fields": dict(scribble=dict(name="h5"))},
+      r"has the value 4, .* expected config.data.fields.scribble.unknown=4, if that stands where",
     ),
     (
       lacking,

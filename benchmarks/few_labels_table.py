@@ -46,8 +46,14 @@ def best(rows, number: int) -> list[str]:
   """The methods with the highest mean Dice at 3 patients; [] until each has as many runs."""
   names = list(dict.fromkeys(key.split("/")[1] for key in rows if key.startswith("labels/")))
   dice = {name: _dice(runs_of(rows, "labels", name, 3)) for name in names if name != "supervised"}
-  failed = {key.split("/")[1] for key, row in rows.items() if "failed" in row}
-  dice = {name: values for name, values in dice.items() if name not in failed}
+  # of the rows that choose: one that fails later changes no choice
+  first = {name: f"labels/{name}/labelled3/draw0/" for name in dice}
+  failed = [key for key, row in rows.items() if "failed" in row]
+  dice = {
+    name: values
+    for name, values in dice.items()
+    if not any(key.startswith(first[name]) for key in failed)
+  }
   if not dice or min(map(len, dice.values())) < 3:
     return []
   return sorted(dice, key=lambda name: -float(np.mean(dice[name])))[:number]

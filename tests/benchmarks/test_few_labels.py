@@ -55,6 +55,9 @@ def test_the_best_are_tried_on_another_draw_once_all_are_known(scripts):
   assert table.best(done, 2) == []
   done[key("c", 2)] = {"failed": "why", "cpu_seconds": 1.0}
   assert table.best(done, 2) == ["b", "a"]
+  for later in (key("b", 0, draw=1), key("b", 0, 7), "drive/b/labelled0/draw0/seed0"):
+    done[later] = {"failed": "why", "cpu_seconds": 1.0}
+  assert table.best(done, 2) == ["b", "a"]
 
 
 def test_an_interval_is_students(scripts):

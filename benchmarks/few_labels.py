@@ -17,7 +17,9 @@ with rows of its own; `--list` shows what would run. What follows a lone -- goes
 import argparse
 import concurrent.futures
 import fnmatch
+import hashlib
 import itertools
+import json
 import math
 import os
 import pathlib
@@ -155,16 +157,36 @@ def score(folder: pathlib.Path) -> dict:
   }
 
 
-def outdated(row: Row, folder: pathlib.Path, further: list[str]) -> str:
-  """How the config of a run that is there differs from the row's, in words; "" if it doesn't."""
-  if further or not (folder / run_folder.CONFIG).is_file():
-    return ""
-  before, config = run_folder.read_config(folder), load_config(str(ROOT / row.config))
+def config_of(row: Row) -> dict:
+  """The row's config, complete."""
+  config = load_config(str(ROOT / row.config))
   config.seed = row.seed
-  differing = same_run.differences(before, complete(config), same_run.RESUME)
+  return complete(config)
+
+
+def config_sum(config: dict) -> str:
+  """A sum of all of a config that may not differ where a run goes on, and of its steps."""
+  fields = same_run.flat(same_run.explicit(config))
+  of = {k: v for k, v in fields.items() if not same_run.may_differ(k, same_run.RESUME)}
+  text = json.dumps({**of, "steps": config["steps"]}, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def outdated(row: Row, folder: pathlib.Path, further: list[str], known: dict) -> str:
+  """How the config of a run differs from the row's, in words; "" if it doesn't, or nothing tells.
+
+  `known` is the row as it was kept, which tells the sum of its config where the run is gone.
+  """
+  if further:
+    return ""
+  if not (folder / run_folder.CONFIG).is_file():
+    same = known.get("config", "") in ("", config_sum(config_of(row)))
+    return "" if same else "its config was another when it was measured"
+  before, config = run_folder.read_config(folder), config_of(row)
+  differing = same_run.differences(before, config, same_run.RESUME)
   # a run may go on for longer, but is then no run of that budget: its schedules ended before
-  if before["steps"] != config.steps:
-    differing["steps"] = (before["steps"], config.steps)
+  if before["steps"] != config["steps"]:
+    differing["steps"] = (before["steps"], config["steps"])
   return same_run.sentence(differing)
 
 
@@ -195,7 +217,7 @@ class Runner:
 
   def _train(self, row: Row, folder: pathlib.Path, core: int) -> None:
     before = self._table.read().get(row.key, {})
-    if folder.exists() and (words := outdated(row, folder, self._further)):
+    if folder.exists() and (words := outdated(row, folder, self._further, before)):
       aside = folder.with_name(
         f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
       )
@@ -229,6 +251,8 @@ class Runner:
     made = {"cpu_seconds": round(spent + used.ru_utime + used.ru_stime, 1)}
     if process.returncode == 0:
       made |= score(folder)
+      if not self._further:
+        made["config"] = config_sum(run_folder.read_config(folder))
       print(f"{row.key}: Dice {made['dice']:.4f}, {made['cpu_seconds']:.0f} CPU-s", flush=True)
     elif process.returncode == LEFT or self.stopped.is_set():
       made["stopped"] = True
@@ -279,7 +303,7 @@ def pending(wanted, table: Table) -> list[Row]:
       continue
     of = done.get(row.key, {})
     folder = wanted.runs / row.key
-    finished = "dice" in of and not (folder.exists() and outdated(row, folder, wanted.further))
+    finished = "dice" in of and not outdated(row, folder, wanted.further, of)
     if not finished and ("failed" not in of or wanted.retry):
       left[row.key] = row
   return list(left.values())
@@ -290,7 +314,8 @@ def current(wanted, done: dict[str, dict]) -> dict[str, dict]:
   stale = {
     row.key
     for row in rows(wanted.protocol, done)
-    if "dice" in done.get(row.key, {}) and outdated(row, wanted.runs / row.key, wanted.further)
+    if "dice" in (of := done.get(row.key, {}))
+    and outdated(row, wanted.runs / row.key, wanted.further, of)
   }
   for key in sorted(stale):
     print(f"{key}: left out, its config has changed since; `train` measures it again.")

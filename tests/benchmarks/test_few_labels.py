@@ -9,6 +9,7 @@ from closeness import assert_close
 from jaxseg import files
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
+from jaxseg.runs.folder import read_config
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
     made = complete(config)
     change(made)
     files.write_json(folder / "config.json", made)
-    words = few_labels.outdated(wanted, folder, [])
+    words = few_labels.outdated(wanted, folder, [], {})
     # nor is it shown
     assert (wanted.key in few_labels.current(command, {wanted.key: row(0.5)})) is (not words)
     return words
@@ -107,6 +108,20 @@ def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
   steps = config.steps
   assert told(lambda made: made.update(steps=20)) == f"config.steps was 20, is {steps}"
   assert told(lambda made: made["data"].update(batch=5)) == "config.data.batch was 5, is 6"
+
+
+def test_a_row_whose_run_is_gone_knows_its_config(scripts, tmp_path):
+  few_labels, _ = scripts
+  wanted = few_labels.rows("cpu", {})[0]
+  config = few_labels.config_of(wanted)
+  known = few_labels.config_sum(config)
+  files.write_json(tmp_path / "config.json", config)
+  assert few_labels.config_sum(read_config(tmp_path)) == known
+  (tmp_path / "config.json").unlink()
+  assert few_labels.config_sum({**config, "log_every": 7}) == known
+  assert few_labels.config_sum({**config, "steps": 7}) != known
+  for row_of, same in (({}, True), ({"config": known}, True), ({"config": "another"}, False)):
+    assert (few_labels.outdated(wanted, tmp_path, [], row_of) == "") is same
 
 
 def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, capsys):

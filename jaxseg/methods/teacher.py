@@ -40,11 +40,15 @@ def follow(
   d = jnp.minimum(decay, 1 - 1 / (jnp.asarray(step, jnp.float32) + 1))
 
   def mix(old, new):
-    # counts of steps are no averages
-    return d * old + (1 - d) * new if jnp.issubdtype(new.dtype, jnp.floating) else new
+    return jax.tree.map(lambda a, b: d * a + (1 - d) * b, old, new)
 
-  params = jax.tree.map(mix, teacher.params, student.params)
-  stats = jax.tree.map(mix, teacher.stats, student.stats) if statistics else teacher.stats
+  params, stats = mix(teacher.params, student.params), teacher.stats
+  if statistics:
+    # counts of steps are no averages
+    stats = {
+      kind: own if kind == "counts" else mix(teacher.stats[kind], own)
+      for kind, own in student.stats.items()
+    }
   return teacher.replace(params=params, stats=stats)
 
 

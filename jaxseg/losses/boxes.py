@@ -25,7 +25,7 @@ def box_emptiness(logits: Array, target: Target, *, sigmoid: bool = False) -> ja
 
   Args:
     logits: (b, *space, k), any float dtype; the sums are float32.
-    target: its map "box"; labels and weight are not looked at.
+    target: its map "box"; what has no weight and is in no box says nothing.
     sigmoid: k independent channels (regions) instead of k exclusive classes.
 
   Returns:
@@ -33,6 +33,10 @@ def box_emptiness(logits: Array, target: Target, *, sigmoid: bool = False) -> ja
   """
   logits, box = _boxes(logits, target, "box_emptiness", sigmoid=sigmoid)
   outside = 1 - box
+  if target.weight is not None:
+    # inside a box of one class another's emptiness is known, though labels are not
+    known = jnp.where(target.weight > 0, 1.0, 0.0)[..., None]
+    outside = outside * jnp.maximum(known, box.max(-1, keepdims=True))
   losses = -voxels.log_complements(logits, sigmoid=sigmoid)
   losses, outside = _foreground(losses, outside, sigmoid=sigmoid)
   return voxels.weighted_mean(outside * losses, outside)

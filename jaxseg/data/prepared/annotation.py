@@ -43,6 +43,9 @@ class _Annotated:
       return sample
     drawn = sample[self.field]
     label, weight = labels_of(drawn, self.field, self.dataset.labels)
+    if kind(self.field).bounds and "weight" in sample:
+      # nobody has looked whether something is there
+      weight = weight * sample["weight"]
     seen = {**inputs(sample), self.dataset.labels.field: label, "weight": weight}
     if kind(self.field).map:
       seen[self.field] = drawn.astype(kind(self.field).dtype)

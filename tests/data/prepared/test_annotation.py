@@ -247,6 +247,25 @@ def test_a_class_never_drawn_is_told_before_data_are_prepared(tmp_path):
   assert not (tmp_path / "sets").exists()
 
 
+def test_what_nobody_labelled_is_no_background_of_boxes(tmp_path):
+  def ignored(number, held):
+    label = held["label"].copy()
+    label[:, 22:] = 3
+    return {**held, "label": label}
+
+  folder = scribbled.write(tmp_path / "raw", ignored)
+  changes = {
+    "data.source": dict(name="h5", path=str(folder), names=scribbled.NAMES, ignore=3),
+    "data.fields": dict(box=dict(name="label_boxes", axis=0)),
+    "data.annotation": "box",
+    "loss": dict(cross_entropy=dict()),
+  }
+  run = experiment(scribbled.config(folder, tmp_path / "sets", **changes))
+  sample = run.main.dataset.load(0)
+  known = (sample["box"].max(-1) == 0) & (np.arange(24)[None, :, None] < 22)
+  np.testing.assert_array_equal(sample["weight"], known.astype(np.float32))
+
+
 class Drawn(NamedTuple):
   """What `annotated_by` asks of a data set of one case."""
 

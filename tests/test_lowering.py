@@ -90,8 +90,9 @@ def test_a_loss_lowers_for_every_platform(name):
     logits = jax.ShapeDtypeStruct((2, *space, 3), jnp.bfloat16)
     label = jax.ShapeDtypeStruct((2, *space), jnp.int32)
     weight = jax.ShapeDtypeStruct((2, *space), jnp.float32)
-    maps = {"distance": jax.ShapeDtypeStruct((2, *space, 3), jnp.float32)}
-    lower(loss, logits, Target(label, weight, maps))
+    one, each = (jax.ShapeDtypeStruct((2, *space, k), jnp.float32) for k in (1, 3))
+    target = Target(label, weight, {"distance": each, "box": each}, image=one)
+    lower(loss, logits, target)
 
 
 @pytest.mark.parametrize("name", IMAGE_LOSSES)

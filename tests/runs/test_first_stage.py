@@ -1,5 +1,6 @@
 """A cascade: the first stage's segmentations as the second one's input, in training and after."""
 
+import functools
 import json
 
 import jax
@@ -69,7 +70,7 @@ def with_prior(dataset, said, read):
 
 
 def test_training_sees_what_the_first_stages_folds_said(tmp_path, monkeypatch):
-  monkeypatch.setattr(label_files, "read_label", flat)
+  monkeypatch.setattr(cascade, "from_files", functools.partial(label_files.from_files, load=flat))
   dataset = tiny.dataset()._replace(folder=tmp_path / "set")
   said = folds(tmp_path / "low", dataset.names, lambda label: np.where(label == 9, 5, label))
 

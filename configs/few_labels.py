@@ -153,12 +153,7 @@ def get_config(wanted="supervised"):
   # the cases that validate are looked at once, at the end
   config.evaluate.every = config.steps
   config.checkpoint_every = max(1, config.steps // 4)
-  for path, value in METHODS[method].items():
-    *groups, field = path.split(".")
-    of = config
-    for group in groups:
-      of = of[group]
-    of[field] = value
+  defaults.assign(config, METHODS[method])
   if protocol == "cpu" and "critic" in config.networks:
     # a quarter of the published ones
     config.networks["critic"]["widths"] = (16, 32, 64, 128)

@@ -14,6 +14,7 @@ as in configs/few_labels.py: cpu (a run of minutes on one core), or published.
 
 import pathlib
 
+from jaxseg import defaults
 from jaxseg.build import lookup
 from jaxseg.config.file import load_config
 
@@ -63,12 +64,7 @@ def get_config(wanted="partial"):
   changes = lookup(VARIANTS, variant, "variant")
   home = pathlib.Path(__file__).with_name("few_labels.py")
   config = load_config(f"{home}:supervised,labelled=70,protocol={protocol or 'cpu'}")
-  for path, value in changes.items():
-    *groups, field = path.split(".")
-    of = config
-    for group in groups:
-      of = of[group]
-    of[field] = value
+  defaults.assign(config, changes)
   if "gated_crf" in config.loss:
     config.loss.gated_crf.update(WINDOWS[protocol or "cpu"])
   return config

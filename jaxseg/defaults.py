@@ -1,5 +1,6 @@
 """The fields that every config has, with their defaults; a config file sets what differs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.packages import OnDemand
@@ -143,6 +144,16 @@ def fields() -> Fields:
   c.checkpoint_every = 250  # steps
   c.deterministic = True  # on a GPU: only kernels that give the same bits every time
   return c
+
+
+def assign(config: "ml_collections.ConfigDict", values: Mapping[str, Any]) -> None:
+  """Sets fields by path, as {"data.fields": dict(...)}; a dict replaces the former one."""
+  for path, value in values.items():
+    *groups, field = path.split(".")
+    of = config
+    for group in groups:
+      of = of[group]
+    of[field] = value
 
 
 def planned(data: str, **options) -> "ml_collections.ConfigDict":

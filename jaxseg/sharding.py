@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import paths
+from jaxseg import paths, samples
 from jaxseg.batch import Batch, kind
 
 AXES = BATCH, SPACE, MEMBER = "batch", "space", "member"
@@ -171,8 +171,13 @@ class Layout:
       on_cpu = self.mesh.devices.flat[0].platform == "cpu"
       return jax.jit(_in_turn(apply) if on_cpu else apply)
     out = None if jax.process_count() == 1 else self.replicated
-    split = jax.jit(lambda state, batch: apply(state, self.spread(batch)), out_shardings=out)
     count = self.sizes[BATCH]
+
+    def spread(state, batch):
+      with samples.split_over(self.mesh):
+        return apply(state, self.spread(batch))
+
+    split = jax.jit(spread, out_shardings=out)
 
     def field(value):
       value = np.asarray(value)

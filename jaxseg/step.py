@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxseg import samples
 from jaxseg.augment.chains import batched
 from jaxseg.data import stream as streams
 from jaxseg.experiment import Experiment
@@ -120,7 +121,7 @@ def halves(run: Experiment, layout: Layout, mesh) -> tuple[Callable, Callable]:
   def update(state: State, batch, key):
     # what is written for CPUs takes a convolution apart by its voxels, and would gather a patch
     plain = cpu_gradients(False) if layout.sizes[SPACE] > 1 else contextlib.nullcontext()
-    with plain, blocks.whole(layout.sizes[BATCH] > 1):
+    with plain, blocks.whole(layout.sizes[BATCH] > 1), samples.split_over(mesh):
       return run.method.train_step(state, batch, key)
 
   return batch, update

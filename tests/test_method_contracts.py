@@ -7,7 +7,8 @@ import pytest
 from closeness import assert_close
 from method_rows import ROWS, batch_of, method, small_unet
 
-from jaxseg import sharding
+from jaxseg import samples, sharding
+from jaxseg.benchmark import collectives
 from jaxseg.methods import METHODS, averaged, ensemble
 from jaxseg.methods.rematerialised import rematerialised
 
@@ -61,21 +62,35 @@ def test_a_single_patch_gives_the_shapes_that_a_run_folder_is_checked_by(name):
   assert jax.tree.map(np.shape, params[0]) == jax.tree.map(np.shape, params[1])
 
 
+# each of its passes for uncertainty takes batch statistics, of the samples of all devices
+SEND_IN_TURN = ("uncertainty_mean_teacher",)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.bits
-def test_one_and_two_devices_agree(name):
+def test_one_and_two_devices_agree_and_send_nothing_within_loops_and_branches(name):
+  """What is sent there may meet what is sent elsewhere out of turn: XLA then ends the process."""
   scheme, batch = method(name), batch_of()
-  step = jax.jit(scheme.train_step)
   start = jax.jit(scheme.init)(jax.random.key(0), batch)
   states = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
     layout = sharding.layout(batches={}, devices=devices)
+
+    def step(*arguments, mesh=layout.mesh):
+      with samples.split_over(mesh):
+        return scheme.train_step(*arguments)
+
     state = jax.device_put(start, layout.replicated)
     key = jax.device_put(jax.random.key(1), layout.replicated)
-    state, _ = step(state, sharding.place(batch, layout.split), key)
+    arguments = state, sharding.place(batch, layout.split), key
+    program = jax.jit(step).lower(*arguments).compile()
+    state, _ = program(*arguments)
     states.append({of: own.params for of, own in state.learners.items()})
   for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
     assert_close(a, b, atol=2e-6)
+  parts, _, main = program.as_text().partition("\nENTRY ")
+  assert collectives.read(main, 2)
+  assert name in SEND_IN_TURN or not collectives.read(parts, 2)
 
 
 def traced(scheme, batch):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg import samples
 from jaxseg.augment.geometry import spatial
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
 from jaxseg.augment.resampling import centre_crop
@@ -124,8 +125,7 @@ def batched(
 
   Args:
     transform: what to do with one sample.
-    mesh: the mesh over whose `axis` the batch is split; None for one device. Each device maps
-      its own samples: a plain `lax.map` over a sharded axis would gather the batch.
+    mesh: the mesh over whose `axis` the batch is split; None for one device.
     axis: the mesh axis of the batch.
   """
 
@@ -138,21 +138,7 @@ def batched(
 
     return lax.map(one, (slots, jnp.arange(slots.shape[0])))
 
-  if mesh is not None:
-    spec = jax.P(axis)
-    # where the program is already one device's along an axis, that axis is not to be split again
-    manual = jax.sharding.AxisType.Manual
-    free = {a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind != manual}
-    # samples are independent and the key is replicated: nothing varies that shouldn't, and the
-    # transforms need no marks on the constants that their branches return
-    mapped = jax.shard_map(
-      mapped,
-      mesh=mesh,
-      in_specs=(jax.P(), spec, spec),
-      out_specs=spec,
-      axis_names=free,
-      check_vma=False,
-    )
+  mapped = samples.on_own_device(mapped, mesh, shared=1, axis=axis)
 
   def apply(key, batch: Batch) -> Batch:
     slots = jnp.arange(next(iter(batch.values())).shape[0])

@@ -52,9 +52,6 @@ def view(
       for name, values in batch.items()
       if not isinstance(values, Mapping) and kind(name).intensity
     }
-    # where the program is one member's already, its mesh says so
-    inner = jax.sharding.get_abstract_mesh()
-    around = mesh if mesh is None or inner.empty else inner
-    return {**batch, **batched(transform, around, axis=axis)(key, images)}
+    return {**batch, **batched(transform, mesh, axis=axis)(key, images)}
 
   return apply

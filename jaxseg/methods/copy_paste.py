@@ -6,7 +6,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
-from jaxseg import morphology
+from jaxseg import morphology, samples
 from jaxseg.augment.boxes import fixed_box, pasted
 from jaxseg.batch import Array, Target
 from jaxseg.losses import Loss
@@ -34,14 +34,14 @@ def copy_paste(
 ) -> Method:
   """BCP: a network learns from images that are labelled in part, and guessed by a teacher in part.
 
-  Of both streams one half is the ground for boxes of the other stream's:
+  Every other image of both streams is the ground for boxes of the other stream's:
 
       L = w L_s(f(1), guess of u_a, outside) + L_s(f(1), y_a, inside)    (1): x_a's box in u_a
         + L_s(f(2), y_b, outside) + w L_s(f(2), guess of u_b, inside)    (2): u_b's box in x_b
 
-  Pre-training is where the weight w is 0: then the labelled images, one further each, stand for the
-  unlabelled ones with labels of their own, all terms count 1/2 (both terms of one of two mixtures
-  count 1, as in the release), and the teacher is the student:
+  Pre-training is where the weight w is 0: then each labelled image's partner in its pair (a, b)
+  stands for the unlabelled one, with labels of its own, all terms count 1/2 (both terms of one of
+  two mixtures count 1, as in the release), and the teacher is the student:
   `unlabelled_weight=dict(name="piecewise", at=(0.25,), values=(0.0, 0.5))`. The paper takes a third
   of its steps for it, and goes on from the checkpoint that was best in validation; this page from
   the last one.
@@ -95,8 +95,14 @@ def copy_paste(
     boxing, noise = jax.random.split(key)
     weight = jnp.ones(images.shape[:-1]) if target.weight is None else target.weight
 
+    def pair(x):
+      return samples.apart(x, (half, half))
+
+    def partners(x):
+      return samples.joined(*reversed(pair(x)))
+
     def true():
-      return jnp.roll(target.labels, 1, 0), jnp.roll(weight, 1, 0)
+      return partners(target.labels), partners(weight)
 
     def guessed():
       labels, sure = pseudo_labels(opinion(network, teacher, others), sigmoid=sigmoid)
@@ -104,31 +110,23 @@ def copy_paste(
       return labels.astype(target.labels.dtype), sure.astype(weight.dtype)
 
     guess, guess_weight = jax.lax.cond(alone, true, guessed)
-    others = jnp.where(alone, jnp.roll(images, 1, 0), others)
+    others = jnp.where(alone, partners(images), others)
     inside = fixed_box(boxing, images.shape[1:-1], share=box)[None]
-    first = pasted(inside, others[:half], images[:half])
-    second = pasted(inside, images[half:], others[half:])
+    (x_a, x_b), (u_a, u_b) = pair(images), pair(others)
+    mixtures = pasted(inside, u_a, x_a), pasted(inside, x_b, u_b)
 
     def objective(params):
-      seen = jnp.concatenate([first, second])
+      seen = samples.joined(*mixtures)
       outputs, stats = forward(network, params, student.stats, seen, key=noise, update_stats=True)
 
-      def term(part, labels, weight, where):
-        fitted = Target(
-          labels[part],
-          weight[part] * where,
-          step=state.step,
-          spacing=spacing(part),
-          image=seen[part],
-        )
-        return supervised(jax.tree.map(lambda x: x[part], outputs), fitted)
+      def term(i, labels, weight, where):
+        spacing = None if target.spacing is None else pair(target.spacing)[i]
+        options = {"step": state.step, "spacing": spacing, "image": mixtures[i]}
+        fitted = Target(pair(labels)[i], pair(weight)[i] * where, **options)
+        return supervised(jax.tree.map(lambda x: pair(x)[i], outputs), fitted)
 
-      def spacing(part):
-        return None if target.spacing is None else target.spacing[part]
-
-      a, b = slice(half), slice(half, None)
-      known = term(a, target.labels, weight, inside) + term(b, target.labels, weight, ~inside)
-      rest = term(a, guess, guess_weight, ~inside) + term(b, guess, guess_weight, inside)
+      known = term(0, target.labels, weight, inside) + term(1, target.labels, weight, ~inside)
+      rest = term(0, guess, guess_weight, ~inside) + term(1, guess, guess_weight, inside)
       total = jnp.where(alone, 0.5, 1) * known + jnp.where(alone, 0.5, scale) * rest
       return total, (stats, {"supervised_loss": known, "consistency": rest})
 
@@ -148,10 +146,12 @@ def copy_paste(
 
 def _largest(labels: Array, classes: int, sigmoid: bool) -> jax.Array:
   """The labels without all but the largest component of each class, or of each region."""
-  if sigmoid:
-    each = jax.vmap(jax.vmap(morphology.largest_component, -1, -1))
-    return each(labels > 0).astype(labels.dtype)
-  kept = jnp.zeros_like(labels)
-  for k in range(1, classes):
-    kept += k * jax.vmap(morphology.largest_component)(labels == k).astype(labels.dtype)
-  return kept
+
+  def of_regions(label):
+    return jax.vmap(morphology.largest_component, -1, -1)(label > 0).astype(label.dtype)
+
+  def of_classes(label):
+    parts = (k * morphology.largest_component(label == k) for k in range(1, classes))
+    return sum(parts, jnp.zeros_like(label))
+
+  return samples.each(of_regions if sigmoid else of_classes, labels)

@@ -8,6 +8,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
+from jaxseg import samples
 from jaxseg.augment.boxes import pasted, random_boxes
 from jaxseg.augment.draws import checked_range
 from jaxseg.losses import Loss, cross_entropy
@@ -114,7 +115,7 @@ def crosswise(
       said = [opinion(*of, images) for of in zip(nets, pair, strict=True)]
       said = [pasted(inside, x, jnp.roll(x, -1, 0)) for x in said]
       images = pasted(inside, images, jnp.roll(images, -1, 0))
-    seen = jnp.concatenate([batch["image"], images])
+    seen = samples.joined(batch["image"], images)
 
     def objective(params):
       passes = [

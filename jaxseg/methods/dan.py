@@ -66,36 +66,35 @@ def dan(
 
   def train_step(state, batch, key):
     net, judge = state.learners[NETWORK], state.learners[CRITIC]
-    target, images = batch_module.target(batch, state.step), labelled.images(batch)
+    target = batch_module.target(batch, state.step)
     noise, of_critic = jax.random.split(key)
-    weight, count = labelled.value(fool, state.step), len(batch["image"])
+    weight = labelled.value(fool, state.step)
+    known_images, other_images = batch["image"], batch[labelled.UNLABELLED]["image"]
 
     def segment(params):
       outputs, stats = forward(
         network,
         params,
         net.stats,
-        images,
+        labelled.images(batch),
         key=noise,
         update_stats=not freeze_statistics,
         train=True,
       )
       known, unknown = labelled.parts(outputs, batch)
-      inputs = seen(unknown["logits"], images[count:])
+      inputs = seen(unknown["logits"], other_images)
       score = critics.ask(critic, judge.params, judge.stats, inputs)[0]["score"]
       parts = {
         "supervised_loss": supervised(known, target),
         "adversarial_loss": gan.network_loss("bce", score),
       }
       total = parts["supervised_loss"] + weight * parts["adversarial_loss"]
-      return total, (stats, {**parts, "logits": outputs["logits"]})
+      return total, (stats, {**parts, "known": known["logits"], "unknown": unknown["logits"]})
 
     net, metrics = descend(optimiser, net, segment)
     # no metric: the critic learns from the same pass
-    logits = metrics.pop("logits")
-    objective = critics.tell_apart(
-      critic, seen(logits[:count], images[:count]), seen(logits[count:], images[count:])
-    )
+    known, unknown = metrics.pop("known"), metrics.pop("unknown")
+    objective = critics.tell_apart(critic, seen(known, known_images), seen(unknown, other_images))
     judge, of_judge = critics.learn(critic_optimiser, judge, objective, of_critic)
     learners = {NETWORK: net, CRITIC: judge}
     return state.replace(step=state.step + 1, learners=learners), {**metrics, **of_judge}

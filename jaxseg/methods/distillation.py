@@ -108,7 +108,7 @@ def distillation(
 
   def train_step(state, batch, key):
     learners, target = state.learners, batch_module.target(batch, state.step)
-    (images, folds), known = lessons.images(batch), len(batch["image"])
+    images, folds = lessons.images(batch)
     shapes = [lessons.shapes(net, images) for net in nets]
     lessons.check_pairs(pairs, *shapes)
     # valid convolutions give less than the image's grid
@@ -136,7 +136,7 @@ def distillation(
         update_stats=not freeze_statistics,
         train=True,
       )
-      labelled = heads(jax.tree.map(lambda x: x[:known], outputs), target)
+      labelled = heads(lessons.labelled(outputs, batch), target)
       ours, kernels = common(outputs), lessons.of_samples(params.get("regressor", {}), shares)
       parts = {name: way.distance(ours, taught[name], kernels) for name, way in compared.items()}
       metrics = {"supervised_loss": labelled} | {f"{name}_distance": x for name, x in parts.items()}

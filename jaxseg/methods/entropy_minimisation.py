@@ -1,9 +1,9 @@
 """Entropy minimisation: a network is to be sure of images without labels, too."""
 
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.losses import Loss
 from jaxseg.losses.consistency import entropy_map, largest_entropy
 from jaxseg.losses.voxels import probabilities
@@ -48,7 +48,7 @@ def entropy_minimisation(
     del batch, step
     logits = rest["logits"]
     if images == "all":
-      logits = jnp.concatenate([known["logits"], logits])
+      logits = samples.joined(known["logits"], logits)
     unsure = entropy_map(probabilities(logits, sigmoid=sigmoid), sigmoid=sigmoid)
     entropy = unsure.mean() / largest_entropy(logits.shape[-1], sigmoid=sigmoid)
     return entropy, {"entropy": entropy}

@@ -6,6 +6,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
+from jaxseg import samples
 from jaxseg.batch import Target
 from jaxseg.losses import Loss, cross_entropy, gan
 from jaxseg.losses.consistency import pseudo_labels
@@ -101,8 +102,8 @@ def hung(
       known, unknown = labelled.parts(outputs, batch)
       maps, _, visible = critics.judged_maps(known["logits"], target, sigmoid=sigmoid)
       free = probabilities(unknown["logits"], sigmoid=sigmoid)
-      both = critics.ask(critic, judge.params, judge.stats, (jnp.concatenate([maps, free]),))[0]
-      of_known, of_unknown = both["score"][: len(maps)], both["score"][len(maps) :]
+      both = critics.ask(critic, judge.params, judge.stats, (samples.joined(maps, free),))[0]
+      of_known, of_unknown = samples.apart(both["score"], (len(maps), len(free)))
       labels, _ = pseudo_labels(unknown["logits"], sigmoid=sigmoid)
       sure = jax.nn.sigmoid(jax.lax.stop_gradient(of_unknown[..., 0])) >= threshold
       own = Target(labels, sure.astype(jnp.float32))
@@ -123,7 +124,7 @@ def hung(
     if judge_unlabelled:
       fakes.append(probabilities(unknown["logits"], sigmoid=sigmoid))
       of_fakes.append(jnp.ones(fakes[-1].shape[:-1]))
-    fake, of_fake = jnp.concatenate(fakes), jnp.concatenate(of_fakes)
+    fake, of_fake = samples.joined(*fakes), samples.joined(*of_fakes)
 
     objective = critics.tell_apart(
       critic, (truth,), (fake,), real_weight=visible, fake_weight=of_fake

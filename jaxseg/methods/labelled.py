@@ -8,6 +8,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
+from jaxseg import samples
 from jaxseg.batch import Array, Batch, Target
 from jaxseg.losses import Loss, centre_crop_target, deep_supervision
 from jaxseg.method import Method, Metrics, State, descend, forward, learner
@@ -48,21 +49,20 @@ def supervision(
 
 
 def images(batch: Batch, unlabelled: Batch | None = None) -> Array:
-  """The labelled images, then those of the stream without labels, as one batch.
+  """The labelled images and those of the stream without labels, as one batch; see `parts`.
 
   `unlabelled` is another view of that stream.
   """
   rest = batch[UNLABELLED] if unlabelled is None else unlabelled
-  return jnp.concatenate([batch["image"], rest["image"]])
+  return samples.joined(batch["image"], rest["image"])
 
 
 def parts(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
   """The outputs of `images`: of those with labels, of those without."""
-  count = len(batch["image"])
-  return (
-    jax.tree.map(lambda x: x[:count], outputs),
-    jax.tree.map(lambda x: x[count:], outputs),
-  )
+  counts = len(batch["image"]), len(batch[UNLABELLED]["image"])
+  of = [samples.apart(x, counts) for x in jax.tree.leaves(outputs)]
+  structure = jax.tree.structure(outputs)
+  return tuple(jax.tree.unflatten(structure, each) for each in zip(*of, strict=True))
 
 
 def value(option: float | Schedule, step) -> Array | float:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.batch import Batch
 from jaxseg.build import suggestion
 from jaxseg.losses import distillation as distances
@@ -158,8 +159,8 @@ def of_samples(kernels: Mapping[str, jax.Array], shares) -> dict[str, jax.Array]
 
 
 def images(batch: Batch) -> tuple[jax.Array, jax.Array]:
-  """Images that teach, those with labels first; of each the fold that holds it out, -1 for none."""
-  parts = [batch, *([batch[UNLABELLED]] if UNLABELLED in batch else [])]
+  """Images that teach, joined; of each the fold that holds it out, -1 for none."""
+  parts = _streams(batch)
   patches = [part["image"].shape[1:] for part in parts]
   if patches[0] != patches[-1]:
     raise ValueError(
@@ -168,7 +169,17 @@ def images(batch: Batch) -> tuple[jax.Array, jax.Array]:
     )
   of = [part["image"] for part in parts]
   folds = [part.get("fold", jnp.full(len(part["image"]), -1)) for part in parts]
-  return tuple(x[0] if len(parts) == 1 else jnp.concatenate(x) for x in (of, folds))
+  return tuple(samples.joined(*x) for x in (of, folds))
+
+
+def labelled(outputs: Any, batch: Batch) -> Any:
+  """Of the outputs for all images that teach those of the images with labels."""
+  counts = [len(part["image"]) for part in _streams(batch)]
+  return jax.tree.map(lambda x: samples.apart(x, counts)[0], outputs)
+
+
+def _streams(batch: Batch) -> list[Batch]:
+  return [batch, *([batch[UNLABELLED]] if UNLABELLED in batch else [])]
 
 
 def shapes(network: nn.Module, images: jax.Array) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import optax
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
+from jaxseg import samples
 from jaxseg.augment.boxes import pasted, random_boxes
 from jaxseg.augment.draws import checked_range
 from jaxseg.augment.views import View
@@ -100,13 +101,13 @@ def unimatch(
       )
     first, second, mixing, dropping, *noise = jax.random.split(key, 6)
     boxes = random_boxes(mixing, 2 * count, space, p=cutmix, share=area, ratio=1 / 0.3)
-    views = jnp.concatenate([strong(k, weak)["image"] for k in (first, second)])
     inside = jnp.split(boxes, 2)
 
     def mixed(x, i):
       return pasted(inside[i], x, jnp.roll(x, -1, 0))
 
-    views = jnp.concatenate([mixed(x, i) for i, x in enumerate(jnp.split(views, 2))])
+    each = [mixed(strong(k, weak)["image"], i) for i, k in enumerate((first, second))]
+    views = samples.joined(*each)
 
     def objective(params):
       arguments, of_features = (params, images(batch), current.stats, noise[0]), {}
@@ -122,7 +123,7 @@ def unimatch(
         perturbed = agree(fed["logits"], said, weak["image"], step)[0]
         of_features = {"feature_consistency": perturbed}
       strongly, stats = forward(network, params, stats, views, key=noise[1], update_stats=True)
-      logits, each = jnp.split(strongly["logits"], 2), jnp.split(views, 2)
+      logits = samples.apart(strongly["logits"], (count, count))
       pairs = [agree(logits[i], mixed(said, i), each[i], step) for i in (0, 1)]
       of_images, kept = zip(*pairs, strict=True)
       metrics = {

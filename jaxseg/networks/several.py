@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.batch import Array
 from jaxseg.sharding import BATCH, Layout
 
@@ -73,23 +74,8 @@ class Several(NamedTuple):
       # in turn, not vmap: a branch that isn't taken costs nothing
       return jax.lax.map(lambda sample: one(variables, *sample), (images, shares))
 
-    if self.mesh is not None:
-      mapped = self._local(mapped)
+    mapped = samples.on_own_device(mapped, self.mesh, shared=1, whole=False)
     return mapped(variables, images, shares)
-
-  def _local(self, mapped: Callable) -> Callable:
-    """Each device maps its own samples: a plain loop over a split axis would gather the batch."""
-    # where the program is one member's of several already, the mesh is what is left to it
-    around = jax.sharding.get_abstract_mesh()
-    spec = jax.P(BATCH)
-    return jax.shard_map(
-      mapped,
-      mesh=self.mesh if around.empty else around,
-      in_specs=(jax.P(), spec, spec),
-      out_specs=spec,
-      axis_names={BATCH},
-      check_vma=False,
-    )
 
 
 def one(network: Any) -> nn.Module:

@@ -54,7 +54,7 @@ def written(labelled, unlabelled, space):
 def test_each_part_of_a_mixture_is_taught_by_the_stream_that_it_comes_from(space):
   """Labels here are wrong where images say what the teacher reads: its parts cost nothing."""
   method = copy_paste(Reader(), CE, STILL, unlabelled_weight=0.5)
-  batch = written([0, 0, 0, 0], [2, 2, 1, 1], space)
+  batch = written([0, 0, 0, 0], [2, 1, 2, 1], space)
   metrics = step(method, batch)
   assert_close(metrics["consistency"], 0.0, atol=1e-5)
   assert_close(metrics["supervised_loss"], 2 * 40.0)
@@ -111,7 +111,7 @@ def test_small_components_of_a_teachers_labels_are_left_out():
     method = copy_paste(Reader(), CE, STILL, box=1.0, largest_component=largest)
     return step(method, batch)["consistency"]
 
-  # the box is all: the second half's images are the unlabelled ones, whole
+  # the box is all: every other mixture is an unlabelled image, whole
   assert_close(cost(True), 40 / 81)
   assert_close(cost(False), 0.0, atol=1e-5)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxseg import samples
 from jaxseg.morphology import largest_component
 from jaxseg.networks.blocks.options import per_axis
 
@@ -55,7 +56,7 @@ def keep_largest(masks):
   Voxels that share a corner are connected. Of components of the same size the one that comes first
   in the order of storage is kept; an empty mask stays empty. No gradient.
   """
-  return jax.vmap(largest_component)(jnp.asarray(masks))
+  return samples.each(largest_component, jnp.asarray(masks))
 
 
 def inside(boxes, space: Sequence[int]):

@@ -1,0 +1,68 @@
+"""Work that each device does for its own samples: where it is done, and that nothing is sent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import samples, sharding
+from jaxseg.benchmark import collectives
+from jaxseg.morphology import largest_component
+
+
+def layout():
+  return sharding.layout(batches={}, devices=jax.devices()[:2])
+
+
+def compiled(function, *arrays):
+  """The program's text, its arrays split over two devices, and what it gives."""
+  places = layout()
+
+  def run(*arrays):
+    with samples.split_over(places.mesh):
+      return function(*arrays)
+
+  split = [jax.device_put(x, places.split) for x in arrays]
+  program = jax.jit(run).lower(*split).compile()
+  return program.as_text(), jax.device_get(program(*split))
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (4, 2), (2, 4, 2), (3, 3), (2, 3), (1, 4)])
+def test_what_was_joined_comes_apart(counts):
+  parts = [np.arange(n * 5).reshape(n, 5) + 100 * i for i, n in enumerate(counts)]
+  woven = samples.joined(*parts)
+  assert woven.shape == (sum(counts), 5)
+  for one, other in zip(parts, samples.apart(woven, counts), strict=True):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_samples_take_turns_as_often_as_their_numbers_allow():
+  joined = samples.joined(jnp.arange(4), 10 + jnp.arange(2))
+  np.testing.assert_array_equal(joined, [0, 1, 10, 2, 3, 11])
+
+
+def test_devices_join_what_they_hold():
+  parts = np.random.default_rng(0).normal(size=(4, 6, 3)), np.ones((2, 6, 3))
+
+  def there_and_back(*parts):
+    return samples.apart(2 * samples.joined(*parts), (4, 2))
+
+  text, back = compiled(there_and_back, *map(np.float32, parts))
+  assert not collectives.read(text, 2)
+  for one, other in zip(parts, back, strict=True):
+    np.testing.assert_array_equal(2 * np.float32(one), other)
+
+
+def test_a_loop_over_samples_asks_no_other_device():
+  masks = np.random.default_rng(1).random((4, 12, 12)) < 0.5
+  text, largest = compiled(lambda x: samples.each(largest_component, x), masks)
+  assert "while" in text
+  assert not collectives.read(text, 2)
+  np.testing.assert_array_equal(largest, jax.vmap(largest_component)(masks))
+
+
+def test_samples_that_devices_cannot_share_evenly_are_looked_at_together():
+  masks = np.random.default_rng(1).random((3, 6, 6)) < 0.5
+  with samples.split_over(layout().mesh):
+    largest = samples.each(largest_component, masks)
+  np.testing.assert_array_equal(largest, jax.vmap(largest_component)(masks))

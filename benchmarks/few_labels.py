@@ -224,7 +224,7 @@ class Runner:
       print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
       folder.rename(aside)
       before = {}
-    command = [*pinned(core), sys.executable, "train.py", f"--config={row.config}"]
+    command = [*bound(), *pinned(core), sys.executable, "train.py", f"--config={row.config}"]
     command += [f"--config.seed={row.seed}", f"--workdir={folder}", *self._further]
     print(f"{row.key}: core {core}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -269,6 +269,11 @@ def environment() -> dict[str, str]:
   own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
   own["PYTHONPATH"] = str(ROOT)
   return {"JAX_COMPILATION_CACHE_DIR": programs, **os.environ, **own}
+
+
+def bound() -> list[str]:
+  """What a command begins with to be asked to save and leave where this process is killed."""
+  return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def pinned(core: int) -> list[str]:

@@ -8,7 +8,9 @@ Run: python train.py --config=configs/few_labels.py:mean_teacher,labelled=3 --wo
      python train.py --config=configs/few_labels.py:supervised,labelled=70,protocol=published ...
 After the method, separated by commas: labelled (3; patients, both volumes of each), draw (0 takes
 the first patients of the published list, 1, 2, ... draw others), protocol ("cpu", a run of minutes
-on one core, or "published": 30,000 steps of 12 + 12 slices of 256x256, for an accelerator).
+on one core, or "published": 30,000 steps of 12 + 12 slices of 256x256, for an accelerator),
+validation ("published": the 10 patients of its list; "training": 10 of those that train, two of
+each of the set's five groups, by which everything here was chosen, and no other trains or scores).
 The table of all methods: python benchmarks/few_labels.py (docs/few_labels.md).
 """
 
@@ -21,6 +23,13 @@ PATIENT = r"(patient\d+)_"
 PUBLISHED = ("patient099", "patient038", "patient050")
 PUBLISHED += ("patient100", "patient058", "patient021", "patient049")
 PATIENTS = 70
+# those of train.list, by number
+TRAINING = (3, 4, 5, 6, 9, 10, 12, 14, 15, 16, 17, 18, 20, 21, 23, 25, 26, 27, 29, 31, 32, 34, 35)
+TRAINING += (36, 37, 38, 40, 41, 42, 43, 44, 46, 47, 48, 49, 50, 51, 53, 54, 55, 56, 57, 58, 60, 61)
+TRAINING += (62, 63, 67, 69, 70, 71, 72, 73, 74, 76, 77, 79, 86, 88, 89, 90, 91, 92, 94, 95, 96, 97)
+TRAINING += (98, 99, 100)
+# of them, those that the choices of this file were made by
+CHOOSING = (4, 12, 25, 34, 44, 53, 62, 71, 88, 96)
 
 # as many slices of cases without labels as of cases with labels, augmented alike
 UNLABELLED = dict(cases="unlabelled")
@@ -116,11 +125,12 @@ METHODS = {
 }
 
 PROTOCOLS = ("cpu", "published")
-ARGUMENTS = ("labelled", "draw", "protocol")
+VALIDATIONS = ("published", "training")
+ARGUMENTS = ("labelled", "draw", "protocol", "validation")
 
 
 def get_config(wanted="supervised"):
-  method, labelled, draw, protocol = _arguments(wanted)
+  method, labelled, draw, protocol, validation = _arguments(wanted)
   config = defaults.config()
   config.loss = dict(
     cross_entropy=dict(weight=0.5), dice=dict(weight=0.5, batch=True, squared=True)
@@ -130,13 +140,7 @@ def get_config(wanted="supervised"):
     path=f"{DATA}/volumes",
     names=("background", "right ventricle", "myocardium", "left ventricle"),
   )
-  config.data.split = dict(
-    name="lists",
-    train_list=f"{DATA}/train.list",
-    validation_list=f"{DATA}/val.list",
-    group=PATIENT,
-    **_share(labelled, draw),
-  )
+  config.data.split = dict(group=PATIENT, **_sides(validation), **_share(labelled, draw))
   config.data.slices = 0
   config.data.normalise = "minmax"
   config.data.foreground = 0.0  # slices of all parts of the heart, as those without labels
@@ -202,6 +206,20 @@ def _cpu(config):
   config.predictor = dict(name="slices", overlap=0.5, batch=8)
 
 
+def _sides(validation):
+  """The options of the split that choose who trains and who validates."""
+  if validation == "published":
+    lists = dict(train_list=f"{DATA}/train.list", validation_list=f"{DATA}/val.list")
+    return dict(name="lists", **lists)
+  train = sorted(set(TRAINING) - set(CHOOSING))
+  return dict(name="explicit", train=_volumes(train), validation=_volumes(CHOOSING))
+
+
+def _volumes(patients):
+  """The names of both volumes of each."""
+  return tuple(f"patient{number:03}_frame{at:02}" for number in patients for at in (1, 2))
+
+
 def _share(labelled, draw):
   """The options of the split that choose the labelled patients."""
   if labelled == PATIENTS:
@@ -217,14 +235,14 @@ def _share(labelled, draw):
 
 
 def _arguments(wanted):
-  """METHOD,labelled=3,draw=0,protocol=cpu -> the four; raises ValueError for what is none."""
+  """METHOD,labelled=3,draw=0,... -> method and ARGUMENTS; raises ValueError for what is none."""
   method, *words = wanted.split(",")
   if method not in METHODS:
     raise ValueError(
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = {"labelled": "3", "draw": "0", "protocol": "cpu"}
+  given = dict(zip(ARGUMENTS, ("3", "0", "cpu", "published"), strict=True))
   for word in words:
     name, _, value = word.partition("=")
     if name not in ARGUMENTS or not value:
@@ -238,6 +256,7 @@ def _arguments(wanted):
       raise ValueError(f"{name}={given[name]}: expected a whole number from {least}.")
   if int(given["labelled"]) > PATIENTS:
     raise ValueError(f"labelled={given['labelled']}: expected at most {PATIENTS} patients.")
-  if given["protocol"] not in PROTOCOLS:
-    raise ValueError(f"protocol={given['protocol']}: expected {' or '.join(PROTOCOLS)}.")
-  return method, int(given["labelled"]), int(given["draw"]), given["protocol"]
+  for name, choices in (("protocol", PROTOCOLS), ("validation", VALIDATIONS)):
+    if given[name] not in choices:
+      raise ValueError(f"{name}={given[name]}: expected {' or '.join(choices)}.")
+  return method, int(given["labelled"]), int(given["draw"]), given["protocol"], given["validation"]

@@ -41,6 +41,20 @@ def test_the_labelled_patients_are_the_published_ones_or_drawn():
   assert (drawn["labelled"], drawn["labelled_seed"]) == (14, 2)
 
 
+def test_choices_are_made_by_patients_that_train():
+  split = config("supervised,validation=training")["data"]["split"]
+  sides = [{name.split("_")[0] for name in split[side]} for side in ("train", "validation")]
+  assert [len(split[side]) for side in ("train", "validation")] == [120, 20]
+  assert [len(side) for side in sides] == [60, 10]
+  assert not sides[0] & sides[1]
+  # those that have labels go on training
+  assert {f"patient{number:03}" for number in (99, 38, 50, 100, 58, 21, 49)} <= sides[0]
+  lists = config("supervised")["data"]["split"]["train_list"]
+  if pathlib.Path(lists).is_file():
+    names = pathlib.Path(lists).read_text().split()
+    assert {name.split("_")[0] for name in names} == sides[0] | sides[1]
+
+
 def test_the_published_protocol_is_ssl4mis():
   made = config("supervised,protocol=published")
   assert (made["steps"], made["data"]["batch"], made["data"]["patch"]) == (30_000, 12, (256, 256))
@@ -64,6 +78,7 @@ def test_the_published_protocol_is_ssl4mis():
     ("supervised,labelled=71", "labelled=71: expected at most 70"),
     ("supervised,draw=x", "draw=x: expected a whole number from 0"),
     ("supervised,protocol=gpu", "protocol=gpu: expected cpu or published"),
+    ("supervised,validation=test", "validation=test: expected published or training"),
   ],
 )
 def test_an_argument_that_cannot_be_is_told(argument, words):

@@ -15,7 +15,7 @@ from jaxseg.compose import (
   task,
   window,
 )
-from jaxseg.config import accumulation, needs, rehearsal, synthesis
+from jaxseg.config import accumulation, encoder_inputs, needs, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config.streams import named
@@ -163,6 +163,9 @@ def _rehearse(
   patch, slices = tuple(options["patch"]), options["slices"]
   other_runs.check(config, labels, main.source.channels)
   chosen_schemes = [scheme for scheme, _ in feeding.normalisation(main, main)]
+  for name, feed in feeds.items():
+    each = [scheme for scheme, _ in feeding.normalisation(feed, main)]
+    encoder_inputs.check(config, each, f"config.streams.{name}" if name else "config.data")
   aim = task(config, labels, dict(zip(main.source.channels, chosen_schemes, strict=True)))
   nets = networks_by_role(config, aim.channels)
   net = nets["network"]
@@ -204,7 +207,8 @@ def _rehearse(
     labels="image" if synthesis.target_names(config) else kind,
     ignored=labels.ignore is not None or main.drawn,
   )
-  return placed, starts, (*whole_batch, *other_runs.check_patch(config, nets))
+  photographs = encoder_inputs.notes(config, chosen_schemes)
+  return placed, starts, (*whole_batch, *photographs, *other_runs.check_patch(config, nets))
 
 
 def _varied(

@@ -168,19 +168,23 @@ def read_json(
 
   Raises ValueError where it is no JSON, of another kind or lacks a field; else as `read_text`.
   """
-  text = read_text(path, what=what, advice=advice)
-  try:
-    value = json.loads(text, object_pairs_hook=_once)
-  except (ValueError, RecursionError) as error:
-    raise ValueError(
-      f"{path}: is damaged or no JSON ({error}), expected {what}; {advice}."
-    ) from error
+  value = parse_json(read_text(path, what=what, advice=advice), path, what=what, advice=advice)
   if kind is not dict:
     if not isinstance(value, kind):
       raise ValueError(f"{path}: holds {_kind(value)}, expected {_KINDS[kind]}: {what}; {advice}.")
     return value
   check_fields(value, path, advice=advice, fields=fields or {})
   return value
+
+
+def parse_json(text: str, path, *, what: str, advice: str) -> Any:
+  """What JSON in a file holds; raises ValueError for text that is none, as `read_json`."""
+  try:
+    return json.loads(text, object_pairs_hook=_once)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f"{path}: is damaged or no JSON ({error}), expected {what}; {advice}."
+    ) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,13 @@ class Call(NamedTuple):
   arguments: tuple | None = None
 
 
+class Module(NamedTuple):
+  """An object of a TorchScript archive: its class, and its attributes."""
+
+  name: str
+  state: dict
+
+
 class Tensor(NamedTuple):
   """A part of a storage."""
 
@@ -47,20 +54,43 @@ def write(path, value, *, folder: str = "archive", **more: bytes) -> None:
       archive.writestr(f"{folder}/{name}", content)
 
 
-def _pickled(value: Any, storages) -> bytes:
+def write_legacy(path, value, *, protocol: int = 1001, little_endian: bool = True) -> None:
+  """As `torch.save` wrote before PyTorch 1.6: pickles in a row, the storages behind."""
+  storages: dict[int, np.ndarray] = {}
+
+  def pickled(of, last=b"") -> bytes:
+    return pickle.PROTO + b"\x02" + _pickled(of, storages, last) + pickle.STOP
+
+  magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+  machine = {"protocol_version": protocol, "little_endian": little_endian}
+  content = magic + pickled(protocol) + pickled(machine) + pickled(value, pickle.NONE)
+  content += pickled(tuple(map(str, range(len(storages)))))
+  for of in storages.values():
+    content += struct.pack("<q", of.size) + of.tobytes()
+  path.write_bytes(content)
+
+
+def _pickled(value: Any, storages, last: bytes = b"") -> bytes:
+  """`last` ends the reference to a storage."""
+
   def items(values) -> bytes:
-    return pickle.MARK + b"".join(_pickled(v, storages) for v in values)
+    return pickle.MARK + b"".join(_pickled(v, storages, last) for v in values)
 
   match value:
     case Call(module, name, arguments):
       named = pickle.GLOBAL + f"{module}\n{name}\n".encode()
       return named if arguments is None else named + items(arguments) + pickle.TUPLE + pickle.REDUCE
+    case Module(name, state):
+      made = pickle.GLOBAL + f"__torch__.net\n{name}\n".encode()
+      made += pickle.EMPTY_TUPLE + pickle.NEWOBJ
+      return made + _pickled(state, storages, last) + pickle.BUILD
     case Tensor(storage, offset, shape, strides):
       storages[id(storage)] = storage
       kind = Call("torch", KINDS[storage.dtype.name])
       key = str(list(storages).index(id(storage)))
       reference = ("storage", kind, key, "cpu", storage.size)
-      identity = items(reference) + pickle.TUPLE + pickle.BINPERSID
+      parts = b"".join(_pickled(part, storages) for part in reference) + last
+      identity = pickle.MARK + parts + pickle.TUPLE + pickle.BINPERSID
       hooks = Call("collections", "OrderedDict", ())
       more = b"".join(_pickled(v, storages) for v in (offset, shape, strides, False, hooks))
       rebuild = _pickled(Call("torch._utils", "_rebuild_tensor_v2"), storages)
@@ -68,7 +98,7 @@ def _pickled(value: Any, storages) -> bytes:
     case np.ndarray():
       flat = np.ascontiguousarray(value).reshape(-1)
       strides = tuple(step // value.itemsize for step in np.ascontiguousarray(value).strides)
-      return _pickled(Tensor(flat, 0, value.shape, strides), storages)
+      return _pickled(Tensor(flat, 0, value.shape, strides), storages, last)
     case dict():
       pairs = [part for pair in value.items() for part in pair]
       return pickle.EMPTY_DICT + items(pairs) + pickle.SETITEMS

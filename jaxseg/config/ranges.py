@@ -59,7 +59,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("dropout", "size"): COUNT,
   ("dropout", "ramp"): FROM_0,
   **_all("compression ratio share", PART),
-  **_all("epsilon score_scale data_range", POSITIVE),
+  **_all("epsilon score_scale data_range width_factor depth_factor", POSITIVE),
   "stop": SHARE,
   ("recurrent_saliency", "threshold"): SHARE,
   ("detect_then_segment", "threshold"): SHARE,

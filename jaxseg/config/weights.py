@@ -5,15 +5,18 @@ from typing import Any, NamedTuple
 
 from jaxseg.build import suggestion
 from jaxseg.interop import FORMATS
+from jaxseg.interop.packages import PACKAGES
 
 # what becomes of a first convolution where the number of input channels is another
 INPUTS = ("mean", "cycle", "zero")
-_TEXTS = ("run", "learner", "file", "format")
-_SOURCES = ("run", "runs", "file")
-_OPTIONS = (*_TEXTS, "runs", "inputs", "take")
+# how a kernel of images becomes one of volumes
+INFLATE = ("mean", "centre", "axial")
+_TEXTS = ("run", "learner", "file", "format", "package")
+_SOURCES = ("run", "runs", "file", "package")
+_OPTIONS = (*_TEXTS, "runs", "inputs", "inflate", "take")
 _EXPECTED = (
-  "expected the folder of a run, dict(run=FOLDER), or dict(file=FILE, format=FORMAT), with take "
-  "and inputs if need be"
+  "expected the folder of a run, dict(run=FOLDER), dict(file=FILE, format=FORMAT), or "
+  "dict(package=NAME), with take, inputs and inflate if need be"
 )
 
 
@@ -25,11 +28,17 @@ class Weights(NamedTuple):
       with, the average where it keeps one.
     runs: run folders instead, for networks whose weights are stacked.
     file: a file instead, of `format`, a name of `interop.FORMATS`.
+    package: weights inside an installed package instead, a name of `interop.packages.PACKAGES`.
     inputs: what a first convolution gets where the number of input channels is another: "mean", of
       the source's kernels, for every channel; "cycle", theirs in turn; "zero", theirs, and 0 for
       further ones. The first two are scaled so that features keep their size.
+    inflate: how kernels of images become kernels of volumes: "mean", the kernel in every slice over
+      their number (I3D, Carreira, Zisserman, arXiv 1705.07750); "centre", in the middle slice, 0 in
+      the others; "axial", that in the three planes in turn, a third of the features each (ACS, Yang
+      et al., arXiv 1911.10477). "": they don't.
     take: pattern of own paths -> pattern of the source's, whose stars are those of the first, or
-      None to leave them; see `paths`. {} is everything by the same path, nothing left out.
+      None to leave them; see `paths`. {} is everything by the same path, nothing left out; of a
+      format that is part of a network, as an encoder, that part.
   """
 
   run: str = ""
@@ -37,8 +46,10 @@ class Weights(NamedTuple):
   file: str = ""
   format: str = ""
   inputs: str = "mean"
+  inflate: str = ""
   take: Mapping[str, str | None] = {}
   runs: Sequence[str] = ()
+  package: str = ""
 
 
 def weights(spec: Any, where: str) -> Weights:
@@ -58,7 +69,7 @@ def weights(spec: Any, where: str) -> Weights:
       raise ValueError(f"{where}.{option}: {value!r}; expected a word.")
   named = [source for source in _SOURCES if source in spec]
   if len(named) != 1:
-    words = f"{' and '.join(named)} are both named" if named else "neither run nor file is named"
+    words = f"{' and '.join(named)} are both named" if named else "no run, file or package is named"
     raise ValueError(f"{where}: {words}; {_EXPECTED}.")
   for option, belongs in (("learner", ("run", "runs")), ("format", ("file",))):
     if option in spec and named[0] not in belongs:
@@ -74,8 +85,14 @@ def weights(spec: Any, where: str) -> Weights:
       f"{where}.format: '{spec['format']}' is unknown{suggestion(spec['format'], FORMATS)}; "
       f"choices: {known}."
     )
-  if spec.get("inputs", INPUTS[0]) not in INPUTS:
-    raise ValueError(f"{where}.inputs: {spec['inputs']!r}; choices: {', '.join(INPUTS)}.")
+  if "package" in spec and spec["package"] not in PACKAGES:
+    raise ValueError(
+      f"{where}.package: '{spec['package']}' is unknown{suggestion(spec['package'], PACKAGES)}; "
+      f"choices: {', '.join(sorted(PACKAGES))}."
+    )
+  for option, choices in (("inputs", INPUTS), ("inflate", INFLATE)):
+    if option in spec and spec[option] not in choices:
+      raise ValueError(f"{where}.{option}: {spec[option]!r}; choices: {', '.join(choices)}.")
   _check_take(spec.get("take", {}), f"{where}.take")
   return Weights(**spec)
 

@@ -1,7 +1,7 @@
 """Weights of other ecosystems, in our paths and layouts.
 
 A new format is a reader and a row in `FORMATS`, and a test that its network's outputs are those of
-the original.
+the original. `PACKAGES` are those that come from the package index.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.interop import nnunet
+from jaxseg.interop import efficientnet_lite, nnunet, plain, torchvision
 
 
 class Format(NamedTuple):
@@ -19,12 +19,26 @@ class Format(NamedTuple):
     read: file -> {path: array} of a learner's parameters and statistics, in our paths and layouts,
       floats as float32; raises FileNotFoundError or ValueError that names the file.
     write: (file, {path: array}) writes one, None where there is no writer.
+    inside: where a network that is built on them has them: "encoder"; "" for a whole network.
+    spare: patterns of paths that a network may lack: a classifier's head.
+    pictures: they were trained on photographs, so that an encoder's option `inputs` matters.
   """
 
   read: Callable[[str], Mapping[str, np.ndarray]]
   write: Callable[[str, Mapping[str, np.ndarray]], None] | None = None
+  inside: str = ""
+  spare: tuple[str, ...] = ()
+  pictures: bool = False
 
 
-FORMATS: dict[str, Format] = {"nnunet": Format(nnunet.read)}
+_CLASSIFIER = {"inside": "encoder", "pictures": True}
+FORMATS: dict[str, Format] = {
+  "nnunet": Format(nnunet.read, spare=("aux*",)),
+  "plain": Format(plain.read),
+  "torchvision": Format(torchvision.read, spare=("fc", "classifier*"), **_CLASSIFIER),
+  "efficientnet_lite": Format(
+    efficientnet_lite.read, spare=("fc", "head_conv", "head_bn"), **_CLASSIFIER
+  ),
+}
 
 __all__ = ["FORMATS", "Format"]

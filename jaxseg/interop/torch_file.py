@@ -1,8 +1,10 @@
-"""PyTorch's files (torch.save) without PyTorch: tensors as NumPy arrays, and nothing is executed.
+"""PyTorch's files (torch.save, torch.jit.save) without PyTorch: NumPy arrays, nothing executed.
 
-A file is a zip archive of one pickle and the raw bytes of its tensors' storages. A pickle can name
-any function; the reader here knows the few that tensors and plain numbers are made of and refuses
-every other by its name, as `torch.load(weights_only=True)` does.
+A file is a zip archive of one pickle and the raw bytes of its tensors' storages; before PyTorch 1.6
+it was pickles in a row with the storages behind. A pickle can name any function; the reader here
+knows the few that tensors and plain numbers are made of and refuses every other by its name, as
+`torch.load(weights_only=True)` does. Of a TorchScript archive the modules' attributes are read, its
+program is not.
 """
 
 import collections
@@ -10,6 +12,7 @@ import io
 import pathlib
 import pickle
 import zipfile
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -27,8 +30,9 @@ _STORAGES = {
   "LongStorage": np.int64,
   "ShortStorage": np.int16,
 }
-# what files of before PyTorch 1.6 begin with
+# what files of before PyTorch 1.6 begin with, and their protocol
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
 _ADVICE = "copy it again from where it was made"
 
 
@@ -50,26 +54,34 @@ class _Numbers:
       self.dtype = self.dtype.newbyteorder(state[1])
 
 
+class Module(dict):
+  """A module of a TorchScript archive: its attributes by name."""
+
+  def __setstate__(self, state):
+    if not isinstance(state, dict):
+      raise pickle.UnpicklingError("a TorchScript object that is no module")
+    self.update(state)
+
+
 def load(path) -> Any:
   """What `torch.save` wrote: nested dicts, lists and plain values, with NumPy arrays for tensors.
 
+  Of `torch.jit.save`'s: nested `Module`s.
+
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is none of PyTorch's, is damaged, was written by PyTorch before 1.6, or holds
-      something else than tensors and plain values.
+    ValueError: it is none of PyTorch's, is damaged, or holds something else than tensors and plain
+      values.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"{path}: there is no such file.")
+  if _is_legacy(path):
+    return _told(path, _load_legacy)
   try:
     with zipfile.ZipFile(path) as archive:
       return _load(archive, path)
   except zipfile.BadZipFile as error:
-    if _is_legacy(path):
-      raise ValueError(
-        f"{path}: was written in the format of PyTorch before 1.6; load it there and save it anew "
-        "with torch.save, whose files are zip archives."
-      ) from error
     raise ValueError(
       f"{path}: is no file of torch.save, or damaged ({error}); {_ADVICE}."
     ) from error
@@ -92,8 +104,20 @@ def _load(archive: zipfile.ZipFile, path: pathlib.Path) -> Any:
   order = f"{folder}byteorder"
   if order in archive.namelist() and archive.read(order) != b"little":
     raise ValueError(f"{path}: was written by a big-endian machine, which is not read here.")
+
+  def read(of):
+    def stored(key, count, dtype):
+      return archive.read(f"{folder}data/{key}")
+
+    return _Unpickler(io.BytesIO(archive.read(f"{folder}data.pkl")), stored).load()
+
+  return _told(path, read)
+
+
+def _told(path: pathlib.Path, read: Callable[[pathlib.Path], Any]) -> Any:
+  """What `read` gives; its errors as one sentence."""
   try:
-    return _Unpickler(archive, folder).load()
+    return read(path)
   except pickle.UnpicklingError as error:
     raise ValueError(
       f"{path}: holds {error}; only tensors and plain values are read, because anything else could "
@@ -106,12 +130,51 @@ def _load(archive: zipfile.ZipFile, path: pathlib.Path) -> Any:
     raise ValueError(f"{path}: cannot be read ({text}); {_ADVICE}.") from error
 
 
-class _Unpickler(pickle.Unpickler):
-  """Knows tensors, storages, OrderedDict and numbers; refuses every other name."""
+def _load_legacy(path: pathlib.Path) -> Any:
+  """A file of before PyTorch 1.6: magic number, protocol, machine, object, keys, storages."""
+  content = path.read_bytes()
+  stream = io.BytesIO(content)
 
-  def __init__(self, archive: zipfile.ZipFile, folder: str):
-    super().__init__(io.BytesIO(archive.read(f"{folder}data.pkl")), encoding="utf-8")
-    self._archive, self._folder = archive, folder
+  def unpickled(stored):
+    return _Unpickler(stream, stored).load()
+
+  _, protocol, machine = (unpickled(_nothing_stored) for _ in range(3))
+  if protocol != _LEGACY_PROTOCOL or not machine.get("little_endian"):
+    raise ValueError(
+      f"protocol {protocol} of {machine}, expected {_LEGACY_PROTOCOL}, little-endian"
+    )
+  start = stream.tell()
+  sizes: dict[str, int] = {}
+
+  def measured(key, count, dtype):
+    sizes[key] = count * dtype.itemsize
+    if not 0 <= sizes[key] <= len(content):
+      raise ValueError(f"storage {key} of {count} numbers is larger than the file")
+    return bytes(sizes[key])
+
+  # the storages lie behind the object that is made of them: the first pass tells their sizes
+  unpickled(measured)
+  storages = {}
+  for key in unpickled(_nothing_stored):
+    stream.seek(8, io.SEEK_CUR)
+    storages[key] = stream.read(sizes[key])
+  stream.seek(start)
+  return unpickled(lambda key, count, dtype: storages[key])
+
+
+def _nothing_stored(key, count, dtype) -> bytes:
+  raise ValueError(f"storage {key} where there should be none")
+
+
+class _Unpickler(pickle.Unpickler):
+  """Knows tensors, storages, OrderedDict, numbers and modules; refuses every other name.
+
+  `stored` gives a storage's bytes by key, number of elements and their type.
+  """
+
+  def __init__(self, stream: io.BytesIO, stored: Callable[[str, int, np.dtype], bytes]):
+    super().__init__(stream, encoding="utf-8")
+    self._stored = stored
     self._storages: dict[str, np.ndarray] = {}
     self._known = {
       ("collections", "OrderedDict"): collections.OrderedDict,
@@ -120,7 +183,10 @@ class _Unpickler(pickle.Unpickler):
       ("torch", "Size"): tuple,
       ("torch", "device"): lambda *of: ":".join(map(str, of)),
       ("_codecs", "encode"): _encoded,
+      ("torch.jit._pickle", "restore_type_tag"): lambda value, _: value,
     }
+    for kind in ("int", "double", "bool", "tensor"):
+      self._known["torch.jit._pickle", f"build_{kind}list"] = list
     for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
       self._known[core, "scalar"] = _scalar
     self._known["numpy", "dtype"] = _Numbers
@@ -132,14 +198,18 @@ class _Unpickler(pickle.Unpickler):
       return self._known[module, name]
     if module == "torch" and name in _DTYPES:
       return name
+    # the classes of a TorchScript archive, whose program stays unread
+    if module == "__torch__" or module.startswith("__torch__."):
+      return Module
     raise pickle.UnpicklingError(f"'{module}.{name}'")
 
   def persistent_load(self, pid):
-    kind, storage, key, _, count = pid
-    if kind != "storage" or not isinstance(storage, _Storage) or not isinstance(key, str):
+    kind, storage, key, _, count, *view = pid
+    usual = kind == "storage" and isinstance(storage, _Storage) and isinstance(key, str)
+    if not usual or view not in ([], [None]):
       raise pickle.UnpicklingError(f"a reference {pid!r}")
     if key not in self._storages:
-      data = self._archive.read(f"{self._folder}data/{key}")
+      data = self._stored(key, count, storage.dtype)
       if len(data) != count * storage.dtype.itemsize:
         raise ValueError(
           f"storage {key} has {len(data)} bytes, expected {count} of {storage.dtype}"

@@ -16,11 +16,13 @@ from jaxseg import paths
 from jaxseg.build import suggestion
 from jaxseg.config import roles as config_roles
 from jaxseg.config.weights import Weights, weights
-from jaxseg.interop import FORMATS
+from jaxseg.interop import FORMATS, packages
+from jaxseg.interop.name_map import SHOWN, listed
 from jaxseg.method import Learner, State
 from jaxseg.methods.averaged import SUFFIX
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.kernels import adapt, check_inflation, inflated
 
 NETWORK = "network"
 CLASSES, INPUTS = "classes", "input channels"
@@ -51,10 +53,19 @@ class Row(NamedTuple):
 
 
 class Source(NamedTuple):
-  """Weights by path, and where they are from in words."""
+  """Weights by path, and where they are from in words.
+
+  Attributes:
+    inside, spare: as `interop.Format`'s.
+    whole: everything but what is spare must find its place: a deeper network's weights would
+      otherwise go into a shallow one.
+  """
 
   arrays: Mapping[str, np.ndarray]
   words: str
+  inside: str = ""
+  spare: tuple[str, ...] = ()
+  whole: bool = False
 
 
 def plan(
@@ -136,8 +147,11 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> 
       return leaf
     values = np.asarray(taken[path])
     stacked = (start.members,) if start.members > 1 else ()
-    if (*stacked, *values.shape) != leaf.shape:
-      values = adapt(values, leaf.shape[-2], start.weights.inputs)
+    own = leaf.shape[len(stacked) :]
+    if values.ndim == len(own) - 1:
+      values = inflated(values, own[0], start.weights.inflate)
+    if values.shape != own:
+      values = adapt(values, own[-2], start.weights.inputs)
     values = np.broadcast_to(values, (*stacked, *values.shape))
     # where the leaf lies: split or on every device
     return jax.device_put(values.astype(leaf.dtype), getattr(leaf, "sharding", None))
@@ -148,17 +162,6 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> 
     for kind, tree in own.stats.items()
   }
   return own.replace(params=params, stats=stats)
-
-
-def adapt(kernel: np.ndarray, channels: int, how: str) -> np.ndarray:
-  """A kernel (*kernel, in, out) for another number of input channels; `how` as `Weights.inputs`."""
-  there = kernel.shape[-2]
-  if how == "mean":
-    return np.repeat(kernel.sum(-2, keepdims=True) / channels, channels, -2)
-  if how == "cycle":
-    return kernel[..., np.arange(channels) % there, :] * (there / channels)
-  further = np.zeros((*kernel.shape[:-2], channels - there, kernel.shape[-1]), kernel.dtype)
-  return np.concatenate([kernel, further], -2)
 
 
 def _trees(learner: Learner) -> Iterator[Mapping[str, Any]]:
@@ -186,12 +189,20 @@ def _differing(a: Sequence[int], b: Sequence[int]) -> int | None:
 
 def _read(source: Weights, where: str) -> Source:
   with _told(where):
-    if source.file:
-      arrays = FORMATS[source.format].read(source.file)
-      return Source(arrays, f"{source.file} ({source.format})")
+    if source.file or source.package:
+      return _of_file(source)
     if not source.runs:
       return _of_run(source.run, source.learner)
     return _stacked([_of_run(run, source.learner) for run in source.runs])
+
+
+def _of_file(source: Weights) -> Source:
+  file, name = source.file, source.format
+  if source.package:
+    file, name = packages.file_of(source.package), packages.PACKAGES[source.package].format
+  form = FORMATS[name]
+  words = f"{source.package or source.file} ({name})"
+  return Source(form.read(file), words, form.inside, form.spare, whole=True)
 
 
 def _of_run(run: str, learner: str) -> Source:
@@ -247,14 +258,15 @@ def _told(where: str) -> Iterator[None]:
 
 def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) -> list[Row]:
   """What becomes of every array of a learner; raises ValueError for weights that don't fit."""
-  take = start.weights.take or {"*": "*"}
+  take = start.weights.take or _default(source)
   paths.check(take, own, f"{where}.take")
   paths.check_apart(take, own, f"{where}.take")
   rows, missing, others, used = [], [], [], set()
   for path, shape in own.items():
     pattern = paths.match(path, take)
     if pattern is None or take[pattern] is None:
-      rows.append(Row(path, None, "take leaves it out"))
+      why = "take leaves it out" if start.weights.take else "the source has none"
+      rows.append(Row(path, None, why))
       continue
     there = paths.rename(path, pattern, take[pattern])
     kind, axis = start.axes.get(path, ("", None))
@@ -264,24 +276,31 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       missing += [path] if kind != CLASSES else []
       continue
     used.add(pattern)
-    theirs = tuple(source.arrays[there].shape)
+    theirs, how = tuple(source.arrays[there].shape), ""
+    if len(theirs) == len(shape) - 1 == 4 and start.weights.inflate:
+      how = f"inflate='{start.weights.inflate}'"
+      check_inflation(theirs, shape, start.weights.inflate, f"{where}: '{path}'")
+      theirs = (shape[0], *theirs)
     if theirs == shape:
-      rows.append(Row(path, there))
+      rows.append(Row(path, there, how))
     elif axis is None or _differing(shape, theirs) != axis:
       others.append((path, shape, there, theirs))
     elif kind == CLASSES:
       rows.append(Row(path, None, _numbers("class(es)", theirs[axis], shape[axis])))
     elif axis == len(shape) - 2:
-      how = _numbers("input channel(s)", theirs[axis], shape[axis])
+      numbers = _numbers("input channel(s)", theirs[axis], shape[axis])
       if start.weights.inputs == "zero" and theirs[axis] > shape[axis]:
         raise ValueError(
-          f"{where}.inputs: 'zero', but {how}; expected 'mean' or 'cycle', 'zero' is for channels "
-          "that the source lacks."
+          f"{where}.inputs: 'zero', but {numbers}; expected 'mean' or 'cycle', 'zero' is for "
+          "channels that the source lacks."
         )
-      rows.append(Row(path, there, f"{how}, inputs='{start.weights.inputs}'"))
+      words = f"{numbers}, inputs='{start.weights.inputs}'"
+      rows.append(Row(path, there, f"{words}, {how}" if how else words))
     else:
       others.append((path, shape, there, theirs))
   _check_fit(others, missing if not start.weights.take else [], source, where)
+  if source.whole and not start.weights.take:
+    _check_whole(rows, source, where)
   for pattern, target in take.items():
     if target is not None and pattern not in used:
       raise ValueError(
@@ -296,6 +315,10 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
   return rows
 
 
+def _default(source: Source) -> dict[str, str]:
+  return {f"{source.inside}/*": "*"} if source.inside else {"*": "*"}
+
+
 def _numbers(of: str, there: int, here: int) -> str:
   return f"{there} {of} there, {here} here"
 
@@ -303,17 +326,31 @@ def _numbers(of: str, there: int, here: int) -> str:
 def _check_fit(others, missing, source: Source, where: str) -> None:
   more = ", take={...} to leave it, or another network (config.network)"
   if others:
-    path, shape, there, theirs = others[0]
-    several = f" (and {len(others) - 1} more)" if others[1:] else ""
+    shown = [
+      f"'{path}' is {shape} here, '{there}' {theirs}" for path, shape, there, theirs in others
+    ]
+    several = f" (and {len(others) - SHOWN} more)" if others[SHOWN:] else ""
+    flat = any(len(theirs) == len(shape) - 1 for _, shape, _, theirs in others)
+    more = ", inflate='mean' for kernels of images in a network of volumes" * flat + more
     raise ValueError(
-      f"{where}: '{path}' is {shape} here, '{there}' {theirs} in {source.words}{several}; expected "
-      f"shapes that differ by the number of classes or input channels at most{more}."
+      f"{where}: {'; '.join(shown[:SHOWN])} in {source.words}{several}; expected shapes that "
+      f"differ by the number of classes or input channels at most{more}."
     )
   if missing:
-    several = f" (and {len(missing) - 1} more)" if missing[1:] else ""
     raise ValueError(
-      f"{where}: {source.words} has no '{missing[0]}'{several}, which this network has; it has "
+      f"{where}: {source.words} has no {listed(missing)}, which this network has; it has "
       f"{_tops(source.arrays)}; expected all of it{more}."
+    )
+
+
+def _check_whole(rows: Sequence[Row], source: Source, where: str) -> None:
+  """Raises ValueError where a file holds more of a network than this one has."""
+  used, default = {row.source for row in rows}, _default(source)
+  left = [p for p in source.arrays if p not in used and not paths.match(p, source.spare)]
+  if left:
+    raise ValueError(
+      f"{where}: {source.words} has {listed(left)}, which this network lacks: it is of another "
+      f"one; expected that (config.network), or take={default} to leave what is too much."
     )
 
 

@@ -18,13 +18,19 @@ def test_a_word_is_the_folder_of_a_run():
 @pytest.mark.parametrize(
   ("spec", "message"),
   [
-    (3, r"^w: 3; expected the folder of a run, dict\(run=FOLDER\), or dict\(file="),
-    ({}, r"^w: neither run nor file is named; expected"),
+    (
+      3,
+      r"^w: 3; expected the folder of a run, dict\(run=FOLDER\), dict\(file=.* or dict\(package=",
+    ),
+    ({}, r"^w: no run, file or package is named; expected"),
+    ({"package": "efficientnet"}, r"^w\.package: 'efficientnet' is unknown .*; choices: efficient"),
+    ({"package": "efficientnet_lite0", "format": "nnunet"}, r"^w\.format: belongs to file"),
+    ({"run": "a", "inflate": "sum"}, r"^w\.inflate: 'sum'; choices: mean, centre, axial"),
     ({"run": "a", **FILE}, r"^w: run and file are both named; expected"),
     ({"run": ""}, r"^w\.run: ''; expected a word"),
     ("", r"^w\.run: ''; expected a word"),
     ({"run": "a", "learnr": "x"}, r"^w\.learnr: no such option \(did you mean 'learner'\?\)"),
-    ({"file": "x.pth"}, r"^w\.format: is missing for x\.pth; choices: nnunet"),
+    ({"file": "x.pth"}, r"^w\.format: is missing for x\.pth; choices: .*nnunet"),
     ({"file": "x.pth", "format": "nnunett"}, r"^w\.format: 'nnunett' .*did you mean 'nnunet'"),
     ({"run": "a", "format": "nnunet"}, r"^w\.format: belongs to file, which is not named"),
     ({**FILE, "learner": "a"}, r"^w\.learner: belongs to run, which is not named"),

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch_files
-from torch_files import Call, Tensor
+from torch_files import Call, Module, Tensor
 
 from jaxseg.interop.torch_file import load
 
@@ -114,10 +114,7 @@ def _flipped(content: bytes) -> bytes:
     (_flipped, r"damaged \(Bad CRC-32"),
     (lambda content: content[:-40], r"is no file of torch\.save, or damaged"),
     (lambda content: b"", r"is no file of torch\.save, or damaged"),
-    (
-      lambda content: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
-      r"of PyTorch before 1\.6; load it",
-    ),
+    (lambda content: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", r"cannot be read"),
     (lambda content: content.replace(b"data.pkl", b"data.pkm"), r"but none of torch\.save"),
     (lambda content: content.replace(b"littl", b"bigen"), r"damaged|big-endian"),
   ],
@@ -127,6 +124,46 @@ def test_damage_and_other_files_are_told(tmp_path, change, words):
   (tmp_path / "x.pth").write_bytes(change((tmp_path / "x.pth").read_bytes()))
   with pytest.raises(ValueError, match=rf"x\.pth: .*{words}"):
     load(tmp_path / "x.pth")
+
+
+def test_files_of_before_pytorch_1_6_are_read(tmp_path):
+  storage = np.arange(12, dtype=np.float32)
+  views = {"a": Tensor(storage, 2, (3, 2), (1, 3)), "b": ARRAY.astype(np.int64), "c": 3}
+  torch_files.write_legacy(tmp_path / "x.pth", views)
+  read = load(tmp_path / "x.pth")
+  np.testing.assert_array_equal(read["a"], [[2, 5], [3, 6], [4, 7]])
+  np.testing.assert_array_equal(read["b"], ARRAY)
+  assert read["c"] == 3
+
+
+@pytest.mark.parametrize("bytes_less", [1, 8, 40, 200])
+def test_a_file_of_before_pytorch_1_6_that_is_cut_off_is_told(tmp_path, bytes_less):
+  torch_files.write_legacy(tmp_path / "x.pth", {"a": ARRAY})
+  (tmp_path / "x.pth").write_bytes((tmp_path / "x.pth").read_bytes()[:-bytes_less])
+  with pytest.raises(ValueError, match=r"x\.pth: cannot be read \(.*\); copy it again"):
+    load(tmp_path / "x.pth")
+
+
+def test_a_file_of_before_pytorch_1_6_runs_nothing_either(tmp_path):
+  mark = tmp_path / "made"
+  call = Call("posix", "system", (f"touch {mark}",))
+  torch_files.write_legacy(tmp_path / "x.pth", {"a": call})
+  with pytest.raises(ValueError, match=r"x\.pth: holds 'posix\.system'; only tensors and plain"):
+    load(tmp_path / "x.pth")
+  assert not mark.exists()
+  for options, words in (({"protocol": 1000}, "1000"), ({"little_endian": False}, "False")):
+    torch_files.write_legacy(tmp_path / "x.pth", {"a": ARRAY}, **options)
+    with pytest.raises(ValueError, match=rf"x\.pth: cannot be read \(protocol .*{words}"):
+      load(tmp_path / "x.pth")
+
+
+def test_of_a_torchscript_archive_the_attributes_are_read(tmp_path):
+  conv = Module("Conv3d", {"weight": ARRAY, "bias": None, "training": False})
+  torch_files.write(tmp_path / "x.pt", Module("Net", {"conv": conv, "scale": 2}))
+  read = load(tmp_path / "x.pt")
+  assert read["scale"] == 2
+  assert read["conv"]["bias"] is None
+  np.testing.assert_array_equal(read["conv"]["weight"], ARRAY)
 
 
 def test_another_order_of_bytes_is_refused(tmp_path):

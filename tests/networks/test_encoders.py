@@ -17,32 +17,47 @@ from jaxseg.networks.encoders import (
   VGG,
   Classifier,
   DenseNet,
+  EfficientNetLite,
   ResNet,
   encoder,
   pad_to_grid,
   smallest_input,
 )
+from jaxseg.networks.encoders.inputs import IMAGENET, LITE, standardised
 
 # widths of the features; parameters with a head of 1000 classes (VGG: of the convolutions)
 PYRAMIDS = {
   "resnet18": ((64, 64, 128, 256, 512), 11_689_512),
   "resnet34": ((64, 64, 128, 256, 512), 21_797_672),
   "resnet50": ((64, 256, 512, 1024, 2048), 25_557_032),
+  "resnet101": ((64, 256, 512, 1024, 2048), 44_549_160),
   "densenet121": ((64, 256, 512, 1024, 1024), 7_978_856),
   "densenet161": ((96, 384, 768, 2112, 2208), 28_681_000),
-  "vgg16": ((64, 128, 256, 512, 512, 512), 14_714_688),
+  "densenet169": ((64, 256, 512, 1280, 1664), 14_149_480),
+  "densenet201": ((64, 256, 512, 1792, 1920), 20_013_928),
+  "efficientnet_lite0": ((32, 24, 40, 112, 1280), 4_652_008),
+  "efficientnet_lite1": ((32, 24, 40, 112, 1280), 5_416_680),
+  "efficientnet_lite2": ((32, 24, 48, 120, 1280), 6_092_072),
 }
+# torchvision's convolutions and their biases; with batch norm a scale and a bias more per feature
+VGGS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
+VGG_NORMS = {"vgg11": 5_504, "vgg13": 5_888, "vgg16": 8_448, "vgg19": 11_008}
+for vgg, convolutions in VGGS.items():
+  PYRAMIDS[vgg] = (64, 128, 256, 512, 512, 512), convolutions
+  PYRAMIDS[f"{vgg}_bn"] = (64, 128, 256, 512, 512, 512), convolutions + VGG_NORMS[vgg]
 
 
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_an_encoder_has_the_published_count_widths_and_strides(name):
   widths, published = PYRAMIDS[name]
-  net = encoder(name)
+  top = {"top": True} if name.startswith("efficientnet") else {}
+  net = encoder(dict(name=name, **top))
   params, features = traced(net, 1, 96, 64, 3)
   assert tuple(f.shape[-1] for f in features) == widths
   assert [f.shape[1:-1] for f in features] == [(96 // s, 64 // s) for s in net.strides()]
+  assert len(net.colours.mean) == len(net.colours.std) == 3
   # the published classifiers end in a dense layer to 1000 classes
-  head = 0 if name == "vgg16" else widths[-1] * 1000 + 1000
+  head = 0 if name.startswith("vgg") else widths[-1] * 1000 + 1000
   assert count(params) + head == published
   assert set(PYRAMIDS) == set(ENCODERS)
 
@@ -60,11 +75,16 @@ def test_a_classifier_adds_a_head_of_the_published_name(spec, head):
     assert count(params) == 11_689_512
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+# one of each kind is enough: others have more layers
+@pytest.mark.parametrize(
+  "name",
+  ["resnet18", "resnet50", "densenet121", "vgg11", "vgg11_bn", "efficientnet_lite0"],
+)
 def test_every_encoder_serves_every_network_that_takes_one(name):
   narrow = dict(growth=2, width=4) if name.startswith("densenet") else dict(width=2)
   # as deep as published, but for the number of layers in each dense block
   narrow |= dict(blocks=(1, 1, 1, 1)) if name.startswith("densenet") else {}
+  narrow = dict(width_factor=0.1, depth_factor=0.1) if name.startswith("efficientnet") else narrow
   spec = dict(name=name, **narrow)
   for net in (
     EncoderUNet(2, encoder=spec, widths=4),
@@ -91,6 +111,41 @@ def test_volumes_go_through_densenet_and_vgg(net):
   _, features = traced(net, 1, 16, 8, 24, 2)
   for stride, f in zip(net.strides(), features, strict=True):
     assert f.shape[1:-1] == (16 // stride, 8 // stride, 24 // stride)
+
+
+def test_a_dilated_efficientnet_has_the_same_parameters_and_features_denser():
+  plain, net = (EfficientNetLite(0.1, 0.1, output_stride=stride) for stride in (32, 8))
+  assert plain.strides() == (2, 4, 8, 16, 32)
+  assert net.strides() == (2, 4, 8, 8, 8)
+  params, features = traced(net, 1, 64, 96, 1)
+  assert params == traced(plain, 1, 64, 96, 1)[0]
+  assert [f.shape[1:-1] for f in features] == [(64 // s, 96 // s) for s in net.strides()]
+  _, features = traced(plain, 1, 13, 10, 7, 2)
+  for stride, f in zip(plain.strides(), features, strict=True):
+    assert f.shape[1:-1] == tuple(-(-n // stride) for n in (13, 10, 7))
+
+
+@pytest.mark.parametrize(
+  "net", [ResNet((1,), width=2), VGG((1, 1), width=2), EfficientNetLite(0.1, 0.1)]
+)
+def test_the_normalisation_that_weights_know_is_applied_in_front(net):
+  x = waves.inputs(1, 16, 16, 3)
+  variables = waves.variables(net, *x.shape)
+  mean, std = map(np.float32, net.colours)
+  images = np.float32(IMAGENET.mean), np.float32(IMAGENET.std)
+  for inputs, seen in (
+    ("unit", (x - mean) / std),
+    ("zscore", (x * images[1] + images[0] - mean) / std),
+  ):
+    found = net.clone(inputs=inputs).apply(variables, x)
+    for f, expected in zip(found, net.apply(variables, seen), strict=True):
+      assert_close(f, expected, rtol=1e-4)
+  # of one channel, the mean of the three
+  grey = jnp.ones((1, 2, 2, 1))
+  assert_close(standardised(grey, "unit", LITE), np.full((1, 2, 2, 1), 1.0))
+  assert_close(standardised(grey, "zscore", IMAGENET), grey)
+  with pytest.raises(ValueError, match=r"inputs='rgb'|'rgb'"):
+    standardised(grey, "rgb", LITE)
 
 
 def test_parameters_are_called_as_torchvisions():
@@ -272,7 +327,9 @@ def test_images_are_padded_until_the_features_span_them():
 
 
 def test_bad_options_are_told_in_words():
-  with pytest.raises(ValueError, match=r"'resnet43' is unknown .* choices: densenet121, .* vgg16"):
+  with pytest.raises(
+    ValueError, match=r"'resnet43' is unknown .* choices: densenet121, .* vgg19_bn"
+  ):
     encoder("resnet43")
   with pytest.raises(ValueError, match="has no such option"):
     encoder(dict(name="vgg16", blocks=(1,)))

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 import run_folders
+import state_dicts
 import torch_files
 from closeness import assert_close
 
@@ -20,13 +21,14 @@ from jaxseg.runs import checkpoint, initialise
 from jaxseg.runs.initialise import CLASSES, INPUTS, Start, initialised, plan
 
 
-def shapes(*, classes=3, channels=1, average=False, **options) -> State:
+def shapes(*, classes=3, channels=1, average=False, rank=2, **options) -> State:
   """The shapes of a small U-Net's training state."""
-  options = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1, **options}
+  if "name" not in options or options["name"] in ("unet", "plain_conv_unet"):
+    options = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1, **options}
   net = NETWORKS[options.pop("name")](classes=classes, **options)
   method = supervised(net, dice, optax.adam(1e-3))
   method = averaged(method) if average else method
-  batch = {"image": jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.float32)}
+  batch = {"image": jax.ShapeDtypeStruct((1, *(8,) * rank, channels), jnp.float32)}
   return jax.eval_shape(method.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
 
 
@@ -159,21 +161,6 @@ def test_a_head_of_deep_supervision_that_the_source_lacks_is_left(tmp_path):
   assert line.endswith("left as initialised: the source has none")
 
 
-def test_channels_are_adapted_so_that_features_keep_their_size():
-  kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 5)).astype(np.float32)
-  of = {how: initialise.adapt(kernel, 4, how) for how in ("mean", "cycle", "zero")}
-  for adapted in of.values():
-    assert adapted.shape == (3, 3, 4, 5)
-    # one grey image in all channels gives what it gave
-    assert_close(adapted.sum(-2), kernel.sum(-2))
-  assert_close(of["mean"][..., 1, :], kernel.mean(-2) / 2)
-  assert_close(of["cycle"][..., 3, :], kernel[..., 1, :] / 2)
-  np.testing.assert_array_equal(of["zero"][..., :2, :], kernel)
-  assert not of["zero"][..., 2:, :].any()
-  # colour to grey is the sum
-  assert_close(initialise.adapt(kernel, 1, "mean")[..., 0, :], kernel.sum(-2))
-
-
 def test_parts_are_taken_under_other_names_and_left_by_none(tmp_path):
   theirs, own = saved(tmp_path), state(2)
   take = {"*": "*", "encoder2": "decoder1", "encoder2/layer1/conv": None, "head": None}
@@ -181,7 +168,7 @@ def test_parts_are_taken_under_other_names_and_left_by_none(tmp_path):
   with pytest.raises(
     ValueError,
     match=r"^config\.initialise\.network: 'encoder2/layer1/norm/(bias|scale)' is \(8,\) here, "
-    r"'decoder1/layer1/norm/(bias|scale)' \(4,\) in .* \(and 3 more\); expected",
+    r"'decoder1/layer1/norm/(bias|scale)' \(4,\); .* in .*; expected",
   ):
     start({"run": str(tmp_path), "take": take}, own)
   take = {"encoder1": "decoder1", "encoder1/layer1/conv": None}
@@ -225,18 +212,80 @@ def test_weights_come_from_a_file_of_nnunets(tmp_path):
   assert f"1 of 16 arrays from {file} (nnunet):" in table
 
 
+SMALL = dict(name="encoder_unet", encoder=dict(name="resnet18", width=4), widths=4)
+
+
+def classifier(folder, blocks=(2, 2, 2, 2), **change) -> str:
+  """A file with the narrow ResNet's weights under torchvision's names."""
+  arrays = {}
+  for name, shape in state_dicts.resnet(blocks, 5).items():
+    narrow = tuple(n // 16 if n >= 64 else n for n in shape)
+    arrays[name] = np.random.default_rng(len(name)).random(narrow, np.float32)
+  np.savez(folder / "x.npz", **{**arrays, **change})
+  return {"file": str(folder / "x.npz"), "format": "torchvision"}
+
+
+def test_a_classifiers_weights_go_into_the_encoder_and_the_rest_is_left(tmp_path):
+  own = state(2, **SMALL)
+  spec = {**classifier(tmp_path), "inputs": "mean"}
+  after, (table,) = start(spec, own, **SMALL)
+  theirs = np.load(tmp_path / "x.npz")
+  params, stats = (after.learners["network"].params, after.learners["network"].stats)
+  kernel = theirs["layer2.1.conv1.weight"]
+  block = params["encoder"]["layer2"]["block2"]
+  np.testing.assert_array_equal(block["conv1"]["kernel"], np.moveaxis(kernel, (0, 1), (-1, -2)))
+  mean = stats["batch_stats"]["encoder"]["bn1"]["mean"]
+  np.testing.assert_array_equal(mean, theirs["bn1.running_mean"])
+  assert_close(
+    params["encoder"]["conv1"]["kernel"][..., 0, :],
+    np.moveaxis(theirs["conv1.weight"], 0, -1).sum(0),
+  )
+  assert "reshaped from conv1: 3 input channel(s) there, 1 here, inputs='mean'" in table
+  assert "left as initialised: the source has none" in table
+  assert table.endswith("not used: fc")
+
+
+def test_images_weights_go_into_a_network_of_volumes_if_they_are_to_be_inflated(tmp_path):
+  volumes = {**SMALL, "rank": 3, "channels": 3}
+  with pytest.raises(ValueError, match=r"expected shapes that .*, inflate='mean' for kernels of"):
+    start(classifier(tmp_path), None, **volumes)
+  spec = {**classifier(tmp_path), "inflate": "mean"}
+  after, (table,) = start(spec, state(2, **volumes), **volumes)
+  kernel = np.load(tmp_path / "x.npz")["conv1.weight"]
+  own = after.learners["network"].params["encoder"]["conv1"]["kernel"]
+  assert own.shape == (7, 7, 7, 3, 4)
+  assert_close(np.sum(own, 0), np.moveaxis(kernel, (0, 1), (-1, -2)))
+  assert "reshaped from conv1: inflate='mean'" in table
+  # and the channels with it
+  _, (table,) = start(spec, state(2, **SMALL, rank=3), **SMALL, rank=3)
+  assert "3 input channel(s) there, 1 here, inputs='mean', inflate='mean'" in table
+
+
+def test_a_deeper_classifier_is_another_one_and_so_is_a_shallower_one(tmp_path):
+  with pytest.raises(
+    ValueError,
+    match=r"x\.npz \(torchvision\) has 'layer1/block3/conv1/kernel', "
+    r".* and \d+ more, which this network lacks: .*take=\{'encoder/\*': '\*'\} to leave what",
+  ):
+    start(classifier(tmp_path, (3, 4, 6, 3)), None, **SMALL)
+  with pytest.raises(
+    ValueError, match=r"has no 'encoder/layer1/block2/.*' and 30 more, which this"
+  ):
+    start(classifier(tmp_path, (1, 1, 1, 1)), None, **SMALL)
+
+
 @pytest.mark.parametrize(
   ("spec", "options", "message"),
   [
     (
       {},
       {"widths": (4, 12)},
-      r"is \(.*12.*\) here, '.*' \(.*8.*\) in .* \(and \d+ more\); expected",
+      r"is \(.*12.*\) here, '.*' \(.*8.*\); '.*' is .* in .*; expected",
     ),
     (
       {},
       {"widths": (4, 8, 8)},
-      r"\(learner network\) has no '.*' \(and \d+ more\), which this net",
+      r"\(learner network\) has no '.*', '.*' and \d+ more, which this net",
     ),
     ({"learner": "critic"}, {}, r"has no learner 'critic'; it holds network\."),
     ({"learner": "netwerk"}, {}, r"'netwerk' \(did you mean 'network'\?\)"),

@@ -10,6 +10,7 @@ from jaxseg.networks.blocks.options import choice
 
 ACTIVATIONS = {
   "relu": jax.nn.relu,
+  "relu6": jax.nn.relu6,
   "leaky_relu": jax.nn.leaky_relu,
   "prelu": None,  # these have parameters: see Activation
   "prelu_shared": None,

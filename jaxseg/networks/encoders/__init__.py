@@ -2,13 +2,16 @@
 
 An encoder is a Linen module: (b, *space, channels) -> a tuple of features, finest first, each
 (b, *ceil(space / stride), c) for the `strides()` that it tells without parameters (sizes that are
-no multiple of the coarsest stride are for encoders with `corners` alone). Two class attributes:
+no multiple of the coarsest stride are for encoders with `corners` alone). Three class attributes:
 
 - `corners`: feature i of stride s lies on voxel s i, because every layer has an odd kernel with
   symmetric padding; otherwise it lies in the middle of its s voxels.
 - `head`: what the published classifier calls its last layer, see `Classifier`.
+- `colours`: what its published weights expect of an image, see `inputs`; its option `inputs` tells
+  what it gets.
 
-Parameters are called as torchvision's, so that weights from files can be put in their place.
+Parameters are called as torchvision's, so that weights from files can be put in their place
+(`interop`).
 """
 
 import functools
@@ -20,6 +23,7 @@ from flax import linen as nn
 
 from jaxseg.networks.encoders.classifier import Classifier
 from jaxseg.networks.encoders.densenet import DenseNet
+from jaxseg.networks.encoders.efficientnet_lite import EfficientNetLite
 from jaxseg.networks.encoders.resnet import ResNet
 from jaxseg.networks.encoders.vgg import VGG
 from jaxseg.networks.parts import part
@@ -28,9 +32,24 @@ ENCODERS = {
   "resnet18": functools.partial(ResNet, blocks=(2, 2, 2, 2)),
   "resnet34": functools.partial(ResNet, blocks=(3, 4, 6, 3)),
   "resnet50": functools.partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True),
+  "resnet101": functools.partial(ResNet, blocks=(3, 4, 23, 3), bottleneck=True),
   "densenet121": functools.partial(DenseNet, blocks=(6, 12, 24, 16), growth=32, width=64),
   "densenet161": functools.partial(DenseNet, blocks=(6, 12, 36, 24), growth=48, width=96),
-  "vgg16": functools.partial(VGG, depths=(2, 2, 3, 3, 3)),
+  "densenet169": functools.partial(DenseNet, blocks=(6, 12, 32, 32), growth=32, width=64),
+  "densenet201": functools.partial(DenseNet, blocks=(6, 12, 48, 32), growth=32, width=64),
+  **{
+    f"vgg{layers}{suffix}": functools.partial(VGG, depths=depths, norm=norm)
+    for layers, depths in {
+      11: (1, 1, 2, 2, 2),
+      13: (2, 2, 2, 2, 2),
+      16: (2, 2, 3, 3, 3),
+      19: (2, 2, 4, 4, 4),
+    }.items()
+    for suffix, norm in {"": "none", "_bn": "batch"}.items()
+  },
+  "efficientnet_lite0": EfficientNetLite,
+  "efficientnet_lite1": functools.partial(EfficientNetLite, depth_factor=1.1),
+  "efficientnet_lite2": functools.partial(EfficientNetLite, width_factor=1.1, depth_factor=1.2),
 }
 
 
@@ -76,6 +95,7 @@ __all__ = [
   "VGG",
   "Classifier",
   "DenseNet",
+  "EfficientNetLite",
   "ResNet",
   "encoder",
   "pad_to_grid",

@@ -1,4 +1,4 @@
-"""DenseNet 121 and 161 as a feature pyramid."""
+"""DenseNet 121, 161, 169 and 201 as a feature pyramid."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxseg.networks.blocks import Activation, Conv, Norm, pool
 from jaxseg.networks.blocks.dense import DenseBlock, Scale
 from jaxseg.networks.encoders.dilation import dilated
+from jaxseg.networks.encoders.inputs import IMAGENET, Colours, standardised
 
 
 class DenseNet(nn.Module):
@@ -27,6 +28,7 @@ class DenseNet(nn.Module):
       would be coarser does not pool, so that features stay in the middle of their voxels, and the
       blocks that follow are dilated. Needs transition_stride=2.
     dropout: at the end of each dense layer.
+    inputs: what the image is, "as_is", "unit" or "zscore": see `encoders.inputs`.
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     dtype: compute dtype.
     transition_stride: of the pooling in the transitions, an integer or one per axis.
@@ -41,6 +43,7 @@ class DenseNet(nn.Module):
 
   corners: ClassVar[bool] = False
   head: ClassVar[str] = "classifier"
+  colours: ClassVar[Colours] = IMAGENET
 
   blocks: Sequence[int] = (6, 12, 24, 16)
   growth: int = 32
@@ -48,6 +51,7 @@ class DenseNet(nn.Module):
   bottleneck: int | None = 4
   compression: float = 0.5
   output_stride: int | None = None
+  inputs: str = "as_is"
   dropout: float = 0.0
   norm: str = "batch"
   norm_groups: int = 8
@@ -78,6 +82,7 @@ class DenseNet(nn.Module):
 
   @nn.compact
   def __call__(self, x):
+    x = standardised(x, self.inputs, self.colours)
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv0")(x)
     x = self._norm_relu(x, "norm0")
     undilated = (1,) * (len(self.blocks) + 1)

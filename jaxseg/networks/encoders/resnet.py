@@ -1,4 +1,4 @@
-"""ResNet 18, 34 and 50 as a feature pyramid."""
+"""ResNet 18, 34, 50 and 101 as a feature pyramid."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from jaxseg.networks.blocks import Activation, Conv, Norm, pool
 from jaxseg.networks.encoders.dilation import dilated
+from jaxseg.networks.encoders.inputs import IMAGENET, Colours, standardised
 
 
 class ResNet(nn.Module):
@@ -25,6 +26,7 @@ class ResNet(nn.Module):
       resolution, and what would have followed its stride is dilated instead, so that the same
       parameters give the same features at more voxels.
     multi_grid: the last stage's dilations relative to each other, in turns (DeepLabv3: 1, 2, 4).
+    inputs: what the image is, "as_is", "unit" or "zscore": see `encoders.inputs`.
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     dtype: compute dtype.
 
@@ -34,12 +36,14 @@ class ResNet(nn.Module):
 
   corners: ClassVar[bool] = True
   head: ClassVar[str] = "fc"
+  colours: ClassVar[Colours] = IMAGENET
 
   blocks: Sequence[int] = (3, 4, 6, 3)
   bottleneck: bool = False
   width: int = 64
   output_stride: int = 32
   multi_grid: Sequence[int] = (1,)
+  inputs: str = "as_is"
   norm: str = "batch"
   norm_groups: int = 8
   activation: str = "relu"
@@ -56,6 +60,7 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, x):
     strides, dilations = self._dilated()
+    x = standardised(x, self.inputs, self.colours)
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv1")(x)
     x = Norm(self.norm, self.norm_groups, dtype=self.dtype, name="bn1")(x)
     x = Activation(self.activation, name="relu")(x)

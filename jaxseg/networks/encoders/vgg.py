@@ -1,4 +1,4 @@
-"""VGG 16 as a feature pyramid."""
+"""VGG 11 to 19 as a feature pyramid."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from jaxseg.networks.blocks import ConvNormAct, max_pool, pool
 from jaxseg.networks.encoders.dilation import dilated
+from jaxseg.networks.encoders.inputs import IMAGENET, Colours, standardised
 
 
 class VGG(nn.Module):
@@ -21,6 +22,7 @@ class VGG(nn.Module):
     output_stride: of the coarsest features, 8, 16 or 32; None leaves all strides. A pooling that
       would be coarser takes the maximum of 3 voxels per axis around each, so that features stay in
       the middle of their voxels, and the convolutions that follow are dilated.
+    inputs: what the image is, "as_is", "unit" or "zscore": see `encoders.inputs`.
     norm: "none" as published, "batch" for torchvision's `vgg16_bn` (its convolutions keep their
       biases); `norm_groups`, `activation` as elsewhere.
     dtype: compute dtype.
@@ -31,10 +33,12 @@ class VGG(nn.Module):
 
   corners: ClassVar[bool] = False
   head: ClassVar[str] = "classifier"
+  colours: ClassVar[Colours] = IMAGENET
 
   depths: Sequence[int] = (2, 2, 3, 3, 3)
   width: int = 64
   output_stride: int | None = None
+  inputs: str = "as_is"
   norm: str = "none"
   norm_groups: int = 8
   activation: str = "relu"
@@ -51,6 +55,7 @@ class VGG(nn.Module):
   @nn.compact
   def __call__(self, x):
     features, (strides, dilations) = [], self._dilated()
+    x = standardised(x, self.inputs, self.colours)
     for i, depth in enumerate(self.depths):
       for j in range(depth):
         x = ConvNormAct(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.interop import efficientnet_lite, nnunet, plain, torchvision
+from jaxseg.interop import efficientnet_lite, monai, nnunet, plain, torchvision
 
 
 class Format(NamedTuple):
@@ -35,6 +35,10 @@ _CLASSIFIER = {"inside": "encoder", "pictures": True}
 FORMATS: dict[str, Format] = {
   "nnunet": Format(nnunet.read, spare=("aux*",)),
   "plain": Format(plain.read),
+  "monai_segresnet": Format(monai.read_segresnet),
+  "monai_unetr": Format(monai.read_unetr),
+  "monai_swin_unetr_mergingv2": Format(monai.read_swin_unetr),
+  "monai_mednext": Format(monai.read_mednext, spare=("aux*",)),
   "torchvision": Format(torchvision.read, spare=("fc", "classifier*"), **_CLASSIFIER),
   "efficientnet_lite": Format(
     efficientnet_lite.read, spare=("fc", "head_conv", "head_bn"), **_CLASSIFIER

@@ -13,9 +13,9 @@ SHOWN = 10
 
 
 class Layer(NamedTuple):
-  """A kind of layer: the last part of a name -> ours, and an array's axes -> ours."""
+  """A kind of layer: the last part of a name -> ours, None to leave it, and axes -> ours."""
 
-  names: Mapping[str, str]
+  names: Mapping[str, str | None]
   laid_out: Callable[[np.ndarray], np.ndarray] = lambda array: array
 
 
@@ -74,8 +74,10 @@ def renamed(
     if rule is None or last not in rule.layer.names:
       strange.append(name)
       continue
+    if rule.layer.names[last] is None:
+      continue
     place = match.expand(rule.ours) if isinstance(rule.ours, str) else rule.ours(match)
-    own = f"{place}/{rule.layer.names[last]}"
+    own = f"{place}/{rule.layer.names[last]}".lstrip("/")
     if own in out:
       raise ValueError(f"{path}: '{name}' is a second '{own}'; expected {words}.")
     out[own] = rule.layer.laid_out(np.asarray(array, np.float32))

@@ -348,7 +348,12 @@ def check_shapes(shapes: Mapping[str, Sequence[int]], abstract, where: str) -> N
 
 
 def load_learners(workdir, kind: str = LATEST) -> dict[str, Learner]:
-  """The learners of a run folder, frozen, from its newest sound checkpoint of a kind.
+  """The learners of a run folder, frozen; see `newest_learners`."""
+  return newest_learners(workdir, kind)[1]
+
+
+def newest_learners(workdir, kind: str = LATEST) -> tuple[int, dict[str, Learner]]:
+  """The step of a run folder's newest sound checkpoint of a kind, and its learners, frozen.
 
   Nothing in the folder is changed, damaged or not.
 
@@ -371,7 +376,7 @@ def load_learners(workdir, kind: str = LATEST) -> dict[str, Learner]:
       logging.warning("Damaged checkpoint, falling back to the one before: %s", error)
       continue
     learners = paths.unflatten(flat)["learners"]
-    return {
+    return step, {
       name: Learner(found["params"], found.get("stats", {}), ()) for name, found in learners.items()
     }
   raise FileNotFoundError(f"{folder / kind}: no readable checkpoint there ({problem}).")

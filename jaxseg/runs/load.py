@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax
 import jax
@@ -45,17 +45,67 @@ class Model(NamedTuple):
     return self.configuration.logits
 
 
+class Opened(NamedTuple):
+  """Runs of one configuration, built from their folders.
+
+  Attributes:
+    told: what each run folder tells.
+    network: the one that predicts.
+    scheme: their method.
+    predict: (apply, Case, **options) -> scores, their predictor.
+    layout: over which devices `apply` splits windows.
+    states: by folder.
+    preparations: those that differ among the runs.
+    own: which of them is each run's.
+    flips: the predictor's options for mirror images; {} without.
+  """
+
+  told: list[run_folder.Described]
+  network: Any
+  scheme: Method
+  predict: Callable
+  layout: Layout
+  states: dict[pathlib.Path, State]
+  preparations: tuple[Preparation, ...]
+  own: list[int]
+  flips: dict
+
+
 def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
   """Loads a run, or several of one configuration; a run folder needs nothing but itself.
+
+  Args, and what it raises: as `open_runs`. FileNotFoundError also for a cascade's without its first
+  stage.
+  """
+  opened = open_runs(workdir, kind=kind, mirror=mirror)
+  first = opened.told[0]
+  fields = _fields(first, next(iter(opened.states)), kind=kind, mirror=mirror)
+  apply = _mean(opened)
+
+  def logits(case: inference.Case, **options):
+    return opened.predict(apply, case, **opened.flips, **options)
+
+  return Model(first, Configuration(opened.preparations, first.labels, logits, fields))
+
+
+def open_runs(
+  workdir,
+  *,
+  kind: str = checkpoint.LATEST,
+  mirror: bool = False,
+  devices: Sequence[jax.Device] | None = None,
+) -> Opened:
+  """A run, or several of one configuration, ready to be applied.
 
   Args:
     workdir: the run folder, or several.
     kind: checkpoint.LATEST (the end of training) or checkpoint.BEST (the best validation score).
     mirror: averages the logits over the mirror images that training drew from: over all if its
       augmentation has no `mirror`.
+    devices: where windows are computed; all of this process if None.
 
   Raises:
-    FileNotFoundError: no run, one without a checkpoint, or a cascade's without its first stage.
+    FileNotFoundError: no run, or one without a checkpoint.
     ValueError: the runs differ in labels or channels.
   """
   several = [workdir] if isinstance(workdir, str | pathlib.Path) else workdir
@@ -68,48 +118,39 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
       "of one folder; average the probabilities of several configurations instead (segment)."
     )
   told = _facing_alike(described)
-  first = told[0]
-  scheme, predict, layout = _built(first, folders[0])
+  devices = jax.local_devices() if devices is None else devices
+  net, scheme, predict, layout = _built(told[0], folders[0], devices)
   preparations = {one.preparation.to_json(): one.preparation for one in told}
   own = [list(preparations).index(one.preparation.to_json()) for one in told]
   states = {folder: jax.device_put(_state(folder, kind), layout.replicated) for folder in folders}
-  fields = _fields(first, folders[0], kind=kind, mirror=mirror)
   flips = _flips(folders, told) if mirror else {}
-  apply = _mean(scheme, [_task(one) for one in told], layout, states, own, first)
-
-  def logits(case: inference.Case, **options):
-    return predict(apply, case, **flips, **options)
-
-  return Model(first, Configuration(tuple(preparations.values()), first.labels, logits, fields))
+  return Opened(
+    told, net, scheme, predict, layout, states, tuple(preparations.values()), own, flips
+  )
 
 
-def _mean(
-  scheme: Method,
-  aims: Sequence[Task],
-  layout: Layout,
-  states: dict[pathlib.Path, State],
-  own: Sequence[int],
-  told: run_folder.Described,
-) -> Callable:
+def _mean(opened: Opened) -> Callable:
   """(batch of windows) -> the mean of what the runs' methods give, each for its own preparation.
 
   Images are decoded first: runs may differ in the numbers of their normalisation.
 
   The runs are applied one by one, so that one set of activations is on the device at a time.
   """
+  scheme, states, told = opened.scheme, opened.states, opened.told[0]
 
   def check(folders) -> None:
     for folder in folders:
       _check_fit(scheme, states[folder], told, folder)
 
   check([folder for folder in states if not run_folder.is_sealed(folder)])
+  aims = [task_of(one) for one in opened.told]
   output = aims[0].output
-  compiled = layout.windowed(only(aims[0], scheme.apply))
+  compiled = opened.layout.windowed(only(aims[0], scheme.apply))
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
   def apply(batch):
     total = None
-    for state, preparation, aim in zip(states.values(), own, aims, strict=True):
+    for state, preparation, aim in zip(states.values(), opened.own, aims, strict=True):
       try:
         scores = compiled(state, seen_by(preparation, batch))[output]
       except flax.errors.FlaxError:
@@ -126,16 +167,18 @@ def _patch(told: run_folder.Described) -> tuple[int, ...]:
   return tuple(told.config["data"]["patch"])
 
 
-def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Callable, Layout]:
-  """The method and the predictor of a run folder's config, and their layout over all devices."""
+def _built(
+  told: run_folder.Described, folder: pathlib.Path, devices: Sequence[jax.Device]
+) -> tuple[Any, Method, Callable, Layout]:
+  """The network, method and predictor of a run folder's config, and their layout over devices."""
   config = told.config
   try:
-    nets = networks_by_role(config, _task(told).channels)
+    nets = networks_by_role(config, task_of(told).channels)
     net = nets["network"]
-    layout = layout_of_windows(config, net, jax.local_devices())
+    layout = layout_of_windows(config, net, devices)
     scheme = method(config, nets, regions=told.labels.regions is not None, layout=layout)
-    slices, devices = config["data"]["slices"], layout.sizes[BATCH]
-    return scheme, window(config, net, _patch(told), slices, devices=devices), layout
+    slices, split = config["data"]["slices"], layout.sizes[BATCH]
+    return net, scheme, window(config, net, _patch(told), slices, devices=split), layout
   except (ValueError, TypeError, KeyError, AttributeError) as error:
     raise ValueError(
       f"{folder / run_folder.CONFIG}: its model cannot be built ({str(error).rstrip('.')}); the "
@@ -144,7 +187,7 @@ def _built(told: run_folder.Described, folder: pathlib.Path) -> tuple[Method, Ca
     ) from error
 
 
-def _task(told: run_folder.Described) -> Task:
+def task_of(told: run_folder.Described) -> Task:
   """What the output of a run's network means."""
   schemes = dict(zip(told.channels, told.preparation.normalisation, strict=True))
   return task(told.config, told.labels, schemes | told.targets)

@@ -19,6 +19,7 @@ from jaxseg.inference import postprocessing
 from jaxseg.inference.segmentation import segment
 from jaxseg.inference.synthesis import synthesise, write_image
 from jaxseg.inference.writing import write
+from jaxseg.interop.exports import saved
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
@@ -117,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     nargs="+",
     type=pathlib.Path,
     metavar="RUN",
-    help="run folders of train.py, or folders that hold fold_0, fold_1, ... or seed_0, ...",
+    help="run folders of train.py, folders that hold fold_0, fold_1, ... or seed_0, ..., or files "
+    "of export-model --format saved",
   )
   add(
     "--input",
@@ -143,7 +145,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> None:
   wanted = _parser().parse_args(arguments)
   try:
-    _run(wanted)
+    with saved.unpacked(wanted.workdir) as folders:
+      wanted.workdir = folders
+      _run(wanted)
   except (ValueError, OSError) as error:
     sys.exit(f"predict: {error}")
 

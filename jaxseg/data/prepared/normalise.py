@@ -9,7 +9,7 @@ from jaxseg import build
 # nnU-Net's budget of foreground voxels for the statistics of a set, and its seed
 _BUDGET = 100_000_000
 _SEED = 1234
-_TINY = 1e-8
+TINY = 1e-8
 # pictures of these types use the whole range
 _UNSIGNED = (np.uint8, np.uint16)
 
@@ -30,18 +30,18 @@ def zscore(
     return np.zeros(channel.shape, np.float32)
   values = channel[mask] if nonzero else channel
   mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-  return np.where(mask, (channel - mean) / max(std, _TINY), 0).astype(np.float32)
+  return np.where(mask, (channel - mean) / max(std, TINY), 0).astype(np.float32)
 
 
 def ct(channel: np.ndarray, *, lower: float, upper: float, mean: float, std: float) -> np.ndarray:
   """nnU-Net's CT scheme: clip to the training set's foreground percentiles, then standardise."""
   clipped = np.clip(channel.astype(np.float64), lower, upper)
-  return ((clipped - mean) / max(std, _TINY)).astype(np.float32)
+  return ((clipped - mean) / max(std, TINY)).astype(np.float32)
 
 
 def standard(channel: np.ndarray, *, mean: float, std: float) -> np.ndarray:
   """Zero mean, unit standard deviation of the training cases' voxels: the same for every case."""
-  return ((channel - np.float64(mean)) / max(std, _TINY)).astype(np.float32)
+  return ((channel - np.float64(mean)) / max(std, TINY)).astype(np.float32)
 
 
 def window(channel: np.ndarray, *, lower: float, upper: float, signed: bool = False) -> np.ndarray:
@@ -58,7 +58,7 @@ def window(channel: np.ndarray, *, lower: float, upper: float, signed: bool = Fa
 def minmax(channel: np.ndarray) -> np.ndarray:
   """The image's own minimum and maximum to 0..1; a constant image becomes zero."""
   low, high = float(channel.min()), float(channel.max())
-  return ((channel - low) / max(high - low, _TINY)).astype(np.float32)
+  return ((channel - low) / max(high - low, TINY)).astype(np.float32)
 
 
 def rgb(channel: np.ndarray, *, maximum: float | None = None) -> np.ndarray:
@@ -170,7 +170,7 @@ def undone(values: np.ndarray, scheme: Mapping) -> np.ndarray:
   check_undone(scheme, "normalisation")
   name = scheme["name"]
   if name in _OF_A_SET:
-    factor, shift = max(scheme["std"], _TINY), scheme["mean"]
+    factor, shift = max(scheme["std"], TINY), scheme["mean"]
   elif name == "window":
     factor, shift = scheme["upper"] - scheme["lower"], scheme["lower"]
     if scheme.get("signed"):

@@ -10,7 +10,7 @@ import jax
 
 from jaxseg.build import suggestion
 from jaxseg.inference import postprocessing
-from jaxseg.interop.exports import onnx_file, saved, stablehlo
+from jaxseg.interop.exports import needs, onnx_file, saved, stablehlo
 from jaxseg.interop.exports.window_program import WindowProgram, window_program
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
@@ -135,5 +135,6 @@ def _run(wanted) -> None:
         f"--{option}: is no option of --format {wanted.format}, only of {takers}; leave it out."
       )
   check_output(wanted.output)
+  needs.check(wanted.format, f"--format {wanted.format}")
   folders = [folder for path in wanted.runs for folder in run_folders(path, seeds=True)]
   print(f"{wanted.output}: {wanted.format}, {form.write(folders, wanted)}")

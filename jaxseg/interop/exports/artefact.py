@@ -17,6 +17,7 @@ from jaxseg.runs import folder as run_folder
 
 # the member of a zip, and the entry of an ONNX model's metadata, that tells what it is
 TOLD, METADATA = "model.json", "jaxseg"
+_ADVICE = "copy the file again, or export the run anew"
 # how long jax.export promises that later versions load a program
 _DAYS = 180
 _KINDS = {
@@ -24,9 +25,9 @@ _KINDS = {
   "made": str,
   "expires": (str, type(None)),
   "versions": dict,
+  "runs": list,
 }
 _OF_WINDOWS = {
-  "runs": list,
   "output": str,
   "channels": list,
   "patch": list,
@@ -90,6 +91,28 @@ class Artefact(NamedTuple):
     return spec.decode(self.scores(scan))
 
 
+def checking(path: pathlib.Path, told: dict[str, Any], call: Callable) -> Artefact:
+  """The artefact of `call`, which is as `Artefact.apply` but looks at no shapes."""
+  expected = (*told["patch"], len(told["channels"]))
+
+  def apply(image, statistics):
+    image, statistics = np.asarray(image, np.float32), np.asarray(statistics, np.float32)
+    if image.shape[1:] != expected:
+      raise ValueError(
+        f"{path}: was given windows {image.shape}; expected {('batch', *expected)}, patch and "
+        "channels as it was exported with; `scores` and `labels` cut a scan into these."
+      )
+    if statistics.shape != (len(intensities.STATISTICS), expected[-1]):
+      raise ValueError(
+        f"{path}: was given statistics {statistics.shape}; expected "
+        f"{(len(intensities.STATISTICS), expected[-1])}: {', '.join(intensities.STATISTICS)} of "
+        "each channel."
+      )
+    return call(image, statistics)
+
+  return Artefact(path, told, apply)
+
+
 def description(form: str, *, lasts: bool) -> dict[str, Any]:
   """Format, date and versions of an artefact that is made now; `lasts` if it does not expire."""
   today = datetime.date.today()
@@ -119,13 +142,20 @@ def check_date(told: Mapping[str, Any], path, *, past_date: bool = False) -> Non
   )
 
 
-def check_told(told: Any, path, form: str) -> dict[str, Any]:
+def read_told(text: str | bytes, path, form: str) -> dict[str, Any]:
   """What an artefact says of itself; raises ValueError where that is not of this format."""
-  advice = "copy the artefact again, or export the run anew"
-  kinds = _KINDS | _OF_WINDOWS
-  files.check_fields(told, f"{path}: its {TOLD}", advice=advice, fields=kinds)
+  told = parse(text, path)
   if told["format"] != form:
     raise ValueError(f"{path}: is of the format '{told['format']}', expected '{form}'.")
+  files.check_fields(told, f"{path}: its {TOLD}", advice=_ADVICE, fields=_OF_WINDOWS)
+  return told
+
+
+def parse(text: str | bytes, path) -> dict[str, Any]:
+  """The JSON that tells what an artefact of any format is; raises ValueError."""
+  where = f"{path}: its {TOLD}"
+  told = files.parse_json(text, where, what="what an export tells of itself", advice=_ADVICE)
+  files.check_fields(told, where, advice=_ADVICE, fields=_KINDS)
   return told
 
 
@@ -136,12 +166,11 @@ def open_zip(path, what: str) -> zipfile.ZipFile:
     raise ValueError(f"{path}: is a folder, expected {what}.")
   if not path.is_file():
     raise FileNotFoundError(f"{path}: not found, expected {what}.")
-  advice = "copy it again, or export the run anew"
   try:
     return zipfile.ZipFile(path)
   except zipfile.BadZipFile as error:
     raise ValueError(
-      f"{path}: is cut off, damaged or another kind of file ({error}), expected {what}; {advice}."
+      f"{path}: is cut off, damaged or another kind of file ({error}), expected {what}; {_ADVICE}."
     ) from error
 
 
@@ -151,14 +180,5 @@ def member(archive: zipfile.ZipFile, name: str, path) -> bytes:
     return archive.read(name)
   except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
     raise ValueError(
-      f"{path}: is damaged or no export of jaxseg ({name}: {error}); copy it again, or export the "
-      "run anew."
+      f"{path}: is damaged or no export of jaxseg ({name}: {error}); {_ADVICE}."
     ) from error
-
-
-def told_in(archive: zipfile.ZipFile, path) -> Any:
-  """The JSON that tells what a zip is; raises ValueError where there is none."""
-  try:
-    return json.loads(member(archive, TOLD, path))
-  except json.JSONDecodeError as error:
-    raise ValueError(f"{path}: its {TOLD} is damaged ({error}); copy it again.") from error

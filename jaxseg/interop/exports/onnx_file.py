@@ -26,8 +26,7 @@ def write(path, program: WindowProgram) -> dict:
   Where onnxruntime is installed the model is compared with the run on a random window, and `told`
   has their largest "difference". Raises ValueError in words, and for a model that differs.
   """
-  needs.check("jax2onnx", "--format onnx")
-  needs.check("onnx", "--format onnx")
+  needs.check(NAME, "--format onnx")
   model = _converted(program)
   told = artefact.description(NAME, lasts=True) | program.told
   told |= {"opset": OPSET, "versions": told["versions"] | _versions()}
@@ -165,17 +164,17 @@ def load(path) -> Artefact:
     raise FileNotFoundError(f"{path}: not found, expected a model of --format onnx.")
   try:
     session = _session(str(path))
-    told = json.loads(session.get_modelmeta().custom_metadata_map[artefact.METADATA])
+    text = session.get_modelmeta().custom_metadata_map[artefact.METADATA]
   except Exception as error:  # onnxruntime raises kinds of its own
     raise ValueError(
       f"{path}: is cut off, damaged or no model of jaxseg export-model --format onnx "
       f"({str(error).splitlines()[0][:200]}); copy it again, or export the run anew."
     ) from error
-  told = artefact.check_told(told, path, NAME)
+  told = artefact.read_told(text, path, NAME)
   names = [output.name for output in session.get_outputs()]
 
   def apply(image, statistics):
-    feeds = {IMAGE: np.asarray(image, np.float32), STATISTICS: statistics}
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    outputs = session.run(names, {IMAGE: image, STATISTICS: statistics})
+    return dict(zip(names, outputs, strict=True))
 
-  return Artefact(path, told, apply)
+  return artefact.checking(path, told, apply)

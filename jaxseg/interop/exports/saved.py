@@ -106,10 +106,7 @@ def unpacked(paths: Sequence) -> Iterator[list[pathlib.Path]]:
         continue
       scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
       with artefact.open_zip(path, _WHAT) as archive:
-        told = artefact.told_in(archive, path)
-        advice = "copy the file again, or export the run anew"
-        kinds = {"format": str, "runs": list}
-        files.check_fields(told, f"{path}: its {artefact.TOLD}", advice=advice, fields=kinds)
+        told = artefact.parse(artefact.member(archive, artefact.TOLD, path), path)
         if told["format"] != NAME:
           raise ValueError(
             f"{path}: is of the format '{told['format']}', a program of windows; expected {_WHAT}, "

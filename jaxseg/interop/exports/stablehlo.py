@@ -9,7 +9,7 @@ import io
 import json
 import pathlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -34,7 +34,7 @@ def write(path, program: WindowProgram, *, platforms: Sequence[str] = PLATFORMS)
     program: with a symbolic batch it must be traceable.
     platforms: what it can run on, all in one file.
   """
-  needs.check("flatbuffers", "--format stablehlo")
+  needs.check(NAME, "--format stablehlo")
   exported, weights = _exported(program, platforms)
   told = artefact.description(NAME, lasts=False) | program.told
   told |= {"platforms": list(platforms), "version": exported.calling_convention_version}
@@ -55,15 +55,34 @@ def _exported(program: WindowProgram, platforms: Sequence[str]):
 
   def exported(weights):
     abstract = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in weights.items()}
-    # a choice that was forced in this process must not be frozen into the file
-    with cpu_gradients(None):
-      jitted = jax.jit(program.function)
-      return export.export(jitted, platforms=platforms)(abstract, image, statistics)
+    jitted = jax.jit(_on_platform(program.function))
+    return export.export(jitted, platforms=platforms)(abstract, image, statistics)
 
   names = sorted(program.weights)
   kept = exported(program.weights).module_kept_var_idx
   weights = {names[i]: program.weights[names[i]] for i in kept if i < len(names)}
   return exported(weights), weights
+
+
+def _on_platform(function: Callable) -> Callable:
+  """The function as `Layout.windowed` applies it: a CPU computes one window after the other.
+
+  What is written for CPUs looks at the number of voxels, and that of a symbolic batch is unknown.
+  """
+
+  def together(weights, image, statistics):
+    with cpu_gradients(False):
+      return function(weights, image, statistics)
+
+  def in_turn(weights, image, statistics):
+    def one(window):
+      with cpu_gradients(True):
+        outputs = function(weights, window[None], statistics)
+      return jax.tree.map(lambda x: x[0], outputs)
+
+    return jax.lax.map(one, image)
+
+  return lambda *of: jax.lax.platform_dependent(*of, cpu=in_turn, default=together)
 
 
 def load(path, *, past_date: bool = False) -> Artefact:
@@ -78,10 +97,10 @@ def load(path, *, past_date: bool = False) -> Artefact:
     ValueError: it is cut off, damaged, of another format or past its date, or needs a platform
       that is not there.
   """
-  needs.check("flatbuffers", str(path))
+  needs.check(NAME, str(path))
   path = pathlib.Path(path)
   with artefact.open_zip(path, "a program of jaxseg export-model --format stablehlo") as archive:
-    told = artefact.check_told(artefact.told_in(archive, path), path, NAME)
+    told = artefact.read_told(artefact.member(archive, artefact.TOLD, path), path, NAME)
     artefact.check_date(told, path, past_date=past_date)
     platform = jax.default_backend()
     platform = "cuda" if platform == "gpu" else platform
@@ -106,4 +125,4 @@ def load(path, *, past_date: bool = False) -> Artefact:
       f"{artefact.again(told)}."
     ) from error
   call, weights = jax.jit(program.call), jax.device_put(weights)
-  return Artefact(path, told, lambda image, statistics: call(weights, image, statistics))
+  return artefact.checking(path, told, lambda image, numbers: call(weights, image, numbers))

@@ -72,14 +72,18 @@ def test_two_runs_of_one_name_are_refused(tmp_path):
     saved.write(tmp_path / "file", runs)
 
 
+def told(form: str) -> str:
+  return json.dumps({"format": form, "made": "", "expires": None, "versions": {}, "runs": []})
+
+
 def test_files_that_are_cut_off_or_others_are_refused(tmp_path):
   saved.write(tmp_path / "file", [run_folders.write(tmp_path / "run")])
   whole = (tmp_path / "file").read_bytes()
   (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
   with zipfile.ZipFile(tmp_path / "program", "w") as archive:
-    archive.writestr("model.json", json.dumps({"format": "stablehlo", "runs": []}))
+    archive.writestr("model.json", told("stablehlo"))
   with zipfile.ZipFile(tmp_path / "outside", "w") as archive:
-    archive.writestr("model.json", json.dumps({"format": "saved", "runs": []}))
+    archive.writestr("model.json", told("saved"))
     archive.writestr("../escaped", "x")
   for name, words in (
     ("cut", "cut off, damaged or another kind of file"),

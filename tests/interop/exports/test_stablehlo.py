@@ -144,6 +144,12 @@ def test_arrays_that_do_not_fit_are_refused(plane):
   for shape in ((20, 20), (20, 20, 3), (9, 20, 20, 1)):
     with pytest.raises(ValueError, match=r"expected 2 spatial axes.*1 channel\(s\) \(brightness\)"):
       loaded.labels(np.zeros(shape, np.float32))
+  with pytest.raises(
+    ValueError, match=r"was given windows \(1, 16, 17, 1\); expected \('batch', 16"
+  ):
+    loaded.apply(np.zeros((1, 16, 17, 1)), NONE)
+  with pytest.raises(ValueError, match=r"was given statistics \(1,\); expected \(4, 1\): minimum"):
+    loaded.apply(np.zeros((1, 16, 16, 1)), np.zeros(1))
 
 
 def test_a_missing_package_is_told_with_the_pip_line(plane, monkeypatch):

@@ -77,13 +77,15 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
   assert "config.json: not found; give the folder of a run" in said
 
 
-def test_a_cascade_is_refused_for_programs(tmp_path, capsys):
+def test_a_cascade_is_refused_for_programs(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(packages, "installed", lambda name: True)
   place = run_folders.write(tmp_path / "high", prior=3, **{"data.prior": {"run": "low"}})
   said = refused(capsys, place, "--format", "stablehlo", "--output", tmp_path / "model")
   assert "high: is the second stage of a cascade" in said
 
 
-def test_several_configurations_are_refused(run, tmp_path, capsys):
+def test_several_configurations_are_refused(run, tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(packages, "installed", lambda name: True)
   other = run_folders.write(tmp_path / "other", rank=3)
   said = refused(capsys, run, other, "--format", "stablehlo", "--output", tmp_path / "model")
   assert "differ in network, method or data options, or are no folds of one folder" in said

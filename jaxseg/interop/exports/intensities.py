@@ -58,18 +58,25 @@ def normalised(image, statistics, schemes: Sequence[Mapping], fixed):
   """
   names = [scheme["name"] for scheme in schemes]
   lower, upper, shift, scale = fixed
-  if {"ct", "window"} & set(names):
-    image = jnp.where(jnp.isnan(image), image, jnp.clip(image, lower, upper))
+
+  def along_channels(values):
+    return jnp.reshape(jnp.asarray(values, jnp.float32), (1,) * (image.ndim - 1) + (-1,))
+
   if of_a_scan(schemes):
-    rows = [], []
+    pairs = []
     for i, name in enumerate(names):
-      first, second = (statistics[row, i] for row in _OF_A_SCAN.get(name, (_MEAN, _STD)))
-      own = name in _OF_A_SCAN
-      rows[0].append(first if own else shift[i])
+      if name not in _OF_A_SCAN:
+        pairs.append((shift[i], scale[i]))
+        continue
+      first, second = (statistics[row, i] for row in _OF_A_SCAN[name])
       width = second - first if name == "minmax" else second
-      rows[1].append(jnp.maximum(width, TINY) if own else scale[i])
-    shift, scale = (jnp.stack([jnp.asarray(x, jnp.float32) for x in row]) for row in rows)
-  return jnp.where(jnp.isnan(image), 0.0, (image - shift) / scale)
+      pairs.append((first, jnp.maximum(width, np.float32(TINY))))
+    shift, scale = (jnp.stack(values) for values in zip(*pairs, strict=True))
+  inside = image
+  if {"ct", "window"} & set(names):
+    inside = jnp.clip(image, along_channels(lower), along_channels(upper))
+  inside = (inside - along_channels(shift)) / along_channels(scale)
+  return jnp.where(jnp.isnan(image), np.float32(0), inside)
 
 
 def statistics(scan: np.ndarray) -> np.ndarray:

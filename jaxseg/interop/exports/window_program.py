@@ -89,12 +89,15 @@ def window_program(opened: Opened, *, normalised: bool = False, loops: bool = Tr
   flips = _Flips(rank, **opened.flips)
 
   def of_run(image, statistics, item):
-    weights, fixed, (factor, shift) = item
+    weights, fixed, restored = item
     if not normalised:
       image = intensities.normalised(image, statistics, schemes, fixed)
     scores = opened.scheme.apply(_state(weights), {"image": image})[output]
     scores = scores.astype(jnp.float32)
-    return scores * factor + shift if output == "image" else scores
+    if output == "logits":
+      return scores
+    factor, shift = (jnp.reshape(row, (1,) * (scores.ndim - 1) + (-1,)) for row in restored)
+    return scores * factor + shift
 
   def function(weights, image, statistics):
     items = (weights, fixed, restored)
@@ -124,7 +127,7 @@ def window_program(opened: Opened, *, normalised: bool = False, loops: bool = Tr
     "task": first.config["task"]["name"],
     "output": output,
     "channels": list(first.channels),
-    "made": list(first.targets) if first.config["task"]["name"] == SYNTHESIS else [],
+    "targets": list(first.targets) if first.config["task"]["name"] == SYNTHESIS else [],
     "names": list(first.labels.names),
     "values": list(first.labels.written),
     "regions": first.labels.regions is not None,
@@ -148,14 +151,12 @@ def decoded(logits, labels: LabelSpec):
   """`LabelSpec.decode` of (b, *space, k) logits, to be traced."""
   written = [np.int32(value) for value in labels.written]
   if labels.regions:
-    inside, out = logits > 0, jnp.zeros(logits.shape[:-1], jnp.int32)
-    inside = [inside[..., k] for k in range(len(written))]
+    masks, out = [logits[..., k] > 0 for k in range(len(written))], np.int32(0)
   else:
     best = jnp.argmax(logits, -1)
-    out = jnp.full(best.shape, written[0])
-    inside = [best == k for k in range(len(written))]
+    masks, out = [best == k for k in range(len(written))], written[0]
   # a choice per class, no look-up: every runtime has it
-  for mask, value in zip(inside, written, strict=True):
+  for mask, value in zip(masks, written, strict=True):
     out = jnp.where(mask, value, out)
   return out
 
@@ -166,7 +167,7 @@ class _Flips:
   def __init__(self, rank: int, mirror_axes=(), swap=(), swap_axis: int = -1):
     self._axes, self._rank = tuple(mirror_axes), rank
     self._swap, self._swap_axis = tuple(swap), swap_axis % rank
-    self.flags = np.array(list(itertools.product((False, True), repeat=len(self._axes))))
+    self.flags = np.array(list(itertools.product((False, True), repeat=len(self._axes))), bool)
     self.axes = [tuple(np.array(self._axes, int)[row].tolist()) for row in self.flags]
 
   def image(self, image, flags):

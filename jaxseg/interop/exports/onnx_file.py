@@ -1,5 +1,6 @@
 """Runs as one ONNX model, which onnxruntime and other runtimes load."""
 
+import importlib.metadata
 import json
 import pathlib
 
@@ -42,10 +43,7 @@ def write(path, program: WindowProgram) -> dict:
 
 
 def _versions() -> dict[str, str]:
-  import jax2onnx
-  import onnx
-
-  return {"jax2onnx": jax2onnx.__version__, "onnx": onnx.__version__}
+  return {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnx")}
 
 
 def _outputs(program: WindowProgram) -> list[str]:

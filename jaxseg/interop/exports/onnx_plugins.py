@@ -62,11 +62,22 @@ class Convolution(PrimitiveLeafPlugin):
 
 @contextlib.contextmanager
 def plugins() -> Iterator[None]:
-  """Conversions inside know ours."""
+  """Conversions inside know ours, and of theirs those of lax alone.
+
+  What jax2onnx puts in the place of jax.numpy's functions takes no symbolic batch everywhere (as
+  `jnp.full`); without these the functions are traced to lax, where it does.
+  """
   plugin_system.import_all_plugins()
-  own = PLUGIN_REGISTRY[_CONVOLUTION]
-  PLUGIN_REGISTRY[_CONVOLUTION] = Convolution(own)
+  before = dict(PLUGIN_REGISTRY)
+  lax = {n: of for n, of in before.items() if _context(of) in ("primitives.lax", "primitives.core")}
   try:
+    PLUGIN_REGISTRY.clear()
+    PLUGIN_REGISTRY.update(lax | {_CONVOLUTION: Convolution(before[_CONVOLUTION])})
     yield
   finally:
-    PLUGIN_REGISTRY[_CONVOLUTION] = own
+    PLUGIN_REGISTRY.clear()
+    PLUGIN_REGISTRY.update(before)
+
+
+def _context(plugin) -> str:
+  return (getattr(plugin, "metadata", None) or {}).get("context", "")

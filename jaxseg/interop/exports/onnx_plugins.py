@@ -9,25 +9,33 @@ from jax2onnx.plugins._ir_shapes import _ensure_value_metadata, _stamp_type_and_
 from jax2onnx.plugins.plugin_system import PLUGIN_REGISTRY, PrimitiveLeafPlugin
 
 _CONVOLUTION = "conv_general_dilated"
+_CORE = "primitives.core"
 
 
-class Convolution(PrimitiveLeafPlugin):
-  """`lax.conv_general_dilated` of volumes, whose layouts jax2onnx 0.17 doesn't know.
+class Lowering(PrimitiveLeafPlugin):
+  """What a plugin of jax2onnx makes of a primitive, without what it puts in the place of functions.
 
-  The rest is left to jax2onnx's own plugin.
+  Those take no symbolic batch everywhere (as that of `jnp.full`); without them functions are traced
+  to the primitives of lax, where it does.
   """
 
   def __init__(self, own: PrimitiveLeafPlugin):
     self._own = own
     self.primitive, self.metadata = own.primitive, own.metadata
 
-  def lower(self, ctx, eqn) -> None:
+  def lower(self, ctx, eqn):
+    return self._own.lower(ctx, eqn)
+
+
+class Convolution(Lowering):
+  """`lax.conv_general_dilated` of volumes, whose layouts jax2onnx 0.17 doesn't know, too."""
+
+  def lower(self, ctx, eqn):
     (x, kernel), (out,) = eqn.invars[:2], eqn.outvars
     options = eqn.params
     plain = set(options["lhs_dilation"]) == {1} and options["batch_group_count"] == 1
     if x.aval.ndim != 5 or not plain:
-      self._own.lower(ctx, eqn)
-      return
+      return super().lower(ctx, eqn)
     of_input, of_kernel, of_output = options["dimension_numbers"]
     lows, highs = zip(*options["padding"], strict=True)
     features = tuple(out.aval.shape[axis] for axis in of_output)
@@ -46,6 +54,7 @@ class Convolution(PrimitiveLeafPlugin):
       perm=np.argsort(of_output).tolist(),
     )
     ctx.bind_value_for_var(out, self._typed(ctx, back, tuple(out.aval.shape), x))
+    return None
 
   def _moved(self, ctx, var, order):
     """An array with its axes in ONNX's order."""
@@ -62,22 +71,18 @@ class Convolution(PrimitiveLeafPlugin):
 
 @contextlib.contextmanager
 def plugins() -> Iterator[None]:
-  """Conversions inside know ours, and of theirs those of lax alone.
-
-  What jax2onnx puts in the place of jax.numpy's functions takes no symbolic batch everywhere (as
-  `jnp.full`); without these the functions are traced to lax, where it does.
-  """
+  """Conversions inside see functions as lax has them, and know volumes."""
   plugin_system.import_all_plugins()
   before = dict(PLUGIN_REGISTRY)
-  lax = {n: of for n, of in before.items() if _context(of) in ("primitives.lax", "primitives.core")}
+  lowerings = {
+    name: plugin if plugin.metadata.get("context") == _CORE else Lowering(plugin)
+    for name, plugin in before.items()
+    if isinstance(plugin, PrimitiveLeafPlugin)
+  }
   try:
     PLUGIN_REGISTRY.clear()
-    PLUGIN_REGISTRY.update(lax | {_CONVOLUTION: Convolution(before[_CONVOLUTION])})
+    PLUGIN_REGISTRY.update(lowerings | {_CONVOLUTION: Convolution(before[_CONVOLUTION])})
     yield
   finally:
     PLUGIN_REGISTRY.clear()
     PLUGIN_REGISTRY.update(before)
-
-
-def _context(plugin) -> str:
-  return (getattr(plugin, "metadata", None) or {}).get("context", "")

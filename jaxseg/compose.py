@@ -12,6 +12,7 @@ from jaxseg import (
   methods,
   networks,
   optimisers,
+  paths,
   roles,
   schedules,
   sharding,
@@ -35,10 +36,13 @@ from jaxseg.config.option_values import check_values, parts_of
 from jaxseg.config.ranges import Range
 from jaxseg.data.prepared.normalise import schemes
 from jaxseg.method import Method
-from jaxseg.networks import several
+from jaxseg.methods.frozen_norms import Frozen, frozen_norms
+from jaxseg.networks import encoders, several
 from jaxseg.objectives import class_weights, losses_by_role, maps, named_losses
 from jaxseg.runs import first_stage as cascade
 
+# the part of a network that tells its layers, and the option that chooses it
+ENCODER = "encoder"
 # of a predictor's options, those that the program gives
 _WINDOW = ("patch", "devices")
 
@@ -157,13 +161,81 @@ def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
     for needed in ("name", "learning_rate"):
       if spec.get(needed) is None:
         raise ValueError(f"config.{where}.{needed}: is missing; expected its value.")
-    clip = spec.get("clip")
-    spec = {**spec, "clip": None if clip == 0 else clip}
-    # an option CRITIC_steps is how often a step uses the optimiser of the role CRITIC
-    steps = config["steps"] * config["method"].get(f"{role.key}_steps", 1)
-    return optimisers.optimiser(steps=steps, where=where, **spec)
+    return optimisers.optimiser(**_optimiser(config, spec, role))
 
   return config_roles.by_role(config, roles.OPTIMISER, make)
+
+
+def _optimiser(config: dict[str, Any], spec: Mapping[str, Any], role: roles.Role) -> dict[str, Any]:
+  """The arguments of `optimisers.optimiser`, from what fills a role."""
+  clip, where = spec.get("clip"), role.field
+  spec = {**spec, "clip": None if clip == 0 else clip}
+  if isinstance(spec.get("layers"), str):
+    spec["layers"] = _layers(config, spec["layers"], role)
+  return {**spec, "steps": config["steps"] * _updates(config, role), "where": where}
+
+
+def _updates(config: dict[str, Any], role: roles.Role) -> int:
+  """How often a step uses an optimiser: an option CRITIC_steps is that of the role CRITIC."""
+  return config["method"].get(f"{role.key}_steps", 1)
+
+
+def _layers(config: dict[str, Any], word: str, role: roles.Role) -> tuple[tuple[str, ...], ...]:
+  """The layers of the encoder of the network that an optimiser is for."""
+  network = _network_of(config, role)
+  spec = None if network is None else config_roles.spec(config, network)
+  known = {} if spec is None else options_of(_table(network)[spec["name"]])
+  if word != ENCODER or ENCODER not in known:
+    tells = f"'{ENCODER}'" if ENCODER in known else "patterns of paths from the input up"
+    raise ValueError(
+      f"config.{role.field}.layers: '{word}' is no part whose layers are known; expected {tells}."
+    )
+  with in_field(network.field):
+    return encoders.layers(spec.get(ENCODER, known[ENCODER].default), ENCODER)
+
+
+def _network_of(config: dict[str, Any], role: roles.Role) -> roles.Role | None:
+  """The network that an optimiser's role is for; None for what is none of the config's."""
+  of = roles.of_kind(config_roles.constructor_of(config), roles.NETWORK).values()
+  return next((net for net in of if net.key == role.key or (net.first and role.first)), None)
+
+
+def frozen_networks(config: dict[str, Any], by_role: Mapping[str, Any]) -> list[Frozen]:
+  """The networks whose frozen parts keep the statistics of their batch norms."""
+  frozen = []
+  constructor = config_roles.constructor_of(config)
+  for role in roles.of_kind(constructor, roles.OPTIMISER).values():
+    spec, network = config_roles.spec(config, role), _network_of(config, role)
+    if network is None or (spec or {}).get("frozen_norms") != optimisers.KEPT:
+      continue
+    until = optimisers.frozen_until(**_optimiser(config, spec, role))
+    each = _updates(config, role)
+    frozen.append(Frozen(by_role[network.key], lambda path, of=until, k=each: of(path) / k))
+  return frozen
+
+
+def frozen_from_nothing(config: dict[str, Any], learners: Mapping, starts) -> tuple[str, ...]:
+  """A sentence for each network that is frozen at its random first weights.
+
+  Args:
+    config: checked.
+    learners: the shapes of the method's.
+    starts: those of them whose weights come from elsewhere.
+  """
+  notes = []
+  constructor = config_roles.constructor_of(config)
+  for role in roles.of_kind(constructor, roles.OPTIMISER).values():
+    spec, network = config_roles.spec(config, role), _network_of(config, role)
+    if not spec or network is None or network.key in starts or network.key not in learners:
+      continue
+    until = optimisers.frozen_until(**_optimiser(config, spec, role))
+    frozen = [path for path in paths.flatten(learners[network.key].params) if until(path)]
+    if frozen:
+      notes.append(
+        f"Warning: config.{role.field} freezes {len(frozen)} arrays of '{network.key}', as "
+        f"'{frozen[0]}', but they are random: config.initialise.{network.key} is missing."
+      )
+  return tuple(notes)
 
 
 def views_by_role(
@@ -250,6 +322,7 @@ def method(
   options = method_options(config)
   with in_field("method"):
     scheme = build(methods.METHODS, options, "method", sigmoid=regions, **parts)
+  scheme = frozen_norms(scheme, frozen_networks(config, parts))
   scheme = methods.rematerialised.rematerialised(scheme, policy=config["remat"])
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)

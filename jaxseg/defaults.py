@@ -70,6 +70,12 @@ def fields() -> Fields:
     clip=12.0,  # largest norm of the gradient; 0 is no limit
     accumulate=1,  # batches per update
     scale=dict(),  # pattern of paths -> factor of the rate, or a schedule of it; 0 freezes
+    layers=(),  # patterns of paths from the input up, or "encoder": for the next two
+    layer_decay=1.0,  # of the rate, from each layer to the next one down
+    unfreeze=(),  # steps, or shares of training, at which layers begin to learn, the top first
+    frozen_norms="adapted",  # or "kept": batch norms of frozen parts keep their statistics
+    l2_sp=0.0,  # the loss gains l2_sp / 2 |w - w0|^2 of the weights that config.initialise took
+    l2_new=0.01,  # and then l2_new / 2 |w|^2 of the others
   )
   # what fills the further roles of the method, which are the parameters of its constructor before
   # the *: networks.critic its `critic`, losses.critic and optimisers.critic its `critic_loss` and

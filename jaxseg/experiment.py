@@ -9,6 +9,7 @@ from jaxseg import data, feeding
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
   complete,
+  frozen_from_nothing,
   layout,
   method,
   networks_by_role,
@@ -208,7 +209,9 @@ def _rehearse(
     ignored=labels.ignore is not None or main.drawn,
   )
   photographs = encoder_inputs.notes(config, chosen_schemes)
-  return placed, starts, (*whole_batch, *photographs, *other_runs.check_patch(config, nets))
+  random = frozen_from_nothing(config, state.learners, starts)
+  told = (*whole_batch, *random, *photographs, *other_runs.check_patch(config, nets))
+  return placed, starts, told
 
 
 def _varied(

@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxseg.batch import Array, Batch
+from jaxseg.networks.blocks.statistics import of_network
 from jaxseg.optimisers import learning_rate
 from jaxseg.paths import merge as merge
 from jaxseg.paths import split as split
@@ -84,13 +85,14 @@ def forward(net: nn.Module, params, stats, *inputs, key=None, update_stats=False
   first two (`has_rng("dropout")`, `is_mutable_collection("batch_stats")`).
   """
   train = update_stats if train is None else train
-  outputs, updated = net.apply(
-    {"params": params, **stats},
-    *inputs,
-    train=train,
-    rngs=None if key is None else {"dropout": key},
-    mutable=[name for name in stats if update_stats or (train and name == "counts")],
-  )
+  with of_network(net):
+    outputs, updated = net.apply(
+      {"params": params, **stats},
+      *inputs,
+      train=train,
+      rngs=None if key is None else {"dropout": key},
+      mutable=[name for name in stats if update_stats or (train and name == "counts")],
+    )
   return outputs, {**stats, **updated}
 
 

@@ -112,7 +112,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **dict.fromkeys((("mirror", "axes"), ("low_resolution", "axes")), ANY_AXIS),
   **dict.fromkeys((("ghosting", "axes"), ("gibbs", "axes")), ANY_AXIS),
   # optimisers and schedules
-  **_all("weight_decay l2 clip eps eps_root initial_accumulator_value", FROM_0),
+  **_all("weight_decay l2 l2_sp l2_new clip eps eps_root initial_accumulator_value", FROM_0),
+  "layer_decay": PART,
   **_all("momentum b1 b2 decay", BELOW_1),
   **_all("learning_rate trust_coefficient", POSITIVE),
   "accumulate": COUNT,

@@ -16,6 +16,7 @@ from jaxseg import paths
 from jaxseg.build import suggestion
 from jaxseg.config import roles as config_roles
 from jaxseg.config.weights import Weights, weights
+from jaxseg.fine_tuning import anchored, has_anchors
 from jaxseg.interop import FORMATS, packages
 from jaxseg.interop.name_map import SHOWN, listed
 from jaxseg.method import Learner, State
@@ -86,7 +87,8 @@ def plan(
 
   Raises:
     FileNotFoundError: no such run, checkpoint or file.
-    ValueError: no such learner, weights that don't fit, a pattern that names nothing.
+    ValueError: no such learner, weights that don't fit, a pattern that names nothing, an optimiser
+      that draws to initial weights where there are none (L2-SP).
   """
   starts, vary = {}, functools.cache(vary)
   for name, spec in specs.items():
@@ -107,6 +109,12 @@ def plan(
       varied = {kind: _shapes(of[name], members) for kind, of in vary().items()}
       starts[name] = Start(given, _axes(own, varied), members)
       _rows(own, source, starts[name], where)
+  for name, learner in learners.items():
+    if name not in starts and has_anchors(learner.opt_state):
+      raise ValueError(
+        f"config.initialise.{name}: is missing, but the optimiser of '{name}' draws weights to "
+        "those that they start from (l2_sp); expected weights of a run or a file, or l2_sp=0."
+      )
   return starts
 
 
@@ -123,8 +131,8 @@ def _axes(own: Mapping[str, tuple], varied: Mapping[str, Mapping]) -> dict[str, 
 def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[str]]:
   """A state with the weights that come from elsewhere, and the tables of what was taken.
 
-  Optimisers start anew. The average of a learner, if there is one, starts where the learner does.
-  Each process reads for itself.
+  Optimisers start anew, and know these weights where they draw to them (L2-SP). The average of a
+  learner, if there is one, starts where the learner does. Each process reads for itself.
   """
   learners, tables = dict(state.learners), []
   for name, start in starts.items():
@@ -141,10 +149,7 @@ def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[
 def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> Learner:
   taken = {row.path: source.arrays[row.source] for row in rows if row.source is not None}
 
-  def fill(keys, leaf):
-    path = paths.of_leaf(keys)
-    if path not in taken:
-      return leaf
+  def placed(path, leaf):
     values = np.asarray(taken[path])
     stacked = (start.members,) if start.members > 1 else ()
     own = leaf.shape[len(stacked) :]
@@ -156,12 +161,17 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> 
     # where the leaf lies: split or on every device
     return jax.device_put(values.astype(leaf.dtype), getattr(leaf, "sharding", None))
 
+  def fill(keys, leaf):
+    path = paths.of_leaf(keys)
+    return placed(path, leaf) if path in taken else leaf
+
   params = jax.tree_util.tree_map_with_path(fill, own.params)
   stats = {
     kind: tree if kind in _OWN else jax.tree_util.tree_map_with_path(fill, tree)
     for kind, tree in own.stats.items()
   }
-  return own.replace(params=params, stats=stats)
+  opt_state = anchored(own.opt_state, placed, taken)
+  return own.replace(params=params, stats=stats, opt_state=opt_state)
 
 
 def _trees(learner: Learner) -> Iterator[Mapping[str, Any]]:

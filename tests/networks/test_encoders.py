@@ -9,6 +9,7 @@ from abstract import count, traced
 from closeness import assert_close
 from scipy import ndimage
 
+from jaxseg import paths
 from jaxseg.networks import CENet, DeepLabV3, EncoderUNet, EncoderUNetPP, PSPNet
 from jaxseg.networks.blocks import ConvNormAct
 from jaxseg.networks.blocks.dense import DenseBlock
@@ -23,6 +24,7 @@ from jaxseg.networks.encoders import (
   pad_to_grid,
   smallest_input,
 )
+from jaxseg.networks.encoders import layers as layers_of
 from jaxseg.networks.encoders.inputs import IMAGENET, LITE, standardised
 
 # widths of the features; parameters with a head of 1000 classes (VGG: of the convolutions)
@@ -60,6 +62,20 @@ def test_an_encoder_has_the_published_count_widths_and_strides(name):
   head = 0 if name.startswith("vgg") else widths[-1] * 1000 + 1000
   assert count(params) + head == published
   assert set(PYRAMIDS) == set(ENCODERS)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_layers_name_every_parameter_once_from_the_input_up(name, norm):
+  params, _ = traced(encoder(dict(name=name, norm=norm)), 1, 64, 64, 3)
+  names = [f"encoder/{path}" for path in paths.flatten(params)]
+  groups = layers_of(dict(name=name, norm=norm), "encoder")
+  for path in names:
+    assert [bool(paths.match(path, group)) for group in groups].count(True) == 1, path
+  patterns = [pattern for group in groups for pattern in group]
+  paths.check(patterns, names, "layers")
+  # no coarser features than those of a layer further up
+  assert len(groups) >= len(encoder(name).strides()) - 1
 
 
 @pytest.mark.parametrize(

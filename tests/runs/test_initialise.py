@@ -12,21 +12,23 @@ from closeness import assert_close
 
 from jaxseg import paths
 from jaxseg.config.weights import Weights
+from jaxseg.fine_tuning import Anchors
 from jaxseg.losses import dice
 from jaxseg.method import Learner, State
 from jaxseg.methods.averaged import averaged
 from jaxseg.methods.supervised import supervised
 from jaxseg.networks import NETWORKS
+from jaxseg.optimisers import optimiser
 from jaxseg.runs import checkpoint, initialise
 from jaxseg.runs.initialise import CLASSES, INPUTS, Start, initialised, plan
 
 
-def shapes(*, classes=3, channels=1, average=False, rank=2, **options) -> State:
+def shapes(*, classes=3, channels=1, average=False, rank=2, tx=None, **options) -> State:
   """The shapes of a small U-Net's training state."""
   if "name" not in options or options["name"] in ("unet", "plain_conv_unet"):
     options = {"name": "unet", "widths": (4, 8), "depth": 1, "decoder_depth": 1, **options}
   net = NETWORKS[options.pop("name")](classes=classes, **options)
-  method = supervised(net, dice, optax.adam(1e-3))
+  method = supervised(net, dice, tx or optax.adam(1e-3))
   method = averaged(method) if average else method
   batch = {"image": jax.ShapeDtypeStruct((1, *(8,) * rank, channels), jnp.float32)}
   return jax.eval_shape(method.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
@@ -159,6 +161,36 @@ def test_a_head_of_deep_supervision_that_the_source_lacks_is_left(tmp_path):
   _, (table,) = start(str(tmp_path), state(2, **options), **options)
   line = next(line for line in table.splitlines() if "aux1" in line)
   assert line.endswith("left as initialised: the source has none")
+
+
+def test_l2_sp_draws_to_what_was_taken_as_it_was_adapted(tmp_path):
+  saved(tmp_path)
+  tx = optimiser(name="adam", learning_rate=1e-3, steps=9, accumulate=2, l2_sp=0.1)
+  options = dict(classes=5, channels=3, tx=tx)
+  own = jax.tree.map(jnp.zeros_like, state(2, **options))
+  after, _ = start(str(tmp_path), own, **options)
+  learner = after.learners["network"]
+  (anchors,) = [
+    of
+    for of in jax.tree.leaves(learner.opt_state, is_leaf=lambda of: isinstance(of, Anchors))
+    if isinstance(of, Anchors)
+  ]
+  taken = paths.flatten(anchors.taken)
+  for path, of in paths.flatten(learner.params).items():
+    point = paths.flatten(anchors.points)[path]
+    assert taken[path] == (not path.startswith("head"))
+    np.testing.assert_array_equal(point, of if taken[path] else 0)
+    # no two leaves of a donated state share one buffer
+    assert point.unsafe_buffer_pointer() != of.unsafe_buffer_pointer()
+
+
+def test_l2_sp_without_weights_to_go_back_to_is_refused():
+  learners = shapes(tx=optimiser(name="sgd", learning_rate=0.1, steps=9, l2_sp=0.1)).learners
+  with pytest.raises(ValueError, match=r"^config\.initialise\.network: is missing, but .*l2_sp"):
+    plan({}, learners, dict)
+  both = {**shapes().learners, "critic": learners["network"]}
+  with pytest.raises(ValueError, match=r"^config\.initialise\.critic: is missing, but .*l2_sp"):
+    plan({}, both, dict)
 
 
 def test_parts_are_taken_under_other_names_and_left_by_none(tmp_path):

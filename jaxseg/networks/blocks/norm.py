@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxseg.networks.blocks.acceleration import by_platform
 from jaxseg.networks.blocks.linear import linear
 from jaxseg.networks.blocks.options import choice
+from jaxseg.networks.blocks.statistics import kept
 
 NORMS = ("batch", "instance", "group", "none")
 
@@ -21,7 +22,8 @@ class Norm(nn.Module):
 
   - "batch": over batch and space; a training step (the collection "batch_stats" is mutable) uses
     the batch's statistics and updates the running ones, otherwise the running ones are used
-    (Ioffe, Szegedy, arXiv 1502.03167). The running variance is the biased one.
+    (Ioffe, Szegedy, arXiv 1502.03167). The running variance is the biased one. Those of frozen
+    parts may be kept in training, too (`blocks.statistics`).
   - "instance": per sample and channel, over space (Ulyanov et al., arXiv 1607.08022).
   - "group": per sample and group of channels, over space (Wu, He, arXiv 1803.08494).
   - "none": the identity, without parameters.
@@ -64,14 +66,30 @@ class Norm(nn.Module):
     shape = (channels,), jnp.float32
     running_mean = self.variable("batch_stats", f"mean{of_use}", jnp.zeros, *shape)
     running_var = self.variable("batch_stats", f"var{of_use}", jnp.ones, *shape)
-    if not self.is_mutable_collection("batch_stats"):
-      mean, variance = (v.value.reshape(scale.shape) for v in (running_mean, running_var))
-      return _apply(x, mean, jax.lax.rsqrt(variance + self.epsilon), scale, bias)
-    axes = tuple(range(x.ndim - 1))
-    out, mean, variance = _normalise(x, scale, bias, axes, channels, self.epsilon)
+    frozen = kept(self.path)
+    running = running_mean.value, running_var.value
+
+    def by_running(x, scale, bias):
+      mean, variance = (of.reshape(scale.shape) for of in running)
+      return _apply(x, mean, jax.lax.rsqrt(variance + self.epsilon), scale, bias), running
+
+    def by_batch(x, scale, bias):
+      axes = tuple(range(x.ndim - 1))
+      out, *batch = _normalise(x, scale, bias, axes, channels, self.epsilon)
+      new = tuple(
+        self.momentum * old + (1 - self.momentum) * of.reshape(channels)
+        for old, of in zip(running, batch, strict=True)
+      )
+      return out, new
+
+    if not self.is_mutable_collection("batch_stats") or frozen is True:
+      return by_running(x, scale, bias)[0]
+    if frozen is False:
+      out, new = by_batch(x, scale, bias)
+    else:
+      out, new = jax.lax.cond(frozen, by_running, by_batch, x, scale, bias)
     if not self.is_initializing():
-      for running, new in ((running_mean, mean), (running_var, variance)):
-        running.value = self.momentum * running.value + (1 - self.momentum) * new.reshape(channels)
+      running_mean.value, running_var.value = new
     return out
 
   def _instance(self, x, scale, bias, use: int):

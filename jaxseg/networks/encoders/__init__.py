@@ -2,7 +2,8 @@
 
 An encoder is a Linen module: (b, *space, channels) -> a tuple of features, finest first, each
 (b, *ceil(space / stride), c) for the `strides()` that it tells without parameters (sizes that are
-no multiple of the coarsest stride are for encoders with `corners` alone). Three class attributes:
+no multiple of the coarsest stride are for encoders with `corners` alone). `layers()` tells its
+modules by depth, for rates and unfreezing by layer. Three class attributes:
 
 - `corners`: feature i of stride s lies on voxel s i, because every layer has an odd kernel with
   symmetric padding; otherwise it lies in the middle of its s voxels.
@@ -70,6 +71,12 @@ def encoder(spec: str | Mapping[str, Any], **given) -> nn.Module:
   return made
 
 
+def layers(spec: str | Mapping[str, Any], prefix: str) -> tuple[tuple[str, ...], ...]:
+  """Patterns of the paths of each depth of an encoder that lies at `prefix`, from the input up."""
+  made = encoder(spec, parent=None)
+  return tuple(tuple(f"{prefix}/{name}" for name in group) for group in made.layers())
+
+
 def pad_to_grid(x, made: nn.Module):
   """Appends zeros so that the coarsest features span the whole image, first voxel to last.
 
@@ -98,6 +105,7 @@ __all__ = [
   "EfficientNetLite",
   "ResNet",
   "encoder",
+  "layers",
   "pad_to_grid",
   "smallest_input",
 ]

@@ -66,6 +66,13 @@ class DenseNet(nn.Module):
     """Voxels per voxel of each of the features."""
     return self._dilated()[0]
 
+  def layers(self) -> tuple[tuple[str, ...], ...]:
+    """The modules of each depth, from the input up, as patterns."""
+    last, normed = len(self.blocks), self.norm != "none"
+    blocks = [(f"denseblock{i}", f"transition{i}_*") for i in range(1, last)]
+    stem, end = (("norm0*",), (f"norm{last + 1}*",)) if normed else ((), ())
+    return (("conv0", *stem), *blocks, (f"denseblock{last}", *end))
+
   def _dilated(self):
     if self.output_stride is not None and self.transition_stride != 2:
       raise ValueError(

@@ -78,6 +78,13 @@ class EfficientNetLite(nn.Module):
     strides, _ = self._dilated()
     return tuple(strides[i] for i in (0, *PYRAMID))
 
+  def layers(self) -> tuple[tuple[str, ...], ...]:
+    """The modules of each depth, from the input up."""
+    normed = self.norm != "none"
+    stem, top = (("bn_stem",), ("head_bn",)) if normed else ((), ())
+    stages = [(f"stage{i}",) for i in range(1, len(STAGES) + 1)]
+    return (("conv_stem", *stem), *stages, *([("head_conv", *top)] if self.top else []))
+
   def _dilated(self):
     """Strides and dilations after the stem and after each stage."""
     strides = [2]

@@ -53,6 +53,11 @@ class ResNet(nn.Module):
     """Voxels per voxel of each of the features."""
     return self._dilated()[0]
 
+  def layers(self) -> tuple[tuple[str, ...], ...]:
+    """The modules of each depth, from the input up."""
+    stem = ("conv1",) if self.norm == "none" else ("conv1", "bn1")
+    return (stem, *((f"layer{i + 1}",) for i in range(len(self.blocks))))
+
   def _dilated(self):
     strides = [2 ** (i + 1) for i in range(len(self.blocks) + 1)]
     return dilated(strides, self.output_stride, "resnet")

@@ -48,6 +48,10 @@ class VGG(nn.Module):
     """Voxels per voxel of each of the features."""
     return self._dilated()[0]
 
+  def layers(self) -> tuple[tuple[str, ...], ...]:
+    """The modules of each depth, from the input up, as patterns."""
+    return tuple((f"conv{i + 1}_*",) for i in range(len(self.depths)))
+
   def _dilated(self):
     strides = [2**i for i in range(len(self.depths) + 1)]
     return dilated(strides, self.output_stride, "vgg")

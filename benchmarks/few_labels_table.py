@@ -1,6 +1,5 @@
 """docs/few_labels.md's table and picture from the rows of benchmarks/few_labels.py."""
 
-import math
 import re
 
 import matplotlib
@@ -8,7 +7,9 @@ import numpy as np
 
 matplotlib.use("agg")
 from matplotlib import pyplot
-from scipy import stats
+from table_text import interval as interval
+from table_text import shown as _shown
+from table_text import write_between
 
 from jaxseg import files
 from jaxseg.data import read_label
@@ -61,21 +62,6 @@ def best(rows, number: int) -> list[str]:
 
 def _dice(runs) -> list[float]:
   return [row["dice"] for row in runs.values()]
-
-
-def interval(values) -> tuple[float, float]:
-  """Mean and half the width of Student's 95 % interval of the mean; NaN of a single value."""
-  count = len(values)
-  if count < 2:
-    return float(np.mean(values)), math.nan
-  spread = float(np.std(values, ddof=1)) / math.sqrt(count)
-  return float(np.mean(values)), float(stats.t.ppf(0.975, count - 1)) * spread
-
-
-def _shown(values, digits=3, *, sign=False) -> str:
-  mean, half = interval(values)
-  text = f"{mean:{'+' if sign else ''}.{digits}f}"
-  return text if math.isnan(half) else f"{text} ± {half:.{digits}f}"
 
 
 def _distance(of) -> str:
@@ -169,13 +155,7 @@ def write(rows, methods, root, runs, name) -> None:
   text = heart(rows, methods) + elsewhere(rows) + failures(rows)
   if sheet(rows, methods, runs, picture):
     text += f"\n![the same three slices by every method]({picture.name})\n"
-  page = root / "docs" / "few_labels.md"
-  before = files.read_text(page, what="the page of few labels", advice="bring it back")
-  begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-  if before.count(begin) != 1 or before.count(end) != 1:
-    raise ValueError(f"{page}: expected one '{begin}' and one '{end}' around the table.")
-  head, rest = before.split(begin)
-  files.write_text(page, f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+  write_between(root / "docs" / "few_labels.md", name, text)
 
 
 def sheet(rows, methods, runs, path) -> bool:

@@ -1,0 +1,275 @@
+"""Rows of a table, each a run of train.py on one core of its own; resumable.
+
+Rows are kept as soon as they are there. A stopped run goes on from its checkpoint, a finished one
+is not repeated unless its config has changed since, and one that failed is a row, too. A row has
+`key`, where it is kept and its run lies; `config`, what train.py is given; and `seed`.
+"""
+
+import argparse
+import concurrent.futures
+import fnmatch
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxseg import files, sealed
+from jaxseg.compose import complete
+from jaxseg.config.file import load_config
+from jaxseg.evaluation import held_out
+from jaxseg.runs import folder as run_folder
+from jaxseg.runs import same_run
+
+ROOT = pathlib.Path(__file__).parents[1]
+LEFT = 130  # train.py's exit code after a signal: all is saved
+Rows = Callable[[dict[str, dict]], Sequence[Any]]
+
+
+class Table:
+  """The rows that were measured, on disk after each; used by several threads."""
+
+  def __init__(self, path: pathlib.Path):
+    self.path, self._lock = path, threading.Lock()
+
+  def read(self) -> dict[str, dict]:
+    advice = "put it aside, or bring it back from the repository"
+    if not self.path.is_file():
+      return {}
+    return files.read_json(self.path, what="the rows of a table", advice=advice, kind=dict)
+
+  def keep(self, key: str, row: dict) -> None:
+    with self._lock:
+      files.write_json(self.path, {**self.read(), key: row})
+
+
+def score(folder: pathlib.Path) -> dict:
+  """The figures of a finished run."""
+  told = held_out.read_scores(folder)
+  report = sealed.read(folder / "report.json", what="the report of a run", advice="train again")
+  means = report["validation"]
+  distances = [d for case in told["cases"].values() for d in case["own"]["hd95"].values()]
+  return {
+    "steps": report["step"],
+    "cases": len(told["cases"]),
+    "dice": means["mean"]["dice"],
+    "iou": means["mean"]["iou"],
+    "hd95": means["mean"]["hd95"] if any(map(math.isfinite, distances)) else None,
+    "missing": sum(map(math.isinf, distances)),
+    "dice_of": means["classes"]["dice"],
+  }
+
+
+def config_of(row) -> dict:
+  """The row's config, complete."""
+  config = load_config(str(ROOT / row.config))
+  config.seed = row.seed
+  return complete(config)
+
+
+def config_sum(config: dict) -> str:
+  """A sum of all of a config that may not differ where a run goes on, and of its steps."""
+  fields = same_run.flat(same_run.explicit(config))
+  of = {k: v for k, v in fields.items() if not same_run.may_differ(k, same_run.RESUME)}
+  text = json.dumps({**of, "steps": config["steps"]}, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def outdated(row, folder: pathlib.Path, further: list[str], known: dict) -> str:
+  """How the config of a run differs from the row's, in words; "" if it doesn't, or nothing tells.
+
+  `known` is the row as it was kept, which tells the sum of its config where the run is gone.
+  """
+  if further:
+    return ""
+  if not (folder / run_folder.CONFIG).is_file():
+    same = known.get("config", "") in ("", config_sum(config_of(row)))
+    return "" if same else "its config was another when it was measured"
+  before, config = run_folder.read_config(folder), config_of(row)
+  differing = same_run.differences(before, config, same_run.RESUME)
+  # a run may go on for longer, but is then no run of that budget: its schedules ended before
+  if before["steps"] != config["steps"]:
+    differing["steps"] = (before["steps"], config["steps"])
+  return same_run.sentence(differing)
+
+
+class Runner:
+  """Trains rows, each in a process on one core; a signal saves those that are under way."""
+
+  def __init__(self, table: Table, runs: pathlib.Path, cores, further: list[str], score=score):
+    self._table, self._runs, self._further, self._score = table, runs, further, score
+    self._free, self._live, self._lock = list(cores), set(), threading.Lock()
+    self.stopped = threading.Event()
+
+  def stop(self, *_) -> None:
+    self.stopped.set()
+    with self._lock:
+      for process in self._live:
+        process.send_signal(signal.SIGTERM)
+
+  def run(self, row) -> None:
+    if self.stopped.is_set():
+      return
+    with self._lock:
+      core = self._free.pop(0)
+    try:
+      self._train(row, self._runs / row.key, core)
+    finally:
+      with self._lock:
+        self._free.append(core)
+
+  def _train(self, row, folder: pathlib.Path, core: int) -> None:
+    before = self._table.read().get(row.key, {})
+    if folder.exists() and (words := outdated(row, folder, self._further, before)):
+      aside = folder.with_name(
+        f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
+      )
+      print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
+      folder.rename(aside)
+      before = {}
+    command = [*bound(), *pinned(core), sys.executable, "train.py", f"--config={row.config}"]
+    command += [f"--config.seed={row.seed}", f"--workdir={folder}", *self._further]
+    print(f"{row.key}: core {core}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.with_name(f"{folder.name}.log")
+    with open(log, "a", encoding="utf-8") as out:
+      process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+      )
+      with self._lock:
+        self._live.add(process)
+      if self.stopped.is_set():
+        process.send_signal(signal.SIGTERM)
+      _, status, used = os.wait4(process.pid, 0)
+      process.returncode = os.waitstatus_to_exitcode(status)
+      with self._lock:
+        self._live.discard(process)
+    # of a run that was stopped and goes on, all of its time
+    spent = before.get("cpu_seconds", 0.0) if before.get("stopped") else 0.0
+    made = {"cpu_seconds": round(spent + used.ru_utime + used.ru_stime, 1)}
+    if process.returncode == 0:
+      made |= self._score(folder)
+      if not self._further:
+        made["config"] = config_sum(run_folder.read_config(folder))
+      print(f"{row.key}: Dice {made['dice']:.4f}, {made['cpu_seconds']:.0f} CPU-s", flush=True)
+    elif process.returncode == LEFT or self.stopped.is_set():
+      made["stopped"] = True
+    else:
+      words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+      made["failed"] = words[-1][-300:] if words else f"exit status {process.returncode}"
+      print(f"{row.key}: {made['failed']}", flush=True)
+    self._table.keep(row.key, made)
+
+
+def environment() -> dict[str, str]:
+  """One thread for each library, and one cache of programs for all runs."""
+  programs = str(ROOT / "runs" / ".jax_cache")
+  own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+  own["PYTHONPATH"] = str(ROOT)
+  return {"JAX_COMPILATION_CACHE_DIR": programs, **os.environ, **own}
+
+
+def bound() -> list[str]:
+  """What a command begins with to be asked to save and leave where this process is killed."""
+  return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+
+def pinned(core: int) -> list[str]:
+  """What a command begins with to run on one core."""
+  return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+
+
+def train(wanted, table: Table, rows: Rows, score=score) -> bool:
+  """Runs what is not there yet; whether all of it was done.
+
+  Args:
+    wanted: of the command line, see `arguments`.
+    table: the rows so far.
+    rows: of these -> all rows in the order in which they run.
+    score: the folder of a finished run -> its figures.
+  """
+  runner = Runner(table, wanted.runs, wanted.cores, wanted.further, score)
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, runner.stop)
+  tried: set[str] = set()
+  # some rows are known only when others are there
+  while not runner.stopped.is_set():
+    left = [row for row in pending(wanted, table, rows) if row.key not in tried]
+    if not left:
+      return True
+    tried.update(row.key for row in left)
+    with concurrent.futures.ThreadPoolExecutor(len(wanted.cores)) as pool:
+      for ended in [pool.submit(runner.run, row) for row in left]:
+        ended.result()
+  print("Stopped: the same command goes on.", flush=True)
+  return False
+
+
+def pending(wanted, table: Table, rows: Rows) -> list:
+  """The rows that are asked for and not done, or done by another config."""
+  done, left = table.read(), {}
+  for row in rows(done):
+    if not any(fnmatch.fnmatchcase(row.key, pattern) for pattern in wanted.only):
+      continue
+    of = done.get(row.key, {})
+    folder = wanted.runs / row.key
+    finished = "dice" in of and not outdated(row, folder, wanted.further, of)
+    if not finished and ("failed" not in of or wanted.retry):
+      left[row.key] = row
+  return list(left.values())
+
+
+def current(wanted, done: dict[str, dict], rows: Rows) -> dict[str, dict]:
+  """The rows without those that another config trained, which are told."""
+  stale = {
+    row.key
+    for row in rows(done)
+    if "dice" in (of := done.get(row.key, {}))
+    and outdated(row, wanted.runs / row.key, wanted.further, of)
+  }
+  for key in sorted(stale):
+    print(f"{key}: left out, its config has changed since; `train` measures it again.")
+  return {key: row for key, row in done.items() if key not in stale}
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+  """The command line of a table; `parsed` reads it."""
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument("verbs", nargs="*", default=["train", "table"])
+  parser.add_argument("--only", nargs="+", default=["*"], help="patterns of keys, see --list")
+  parser.add_argument("--retry", action="store_true", help="those that failed, too")
+  parser.add_argument("--list", action="store_true", help="shows what would run")
+  parser.add_argument("--cores", type=int, nargs="+", default=[0, 1])
+  parser.add_argument("--output", type=pathlib.Path, help="the rows; in docs")
+  parser.add_argument("--runs", type=pathlib.Path, help="the runs; in runs")
+  return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+  """The command line, what follows a lone -- as `further`: flags of train.py."""
+  words, further = sys.argv[1:], []
+  if "--" in words:
+    words, further = words[: words.index("--")], words[words.index("--") + 1 :]
+  wanted = parser.parse_args(words)
+  wanted.further = further
+  if further and not (wanted.output and wanted.runs):
+    parser.error("what follows a lone -- trains other runs: name their --output and their --runs.")
+  return wanted
+
+
+def places(wanted, name: str) -> Table:
+  """Fills in where a table's runs lie, and gives its rows."""
+  wanted.runs = (wanted.runs or ROOT / "runs" / name).resolve()
+  return Table((wanted.output or ROOT / "docs" / f"{name}.json").resolve())

@@ -1,0 +1,49 @@
+"""Means with Student's intervals, paired tests, and a page's part between two marks."""
+
+import math
+import pathlib
+
+import numpy as np
+from scipy import stats
+
+from jaxseg import files
+
+
+def interval(values) -> tuple[float, float]:
+  """Mean and half the width of Student's 95 % interval of the mean; NaN of a single value."""
+  count = len(values)
+  if count < 2:
+    return float(np.mean(values)), math.nan
+  spread = float(np.std(values, ddof=1)) / math.sqrt(count)
+  return float(np.mean(values)), float(stats.t.ppf(0.975, count - 1)) * spread
+
+
+def shown(values, digits=3, *, sign=False) -> str:
+  """The mean, and half of its interval where there is one."""
+  mean, half = interval(values)
+  text = f"{mean:{'+' if sign else ''}.{digits}f}"
+  return text if math.isnan(half) else f"{text} ± {half:.{digits}f}"
+
+
+def paired_p(differences) -> float:
+  """Two-sided p of Student's paired test that differences have the mean 0; NaN of fewer than two.
+
+  Of differences that are all the same it is 1 for zeros and 0 otherwise.
+  """
+  mean, half = interval(differences)
+  if math.isnan(half):
+    return math.nan
+  count = len(differences)
+  if not half:
+    return float(mean == 0)
+  return float(2 * stats.t.sf(abs(mean) / (half / stats.t.ppf(0.975, count - 1)), count - 1))
+
+
+def write_between(page: pathlib.Path, name: str, text: str) -> None:
+  """Puts text between the page's marks of that name; raises ValueError where it lacks them."""
+  before = files.read_text(page, what="the page of a table", advice="bring it back")
+  begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+  if before.count(begin) != 1 or before.count(end) != 1:
+    raise ValueError(f"{page}: expected one '{begin}' and one '{end}' around the table.")
+  head, rest = before.split(begin)
+  files.write_text(page, f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")

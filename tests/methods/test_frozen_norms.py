@@ -138,7 +138,7 @@ def test_the_encoder_keeps_its_bits_until_its_steps(changes, moved):
 
 
 def test_adapted_norms_of_a_frozen_encoder_follow_the_batches():
-  trace = steps(tiny.experiment(**FREEZING, **{"optimiser.frozen_norms": "adapted"}).method, 1)
+  trace = steps(tiny.experiment(**FREEZING | {"optimiser.frozen_norms": "adapted"}).method, 1)
   assert (trace[1]["encoder1/layer1/norm/mean"] != trace[0]["encoder1/layer1/norm/mean"]).all()
   kernel = "encoder1/layer1/conv/kernel"
   np.testing.assert_array_equal(trace[1][kernel], trace[0][kernel])

@@ -17,8 +17,9 @@ VERBS = {
   "find-best": "the best configuration or pair of a cross-validation, with post-processing",
   "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",
   "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
+  "import-model": "makes run folders of a model that nnU-Net trained",
   "convert": "writes a config's cases in nnU-Net's raw format, or as a set of TFDS",
-  "export-model": "writes a trained run as one file for other programs: StableHLO, ONNX, saved",
+  "export-model": "writes a trained run as one file for other programs: nnU-Net, StableHLO, ONNX",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
   "benchmark": "step time, speed, compile time, FLOPs and memory of a config, or of a sweep",
 }

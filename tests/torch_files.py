@@ -102,6 +102,8 @@ def _pickled(value: Any, storages, last: bytes = b"") -> bytes:
     case dict():
       pairs = [part for pair in value.items() for part in pair]
       return pickle.EMPTY_DICT + items(pairs) + pickle.SETITEMS
+    case list():
+      return pickle.EMPTY_LIST + items(value) + pickle.APPENDS
     case tuple():
       return items(value) + pickle.TUPLE
     case bool():

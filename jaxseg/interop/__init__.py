@@ -33,7 +33,7 @@ class Format(NamedTuple):
 
 _CLASSIFIER = {"inside": "encoder", "pictures": True}
 FORMATS: dict[str, Format] = {
-  "nnunet": Format(nnunet.read, spare=("aux*",)),
+  "nnunet": Format(nnunet.read, nnunet.write, spare=("aux*",)),
   "plain": Format(plain.read),
   "monai_segresnet": Format(monai.read_segresnet),
   "monai_unetr": Format(monai.read_unetr),

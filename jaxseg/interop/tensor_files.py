@@ -8,13 +8,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import h5py
 import ml_dtypes
 import numpy as np
 
 from jaxseg import files
 from jaxseg.interop import frozen_graph, torch_file
+from jaxseg.packages import OnDemand
 
+h5py = OnDemand("h5py")
 _ADVICE = "copy it again from where it was made"
 # the names under which a checkpoint keeps its weights beside other things
 _WEIGHTS = ("state_dict", "model_state_dict", "model", "network_weights", "net")

@@ -7,10 +7,27 @@ from jaxseg.planning.value_checks import expect, whole
 
 _ROOM = "dynamic_network_architectures.architectures.unet"
 # our name -> nnU-Net's class and its name for the depth of the encoder's stages
-_NETWORKS = {
+NETWORKS = {
   "plain_conv_unet": (f"{_ROOM}.PlainConvUNet", "n_conv_per_stage"),
   "resenc_unet": (f"{_ROOM}.ResidualEncoderUNet", "n_blocks_per_stage"),
 }
+# where earlier versions of the library, and nnU-Net for its old plans, have the class
+_MOVED = {
+  "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet": NETWORKS[
+    "resenc_unet"
+  ][0]
+}
+# how an nnU-Net before 2.4 describes a network; the first names its class
+OLD = (
+  "UNet_class_name",
+  "UNet_base_num_features",
+  "unet_max_num_features",
+  "n_conv_per_stage_encoder",
+  "n_conv_per_stage_decoder",
+  "num_pool_per_axis",
+  "pool_op_kernel_sizes",
+  "conv_kernel_sizes",
+)
 
 
 def _fixed(rank: int) -> dict:
@@ -29,7 +46,7 @@ def _fixed(rank: int) -> dict:
 
 def to_architecture(configuration: Configuration) -> dict:
   """The network of a configuration, in nnU-Net's words and order."""
-  network, depth = _NETWORKS[configuration.network]
+  network, depth = NETWORKS[configuration.network]
   fixed = _fixed(configuration.rank)
   options = {
     "n_stages": len(configuration.widths),
@@ -49,6 +66,40 @@ def to_architecture(configuration: Configuration) -> dict:
   }
 
 
+def from_old(entry: Mapping, where: str) -> dict:
+  """A configuration of an nnU-Net before 2.4 in the words of today's.
+
+  Raises ValueError that names the field where one is missing or the network is another.
+  """
+  missing = [field for field in OLD if field not in entry and field != "num_pool_per_axis"]
+  if missing:
+    raise ValueError(
+      f"{where}: the field '{missing[0]}' is missing, which plans of an nnU-Net before 2.4 have; "
+      "copy the file again, or plan again."
+    )
+  known = {path.rpartition(".")[2]: (path, depth) for path, depth in NETWORKS.values()}
+  name = entry["UNet_class_name"]
+  expect(
+    entry, "UNet_class_name", lambda of: of in tuple(known), f"one of {', '.join(known)}", where
+  )
+  for field in ("UNet_base_num_features", "unet_max_num_features"):
+    expect(entry, field, whole, "a positive whole number", where)
+  several = isinstance(entry["n_conv_per_stage_encoder"], list)
+  expect(entry, "n_conv_per_stage_encoder", lambda _: several, "a number per stage", where)
+  stages, (path, depth) = len(entry["n_conv_per_stage_encoder"]), known[name]
+  least, most = entry["UNet_base_num_features"], entry["unet_max_num_features"]
+  options = {
+    "n_stages": stages,
+    "features_per_stage": [min(least * 2**stage, most) for stage in range(stages)],
+    "kernel_sizes": entry["conv_kernel_sizes"],
+    "strides": entry["pool_op_kernel_sizes"],
+    depth: entry["n_conv_per_stage_encoder"],
+    "n_conv_per_stage_decoder": entry["n_conv_per_stage_decoder"],
+  }
+  rest = {field: value for field, value in entry.items() if field not in OLD}
+  return rest | {"architecture": {"network_class_name": path, "arch_kwargs": options}}
+
+
 def from_architecture(entry: Mapping, where: str) -> dict:
   """Network, widths, kernels, strides and depths of an entry "architecture".
 
@@ -57,17 +108,18 @@ def from_architecture(entry: Mapping, where: str) -> dict:
   where = f"{where}: architecture"
   if not isinstance(entry, Mapping) or not {"network_class_name", "arch_kwargs"} <= set(entry):
     raise ValueError(f"{where}: expected network_class_name and arch_kwargs; plan again.")
-  known = {network: (name, depth) for name, (network, depth) in _NETWORKS.items()}
+  known = {network: (name, depth) for name, (network, depth) in NETWORKS.items()}
   if not isinstance(entry["arch_kwargs"], Mapping):
     raise ValueError(
       f"{where}: arch_kwargs is {entry['arch_kwargs']!r}; expected a network's options."
     )
-  if entry["network_class_name"] not in tuple(known):
+  path = entry["network_class_name"]
+  path = _MOVED.get(path, path) if isinstance(path, str) else path
+  if path not in tuple(known):
     raise ValueError(
-      f"{where}: network_class_name '{entry['network_class_name']}' is unknown; expected one of "
-      f"{', '.join(known)}."
+      f"{where}: network_class_name '{path}' is unknown; expected one of {', '.join(known)}."
     )
-  name, depth = known[entry["network_class_name"]]
+  name, depth = known[path]
   options = dict(entry["arch_kwargs"])
   shape = (
     "n_stages",

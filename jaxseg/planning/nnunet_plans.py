@@ -1,18 +1,21 @@
 """nnU-Net's plans, read and written: nnUNetPlans.json and those of its presets.
 
-They are those of nnU-Net 2.4 and later, in which a configuration describes its network under
-"architecture". What this project cannot do is refused in words, not passed over.
+Written are those of nnU-Net 2.4 and later, in which a configuration describes its network under
+"architecture"; read are those of every nnU-Net 2. What this project cannot do is refused in words,
+not passed over.
 """
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
 
 from jaxseg import files
 from jaxseg.data.prepared.resizing import ORDERS
-from jaxseg.planning.architecture import from_architecture, to_architecture
+from jaxseg.planning.architecture import OLD, from_architecture, from_old, to_architecture
 from jaxseg.planning.mirroring_file import read_mirroring, write_mirroring
 from jaxseg.planning.nnunet_files import (
+  STATISTICS,
   check_fields,
   list_channels,
   load,
@@ -22,7 +25,7 @@ from jaxseg.planning.nnunet_files import (
 from jaxseg.planning.plans import Configuration, Plan, Resampling
 from jaxseg.planning.value_checks import among, expect, order, positive, several, whole
 
-_SCHEMES = {
+SCHEMES = {
   "ct": "CTNormalization",
   "zscore": "ZScoreNormalization",
   "minmax": "RescaleTo01Normalization",
@@ -37,6 +40,8 @@ _LINKS = {
   "previous_stage": "previous_stage",
   "inherits_from": "inherits",
 }
+_INTENSITIES = "foreground_intensity_properties_per_channel"
+_OLD_INTENSITIES = "foreground_intensity_properties_by_modality"
 _PLAN = (
   "dataset_name",
   "plans_name",
@@ -48,7 +53,7 @@ _PLAN = (
   "configurations",
   "experiment_planner_used",
   "label_manager",
-  "foreground_intensity_properties_per_channel",
+  _INTENSITIES,
 )
 
 
@@ -57,6 +62,13 @@ def write_plan(path, plan: Plan) -> None:
 
   What nnU-Net doesn't plan, the axes that may be mirrored, goes into a file beside.
   """
+  files.write_text(path, json.dumps(written_plan(plan), indent=4))
+  if plan.mirroring is not None:
+    write_mirroring(pathlib.Path(path).parent, plan.mirroring)
+
+
+def written_plan(plan: Plan) -> dict:
+  """What `parse_plan` reads: a plan as nnU-Net's JSON has it."""
   backward = sorted(range(3), key=plan.transpose.__getitem__)
   values = (
     plan.dataset,
@@ -71,9 +83,7 @@ def write_plan(path, plan: Plan) -> None:
     "LabelManager",
     number_channels(plan.intensities),
   )
-  files.write_text(path, json.dumps(dict(zip(_PLAN, values, strict=True)), indent=4))
-  if plan.mirroring is not None:
-    write_mirroring(pathlib.Path(path).parent, plan.mirroring)
+  return dict(zip(_PLAN, values, strict=True))
 
 
 def read_plan(path) -> Plan:
@@ -81,25 +91,44 @@ def read_plan(path) -> Plan:
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: the file is no plan, of an nnU-Net before 2.4, or asks for what this project does
-      not have; the message names the field.
+    ValueError: the file is no plan, or asks for what this project does not have; the message names
+      the field.
   """
   loaded = load(path, dict, "nnU-Net's plans")
-  check_fields(loaded, _PLAN, str(path))
+  mirroring = read_mirroring(pathlib.Path(path).expanduser().parent)
+  return dataclasses.replace(parse_plan(loaded, str(path)), mirroring=mirroring)
+
+
+def parse_plan(loaded: Mapping, where: str, *, only: str | None = None) -> Plan:
+  """As `read_plan`, of plans as JSON has them.
+
+  Args:
+    loaded: the plans.
+    where: what messages call them.
+    only: the one configuration that is read, for the others may be of networks that are unknown
+      here; None for all.
+  """
+  if _OLD_INTENSITIES in loaded and _INTENSITIES not in loaded:
+    loaded = {**loaded, _INTENSITIES: loaded[_OLD_INTENSITIES]}
+  check_fields(loaded, _PLAN, where, optional=(_OLD_INTENSITIES,))
   for field, fits, expected in (
     ("original_median_spacing_after_transp", several(positive, 3), "three positive numbers"),
     ("original_median_shape_after_transp", several(positive, 3), "three positive numbers"),
     ("transpose_forward", order(3), "an order of the axes 0, 1 and 2"),
     ("configurations", _have_names, "configurations by name, each with its fields"),
   ):
-    expect(loaded, field, fits, expected, str(path))
+    expect(loaded, field, fits, expected, where)
   entries = loaded["configurations"]
-  intensities = parse_or_refuse(list_channels, loaded[_PLAN[-1]], str(path))
+  if only is not None and only not in entries:
+    raise ValueError(f"{where}: has no configuration '{only}'; it holds {', '.join(entries)}.")
+  _check_intensities(loaded[_INTENSITIES], where)
+  intensities = parse_or_refuse(list_channels, loaded[_INTENSITIES], where)
   configurations = {
     name: _configuration(
-      _inherited(name, entries, str(path)), f"{path}: configuration {name}", len(intensities)
+      _inherited(name, entries, where), f"{where}: configuration {name}", len(intensities)
     )
     for name in entries
+    if only in (None, name)
   }
   return Plan(
     dataset=loaded["dataset_name"],
@@ -111,8 +140,20 @@ def read_plan(path) -> Plan:
     transpose=tuple(loaded["transpose_forward"]),
     configurations=configurations,
     intensities=intensities,
-    mirroring=read_mirroring(pathlib.Path(path).expanduser().parent),
   )
+
+
+def _check_intensities(channels, where: str) -> None:
+  """Raises ValueError that names the channel whose statistics, which CT takes, are missing."""
+  for i, channel in enumerate(channels.values() if isinstance(channels, dict) else ()):
+    told = channel if isinstance(channel, dict) else {}
+    missing = [name for name in STATISTICS if name not in told]
+    if missing or str(i) not in channels:
+      raise ValueError(
+        f"{where}: {_INTENSITIES}: channel {i} lacks '{(missing or [i])[0]}'; expected the "
+        f"channels '0', '1', ..., each with {', '.join(STATISTICS)}, of which CTNormalization is "
+        "made: copy the file again, or plan again."
+      )
 
 
 def _have_names(entries) -> bool:
@@ -146,7 +187,7 @@ def _fields(configuration: Configuration) -> dict:
     "patch_size": configuration.patch,
     "median_image_size_in_voxels": configuration.median_shape,
     "spacing": configuration.spacing,
-    "normalization_schemes": [_SCHEMES[name] for name in configuration.normalisation],
+    "normalization_schemes": [SCHEMES[name] for name in configuration.normalisation],
     "use_mask_for_norm": configuration.masked,
     "resampling_fn_data": _RESAMPLE,
     "resampling_fn_seg": _RESAMPLE,
@@ -203,18 +244,15 @@ _CONFIGURATION = (
 
 
 def _configuration(entry: Mapping, where: str, channels: int) -> Configuration:
-  if "architecture" not in entry and "UNet_class_name" in entry:
-    raise ValueError(
-      f"{where}: is of an nnU-Net before 2.4, which describes networks otherwise; plan again with "
-      "`jaxseg plan` or a newer nnU-Net."
-    )
+  if "architecture" not in entry and OLD[0] in entry:
+    entry = from_old(entry, where)
   check_fields(entry, _CONFIGURATION, where, optional=_LINKS)
   if entry["preprocessor_name"] != "DefaultPreprocessor":
     raise ValueError(
       f"{where}: preprocessor_name '{entry['preprocessor_name']}' is unknown; expected "
       "'DefaultPreprocessor'."
     )
-  names = {theirs: ours for ours, theirs in _SCHEMES.items()}
+  names = {theirs: ours for ours, theirs in SCHEMES.items()}
   schemes = entry["normalization_schemes"]
   shape = from_architecture(entry["architecture"], where)
   rank, per_axis = len(shape["strides"][0]), "one positive number per axis"

@@ -91,7 +91,7 @@ def resolve(
     )
   if "split" not in told:
     split["path"] = str(folder / SPLITS)
-  values = _values(planning.settings(plan, _configuration(plan, request)), own, request)
+  values = values_of(planning.settings(plan, _configuration(plan, request)), own, request)
   if values["data"]["slices"] is not None:
     predictor["name"] = "slices"
   values["predictor"] = predictor
@@ -127,7 +127,7 @@ def _configuration(plan: planning.Plan, request: Mapping[str, Any]) -> str:
   return request["configuration"] or usual
 
 
-def _values(told: dict, own: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+def values_of(told: dict, own: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
   """The planned part of a config; `told` is what `planning.settings` says."""
   options, patch = dict(told["data"]), told["data"]["patch"]
   if told["previous"]:

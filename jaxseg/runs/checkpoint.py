@@ -355,6 +355,18 @@ def load_learners(workdir, kind: str = LATEST) -> dict[str, Learner]:
 def newest_learners(workdir, kind: str = LATEST) -> tuple[int, dict[str, Learner]]:
   """The step of a run folder's newest sound checkpoint of a kind, and its learners, frozen.
 
+  Raises as `newest`.
+  """
+  step, flat = newest(workdir, kind)
+  learners = paths.unflatten(flat)["learners"]
+  return step, {
+    name: Learner(found["params"], found.get("stats", {}), ()) for name, found in learners.items()
+  }
+
+
+def newest(workdir, kind: str = LATEST) -> tuple[int, dict[str, jax.Array]]:
+  """The step and the flat table of a run folder's newest sound checkpoint of a kind.
+
   Nothing in the folder is changed, damaged or not.
 
   Raises:
@@ -370,13 +382,8 @@ def newest_learners(workdir, kind: str = LATEST) -> tuple[int, dict[str, Learner
   for step in checkpoints.steps:
     try:
       checkpoints.verify(step)
-      flat, _ = checkpoints.read(step)
+      return step, checkpoints.read(step)[0]
     except Damaged as error:
       problem = str(error).rstrip(".")
       logging.warning("Damaged checkpoint, falling back to the one before: %s", error)
-      continue
-    learners = paths.unflatten(flat)["learners"]
-    return step, {
-      name: Learner(found["params"], found.get("stats", {}), ()) for name, found in learners.items()
-    }
   raise FileNotFoundError(f"{folder / kind}: no readable checkpoint there ({problem}).")

@@ -119,6 +119,14 @@ def record(workdir: pathlib.Path, run, *, write: bool = True) -> list[str]:
   return told
 
 
+def write_new(workdir: pathlib.Path, config: dict, dataset: dict) -> None:
+  """The files of a run that nothing was learnt in yet, or elsewhere."""
+  config, dataset = json_like(config), json_like(dataset)
+  sealed.write(workdir / DATASET, dataset | {RUN: _identity(config, dataset)})
+  sealed.write(workdir / CONFIG, config)
+  sealed.write(workdir / VERSIONS, versions())
+
+
 def _identity(config: dict, dataset: dict) -> str:
   """A digest of what a run learns from, alike wherever it lies and however often it is resumed."""
   told = {name: config[name] for name in _LEARNT_FROM}

@@ -193,16 +193,20 @@ def task_of(told: run_folder.Described) -> Task:
   return task(told.config, told.labels, schemes | told.targets)
 
 
-def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder) -> None:
-  """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
+def abstract_state(scheme: Method, told: run_folder.Described) -> State:
+  """The state that a method begins with for a run's data: structure, shapes and types alone."""
   fields = ("prior",) if told.config["data"].get("prior") else ()
   shape, channels = (1, *_patch(told)), len(told.channels)
   if told.config["task"].get("inputs") == LABEL:
     channels = told.labels.channels
   batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields)
   batch = {**batch, **dict.fromkeys(told.config.get("streams", {}), batch)}
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  expected = jax.eval_shape(scheme.init, key, batch).learners
+  return jax.eval_shape(scheme.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
+
+
+def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder) -> None:
+  """Raises ValueError unless a checkpoint holds the weights that the config's network takes."""
+  expected = abstract_state(scheme, told).learners
   expected = {name: {"params": of.params, "stats": of.stats} for name, of in expected.items()}
   learners = {name: {"params": of.params, "stats": of.stats} for name, of in state.learners.items()}
   wanted, held = checkpoint.flatten(expected), checkpoint.flatten(learners)

@@ -11,6 +11,7 @@ from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
 from jaxseg.data import Source, write_image, write_label, write_tfds
+from jaxseg.data.sources import dataset_json
 from jaxseg.data.sources.source import annotated
 from jaxseg.feeding import divided, source_of
 from jaxseg.planning.planned_config import resolve
@@ -45,7 +46,7 @@ def convert(source: Source, cases, folder: pathlib.Path) -> None:
     folder / "dataset.json",
     {
       "channel_names": {str(i): name for i, name in enumerate(source.channels)},
-      **_described(labels),
+      **dataset_json.described(labels),
       "numTraining": len(cases),
       "file_ending": ending,
     },
@@ -79,21 +80,6 @@ def _tell_gaps(values: set[int]) -> None:
       "a gap: number them so before it reads this folder.",
       file=sys.stderr,
     )
-
-
-def _described(labels: LabelSpec) -> dict:
-  """What dataset.json says of the labels, regions and what is ignored among them."""
-  told = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
-  ignored = {} if labels.ignore is None else {"ignore": labels.ignore}
-  pairs = [[labels.names[i] for i in pair] for pair in labels.mirror_pairs]
-  mirrored = {"mirror_pairs": pairs} if pairs else {}
-  if not labels.regions:
-    return {"labels": {**told, **ignored}, **mirrored}
-  return {
-    "labels": {"background": 0, **told, **ignored},
-    "regions_class_order": list(labels.written),
-    **mirrored,
-  }
 
 
 def _splits(cases, training, validation) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ import jax
 
 from jaxseg.build import suggestion
 from jaxseg.inference import postprocessing
+from jaxseg.interop import nnunet_export
 from jaxseg.interop.exports import needs, onnx_file, saved, stablehlo
 from jaxseg.interop.exports.window_program import WindowProgram, window_program
 from jaxseg.runs import checkpoint
@@ -66,11 +67,17 @@ def _saved(folders, wanted) -> str:
   return f"{', '.join(told['packed'])}; jaxseg predict --workdir {wanted.output} takes it"
 
 
+def _nnunet(folders, wanted) -> str:
+  kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
+  return nnunet_export.export(folders, wanted.output, kind=kind)
+
+
 _WINDOWS = ("checkpoint", "mirror", "normalised")
 FORMATS: dict[str, Format] = {
   stablehlo.NAME: Format(_stablehlo, (*_WINDOWS, "platforms")),
   onnx_file.NAME: Format(_onnx, _WINDOWS),
   saved.NAME: Format(_saved),
+  nnunet_export.NAME: Format(_nnunet, ("checkpoint",)),
 }
 _DEFAULTS = {"checkpoint": "latest", "mirror": False, "normalised": False, "platforms": None}
 
@@ -87,9 +94,9 @@ def _parser() -> argparse.ArgumentParser:
   parser = Parser(
     prog="jaxseg export-model",
     description="Writes a trained run, or the folds of one, as one artefact: stablehlo (jax alone "
-    "loads it), onnx (onnxruntime), saved (jaxseg predict). The first two hold normalisation, "
-    "network, mirror images, the mean of the folds and the decoding of labels, for windows of the "
-    "run's patch and batches of any size; docs/interop.md has loaders for whole scans.",
+    "loads it), onnx (onnxruntime), saved (jaxseg predict), nnunet (nnU-Net's own predictor). The "
+    "first two hold normalisation, network, mirror images, the mean of the folds and the decoding "
+    "of labels, for windows of the run's patch and batches of any size; docs/interop.md has loaders for whole scans.",
   )
   add = parser.add_argument
   add("runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folder, or a folder of folds")

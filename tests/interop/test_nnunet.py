@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch_files
 from closeness import assert_close
+from nnunet_models import logits_of, state_dict
 
 from jaxseg import paths
-from jaxseg.interop import FORMATS
+from jaxseg.interop import FORMATS, nnunet, torch_file
 from jaxseg.networks import NETWORKS
 
 read = FORMATS["nnunet"].read
@@ -42,58 +43,6 @@ def check_fit(net, weights, x):
   own = jax.eval_shape(lambda: net.init(jax.random.key(0), x, train=True))["params"]
   shapes = {path: of.shape for path, of in paths.flatten(own).items()}
   assert {path: of.shape for path, of in weights.items()} == shapes
-
-
-def state_dict(random) -> dict[str, np.ndarray]:
-  """The parameters of a PlainConvUNet of two stages, 2 and 3 wide, 1 channel, 2 classes."""
-
-  def of(*shape):
-    return random.standard_normal(shape).astype(np.float32)
-
-  def layer(place, i, o):
-    return {
-      f"{place}.conv.weight": of(o, i, 3, 3),
-      f"{place}.conv.bias": of(o),
-      f"{place}.norm.weight": of(o),
-      f"{place}.norm.bias": of(o),
-    }
-
-  return {
-    **layer("encoder.stages.0.0.convs.0", 1, 2),
-    **layer("encoder.stages.1.0.convs.0", 2, 3),
-    **layer("decoder.stages.0.convs.0", 4, 2),
-    "decoder.transpconvs.0.weight": of(3, 2, 2, 2),
-    "decoder.transpconvs.0.bias": of(2),
-    "decoder.seg_layers.0.weight": of(2, 2, 1, 1),
-    "decoder.seg_layers.0.bias": of(2),
-  }
-
-
-def logits_of(weights, x):
-  """PyTorch's forward pass of that network, channels first."""
-
-  def conv(place, x, stride=1):
-    kernel, bias = weights[f"{place}.weight"], weights[f"{place}.bias"]
-    edge = kernel.shape[-1] // 2
-    return (
-      jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, [(edge, edge)] * 2)
-      + bias[None, :, None, None]
-    )
-
-  def layer(place, x, stride=1):
-    x = conv(f"{place}.conv", x, stride)
-    x = (x - x.mean((2, 3), keepdims=True)) / jnp.sqrt(x.var((2, 3), keepdims=True) + 1e-5)
-    x = x * weights[f"{place}.norm.weight"][None, :, None, None]
-    x += weights[f"{place}.norm.bias"][None, :, None, None]
-    return jnp.where(x > 0, x, 0.01 * x)
-
-  skip = layer("encoder.stages.0.0.convs.0", x)
-  low = layer("encoder.stages.1.0.convs.0", skip, 2)
-  up = jnp.einsum("nchw,coij->nohiwj", low, weights["decoder.transpconvs.0.weight"])
-  up = up.reshape(skip.shape) + weights["decoder.transpconvs.0.bias"][None, :, None, None]
-  return conv(
-    "decoder.seg_layers.0", layer("decoder.stages.0.convs.0", jnp.concatenate([up, skip], 1))
-  )
 
 
 def test_a_file_written_here_gives_the_logits_of_pytorchs_rules(tmp_path):
@@ -140,3 +89,52 @@ def test_other_checkpoints_are_refused(tmp_path, content, words):
   torch_files.write(tmp_path / "x.pth", content)
   with pytest.raises(ValueError, match=rf"x\.pth: {words}"):
     read(tmp_path / "x.pth")
+
+
+def test_what_is_written_is_all_that_nnunet_loads_and_comes_back(tmp_path):
+  random = np.random.default_rng(1)
+  weights = state_dict(random, rank=3, inputs=2)
+  torch_files.write(tmp_path / "theirs.pth", {"network_weights": weights})
+  own = read(tmp_path / "theirs.pth")
+  FORMATS["nnunet"].write(tmp_path / "ours.pth", own)
+  written = torch_file.load(tmp_path / "ours.pth")["network_weights"]
+  for name, of in weights.items():
+    np.testing.assert_array_equal(written[name], of)
+  first = "encoder.stages.0.0.convs.0"
+  second = {
+    f"decoder.{first}.conv.weight": weights[f"{first}.conv.weight"],
+    f"{first}.all_modules.0.bias": weights[f"{first}.conv.bias"],
+    f"decoder.{first}.all_modules.1.weight": weights[f"{first}.norm.weight"],
+    "decoder.stages.0.convs.0.all_modules.1.bias": weights["decoder.stages.0.convs.0.norm.bias"],
+  }
+  for name, of in second.items():
+    np.testing.assert_array_equal(written[name], of)
+  # four of each of three layers, again in the list of modules, the encoder's again in the decoder
+  assert len(written) == 3 * 8 + 2 * 8 + 4
+
+
+def test_weights_of_other_networks_are_not_written():
+  strange = {f"mixer{i}/kernel": np.ones((1, 1)) for i in range(12)}
+  with pytest.raises(ValueError, match=r"'mixer0/kernel', .* and 2 more: nnU-Net's PlainConvUNet"):
+    nnunet.to_state_dict(strange)
+
+
+def test_at_most_ten_strange_tensors_are_listed(tmp_path):
+  strange = {f"backbone.{i}.weight": np.ones((1, 1), np.float32) for i in range(13)}
+  torch_files.write(tmp_path / "x.pth", {"network_weights": strange})
+  with pytest.raises(
+    ValueError, match=r"'backbone\.9\.weight' and 3 more, which are no parts of"
+  ) as refused:
+    read(tmp_path / "x.pth")
+  assert "backbone.10" not in str(refused.value)
+
+
+@pytest.mark.parametrize("model", ["plain2d", "plain3d", "resenc3d"])
+def test_real_weights_come_back_under_all_of_nnunets_names_in_its_order(model, real_data, tmp_path):
+  path = real_data / "nnunet_models" / model / "fold_0" / "checkpoint_final.pth"
+  expected = torch_file.load(path)["network_weights"]
+  written = nnunet.to_state_dict(read(path))
+  assert list(written) == list(expected)
+  for name, of in expected.items():
+    assert written[name].dtype == of.dtype
+    np.testing.assert_array_equal(written[name], of)

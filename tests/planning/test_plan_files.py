@@ -72,6 +72,33 @@ def test_a_users_own_configuration_inherits_the_rest(plan, written):
   assert json.loads(path.read_text())["configurations"]["mine"] == mine
 
 
+def test_plans_of_before_2_4_say_the_same(plan, written):
+  path, change = written
+
+  def age(content):
+    for configuration in content["configurations"].values():
+      if "architecture" in configuration:
+        options = configuration.pop("architecture")["arch_kwargs"]
+        configuration |= {
+          "UNet_class_name": "PlainConvUNet",
+          "UNet_base_num_features": 32,
+          "unet_max_num_features": max(options["features_per_stage"]),
+          "n_conv_per_stage_encoder": options["n_conv_per_stage"],
+          "n_conv_per_stage_decoder": options["n_conv_per_stage_decoder"],
+          "num_pool_per_axis": [5, 5, 5],
+          "pool_op_kernel_sizes": options["strides"],
+          "conv_kernel_sizes": options["kernel_sizes"],
+        }
+    statistics = content.pop("foreground_intensity_properties_per_channel")
+    content["foreground_intensity_properties_by_modality"] = statistics
+
+  change(age)
+  assert planning.read_plan(path) == plan
+  change(lambda c: c["configurations"]["2d"].update(UNet_class_name="MyUNet"))
+  with pytest.raises(ValueError, match=r"2d: UNet_class_name is 'MyUNet'; expected one of Plain"):
+    planning.read_plan(path)
+
+
 def test_every_plan_of_nnunet_is_read_and_written_letter_for_letter(real_data, tmp_path):
   plans = sorted((pathlib.Path(real_data).parent / "spec/nnunet_plans").glob("*/nnU*.json"))
   if not plans:
@@ -107,7 +134,7 @@ OPTIONS = (*NET, "arch_kwargs")
     (lambda c: _of(c, *FULL).pop("spacing"), "'spacing' is missing"),
     (
       lambda c: (_of(c, *FULL).pop("architecture"), _of(c, *FULL).update(UNet_class_name="U")),
-      "is of an nnU-Net before 2.4",
+      "'UNet_base_num_features' is missing, which plans of an nnU-Net before 2.4",
     ),
     (lambda c: _of(c, *NET).update(network_class_name="a.Primus"), "'a.Primus' is unknown"),
     (lambda c: _of(c, *OPTIONS).update(dropout_op="torch.nn.Dropout"), "dropout_op is 'torch.nn"),
@@ -134,6 +161,10 @@ OPTIONS = (*NET, "arch_kwargs")
     (
       lambda c: _of(c, *FULL, "resampling_fn_data_kwargs").update(order=2),
       "resampling_fn_data_kwargs: order is 2; expected one of 0, 1, 3",
+    ),
+    (
+      lambda c: c["foreground_intensity_properties_per_channel"]["0"].pop("mean"),
+      "channel 0 lacks 'mean'; expected the channels '0', '1'",
     ),
     (lambda c: c.update(transpose_forward=[0, 0, 1]), "expected an order of the axes 0, 1 and 2"),
     (lambda c: c.update(configurations=[]), "configurations is .*; expected configurations by"),

@@ -1,11 +1,13 @@
 """export-model: one file per format; what cannot be is refused before work begins."""
 
 import nibabel as nib
+import nnunet_models
 import numpy as np
 import pytest
 import run_folders
 
 from jaxseg import packages
+from jaxseg.interop.nnunet_import import import_model
 from jaxseg.verbs import export_model, predict
 
 
@@ -41,6 +43,17 @@ def test_a_program_is_written_for_all_platforms(run, tmp_path, capsys):
   pytest.importorskip("flatbuffers", reason="jax.export needs flatbuffers")
   export(run, "--format", "stablehlo", "--output", tmp_path / "model", "--mirror")
   assert "for cpu, cuda, tpu, guaranteed until 2" in capsys.readouterr().out
+
+
+def test_all_folds_become_one_model_folder_of_nnunets(tmp_path, capsys):
+  import_model(nnunet_models.write(tmp_path / "m", folds=(0, 1)), tmp_path / "run")
+  export(tmp_path / "run", "--format", "nnunet", "--output", tmp_path / "out")
+  assert "2 fold(s); nnUNetv2_predict_from_modelfolder" in capsys.readouterr().out
+  names = sorted(str(of.relative_to(tmp_path / "out")) for of in tmp_path.glob("out/*/*"))
+  assert names == ["fold_0/checkpoint_final.pth", "fold_1/checkpoint_final.pth"]
+  words = (tmp_path / "run", "--format", "nnunet", "--output", tmp_path / "x")
+  assert "best: no checkpoint there" in refused(capsys, *words, "--checkpoint", "best")
+  assert not (tmp_path / "x").exists()
 
 
 def test_a_missing_package_is_told_before_anything_is_written(run, tmp_path, monkeypatch, capsys):

@@ -179,3 +179,21 @@ def _mirror_pairs(description, names: tuple[str, ...], where) -> tuple:
         f'{where}: "mirror_pairs" holds {pair}; expected two of the labels {", ".join(names)}.'
       )
   return tuple((names.index(left), names.index(right)) for left, right in pairs)
+
+
+def described(labels: LabelSpec) -> dict:
+  """The inverse of `label_spec`: regions, and what is ignored, among the labels."""
+  told = dict(zip(labels.names, labels.regions or labels.stored_values, strict=True))
+  if any(len(of) > 1 for of in labels.regions or ()):
+    # as a number, where another shows that they are regions
+    told = {name: of if len(of) > 1 else of[0] for name, of in told.items()}
+  ignored = {} if labels.ignore is None else {"ignore": labels.ignore}
+  pairs = [[labels.names[i] for i in pair] for pair in labels.mirror_pairs]
+  mirrored = {"mirror_pairs": pairs} if pairs else {}
+  if not labels.regions:
+    return {"labels": {**told, **ignored}, **mirrored}
+  return {
+    "labels": {"background": 0, **told, **ignored},
+    "regions_class_order": list(labels.written),
+    **mirrored,
+  }

@@ -1,0 +1,110 @@
+"""nnU-Net's own predictor beside ours: on the same model folders, and on those we wrote.
+
+No part of the tests, because it needs nnunetv2 and PyTorch in an environment of their own:
+
+  python benchmarks/nnunet_bridge.py --python NNUNET_ENVIRONMENT/bin/python MODEL_FOLDER ...
+
+Of each model folder: it is imported and exported again; synthetic scans (other voxels than the
+plan's, a border of zeros to be cropped) are segmented by nnU-Net with the original folder, by
+nnU-Net with our folder, and by `jaxseg predict --mirror`. The table tells how far probabilities are
+apart, and the share of voxels with another label. nnU-Net's two must be equal to the bit.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import imageio.v3 as imageio
+import nibabel as nib
+import numpy as np
+
+from jaxseg.interop.nnunet_export import export
+from jaxseg.interop.nnunet_import import import_model
+from jaxseg.runs import folder as run_folder
+from jaxseg.verbs import predict
+
+# runs in the other environment: folder with models, images, outputs
+_NNUNET = """
+import sys
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+torch.set_num_threads(1)
+for model, output in zip(sys.argv[2::2], sys.argv[3::2]):
+  predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"),
+                              allow_tqdm=False)
+  predictor.initialize_from_trained_model_folder(model, None)
+  predictor.predict_from_files_sequential(sys.argv[1], output, save_probabilities=True)
+"""
+
+
+def _scans(folder: pathlib.Path, told: run_folder.Described, number: int) -> None:
+  """Smooth noise in a box of zeros, in nnU-Net's names of files."""
+  random = np.random.default_rng(0)
+  for i in range(number):
+    if told.rank == 2:
+      picture = random.integers(1, 255, (70 + 9 * i, 83, len(told.channels)))
+      imageio.imwrite(folder / f"scan{i}_0000.png", picture.astype(np.uint8).squeeze())
+      continue
+    planned = np.array(told.preparation.spacing)
+    # x, y, z
+    spacing = (planned * (1.3, 0.8, 1.15))[::-1] if i else planned[::-1]
+    for channel in range(len(told.channels)):
+      voxels = np.zeros((52, 47, 40), np.float32)
+      voxels[3:-4, 5:-2, 2:-3] = 50 + 20 * random.standard_normal((45, 40, 35))
+      image = nib.Nifti1Image(voxels, np.diag([*spacing, 1.0]))
+      nib.save(image, folder / f"scan{i}_{channel:04d}.nii.gz")
+
+
+def _probabilities(folder: pathlib.Path, ours: bool) -> dict[str, np.ndarray]:
+  """Case -> (classes, *space), of nnU-Net's files or of ours."""
+  suffix, out = "_probabilities.npz" if ours else ".npz", {}
+  for file in sorted(folder.glob(f"*{suffix}")):
+    values = np.load(file)["probabilities"]
+    out[file.name.removesuffix(suffix)] = np.moveaxis(values, -1, 0) if ours else values
+  return out
+
+
+def _compare(model: pathlib.Path, python: str, work: pathlib.Path, number: int) -> dict:
+  imported = import_model(model, work / "run")
+  export(imported.folders, work / "exported")
+  told = run_folder.describe(imported.folders[0])
+  (work / "scans").mkdir()
+  _scans(work / "scans", told, number)
+  words = [str(work / "scans")]
+  for name, folder in (("original", model), ("written", work / "exported")):
+    (work / name).mkdir()
+    words += [str(folder), str(work / name)]
+  paths = {f"nnUNet_{of}": str(work) for of in ("raw", "preprocessed", "results")}
+  subprocess.run([python, "-c", _NNUNET, *words], check=True, env={**os.environ, **paths})
+  options = ["--workdir", work / "run", "--input", work / "scans", "--output", work / "ours"]
+  predict.main([*map(str, options), "--mirror", "--probabilities"])
+  original, written = (_probabilities(work / of, False) for of in ("original", "written"))
+  ours = _probabilities(work / "ours", True)
+  row = {"model": model.name, "cases": len(original)}
+  row["ours_written_equal"] = all(np.array_equal(original[k], written[k]) for k in original)
+  pairs = [(original[name].reshape(ours[name].shape), ours[name]) for name in original]
+  row["largest"] = max(float(np.abs(a - b).max()) for a, b in pairs)
+  row["mean"] = float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
+  decided = [told.labels.decode(np.moveaxis(of, 0, -1), threshold=0.5) for of in sum(pairs, ())]
+  row["other_labels"] = float(
+    np.mean([(a != b).mean() for a, b in zip(decided[::2], decided[1::2], strict=True)])
+  )
+  return row
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("models", nargs="+", type=pathlib.Path)
+  parser.add_argument("--python", required=True, help="of an environment with nnunetv2")
+  parser.add_argument("--cases", type=int, default=2)
+  options = parser.parse_args()
+  for model in options.models:
+    with tempfile.TemporaryDirectory() as work:
+      print(json.dumps(_compare(model, options.python, pathlib.Path(work), options.cases)))
+
+
+if __name__ == "__main__":
+  main()

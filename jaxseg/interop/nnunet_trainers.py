@@ -49,6 +49,7 @@ TRAINERS: dict[str, Trainer] = {
   **{f"{STANDARD}{of}": Trainer(1000, _LOSS) for of in ("Topk10Loss", "Topk10LossLS01")},
   **{f"{STANDARD}{of}": Trainer(1000, _LOSS) for of in ("DiceTopK10Loss", "CELoss")},
   f"{STANDARD}CELoss_5epochs": Trainer(5, _LOSS),
+  "nnUNet_Trainer_BS8": Trainer(1000, "batch"),
   f"{STANDARD}CosAnneal": Trainer(1000, _RATE),
   f"{STANDARD}_warmup": Trainer(1000, _RATE),
   **{f"{STANDARD}Adam{of}": Trainer(1000, "optimiser") for of in ("", "1en3", "3en4")},

@@ -60,7 +60,7 @@ def export(folders: Sequence[pathlib.Path], output, *, kind: str = checkpoint.LA
       )
   weights = {folder: _weights(folder, one, kind) for folder, one in told.items()}
   # with lists where a tuple would come back as one from PyTorch's file
-  plan, dataset = json.loads(json.dumps(written_plan(plans[first]))), datasets[first]
+  plan, dataset = json.loads(json.dumps([written_plan(plans[first]), datasets[first]]))
   files.writable_folder(output, "--output")
   for number, (folder, one) in enumerate(told.items()):
     fold = one.config["data"]["split"].get("fold", number) if len(folders) > 1 else 0

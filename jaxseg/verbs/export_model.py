@@ -96,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     description="Writes a trained run, or the folds of one, as one artefact: stablehlo (jax alone "
     "loads it), onnx (onnxruntime), saved (jaxseg predict), nnunet (nnU-Net's own predictor). The "
     "first two hold normalisation, network, mirror images, the mean of the folds and the decoding "
-    "of labels, for windows of the run's patch and batches of any size; docs/interop.md has loaders for whole scans.",
+    "of labels, for windows of the run's patch and batches of any size; docs/interop.md has "
+    "loaders for whole scans.",
   )
   add = parser.add_argument
   add("runs", nargs="+", type=pathlib.Path, metavar="RUN", help="run folder, or a folder of folds")

@@ -354,4 +354,13 @@ ROWS = {
     # MONAI's SwinUNETR(1, 14, feature_size=48)
     (Count(62_187_296, classes=14, rank=3),),
   ),
+  "linknet": Row(
+    dict(widths=(4, 6)),
+    # deepbet's
+    (Count(2_126_258, classes=2, rank=3),),
+    # the instance norm that follows takes a bias away
+    silent=("last_layer*/conv/bias",),
+  ),
+  # deepbrain's, whose graph has a bias of its head, too
+  "deepbrain": Row(dict(widths=(4, 6)), (Count(171_465, classes=1, rank=3),)),
 }

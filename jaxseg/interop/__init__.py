@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.interop import efficientnet_lite, monai, nnunet, plain, torchvision
+from jaxseg.interop import brains, efficientnet_lite, keras_vgg16, monai, nnunet, plain, torchvision
 
 
 class Format(NamedTuple):
@@ -39,7 +39,10 @@ FORMATS: dict[str, Format] = {
   "monai_unetr": Format(monai.read_unetr),
   "monai_swin_unetr_mergingv2": Format(monai.read_swin_unetr),
   "monai_mednext": Format(monai.read_mednext, spare=("aux*",)),
+  "deepbrain": Format(brains.read_deepbrain),
+  "deepbet": Format(brains.read_deepbet),
   "torchvision": Format(torchvision.read, spare=("fc", "classifier*"), **_CLASSIFIER),
+  "keras_vgg16": Format(keras_vgg16.read, **_CLASSIFIER),
   "efficientnet_lite": Format(
     efficientnet_lite.read, spare=("fc", "head_conv", "head_bn"), **_CLASSIFIER
   ),

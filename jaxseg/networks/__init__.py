@@ -7,6 +7,7 @@ from jaxseg.networks.bdclstm import BDCLSTM
 from jaxseg.networks.blocks.hdc import check_hdc
 from jaxseg.networks.cenet import CENet
 from jaxseg.networks.critics import CRITICS
+from jaxseg.networks.deepbrain import DeepBrain
 from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
 from jaxseg.networks.dense_unet161 import DenseUNet161
@@ -18,6 +19,7 @@ from jaxseg.networks.fc_densenet import FCDenseNet
 from jaxseg.networks.generators import GENERATORS
 from jaxseg.networks.h_denseunet import HDenseUNet
 from jaxseg.networks.kiunet import KiUNet
+from jaxseg.networks.linknet import LinkNet
 from jaxseg.networks.lw_hcn import LWHCN
 from jaxseg.networks.mednext import MedNeXt, upkern
 from jaxseg.networks.multiresunet import MultiResUNet
@@ -77,6 +79,8 @@ NETWORKS = {
   "ssl4mis_unet": SSL4MISUNet,
   "unetr": UNETR,
   "swin_unetr": SwinUNETR,
+  "linknet": LinkNet,
+  "deepbrain": DeepBrain,
 }
 
 __all__ = [
@@ -91,6 +95,7 @@ __all__ = [
   "AttentionUNetDSV",
   "BCDUNet",
   "CENet",
+  "DeepBrain",
   "DeepLabV3",
   "DenseUNet3D",
   "DenseUNet161",
@@ -100,6 +105,7 @@ __all__ = [
   "FCDenseNet",
   "HDenseUNet",
   "KiUNet",
+  "LinkNet",
   "MedNeXt",
   "MultiResUNet",
   "NonLocalUNet",

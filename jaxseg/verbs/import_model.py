@@ -1,9 +1,10 @@
-"""import-model: a model folder of nnU-Net -> run folders that predict, and go on."""
+"""import-model: a model folder of nnU-Net, or deepbrain, -> run folders that predict, and go on."""
 
 import pathlib
 import shlex
 import sys
 
+from jaxseg.interop import brain_runs
 from jaxseg.interop.nnunet_folder import ALL, FINAL
 from jaxseg.interop.nnunet_import import Imported, import_model
 from jaxseg.verbs.arguments import Parser, check_folder
@@ -19,7 +20,8 @@ def _parser() -> Parser:
   add(
     "model",
     type=pathlib.Path,
-    help="model folder with plans.json, dataset.json and fold_*/checkpoint_*.pth",
+    help="model folder with plans.json, dataset.json and fold_*/checkpoint_*.pth; or deepbrain, "
+    "the network of the package of that name, which finds the brain in a head",
   )
   add(
     "--output",
@@ -44,8 +46,8 @@ def _folds(text: str | None) -> tuple[str, ...]:
   return folds
 
 
-def as_text(imported: Imported, output: pathlib.Path) -> str:
-  """What was made and how to go on."""
+def as_text(imported: Imported, output: pathlib.Path, *, mirrored: bool = True) -> str:
+  """What was made and how to go on; `mirrored`: whether it was trained on mirror images."""
   lines = [f"note: {note}" for note in imported.notes]
   lines += [f"run folder: {folder}" for folder in imported.folders]
   runs = shlex.quote(str(output))
@@ -53,8 +55,8 @@ def as_text(imported: Imported, output: pathlib.Path) -> str:
     one = shlex.quote(str(imported.folders[0]))
     lines.append(f"To validate or go on: python train.py --config={one}/config.py --workdir={one}")
   lines.append(
-    f"To segment images: jaxseg predict --workdir {runs} --input IMAGES --output SEGMENTATIONS "
-    "--mirror"
+    f"To segment images: jaxseg predict --workdir {runs} --input IMAGES --output SEGMENTATIONS"
+    + " --mirror" * mirrored
   )
   return "\n".join(lines)
 
@@ -63,6 +65,10 @@ def main(arguments: list[str]) -> None:
   options = _parser().parse_args(arguments)
   try:
     check_folder(options.output, "--output")
+    if str(options.model) == brain_runs.NAME and not options.model.is_dir():
+      run = brain_runs.import_brain(options.output)
+      print(as_text(Imported((run,), (), False), options.output, mirrored=False))
+      return
     imported = import_model(
       options.model,
       options.output,

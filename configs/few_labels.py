@@ -124,6 +124,42 @@ METHODS = {
   },
 }
 
+# half cross entropy, half Dice: of what is labelled, and in a short run of what the network guesses
+HALVES = dict(cross_entropy=dict(weight=0.5), dice=dict(weight=0.5, batch=True, squared=True))
+
+
+def _later(value):
+  """0 for a quarter of the steps, in which supervised training has come to rest, then `value`.
+
+  What a network says before it has learnt anything is background, and learnt it stays: ramps of
+  30,000 steps, or none, cost a run of hundreds more than images without labels give.
+  """
+  return dict(name="piecewise", at=(0.25,), values=(0.0, value))
+
+
+# what METHODS have otherwise in a short run, by path
+SHORT = {
+  "pseudo_label": {"method.weight": _later(1.0), "losses": dict(pseudo=HALVES)},
+  "entropy_minimisation": {"method.weight": _later(0.1)},
+  "mean_teacher": {"method.consistency": _later(10.0)},
+  "uncertainty_mean_teacher": {"method.consistency": _later(10.0), "method.passes": 4},
+  # with the paper's CutMix: of every image, as of half of UniMatch's
+  "cross_pseudo": {
+    "method.consistency": _later(1.0),
+    "method.cutmix": 1.0,
+    "losses": dict(pseudo=HALVES),
+  },
+  "cross_teaching": {
+    "method.consistency": _later(1.0),
+    "losses": dict(pseudo=HALVES),
+    # divides the 48, 24 and 12 tokens of its stages
+    "networks.other.window": 6,
+  },
+  "fixmatch": {"method.consistency": _later(1.0), "losses": dict(pseudo=HALVES)},
+  "unimatch": {"method.consistency": _later(1.0), "losses": dict(pseudo=HALVES)},
+  "dan": {"method.fool": _later(0.1)},
+}
+
 PROTOCOLS = ("cpu", "published")
 VALIDATIONS = ("published", "training")
 ARGUMENTS = ("labelled", "draw", "protocol", "validation")
@@ -132,9 +168,7 @@ ARGUMENTS = ("labelled", "draw", "protocol", "validation")
 def get_config(wanted="supervised"):
   method, labelled, draw, protocol, validation = _arguments(wanted)
   config = defaults.config()
-  config.loss = dict(
-    cross_entropy=dict(weight=0.5), dice=dict(weight=0.5, batch=True, squared=True)
-  )
+  config.loss = HALVES
   config.data.source = dict(
     name="h5",
     path=f"{DATA}/volumes",
@@ -158,9 +192,11 @@ def get_config(wanted="supervised"):
   config.evaluate.every = config.steps
   config.checkpoint_every = max(1, config.steps // 4)
   defaults.assign(config, METHODS[method])
-  if protocol == "cpu" and "critic" in config.networks:
-    # a quarter of the published ones
-    config.networks["critic"]["widths"] = (16, 32, 64, 128)
+  if protocol == "cpu":
+    defaults.assign(config, SHORT.get(method, {}))
+    if "critic" in config.networks:
+      # a quarter of the published ones
+      config.networks["critic"]["widths"] = (16, 32, 64, 128)
   return config
 
 
@@ -187,7 +223,7 @@ def _published(config):
 
 
 def _cpu(config):
-  """The same at a quarter of the voxels, with half the widths, and far fewer steps."""
+  """The same at a seventh of the voxels, with half the widths, and far fewer steps."""
   config.steps = 800
   # in so few steps SGD gets nowhere near
   config.optimiser = dict(
@@ -200,8 +236,8 @@ def _cpu(config):
     accumulate=1,
   )
   config.network = dict(name="ssl4mis_unet", widths=(8, 16, 32, 64, 128))
-  config.data.resampling = dict(size=(None, 128, 128), order=1, label_order=0)
-  config.data.patch = (128, 128)
+  config.data.resampling = dict(size=(None, 96, 96), order=1, label_order=0)
+  config.data.patch = (96, 96)
   config.data.batch = 6
   config.predictor = dict(name="slices", overlap=0.5, batch=8)
 

@@ -41,6 +41,17 @@ def test_the_labelled_patients_are_the_published_ones_or_drawn():
   assert (drawn["labelled"], drawn["labelled_seed"]) == (14, 2)
 
 
+def test_the_published_protocol_leaves_methods_as_published():
+  for method, changes in TABLE["SHORT"].items():
+    published, short = config(f"{method},protocol=published"), config(method)
+    assert published["method"].items() >= TABLE["METHODS"][method]["method"].items()
+    for path in changes:
+      of_published, of_short = published, short
+      for name in path.split("."):
+        of_published, of_short = of_published.get(name), of_short[name]
+      assert of_published != of_short
+
+
 def test_choices_are_made_by_patients_that_train():
   split = config("supervised,validation=training")["data"]["split"]
   sides = [{name.split("_")[0] for name in split[side]} for side in ("train", "validation")]

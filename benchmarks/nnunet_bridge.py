@@ -7,7 +7,9 @@ No part of the tests, because it needs nnunetv2 and PyTorch in an environment of
 Of each model folder: it is imported and exported again; synthetic scans (other voxels than the
 plan's, a border of zeros to be cropped) are segmented by nnU-Net with the original folder, by
 nnU-Net with our folder, and by `jaxseg predict --mirror`. The table tells how far probabilities are
-apart, and the share of voxels with another label. nnU-Net's two must be equal to the bit.
+apart, and the share of voxels with another label. nnU-Net's two must be equal to the bit. With
+--variants each model is tried with other plans as well (see `VARIANTS`): its logits mean nothing,
+but both programs must prepare the scans alike.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import imageio.v3 as imageio
 import nibabel as nib
 import numpy as np
 
+from jaxseg.interop import torch_file, torch_writing
 from jaxseg.interop.nnunet_export import export
 from jaxseg.interop.nnunet_import import import_model
 from jaxseg.runs import folder as run_folder
@@ -67,6 +70,52 @@ def _probabilities(folder: pathlib.Path, ours: bool) -> dict[str, np.ndarray]:
   return out
 
 
+def _transposed(plans, configuration):
+  plans["transpose_forward"] = plans["transpose_backward"] = [1, 0, 2]
+
+
+def _ct(plans, configuration):
+  configuration["normalization_schemes"] = ["CTNormalization"] * len(
+    configuration["normalization_schemes"]
+  )
+  numbers = {"mean": 45.0, "std": 18.0, "percentile_00_5": 12.0, "percentile_99_5": 88.0}
+  for channel in plans["foreground_intensity_properties_per_channel"].values():
+    channel.update(numbers)
+
+
+def _masked(plans, configuration):
+  configuration["use_mask_for_norm"] = [True] * len(configuration["use_mask_for_norm"])
+
+
+def _volumes(plans, configuration):
+  """Of pictures: slices of volumes."""
+  if plans["image_reader_writer"] != "SimpleITKIO":
+    plans["original_median_spacing_after_transp"] = [3.0, 1.0, 1.0]
+    plans["original_median_shape_after_transp"] = [20, 48, 64]
+    plans["image_reader_writer"] = "SimpleITKIO"
+
+
+VARIANTS = {"transposed": _transposed, "ct": _ct, "masked": _masked, "volumes": _volumes}
+
+
+def _variant(model: pathlib.Path, folder: pathlib.Path, change) -> pathlib.Path:
+  """The model folder with other plans."""
+  plans, told = (json.loads((model / name).read_text()) for name in ("plans.json", "dataset.json"))
+  (configuration,) = plans["configurations"].values()
+  # the axes that pictures lack cannot be turned
+  if not (change is _transposed and plans["image_reader_writer"] != "SimpleITKIO"):
+    change(plans, configuration)
+  if plans["image_reader_writer"] == "SimpleITKIO":
+    told["file_ending"] = ".nii.gz"
+  for file in model.glob("fold_*/checkpoint_final.pth"):
+    content = torch_file.load(file)
+    content["init_args"] |= {"plans": plans, "dataset_json": told}
+    torch_writing.save(folder / file.relative_to(model), content)
+  (folder / "plans.json").write_text(json.dumps(plans))
+  (folder / "dataset.json").write_text(json.dumps(told))
+  return folder
+
+
 def _compare(model: pathlib.Path, python: str, work: pathlib.Path, number: int) -> dict:
   imported = import_model(model, work / "run")
   export(imported.folders, work / "exported")
@@ -83,7 +132,7 @@ def _compare(model: pathlib.Path, python: str, work: pathlib.Path, number: int) 
   predict.main([*map(str, options), "--mirror", "--probabilities"])
   original, written = (_probabilities(work / of, False) for of in ("original", "written"))
   ours = _probabilities(work / "ours", True)
-  row = {"model": model.name, "cases": len(original)}
+  row = {"cases": len(original)}
   row["ours_written_equal"] = all(np.array_equal(original[k], written[k]) for k in original)
   pairs = [(original[name].reshape(ours[name].shape), ours[name]) for name in original]
   row["largest"] = max(float(np.abs(a - b).max()) for a, b in pairs)
@@ -100,10 +149,15 @@ def main() -> None:
   parser.add_argument("models", nargs="+", type=pathlib.Path)
   parser.add_argument("--python", required=True, help="of an environment with nnunetv2")
   parser.add_argument("--cases", type=int, default=2)
+  parser.add_argument("--variants", action="store_true", help="other plans, too")
   options = parser.parse_args()
   for model in options.models:
-    with tempfile.TemporaryDirectory() as work:
-      print(json.dumps(_compare(model, options.python, pathlib.Path(work), options.cases)))
+    for name, change in {"": None, **(VARIANTS if options.variants else {})}.items():
+      with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        tried = _variant(model, work / "model", change) if name else model
+        row = _compare(tried, options.python, work, options.cases)
+        print(json.dumps({"model": f"{model.name} {name}".strip(), **row}), flush=True)
 
 
 if __name__ == "__main__":

@@ -175,14 +175,16 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
     previous_stage=design.get("previous_stage"),
     **_resampling(folder, preparation.resampling),
   )
-  flat = (_FLAT, *spacing) if axes == 2 else tuple(spacing)
+  # of slices' own thickness nothing is known, nor needed
+  whole = (_FLAT if pictures else spacing[0], *spacing) if axes == 2 else tuple(spacing)
+  shape = (1 if pictures else patch[0], *patch) if axes == 2 else patch
   return Plan(
     dataset=kept.get("dataset", {}).get("name") or "Dataset001_jaxseg",
     name=told_plan.get("name", "nnUNetPlans"),
     planner=told_plan.get("planner", "ExperimentPlanner"),
     reader=told_plan.get("reader", "NaturalImage2DIO" if pictures else "SimpleITKIO"),
-    spacing=tuple(told_plan.get("spacing", flat)),
-    shape=tuple(told_plan.get("shape", (1, *patch) if axes == 2 else patch)),
+    spacing=tuple(told_plan.get("spacing", whole)),
+    shape=tuple(told_plan.get("shape", shape)),
     transpose=tuple(preparation.transpose) if preparation.transpose else (0, 1, 2),
     configurations={name: configuration},
     intensities=tuple(intensities),

@@ -10,6 +10,7 @@ import pytest
 from closeness import assert_close
 
 from jaxseg.inference import Case
+from jaxseg.interop.nnunet_export import export
 from jaxseg.interop.nnunet_import import import_model
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
@@ -323,3 +324,22 @@ def test_real_models_predict_what_nnunet_predicted(model, real_data, tmp_path):
   # nnU-Net adds up in half precision, where a window's weights are small at its border as well
   inside = tuple(slice(None if n < 8 else 4, n if n < 8 else -4) for n in difference.shape)
   assert difference[inside].max() < 1e-2
+
+
+def test_a_2d_model_of_volumes_goes_slice_by_slice_and_back(tmp_path):
+  random = np.random.default_rng(0)
+  weights, plan = models.state_dict(random), models.plans()
+  plan |= {
+    "original_median_spacing_after_transp": [3.0, 1.0, 1.0],
+    "original_median_shape_after_transp": [20, 8, 8],
+    "image_reader_writer": "SimpleITKIO",
+  }
+  described = models.dataset(file_ending=".nii.gz")
+  model = models.write(tmp_path / "m", plan=plan, described=described, weights=weights)
+  (run,) = import_model(model, tmp_path / "run").folders
+  assert run_folder.describe(run).rank == 3
+  volume = random.standard_normal((3, 8, 8, 1)).astype(np.float32)
+  expected = np.stack([expected_logits(weights, image, (0, 1)) for image in volume])
+  assert_close(logits(run, volume, mirror=True), expected, rtol=1e-4)
+  export((run,), tmp_path / "out")
+  assert json.loads((tmp_path / "out" / "plans.json").read_text()) == plan

@@ -3,7 +3,7 @@
 Trains what is missing of configs/hippocampus_distillation.py (five teachers, then for each seed the
 student, the same student without teachers, and a small one of each), scores 40 cases that no one
 has learnt from, and prints the table; given again it goes on where it stopped. Runs and rows lie
-in --folder; a row is kept with what it was trained with.
+in --folder; a row is kept with what it was trained with, and measured again where that is another.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from few_labels import config_sum
 from short_runs import ROOT, keep, rows
 
 from jaxseg import files
@@ -119,11 +120,13 @@ def measure(done: pathlib.Path, name: str, runs: list[pathlib.Path]) -> None:
   """Adds a row: the mean Dice of the cases that are scored, by class and of both."""
   from jaxseg.runs.folder import read_config, steps_done
 
+  configs = [read_config(run) for run in runs]
   trained = {"runs": [str(run) for run in runs], "steps": [steps_done(run) for run in runs]}
+  trained["configs"] = [config_sum(config) for config in configs]
   before = rows(done).get(name, {})
   if {key: before.get(key) for key in trained} == trained:
     return
-  if any(steps_done(run) < read_config(run)["steps"] for run in runs):
+  if any(done < of["steps"] for done, of in zip(trained["steps"], configs, strict=True)):
     sys.exit(f"{name}: is not trained to its end; give the command again to go on.")
   begin = time.process_time()
   dice = score(runs)

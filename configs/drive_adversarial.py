@@ -12,6 +12,7 @@ seeds each: python benchmarks/few_labels.py (docs/few_labels.md).
 import pathlib
 import runpy
 
+from jaxseg import defaults
 from jaxseg.build import suggestion
 
 HERE = pathlib.Path(__file__).parent
@@ -81,12 +82,7 @@ def get_config(variant="supervised"):
 
 def with_critic(config, variant):
   """The config with a variant's fields, and its critic's optimiser."""
-  for path, value in variant.items():
-    group, _, key = path.partition(".")
-    if key:
-      config[group] = {**config[group], key: value}
-    else:
-      config[group] = value
+  defaults.assign(config, variant)
   if "networks.critic" in variant:
     config.optimisers = dict(critic=ADAM)
   return config

@@ -27,7 +27,7 @@ from jaxseg.build import (
   in_field,
   options_of,
 )
-from jaxseg.config import annotation, needs, option_values, streams, synthesis
+from jaxseg.config import annotation, effects, needs, option_values, streams, synthesis
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
@@ -73,6 +73,7 @@ def complete(config) -> dict[str, Any]:
       with other_runs.told_of_run(spec, role.field):
         check(_table(role), other_runs.without_run(spec), role.field, given=("classes",))
   check(methods.METHODS, method_options(config), "method", later=True)
+  effects.check(config)
   check(inference.PREDICTORS, config["predictor"], "predictor", later=True, given=_WINDOW)
   optimisers_by_role(config)
   losses_by_role(config)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxseg import data, feeding
+from jaxseg import data, feeding, methods
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
   complete,
@@ -16,7 +16,7 @@ from jaxseg.compose import (
   task,
   window,
 )
-from jaxseg.config import accumulation, encoder_inputs, needs, rehearsal, synthesis
+from jaxseg.config import accumulation, effects, encoder_inputs, needs, rehearsal, synthesis
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config.streams import named
@@ -96,13 +96,14 @@ def experiment(
   options, map_options = config["data"], maps(config)
   feeds = feeding.feeds(config, sources)
   fed = feeds[MAIN]
-  folds = ()
+  folds, group = (), options["split"].get("group")
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
+    unseen.check_groups(folds, group)
   others, begins = other_runs.folders(config), other_runs.begins(config)
   told = unseen.leaks(config, others, fed.sides.validation, begins)
   teachers = other_runs.several(config)
-  held_out_by = unseen.folds(teachers)
+  held_out_by = unseen.folds(teachers, group=group)
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):
     fields = ("prior",) if folds else ()
     placed, starts, notes = _rehearse(config, feeds, map_options, fields, devices)
@@ -199,6 +200,11 @@ def _rehearse(
     lambda: _varied(config, labels, aim, parts, placed),
     members=config["members"],
   )
+  follows = methods.FOLLOWERS.get(config["method"]["name"], {})
+  starts = {
+    name: start._replace(followers=tuple(of for of, first in follows.items() if first == name))
+    for name, start in starts.items()
+  }
   kind = "index" if labels.regions is None else "soft"
   whole_batch = accumulation.notes(
     config,
@@ -210,8 +216,8 @@ def _rehearse(
   )
   photographs = encoder_inputs.notes(config, chosen_schemes)
   random = frozen_from_nothing(config, state.learners, starts)
-  told = (*whole_batch, *random, *photographs, *other_runs.check_patch(config, nets))
-  return placed, starts, told
+  told = (*whole_batch, *random, *photographs, *effects.notes(config))
+  return placed, starts, (*told, *other_runs.check_patch(config, nets))
 
 
 def _varied(

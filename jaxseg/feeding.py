@@ -101,8 +101,8 @@ def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Fe
   if seen := _seen(view, cases, main) if "source" in spec else ():
     warnings.warn(
       f"config.streams.{name}.source: lies where the main stream's does, and {len(seen)} of its "
-      f"cases validate (as '{seen[0]}'): the scores are of images that were trained on; leave the "
-      "source out to be fed from the same split.",
+      f"cases validate or are of a group that does (as '{seen[0]}'): the scores are of images that "
+      "were trained on; leave the source out to be fed from the same split.",
       stacklevel=2,
     )
   if bare and spec.get("foreground"):
@@ -133,13 +133,15 @@ def _fitting(config: dict[str, Any], source: data.Source) -> dict[str, Any]:
 
 
 def _seen(view: dict[str, Any], cases: tuple[str, ...], main: Feed) -> tuple[str, ...]:
-  """The main stream's validation cases that another source of the same files feeds."""
+  """What another source of the same files feeds of the main stream's validation, by its groups."""
   ours, theirs = (
     {name: value for name, value in of["data"]["source"].items() if name not in _HOW_READ}
     for of in (main.config, view)
   )
-  held = set(main.sides.validation) if ours == theirs else ()
-  return tuple(case for case in cases if case in held)
+  if ours != theirs:
+    return ()
+  group = main.config["data"]["split"].get("group")
+  return data.splits.related(cases, main.sides.validation, group=group)
 
 
 def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:

@@ -10,7 +10,8 @@ from jaxseg.build import bind
 def transforms(specs: Mapping[str, Any], field: str) -> dict[str, Callable]:
   """The transforms of a view, their options bound; `field` is "views.strong".
 
-  Raises ValueError in words for one that changes more than intensities.
+  Raises ValueError in words for one that changes more than intensities, and where nothing is ever
+  changed.
   """
   every = {**augment.AUGMENTATIONS, **augment.MIXTURES}
   bound = {}
@@ -23,4 +24,10 @@ def transforms(specs: Mapping[str, Any], field: str) -> dict[str, Callable]:
         f"views share; choices: {', '.join(augment.VIEWS)}."
       )
     bound[key] = bind(augment.VIEWS, {"name": key, **spec}, f"{field}.{key}")
+  if all(transform.keywords.get("p") == 0 for transform in bound.values()):
+    never = f"p is 0 for {', '.join(bound)}" if bound else "it is empty"
+    raise ValueError(
+      f"config.{field}: {never}, so that this view never changes an image; expected transforms, as "
+      f"config.{field}=dict(noise=dict(p=1.0)), or to leave an optional view out."
+    )
   return bound

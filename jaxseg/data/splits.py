@@ -265,21 +265,28 @@ def share(
   return tuple(case for case in cases if case in chosen), rest
 
 
+def related(cases: Sequence[str], others: Sequence[str], *, group: str | None) -> tuple[str, ...]:
+  """Those of the cases that are among others, or of a group of theirs; `group` is as of `kfold`.
+
+  A case that `group` does not match is of no group.
+  """
+
+  def name(case: str) -> tuple[bool, str]:
+    match = None if group is None else re.search(group, case)
+    return (False, case) if match is None else (True, match.group(1))
+
+  theirs = set(map(name, others))
+  return tuple(case for case in cases if name(case) in theirs)
+
+
 def apart(cases: Sequence[str], validation: Sequence[str], *, group: str | None) -> tuple[str, ...]:
-  """Those of the cases that are of no group of a validation case; `group` is as of `kfold`.
+  """Those of the cases that are not `related` to a validation case.
 
   For cases without labels, which no split divides: a patient that validates is not to be learnt
-  from. A case that `group` does not match is of none.
+  from.
   """
-  if group is None:
-    return tuple(cases)
-  held = _groups(validation, group)
-
-  def is_apart(case: str) -> bool:
-    match = re.search(group, case)
-    return match is None or match.group(1) not in held
-
-  return tuple(filter(is_apart, cases))
+  held = set(related(cases, validation, group=group))
+  return tuple(case for case in cases if case not in held)
 
 
 def count(*, name: str, folds: int = 5, path: str | None = None, **options) -> int:

@@ -79,6 +79,12 @@ def deep_supervision(
     and an option that weighs the coarser ones.
   """
   weighed = {"drop_last": drop_last, "decay": decay != 0.5, "auxiliary": auxiliary != 1.0}
+  if weights is not None and (decay != 0.5 or drop_last):
+    option = "decay" if decay != 0.5 else "drop_last"
+    raise ValueError(
+      f"deep supervision: '{option}' has no effect beside weights {tuple(weights)}, taken as they "
+      "are; give one of the two (a config's method.head_weights, or head_decay and drop_last_head)."
+    )
 
   def total(logits: Sequence[Array], target: Target) -> jax.Array:
     levels = len(logits)

@@ -20,6 +20,7 @@ from jaxseg.methods import (
   regression,
   rematerialised,
   supervised,
+  teacher,
   uncertainty_mean_teacher,
   unimatch,
 )
@@ -61,7 +62,16 @@ NEEDS: dict[str, Needs] = {
   "dan": _UNLABELLED,
 }
 
+# what starts as another learner, whatever its weights were
+_TEACHER = {teacher.TEACHER: teacher.STUDENT}
+FOLLOWERS: dict[str, dict[str, str]] = {
+  "mean_teacher": _TEACHER,
+  "uncertainty_mean_teacher": _TEACHER,
+  "copy_paste": _TEACHER,
+}
+
 __all__ = [
+  "FOLLOWERS",
   "METHODS",
   "NEEDS",
   "Needs",

@@ -73,8 +73,13 @@ def adversarial(
     sigmoid: the labels are regions.
   """
   _check(critic, mode, inputs, clip_weights, gradient_penalty, feature_weights)
+  if sigmoid and not include_background:
+    raise ValueError(
+      "adversarial: include_background=False, but the labels are regions, which have no "
+      "background; leave it out."
+    )
   supervised = labelled.supervision(loss, decay=head_decay)
-  by_features, first = mode == FEATURES, 0 if include_background or sigmoid else 1
+  by_features, first = mode == FEATURES, 0 if include_background else 1
 
   def pair(logits, target, image):
     made, truth, visible = critics.judged_maps(logits, target, sigmoid=sigmoid)

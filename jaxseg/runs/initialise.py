@@ -38,11 +38,13 @@ class Start(NamedTuple):
     weights: the source.
     axes: path -> (CLASSES or INPUTS, the axis whose length is their number).
     members: of an ensemble, whose learners are stacked: all start alike.
+    followers: further learners that start as this one (`methods.FOLLOWERS`).
   """
 
   weights: Weights
   axes: Mapping[str, tuple[str, int]] = {}
   members: int = 1
+  followers: tuple[str, ...] = ()
 
 
 class Row(NamedTuple):
@@ -132,7 +134,7 @@ def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[
   """A state with the weights that come from elsewhere, and the tables of what was taken.
 
   Optimisers start anew, and know these weights where they draw to them (L2-SP). The average of a
-  learner, if there is one, starts where the learner does. Each process reads for itself.
+  learner and its followers start where it does. Each process reads for itself.
   """
   learners, tables = dict(state.learners), []
   for name, start in starts.items():
@@ -140,7 +142,7 @@ def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[
     source = _read(start.weights, where)
     rows = _rows(_shapes(learners[name], start.members), source, start, where)
     tables.append(_table(rows, source, where))
-    for of in (name, f"{name}{SUFFIX}"):
+    for of in (name, f"{name}{SUFFIX}", *start.followers):
       if of == name or (of in learners and of not in starts):
         learners[of] = _filled(learners[of], rows, source, start)
   return state.replace(learners=learners), tables

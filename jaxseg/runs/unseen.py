@@ -5,10 +5,11 @@ Cases are known by their names; dataset.json of a run folder tells those that tr
 
 import collections
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.build import plain
+from jaxseg.data import splits
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import with_numbers
 from jaxseg.data.stream import MAIN, Stream
@@ -20,13 +21,15 @@ FIELD = "fold"
 _PLACES = ("path", "data_dir", "labelled", "channels", "check_affine", "cache", "download", "url")
 
 
-def folds(runs: Sequence[pathlib.Path]) -> dict[str, int]:
+def folds(runs: Sequence[pathlib.Path], *, group: str | None = None) -> dict[str, int]:
   """Case -> the number of the only run that held it out, of cases that some held out, but not all.
 
   Raises ValueError for a case that several runs held out while others trained on it: they are no
-  folds of one cross-validation.
+  folds of one cross-validation; and, of cases in groups (`data.splits.kfold`), for a run that
+  learnt from a group that it held out.
   """
   sides = [_sides(run) for run in runs]
+  check_groups(runs, group)
   number = collections.Counter(case for _, held in sides for case in held)
   for case, times in number.items():
     if 1 < times < len(runs):
@@ -40,10 +43,24 @@ def folds(runs: Sequence[pathlib.Path]) -> dict[str, int]:
   }
 
 
+def check_groups(runs: Sequence[pathlib.Path], group: str | None) -> None:
+  """Raises ValueError for a run that trained and validates on cases of one group."""
+  for run in runs if group is not None else ():
+    learnt, held = _sides(run)
+    if both := sorted(splits.related(sorted(held), learnt, group=group)):
+      seen = splits.related(sorted(learnt), both[:1], group=group)
+      raise ValueError(
+        f"{run}: validates on case '{both[0]}' and has learnt from '{seen[0]}' of the same group "
+        f"(config.data.split.group={group!r}): what it says of the former is no opinion of a "
+        "network that never saw it; expected runs whose folds keep groups together: train them "
+        "with that config.data.split.group."
+      )
+
+
 def leaks(
   config: Mapping[str, Any],
   runs: Mapping[str, Sequence[pathlib.Path]],
-  validation: Iterable[str],
+  validation: Sequence[str],
   begins: Mapping[str, pathlib.Path] | None = None,
 ) -> list[str]:
   """Refuses networks that have learnt from what this run validates on.
@@ -59,19 +76,31 @@ def leaks(
 
   Raises ValueError for runs on the same data that fill a field.
   """
-  notes, held = [], set(validation)
+  notes, held, group = [], set(validation), config["data"]["split"].get("group")
+
+  def seen(folder: pathlib.Path) -> str:
+    """What of validation a run has learnt from, in words; nothing if it is nothing."""
+    learnt = sorted(_sides(folder)[0])
+    if both := [case for case in learnt if case in held]:
+      return f"{folder}: has learnt from {len(both)} of this run's validation cases, as '{both[0]}'"
+    if both := splits.related(learnt, validation, group=group):
+      return (
+        f"{folder}: has learnt from {len(both)} cases of groups that validate here, as '{both[0]}' "
+        f"(config.data.split.group={group!r})"
+      )
+    return ""
+
   for field, folder in (begins or {}).items():
     # what is no run is told where its weights are looked for
     known = (folder / run_folder.DATASET).is_file() and (folder / run_folder.CONFIG).is_file()
-    both = sorted(held.intersection(_sides(folder)[0])) if known else []
-    if both and _same_source(config, run_folder.read_config(folder)):
-      notes.append(f"Warning: config.{field}: {_learnt(folder, both)}: the scores are too good.")
+    what = seen(folder) if known else ""
+    if what and _same_source(config, run_folder.read_config(folder)):
+      notes.append(f"Warning: config.{field}: {what}: the scores are too good.")
   for field, folders in runs.items():
     for folder in folders:
-      both = sorted(held.intersection(_sides(folder)[0]))
-      if not both:
+      what = seen(folder)
+      if not what:
         continue
-      what = _learnt(folder, both)
       if not _same_source(config, run_folder.read_config(folder)):
         notes.append(
           f"Warning: config.{field}: {what}, if that is one case in both data sets: the validation "
@@ -84,10 +113,6 @@ def leaks(
         "config.data.split={} to train on all cases and validate on none."
       )
   return notes
-
-
-def _learnt(folder: pathlib.Path, cases: Sequence[str]) -> str:
-  return f"{folder}: has learnt from {len(cases)} of this run's validation cases, as '{cases[0]}'"
 
 
 def shared(

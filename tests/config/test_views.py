@@ -39,12 +39,13 @@ def test_a_view_is_a_role():
 
 
 def test_a_role_is_filled_by_its_name(tmp_path):
-  config = compose.complete(config_of(tmp_path, views=STRONG | {"weak": {}}))
+  weak = {"brightness": {"p": 1.0, "factor": (2.0, 2.0)}}
+  config = compose.complete(config_of(tmp_path, views=STRONG | {"weak": weak}))
   views = compose.views_by_role(config)
   assert set(views) == {"strong", "weak"}
   batch = {"image": np.ones((2, 8, 8, 1), np.float32)}
-  assert np.array_equal(views["weak"](jax.random.key(0), batch)["image"], batch["image"])
-  assert not np.array_equal(views["strong"](jax.random.key(0), batch)["image"], batch["image"])
+  assert np.array_equal(views["weak"](jax.random.key(0), batch)["image"], 2 * batch["image"])
+  assert len(np.unique(views["strong"](jax.random.key(0), batch)["image"])) > 100
 
 
 WRONG = {
@@ -67,6 +68,15 @@ WRONG = {
   "option": ({"strong": {"noise": {"q": 1}}}, r"config\.views\.strong\.noise\.q: .*no such option"),
   "value": ({"strong": {"noise": {"p": 2.0}}}, r"config\.views\.strong\.noise\.p: 2\.0; expected"),
   "no dict": ({"strong": "noise"}, r"config\.views\.strong: 'noise'; expected dict"),
+  "empty": ({"strong": {}}, r"config\.views\.strong: it is empty, so that this view never changes"),
+  "parts taken out": (
+    STRONG | {"weak": {"noise": None}},
+    r"config\.views\.weak: it is empty, .* or to leave an optional view out",
+  ),
+  "never": (
+    {"strong": {"noise": {"p": 0.0}, "blur": {"p": 0.0}}},
+    r"config\.views\.strong: p is 0 for noise, blur, so that this view never changes an image",
+  ),
   "no options": ({"strong": {"noise": 1}}, r"config\.views\.strong\.noise: expected a dict"),
 }
 

@@ -119,6 +119,15 @@ def test_the_average_of_a_learner_starts_where_it_does(tmp_path):
   assert kernels[0].unsafe_buffer_pointer() != kernels[1].unsafe_buffer_pointer()
 
 
+def test_what_follows_a_learner_starts_where_it_does(tmp_path):
+  theirs, own = leaves(saved(tmp_path).learners["network"]), state(2)
+  own = own.replace(learners={**own.learners, "teacher": state(3).learners["network"]})
+  (at,) = plan({"network": str(tmp_path)}, own.learners, dict).values()
+  after, _ = initialised(own, {"network": at._replace(followers=("teacher",))})
+  for name in ("network", "teacher"):
+    jax.tree.map(np.testing.assert_array_equal, leaves(after.learners[name]), theirs)
+
+
 def test_part_of_a_run_with_other_classes_and_channels(tmp_path):
   theirs, own = saved(tmp_path), state(2, classes=5, channels=3)
   spec = {"run": str(tmp_path), "take": {"encoder*": "encoder*"}}

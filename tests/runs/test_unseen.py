@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn_states import state_of
 
-from jaxseg import compose, data, defaults, loop
+from jaxseg import compose, data, defaults, loop, sealed
 from jaxseg.build import plain
 from jaxseg.config import networks
 from jaxseg.data.prepared.fields import without_labels
@@ -45,7 +46,7 @@ def write(home, name, *, seed=0, steps=2, split=None, **fields):
   run = experiment(config)
   (home / name).mkdir(parents=True)
   folder.record(home / name, run)
-  state = run.method.init(jax.random.key(seed), {"image": np.zeros((1, 16, 16, 1), np.float32)})
+  state = state_of(run.method, {"image": np.zeros((1, 16, 16, 1), np.float32)}, seed=seed)
   state = state.replace(step=jnp.asarray(steps))
   checkpoint.Checkpoints(home / name, checkpoint.LATEST).save(state, {})
   return run
@@ -293,6 +294,57 @@ def test_runs_that_are_no_folds_of_one_cross_validation_are_refused(home, tmp_pa
 def test_seeds_that_hold_out_the_same_cases_teach_together(home, tmp_path):
   shutil.copytree(home / "all" / "fold_0", tmp_path / "again")
   assert unseen.folds([home / "all" / "fold_0", tmp_path / "again"]) == {}
+
+
+def divided(folder, names, held, *, cases=30):
+  """Lets a run folder tell of a set of so many cases, some of which its run validated on."""
+  sides = {"training": [name for name in names if name not in held], "validation": held}
+  for file, change in (("dataset.json", sides), ("config.json", {})):
+    told = json.loads((folder / file).read_text()) | change
+    told.pop(sealed.DIGESTS, None)
+    if file == "config.json":
+      told["data"]["source"]["cases"] = cases
+    (folder / file).write_text(json.dumps(told))
+
+
+@pytest.mark.usefixtures("nothing_prepared")
+def test_teachers_that_have_learnt_from_a_group_that_validates_are_refused(home, tmp_path):
+  """Of 30 cases in three groups of ten, as of three patients."""
+  names = [f"phantom_{number:04d}" for number in range(30)]
+  shutil.copytree(home / "all", tmp_path / "all")
+  fold = tmp_path / "all" / "fold_0"
+  config = student(home)
+  config["data"]["source"] |= {"cases": 30}
+  config["networks"] = {"teacher": {"run": str(fold)}}
+  split = {"name": "explicit", "group": r"_(00\d)", "validation": names[3:10], "train": names[10:]}
+  # none of this run's cases, but others of its patient
+  divided(fold, names[:3] + names[10:], names[10:20])
+  words = (
+    r"config\.networks\.teacher: .*fold_0: has learnt from 3 cases of groups that validate here, "
+    r"as 'phantom_0000' \(config\.data\.split\.group='_\(00.*; expected validation cases that no"
+  )
+  config["data"]["split"] = split
+  with pytest.raises(ValueError, match=words):
+    experiment(config)
+  config["data"]["split"] = {name: of for name, of in split.items() if name != "group"}
+  with pytest.raises(pytest.fail.Exception, match="prepared"):
+    experiment(config)
+
+
+def test_folds_that_tear_groups_apart_hold_no_case_out(home, tmp_path):
+  names = [f"p{patient}_{frame}" for patient in range(3) for frame in range(2)]
+  shutil.copytree(home / "all", tmp_path / "all")
+  runs = [tmp_path / "all" / f"fold_{fold}" for fold in range(FOLDS)]
+  for fold, run in enumerate(runs):
+    divided(run, names, names[2 * fold : 2 * fold + 2])
+  expected = {name: at // 2 for at, name in enumerate(names)}
+  assert unseen.folds(runs, group=r"(p\d)_") == unseen.folds(runs) == expected
+  for fold, run in enumerate(runs):
+    divided(run, names, names[fold::FOLDS])
+  assert len(unseen.folds(runs)) == 6
+  words = r"fold_0: validates on case 'p0_0' and has learnt from 'p0_1' of the same group \(config"
+  with pytest.raises(ValueError, match=words):
+    unseen.folds(runs, group=r"(p\d)_")
 
 
 @pytest.mark.usefixtures("nothing_prepared")

@@ -1,0 +1,51 @@
+"""Options of methods that act together with another one alone."""
+
+from typing import NamedTuple
+
+
+class Acts(NamedTuple):
+  """When an option has an effect.
+
+  Attributes:
+    option: its name; "optimisers.KEY" of an optimiser.
+    other: the option of the same method that it needs.
+    values: words of `other` with which it acts; () where `other` is a number that must not be 0: a
+      weight, or a probability.
+  """
+
+  option: str
+  other: str
+  values: tuple[str, ...] = ()
+
+
+EFFECTS: dict[str, tuple[Acts, ...]] = {
+  "adversarial": (
+    Acts("least", "inputs", ("scaling",)),
+    Acts("include_background", "inputs", ("product",)),
+  ),
+  "hung": (Acts("threshold", "semi"),),
+  "pseudo_label": (Acts("threshold", "weight"),),
+  "entropy_minimisation": (Acts("images", "weight"),),
+  "mean_teacher": (Acts("noise_limit", "noise"), Acts("noise", "consistency")),
+  "uncertainty_mean_teacher": (
+    Acts("noise_limit", "noise"),
+    Acts("noise", "consistency"),
+    Acts("passes", "consistency"),
+    Acts("threshold", "consistency"),
+  ),
+  "fixmatch": (Acts("threshold", "consistency"),),
+  "unimatch": (
+    Acts("threshold", "consistency"),
+    Acts("channel_rate", "feature_weight"),
+    Acts("cutmix", "image_weight"),
+    Acts("area", "cutmix"),
+  ),
+  "cross_pseudo": (Acts("cutmix", "consistency"), Acts("area", "cutmix")),
+  "copy_paste": (Acts("largest_component", "unlabelled_weight"),),
+  "dual_branch": (Acts("alpha", "consistency"),),
+  "distillation": (
+    Acts("temperature", "logits"),
+    Acts("places_temperature", "places"),
+    Acts("optimisers.regressor", "features"),
+  ),
+}

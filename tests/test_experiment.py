@@ -7,6 +7,7 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec, Target
 from jaxseg.build import plain
+from jaxseg.experiment import experiment
 from jaxseg.feeding import augmentation, mirroring
 from jaxseg.objectives import class_weights, losses_by_role
 
@@ -45,6 +46,17 @@ def test_a_misspelt_weighting_is_told_before_any_case_is_read():
     ValueError, match=r"config\.loss\.dice\.class_weights.*did you mean 'inverse'"
   ):
     class_weights(config(dice="invers"))
+
+
+def test_an_encoder_does_not_normalise_what_is_normalised_already():
+  given = defaults.config()
+  encoder = dict(name="resnet18", width=2, blocks=(1,), inputs="unit")
+  given.network = dict(name="encoder_unet", encoder=encoder, widths=(4, 4))
+  given.data.patch = (8, 8)
+  with pytest.raises(
+    ValueError, match=r"^config\.network\.encoder\.inputs: 'unit' .*'zscore', and"
+  ):
+    experiment(given)
 
 
 def augmented(augment, labels, sample):

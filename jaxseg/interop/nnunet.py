@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from jaxseg.interop import torch_file, torch_writing
+from jaxseg.interop.name_map import listed
 
 # entries that repeat others: the same tensor under a second name
 _REPEATED = re.compile(r"^decoder\.encoder\.|\.all_modules\.")
-_SHOWN = 10
 # a layer's modules, in the order of its list of them
 _PARTS = ("conv", "norm")
 # what comes first among the modules of one place, though not by the alphabet
@@ -79,13 +79,6 @@ def from_state_dict(arrays: Mapping[str, np.ndarray], path) -> dict[str, np.ndar
       "ResidualEncoderUNet; weights of these two networks are read."
     )
   return {ours[name]: _laid_out(name, of.astype(np.float32)) for name, of in arrays.items()}
-
-
-def listed(names: Iterable[str]) -> str:
-  """Names for a message, at most ten of them."""
-  names = [f"'{name}'" for name in names]
-  more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-  return ", ".join(names[:_SHOWN]) + more
 
 
 def to_state_dict(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

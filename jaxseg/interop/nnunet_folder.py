@@ -10,6 +10,7 @@ from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data.sources import dataset_json
 from jaxseg.interop import nnunet
+from jaxseg.interop.name_map import listed
 from jaxseg.interop.nnunet_checkpoint import Checkpoint, read_checkpoint
 from jaxseg.interop.nnunet_trainers import Trainer, trainer_of
 from jaxseg.planning.nnunet_plans import parse_plan
@@ -183,13 +184,13 @@ def check_tensors(one: Checkpoint, expected: dict[str, tuple[int, ...]], where) 
   strange = [nnunet.name_of(path, steps) for path in held if path not in expected]
   other = [path for path in expected if path in held and held[path] != expected[path]]
   problems = [
-    f"{len(names)} tensor(s) {what}: {nnunet.listed(names)}"
+    f"{len(names)} tensor(s) {what}: {listed(names)}"
     for names, what in ((missing, "are missing"), (strange, "are superfluous"))
     if names
   ]
   if other:
     shapes = (f"{nnunet.name_of(path, steps)} {held[path]}, not {expected[path]}" for path in other)
-    problems.append(f"{len(other)} tensor(s) have another shape: {nnunet.listed(shapes)}")
+    problems.append(f"{len(other)} tensor(s) have another shape: {listed(shapes)}")
   if problems:
     raise ValueError(
       f"{where}: its weights are not those of the network that {PLANS} names: "

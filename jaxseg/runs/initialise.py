@@ -18,10 +18,9 @@ from jaxseg.config import roles as config_roles
 from jaxseg.config.weights import Weights, weights
 from jaxseg.fine_tuning import anchored, has_anchors
 from jaxseg.interop import FORMATS, packages
-from jaxseg.interop.name_map import SHOWN, listed
 from jaxseg.method import Learner, State
 from jaxseg.methods.averaged import SUFFIX
-from jaxseg.runs import checkpoint
+from jaxseg.runs import checkpoint, weights_fit
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.kernels import adapt, check_inflation, inflated
 
@@ -270,7 +269,7 @@ def _told(where: str) -> Iterator[None]:
 
 def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) -> list[Row]:
   """What becomes of every array of a learner; raises ValueError for weights that don't fit."""
-  take = start.weights.take or _default(source)
+  take = start.weights.take or weights_fit.default(source.inside, own, source.words, where)
   paths.check(take, own, f"{where}.take")
   paths.check_apart(take, own, f"{where}.take")
   rows, missing, others, used = [], [], [], set()
@@ -310,14 +309,15 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       rows.append(Row(path, there, f"{words}, {how}" if how else words))
     else:
       others.append((path, shape, there, theirs))
-  _check_fit(others, missing if not start.weights.take else [], source, where)
+  weights_fit.check(others, missing if not start.weights.take else [], source, where)
   if source.whole and not start.weights.take:
-    _check_whole(rows, source, where)
+    places = {row.source for row in rows}
+    weights_fit.check_whole([path for path in source.arrays if path not in places], source, where)
   for pattern, target in take.items():
     if target is not None and pattern not in used:
       raise ValueError(
         f"{where}.take['{pattern}']: '{target}' names nothing in {source.words}"
-        f"{suggestion(target, source.arrays)}; there are {_tops(source.arrays)}."
+        f"{suggestion(target, source.arrays)}; there are {weights_fit.tops(source.arrays)}."
       )
   if all(row.source is None for row in rows):
     raise ValueError(
@@ -327,47 +327,8 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
   return rows
 
 
-def _default(source: Source) -> dict[str, str]:
-  return {f"{source.inside}/*": "*"} if source.inside else {"*": "*"}
-
-
 def _numbers(of: str, there: int, here: int) -> str:
   return f"{there} {of} there, {here} here"
-
-
-def _check_fit(others, missing, source: Source, where: str) -> None:
-  more = ", take={...} to leave it, or another network (config.network)"
-  if others:
-    shown = [
-      f"'{path}' is {shape} here, '{there}' {theirs}" for path, shape, there, theirs in others
-    ]
-    several = f" (and {len(others) - SHOWN} more)" if others[SHOWN:] else ""
-    flat = any(len(theirs) == len(shape) - 1 for _, shape, _, theirs in others)
-    more = ", inflate='mean' for kernels of images in a network of volumes" * flat + more
-    raise ValueError(
-      f"{where}: {'; '.join(shown[:SHOWN])} in {source.words}{several}; expected shapes that "
-      f"differ by the number of classes or input channels at most{more}."
-    )
-  if missing:
-    raise ValueError(
-      f"{where}: {source.words} has no {listed(missing)}, which this network has; it has "
-      f"{_tops(source.arrays)}; expected all of it{more}."
-    )
-
-
-def _check_whole(rows: Sequence[Row], source: Source, where: str) -> None:
-  """Raises ValueError where a file holds more of a network than this one has."""
-  used, default = {row.source for row in rows}, _default(source)
-  left = [p for p in source.arrays if p not in used and not paths.match(p, source.spare)]
-  if left:
-    raise ValueError(
-      f"{where}: {source.words} has {listed(left)}, which this network lacks: it is of another "
-      f"one; expected that (config.network), or take={default} to leave what is too much."
-    )
-
-
-def _tops(names) -> str:
-  return ", ".join(dict.fromkeys(name.split("/")[0] for name in names)) or "nothing"
 
 
 def _table(rows: Sequence[Row], source: Source, where: str) -> str:
@@ -394,5 +355,7 @@ def _table(rows: Sequence[Row], source: Source, where: str) -> str:
   text = [f"{where}: {taken} of {len(rows)} arrays from {source.words}:"]
   text += [f"  {name:<{width}}  {what}" for name, what in lines]
   if left:
-    text.append(f"  {len(left)} of the source's {len(source.arrays)} not used: {_tops(left)}")
+    text.append(
+      f"  {len(left)} of the source's {len(source.arrays)} not used: {weights_fit.tops(left)}"
+    )
   return "\n".join(text)

@@ -1,7 +1,5 @@
 """EfficientNet-Lite's names: the logits of our encoder are those of the original."""
 
-import pathlib
-
 import jax
 import numpy as np
 import pytest
@@ -77,19 +75,3 @@ def test_a_cat_is_a_cat(number, size):
   )
   # tabby, tiger, Persian, Siamese and Egyptian cat
   assert 281 <= np.argmax(out) <= 285
-
-
-def test_a_package_that_is_not_there_is_told_with_what_to_do(monkeypatch):
-  monkeypatch.setitem(
-    packages.PACKAGES, "x", packages.Package("no-such", "no_such_module", "*.pth", "plain")
-  )
-  with pytest.raises(
-    FileNotFoundError, match=r"no-such, which holds the weights 'x', is not installed; install it"
-  ):
-    packages.file_of("x")
-  here = packages.Package("numpy", "numpy", "no_such_file", "plain")
-  monkeypatch.setitem(packages.PACKAGES, "x", here)
-  with pytest.raises(FileNotFoundError, match=r"numpy, .* has no file no_such_file"):
-    packages.file_of("x")
-  monkeypatch.setitem(packages.PACKAGES, "x", here._replace(file="__init__.py"))
-  assert packages.file_of("x") == pathlib.Path(np.__file__)

@@ -302,6 +302,11 @@ def test_images_weights_go_into_a_network_of_volumes_if_they_are_to_be_inflated(
   assert "3 input channel(s) there, 1 here, inputs='mean', inflate='mean'" in table
 
 
+def test_a_network_without_an_encoder_takes_no_classifiers_weights(tmp_path):
+  with pytest.raises(ValueError, match=r"\(torchvision\) is for a network's encoder, and this one"):
+    start(classifier(tmp_path), None)
+
+
 def test_a_deeper_classifier_is_another_one_and_so_is_a_shallower_one(tmp_path):
   with pytest.raises(
     ValueError,

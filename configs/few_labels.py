@@ -139,7 +139,12 @@ def _later(value):
 
 # what METHODS have otherwise in a short run, by path
 SHORT = {
-  "pseudo_label": {"method.weight": _later(1.0), "losses": dict(pseudo=HALVES)},
+  # what a pass with dropout is sure of is hardly anything but background: all counts, as Lee has it
+  "pseudo_label": {
+    "method.weight": _later(1.0),
+    "method.threshold": 0.0,
+    "losses": dict(pseudo=HALVES),
+  },
   "entropy_minimisation": {"method.weight": _later(0.1)},
   "mean_teacher": {"method.consistency": _later(10.0)},
   "uncertainty_mean_teacher": {"method.consistency": _later(10.0), "method.passes": 4},
@@ -156,7 +161,12 @@ SHORT = {
     "networks.other.window": 6,
   },
   "fixmatch": {"method.consistency": _later(1.0), "losses": dict(pseudo=HALVES)},
-  "unimatch": {"method.consistency": _later(1.0), "losses": dict(pseudo=HALVES)},
+  # for the same reason
+  "unimatch": {
+    "method.consistency": _later(1.0),
+    "method.threshold": 0.0,
+    "losses": dict(pseudo=HALVES),
+  },
   "dan": {"method.fool": _later(0.1)},
 }
 

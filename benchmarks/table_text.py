@@ -30,10 +30,10 @@ def paired_p(differences) -> float:
 
   Of differences that are all the same it is 1 for zeros and 0 otherwise.
   """
-  mean, half = interval(differences)
-  if math.isnan(half):
-    return math.nan
   count = len(differences)
+  if count < 2:
+    return math.nan
+  mean, half = interval(differences)
   if not half:
     return float(mean == 0)
   return float(2 * stats.t.sf(abs(mean) / (half / stats.t.ppf(0.975, count - 1)), count - 1))

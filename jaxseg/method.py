@@ -15,7 +15,7 @@ from flax import struct
 
 from jaxseg.batch import Array, Batch
 from jaxseg.networks.blocks.statistics import of_network
-from jaxseg.optimisers import learning_rate
+from jaxseg.optimisers import learning_rate, without_frozen
 from jaxseg.paths import merge as merge
 from jaxseg.paths import split as split
 
@@ -105,9 +105,14 @@ def descend(tx, learner: Learner, objective) -> tuple[Learner, Metrics]:
     objective: params -> (loss, (new stats, metrics)).
 
   Returns:
-    The updated learner and the metrics, with "loss", "gradient_norm" and "learning_rate" added.
+    The updated learner and the metrics, with "loss", "gradient_norm" (of what is not frozen for
+    good) and "learning_rate" added.
   """
-  (loss, (stats, metrics)), gradients = jax.value_and_grad(objective, has_aux=True)(learner.params)
+
+  def of(params):
+    return objective(without_frozen(tx, params))
+
+  (loss, (stats, metrics)), gradients = jax.value_and_grad(of, has_aux=True)(learner.params)
   updates, opt_state = tx.update(gradients, learner.opt_state, learner.params)
   params = optax.apply_updates(learner.params, updates)
   metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **metrics}

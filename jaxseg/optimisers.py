@@ -257,6 +257,27 @@ def _factors(scale, updates: int, where: str) -> dict[str, float | schedules.Sch
   return factors
 
 
+class Freezing(optax.GradientTransformation):
+  """An Optax transformation that tells which parameters it never moves.
+
+  Attributes:
+    never: path of a parameter -> whether.
+  """
+
+  never: Callable[[str], bool]
+
+
+def without_frozen(tx: optax.GradientTransformation, params):
+  """The parameters, those that `tx` never moves as constants: their gradients cost nothing."""
+  if not isinstance(tx, Freezing):
+    return params
+
+  def constant(keys, of):
+    return jax.lax.stop_gradient(of) if tx.never(paths.of_leaf(keys)) else of
+
+  return jax.tree_util.tree_map_with_path(constant, params)
+
+
 def _checked(
   tx, factors: Mapping[str, Any], layers, until: Mapping[str, int], where: str
 ) -> optax.GradientTransformation:
@@ -303,7 +324,9 @@ def _checked(
       )
     return inner.init(params)
 
-  return optax.GradientTransformation(init, inner.update)
+  made = Freezing(init, inner.update)
+  made.never = never
+  return made
 
 
 def _scale_by_path(

@@ -144,6 +144,19 @@ def test_adapted_norms_of_a_frozen_encoder_follow_the_batches():
   np.testing.assert_array_equal(trace[1][kernel], trace[0][kernel])
 
 
+def test_what_is_frozen_for_good_costs_no_gradient():
+  frozen = {"optimiser.scale": {"encoder*": 0.0}}
+  flops, norms = [], []
+  for changes in ({}, frozen):
+    method = tiny.experiment(**changes).method
+    state = jax.jit(method.init)(jax.random.key(0), batch_of())
+    compiled = jax.jit(method.train_step).lower(state, batch_of(), jax.random.key(0)).compile()
+    flops.append(compiled.cost_analysis()["flops"])
+    norms.append(float(compiled(state, batch_of(), jax.random.key(0))[1]["gradient_norm"]))
+  assert flops[1] < 0.9 * flops[0]
+  assert 0 < norms[1] < norms[0]
+
+
 def test_without_frozen_networks_a_method_is_what_it_was():
   method = tiny.experiment().method
   assert frozen_norms(method, []) is method

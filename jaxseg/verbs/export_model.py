@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 
 from jaxseg.build import suggestion
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.inference import postprocessing
 from jaxseg.interop import nnunet_export
 from jaxseg.interop.exports import needs, onnx_file, saved, stablehlo
@@ -43,7 +44,27 @@ def _program(folders, wanted, **how) -> WindowProgram:
         "the program; jaxseg predict applies it.",
         file=sys.stderr,
       )
+  if needed := _left_out(opened.told[0].preparation):
+    print(
+      f"export-model: note: the program takes windows of scans that are {needed} already, and "
+      "gives labels there; docs/interop.md tells more, and jaxseg predict does all of it.",
+      file=sys.stderr,
+    )
   return window_program(opened, normalised=wanted.normalised, **how)
+
+
+def _left_out(preparation: Preparation) -> str:
+  """What of the preparation of a scan is of the whole scan, so that no window can do it."""
+  steps = []
+  if preparation.rank == 3 and preparation.code:
+    steps.append(f"turned to {preparation.code}")
+  if preparation.transpose not in ((), tuple(range(preparation.rank))):
+    steps.append(f"transposed by {preparation.transpose}")
+  if preparation.crop_nonzero:
+    steps.append("cropped to what is not zero")
+  if preparation.spacing:
+    steps.append(f"resampled to {preparation.spacing} mm (None stays)")
+  return ", ".join(steps)
 
 
 def _stablehlo(folders, wanted) -> str:

@@ -1,5 +1,7 @@
 """export-model: one file per format; what cannot be is refused before work begins."""
 
+import dataclasses
+
 import nibabel as nib
 import nnunet_models
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import run_folders
 
 from jaxseg import packages
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.interop.nnunet_import import import_model
 from jaxseg.verbs import export_model, predict
 
@@ -111,4 +114,17 @@ def test_a_note_tells_of_post_processing_that_is_left_out(tmp_path, capsys):
   export(place, "--format", "stablehlo", "--output", tmp_path / "model", "--platforms", "cpu")
   assert "postprocessing.json: is of whole scans and not part of the program" in (
     capsys.readouterr().err
+  )
+
+
+def test_what_is_done_to_whole_scans_is_told():
+  """A program of windows cannot turn, crop or resample."""
+  plain = Preparation(("a",), 3, ({"name": "none"},), transpose=(0, 1, 2))
+  assert export_model._left_out(plain) == ""
+  full = dataclasses.replace(
+    plain, orientation="RAS", transpose=(1, 0, 2), crop_nonzero=True, spacing=(3.0, 1.0, 1.0)
+  )
+  assert export_model._left_out(full) == (
+    "turned to RAS, transposed by (1, 0, 2), cropped to what is not zero, resampled to "
+    "(3.0, 1.0, 1.0) mm (None stays)"
   )

@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg import files, packages
 from jaxseg.interop.exports import artefact, needs
 from jaxseg.interop.exports.artefact import Artefact
-from jaxseg.interop.exports.window_program import IMAGE, STATISTICS, WindowProgram
+from jaxseg.interop.exports.window_program import IMAGE, LABELS, STATISTICS, WindowProgram
 from jaxseg.networks.blocks.acceleration import cpu_gradients
 
 NAME = "onnx"
@@ -49,7 +49,9 @@ def _versions() -> dict[str, str]:
 def _outputs(program: WindowProgram) -> list[str]:
   image = jax.ShapeDtypeStruct((1, *program.patch, program.channels), np.float32)
   statistics = jax.ShapeDtypeStruct((4, program.channels), np.float32)
-  return list(jax.eval_shape(lambda *of: program.function(program.weights, *of), image, statistics))
+  of = jax.eval_shape(lambda *of: program.function(program.weights, *of), image, statistics)
+  # JAX sorts them by name
+  return sorted(of, key=[program.told["output"], LABELS].index)
 
 
 def _converted(program: WindowProgram):

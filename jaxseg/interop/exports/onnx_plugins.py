@@ -1,6 +1,7 @@
 """What jax2onnx lacks for our networks; imports jax2onnx, so only what needs it imports this."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,16 +74,20 @@ class Convolution(Lowering):
 def plugins() -> Iterator[None]:
   """Conversions inside see functions as lax has them, and know volumes."""
   plugin_system.import_all_plugins()
-  before = dict(PLUGIN_REGISTRY)
+  before, log = dict(PLUGIN_REGISTRY), logging.getLogger("onnx_ir")
   lowerings = {
     name: plugin if plugin.metadata.get("context") == _CORE else Lowering(plugin)
     for name, plugin in before.items()
     if isinstance(plugin, PrimitiveLeafPlugin)
   }
+  level = log.level
   try:
+    # it warns of every value whose type it leaves to be inferred
+    log.setLevel(logging.ERROR)
     PLUGIN_REGISTRY.clear()
     PLUGIN_REGISTRY.update(lowerings | {_CONVOLUTION: Convolution(before[_CONVOLUTION])})
     yield
   finally:
+    log.setLevel(level)
     PLUGIN_REGISTRY.clear()
     PLUGIN_REGISTRY.update(before)

@@ -51,12 +51,13 @@ def _scans(folder: pathlib.Path, told: run_folder.Described, number: int) -> Non
       picture = random.integers(1, 255, (70 + 9 * i, 83, len(told.channels)))
       imageio.imwrite(folder / f"scan{i}_0000.png", picture.astype(np.uint8).squeeze())
       continue
-    planned = np.array(told.preparation.spacing)
+    # slices keep their thickness
+    planned = np.array([mm or 3.0 for mm in told.preparation.spacing])
     # x, y, z
     spacing = (planned * (1.3, 0.8, 1.15))[::-1] if i else planned[::-1]
     for channel in range(len(told.channels)):
-      voxels = np.zeros((52, 47, 40), np.float32)
-      voxels[3:-4, 5:-2, 2:-3] = 50 + 20 * random.standard_normal((45, 40, 35))
+      voxels = np.zeros((38, 36, 24), np.float32)
+      voxels[3:-4, 5:-2, 2:-3] = 50 + 20 * random.standard_normal((31, 29, 19))
       image = nib.Nifti1Image(voxels, np.diag([*spacing, 1.0]))
       nib.save(image, folder / f"scan{i}_{channel:04d}.nii.gz")
 

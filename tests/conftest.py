@@ -1,5 +1,6 @@
 """CPU with two fake devices, strict numerics, quick compiles, a persistent compilation cache."""
 
+import gc
 import os
 import pathlib
 
@@ -12,12 +13,13 @@ os.environ.setdefault(
 )
 # compiles without XLA's optimisations, in half the time; the processes that tests start inherit it
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# workers, and the processes that tests start, share their programs: small ones are compiled most
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.01")
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 DATA = pathlib.Path(
   os.environ.get("JAXSEG_DATA", pathlib.Path(__file__).resolve().parents[2] / "shared" / "data")
@@ -38,6 +40,13 @@ def pytest_collection_modifyitems(config, items):
       kept.append(item)
   config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
   items[:] = kept
+
+
+def pytest_collection_finish(session):
+  """What was imported and collected stays: looking through it again and again takes the time."""
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture

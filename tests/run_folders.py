@@ -1,10 +1,10 @@
-"""Run folders as training leaves them, made without training: the weights of a first step."""
+"""Run folders as training leaves them, made without training: the weights before a first step."""
 
 import dataclasses
 
-import jax
 import numpy as np
 import tiny
+from drawn_states import state_of
 
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
@@ -26,7 +26,7 @@ def write(folder, *, seed=0, rank=2, prior=0, seen=None, normalisation=None, **c
   batch = {"image": np.zeros((1, *run.patch, 1), np.float32)}
   if prior:
     batch["prior"] = np.zeros((1, *run.patch, prior), np.float32)
-  state = run.method.init(jax.random.key(seed), batch)
+  state = state_of(run.method, batch, seed=seed)
   keeper = checkpoint.Checkpoints(folder, checkpoint.LATEST)
   keeper.save(state, {})
   return folder

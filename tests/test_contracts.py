@@ -1,7 +1,9 @@
 """One row per network and config: adding an item is adding a row."""
 
 import fnmatch
+import functools
 import inspect
+import json
 import os
 import pathlib
 import runpy
@@ -18,9 +20,11 @@ from network_rows import ROWS
 from part_rows import PARTS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
+from jaxseg.batch import kind
 from jaxseg.build import build
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
+from jaxseg.config.streams import as_main
 from jaxseg.data.stream import Feeder
 from jaxseg.experiment import experiment
 from jaxseg.loop import train
@@ -29,7 +33,7 @@ from jaxseg.networks import parts
 from jaxseg.networks.blocks import CONVS
 from jaxseg.objectives import losses_by_role
 from jaxseg.planning.planned_config import resolve
-from jaxseg.step import compile_step
+from jaxseg.step import batch_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -68,28 +72,46 @@ def test_network_keeps_odd_sizes(name):
     chex.assert_shape(outputs["logits"], (2, *space, 3))
 
 
-@pytest.mark.parametrize(
-  ("name", "rank"), [(name, len(size)) for name, row in ROWS.items() for size in row.sizes]
-)
-def test_odd_cases_go_through_the_predictor(name, rank):
+def odd_case(name, rank):
+  """(network, size of its windows, case of an odd size, how a predictor takes it apart)."""
   net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
   stride, margin = net.total_stride(rank), net.margin(rank)
   about, space = {2: (48, (97, 130)), 3: (16, (31, 45, 22))}[rank]
   patch = [-(-(about + 2 * m) // s) * s for s, m in zip(stride, margin, strict=True)]
-  variables = {name: drawn(tree) for name, tree in shapes(net, 1, *patch, 1)[1].items()}
-  apply = jax.jit(lambda inputs: {"logits": net.apply(variables, inputs["image"])["logits"]})
   image = np.random.default_rng(0).normal(size=(*space, 1)).astype(np.float32)
   case = inference.Case({"image": image, "spacing": np.ones(rank, np.float32)})
-  scores = inference.sliding_window(
-    apply, case, patch=patch, total_stride=stride, margin=margin, overlap=0.0, batch=2
-  )
-  assert scores.shape == (*space, 3)
+  windows = {"patch": patch, "total_stride": stride, "margin": margin, "overlap": 0.0, "batch": 2}
+  return net, patch, image, functools.partial(inference.sliding_window, case=case, **windows)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_odd_cases_go_through_the_predictor(name):
+  rank = len(ROWS[name].sizes[0])
+  net, patch, image, predict = odd_case(name, rank)
+  variables = {name: drawn(tree) for name, tree in shapes(net, 1, *patch, 1)[1].items()}
+  apply = jax.jit(lambda inputs: {"logits": net.apply(variables, inputs["image"])["logits"]})
+  scores = predict(apply)
+  assert scores.shape == (*image.shape[:-1], 3)
   assert np.isfinite(scores).all()
   # the first window alone covers the corner
   corner = (slice(4),) * rank
-  padded = np.pad(image, [*((m, m) for m in margin), (0, 0)])[tuple(slice(p) for p in patch)]
+  before = [*((m, m) for m in net.margin(rank)), (0, 0)]
+  padded = np.pad(image, before)[tuple(slice(p) for p in patch)]
   alone = apply({"image": np.stack([padded, padded])})["logits"][0]
   assert_close(scores[corner], alone[corner], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("name", "rank"), [(name, len(size)) for name, row in ROWS.items() for size in row.sizes[1:]]
+)
+def test_odd_cases_of_another_rank_fit_together(name, rank):
+  """Of windows whose voxels are put back where they were; the network itself is only traced."""
+  net, patch, image, predict = odd_case(name, rank)
+  inner = tuple(slice(m, p - m) for m, p in zip(net.margin(rank), patch, strict=True))
+  logits = shapes(net, 1, *patch, 1)[0]["logits"]
+  assert logits.shape == (1, *(of.stop - of.start for of in inner), 3)
+  scores = predict(lambda inputs: {"logits": np.repeat(inputs["image"][:, *inner], 3, -1)})
+  assert_close(scores, np.repeat(image, 3, -1), atol=1e-6)
 
 
 def unexplained(silent, patterns):
@@ -195,15 +217,17 @@ def at_root(monkeypatch):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_config_traces_at_full_size(path, prepared_folder, at_root):
   assert path.read_text().startswith('"""')
+  # the method's first state, its output and a step are traced before the experiment is there
   run = built(path, prepared_folder)
-  feeder = Feeder(run.streams, cache="device")
-  store = feeder.store()
-  element = feeder.element(0)
-  step = compile_step(run, element, store)
-  state = jax.eval_shape(step.init, np.uint32(0))
-  after, metrics = jax.eval_shape(step.train, state, store, element, np.uint32(0))
-  assert jax.tree.structure(after) == jax.tree.structure(state)
-  assert {"loss", "learning_rate"} <= metrics.keys()
+  feeder = Feeder(run.streams, cache="disk")
+  keys = dict.fromkeys(run.streams, jax.random.key(0))
+  make = batch_of(run, run.layout.mesh)
+  batch = jax.eval_shape(make, feeder.store(), feeder.element(0), keys)
+  for name in run.streams:
+    part, spec = batch[name] if name else batch, as_main(run.config, name) if name else run.config
+    assert part["image"].shape[:-1] == (spec["data"]["batch"], *run.patch)
+    for field, values in part.items():
+      assert field in run.streams or values.dtype == kind(field).dtype
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -235,6 +259,8 @@ def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_ro
   run = run._replace(validation=run.validation[:1], watched=run.validation[:1])
   report = train(run, tmp_path)
   assert report["step"] == 2
+  rows = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+  assert {"loss", "learning_rate"} <= next(rows).keys()
   judged = report["validation"]["mean"][run.task.best]
   assert np.isfinite(judged)
   assert run.task.best != "dice" or 0 <= judged <= 1

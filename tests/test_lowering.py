@@ -31,17 +31,17 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
-def lower(function, *arguments) -> str:
+def lower(function, *arguments) -> jax.stages.Lowered:
   """One program in StableHLO for all platforms, each operation by the rules of each of them."""
   traced = (function if hasattr(function, "trace") else jax.jit(function)).trace(*arguments)
-  return traced.lower(lowering_platforms=PLATFORMS).as_text()
+  return traced.lower(lowering_platforms=PLATFORMS)
 
 
 def shapes(tree):
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), tree)
 
 
-def lower_learning(net, *shape, further=()) -> str:
+def lower_learning(net, *shape, further=()) -> jax.stages.Lowered:
   """`lower` of a gradient in training mode, for a float32 input of that shape.
 
   `further` are the channels of further inputs.
@@ -156,7 +156,7 @@ def test_a_step_lowers_for_every_platform_by_every_layout():
     store, element = feeder.store(), feeder.element(0)
     step = compile_step(run, element, store)
     arguments = (step.abstract, shapes(store), shapes(element), jax.ShapeDtypeStruct((), np.uint32))
-    assert "num_partitions = 2" in lower(step.train, *arguments)
+    assert "num_partitions = 2" in lower(step.train, *arguments).as_text()
 
 
 def test_what_does_not_lower_for_a_platform_fails():

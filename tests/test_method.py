@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from two_networks import adversarial
 
 from jaxseg import sharding
@@ -60,7 +61,7 @@ def test_loss_falls_on_a_fixed_batch_without_recompilation(method):
 def test_one_and_two_devices_agree(method):
   batch = batch_of()
   step = jax.jit(method.train_step)
-  start = jax.jit(method.init)(jax.random.key(0), batch)
+  start = state_of(method, batch)
   states = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
     layout = sharding.layout(batches={}, devices=devices)
@@ -154,20 +155,20 @@ def test_frozen_statistics_leave_deep_supervision_on(frozen):
   scheme = supervised.supervised(
     net, dice_and_ce, optax.sgd(0.05), head_weights=(0.25, 0.75), freeze_statistics=frozen
   )
-  state = jax.jit(scheme.init)(jax.random.key(0), batch)
+  state = state_of(scheme, batch)
   after, metrics = jax.jit(scheme.train_step)(state, batch, key)
   own = state.learners["network"]
-  out, _ = net.apply(
-    {"params": own.params, **own.stats},
-    batch["image"],
-    train=True,
-    mutable=[] if frozen else ["batch_stats"],
-  )
-  coarse = batch["label"][:, 1::2, 1::2]
-  parts = [
-    dice_and_ce(out["logits"], Target(batch["label"])),
-    dice_and_ce(out["aux"][0], Target(coarse)),
-  ]
-  assert_close(metrics["loss"], 0.25 * parts[0] + 0.75 * parts[1])
+
+  @jax.jit
+  def parts(params, stats):
+    mutable = [] if frozen else ["batch_stats"]
+    variables = {"params": params, **stats}
+    out, _ = net.apply(variables, batch["image"], train=True, mutable=mutable)
+    coarse = batch["label"][:, 1::2, 1::2]
+    pairs = (out["logits"], batch["label"]), (out["aux"][0], coarse)
+    return [dice_and_ce(logits, Target(label)) for logits, label in pairs]
+
+  fine, coarse = parts(own.params, own.stats)
+  assert_close(metrics["loss"], 0.25 * fine + 0.75 * coarse)
   same = jax.tree.map(np.array_equal, after.learners["network"].stats, own.stats)
   assert all(jax.tree.leaves(same)) is frozen

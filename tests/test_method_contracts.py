@@ -5,19 +5,33 @@ import jax
 import numpy as np
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from method_rows import ROWS, batch_of, method, small_unet
 
 from jaxseg import samples, sharding
 from jaxseg.benchmark import collectives
-from jaxseg.methods import METHODS, averaged, ensemble
+from jaxseg.methods import FOLLOWERS, METHODS, averaged, ensemble
 from jaxseg.methods.rematerialised import rematerialised
 
 TRAINED = [name for name, row in ROWS.items() if not row.elsewhere]
-BOTH = [(name, rank) for name in TRAINED for rank in (2, 3)]
+# what these do to volumes and not to images is more than that their networks do
+SPATIAL = ("copy_paste", "unimatch")
+LEARNT = [*((name, 2) for name in TRAINED), *((name, 3) for name in SPATIAL)]
 
 
 def test_every_method_has_a_row():
   assert set(ROWS) == set(METHODS)
+
+
+def test_what_follows_another_learner_begins_as_it():
+  """So that weights for it alone (config.initialise) are refused, and the other's are its, too."""
+  assert {name for name, row in ROWS.items() if row.follows} == set(FOLLOWERS)
+  for name, followers in FOLLOWERS.items():
+    assert set(followers) == set(ROWS[name].follows)
+    state = jax.jit(method(name).init)(jax.random.key(0), batch_of())
+    for follower, first in followers.items():
+      params = (state.learners[of].params for of in (follower, first))
+      jax.tree.map(np.testing.assert_array_equal, *params)
 
 
 def moved(before, after) -> bool:
@@ -25,7 +39,7 @@ def moved(before, after) -> bool:
   return not all(np.array_equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize(("name", "rank"), BOTH)
+@pytest.mark.parametrize(("name", "rank"), LEARNT)
 def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, rank):
   first, state, _ = fixed_batch.train(method(name), batch_of(rank))
   row = ROWS[name]
@@ -33,6 +47,12 @@ def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, ran
   for learner, own in state.learners.items():
     assert moved(first.learners[learner].params, own.params) is (learner not in row.frozen), learner
     assert (own.opt_state == ()) is (learner not in row.learns), learner
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_volumes_are_taken_as_images_are(name):
+  _, outputs = traced(method(name), batch := batch_of(3))
+  assert outputs["logits"].shape == (*batch["label"].shape, 3)
 
 
 def test_the_networks_of_one_seed_start_alike():
@@ -71,7 +91,7 @@ SEND_IN_TURN = ("uncertainty_mean_teacher",)
 def test_one_and_two_devices_agree_and_send_nothing_within_loops_and_branches(name):
   """What is sent there may meet what is sent elsewhere out of turn: XLA then ends the process."""
   scheme, batch = method(name), batch_of()
-  start = jax.jit(scheme.init)(jax.random.key(0), batch)
+  start = state_of(scheme, batch)
   states = []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
     layout = sharding.layout(batches={}, devices=devices)
@@ -117,7 +137,7 @@ def test_averages_members_and_activations_that_are_computed_again_go_on_working(
 def test_regions_are_learnt_by_sigmoids(name):
   batch = batch_of(regions=True)
   scheme = method(name, sigmoid=True)
-  state = jax.jit(scheme.init)(jax.random.key(0), batch)
+  state = state_of(scheme, batch)
   _, metrics = jax.jit(scheme.train_step)(state, batch, jax.random.key(1))
   assert all(np.isfinite(value) for value in metrics.values())
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import run_folders
+from drawn_states import state_of
 from flax import linen as nn
 
 from jaxseg import batch as batch_module
@@ -84,7 +85,7 @@ def home(tmp_path_factory):
   (home / "teacher").mkdir()
   folder.record(home / "teacher", run)
   image = {"image": np.zeros((1, 16, 16, 1), np.float32)}
-  state = run.method.init(jax.random.key(7), image).replace(step=jnp.asarray(1))
+  state = state_of(run.method, image, seed=7).replace(step=jnp.asarray(1))
   checkpoint.Checkpoints(home / "teacher", checkpoint.LATEST).save(state, {})
   return home
 

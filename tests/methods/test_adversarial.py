@@ -7,6 +7,7 @@ import optax
 import pytest
 from closeness import assert_close
 from critic_rows import SMALL
+from drawn_states import state_of
 from flax import linen as nn
 
 from jaxseg import data, defaults
@@ -59,7 +60,7 @@ def scheme(name, critic=None, *, rates=(0.1, 0.1), spec=(), **options):
 
 
 def one_step(method, batch):
-  before = jax.jit(method.init)(jax.random.key(0), batch)
+  before = state_of(method, batch)
   return before, *jax.jit(method.train_step)(before, batch, jax.random.key(1))
 
 

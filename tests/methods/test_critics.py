@@ -1,5 +1,7 @@
 """What a critic is shown, and how it learns."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,19 +108,29 @@ def judge_of(name="patch_critic", **options):
 def test_all_parameters_of_a_critic_are_clipped_after_each_step():
   net, judge, _, (real, fake) = judge_of()
   tell = critics.tell_apart(net, (real,), (fake,), mode="wgan")
-  after, _ = critics.learn(optax.sgd(10.0), judge, tell, jax.random.key(1), limit=0.01)
+
+  @functools.partial(jax.jit, static_argnames="limit")
+  def learn(limit):
+    return critics.learn(optax.sgd(10.0), judge, tell, jax.random.key(1), limit=limit)
+
+  after, _ = learn(limit=0.01)
   for leaf in jax.tree.leaves(after.params):
     assert float(jnp.abs(leaf).max()) <= 0.01
-  free, _ = critics.learn(optax.sgd(10.0), judge, tell, jax.random.key(1))
+  free, _ = learn(limit=None)
   assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(free.params)) > 0.01
 
 
 def test_several_steps_are_single_steps_one_after_the_other():
   net, judge, _, (real, fake) = judge_of(norm="batch")
   tell, key = critics.tell_apart(net, (real,), (fake,)), jax.random.key(1)
-  many, metrics = critics.learn(optax.sgd(0.1), judge, tell, key, steps=3)
+
+  @functools.partial(jax.jit, static_argnames="steps")
+  def learn(judge, key, steps):
+    return critics.learn(optax.sgd(0.1), judge, tell, key, steps=steps)
+
+  many, metrics = learn(judge, key, steps=3)
   for one in jax.random.split(key, 3):
-    judge, last = critics.learn(optax.sgd(0.1), judge, tell, one)
+    judge, last = learn(judge, one, steps=1)
   for a, b in zip(*map(jax.tree.leaves, (many, judge)), strict=True):
     assert_close(a, b, atol=1e-6)
   assert metrics.keys() == last.keys() >= {"critic_loss", "critic_accuracy"}

@@ -25,7 +25,7 @@ def golden(**options):
   """Metrics of a step of two networks that say B and T."""
   pair = golden_networks.Golden(), golden_networks.Golden(reverse=True)
   method, batch = cross_teaching(*pair, CE, STILL, STILL, **options), golden_networks.batch()
-  return method.train_step(method.init(jax.random.key(0), batch), batch, jax.random.key(1))[1]
+  return step(method, batch)[1]
 
 
 def test_cross_pseudo_supervision_is_the_cross_entropy_of_either_with_the_others_labels():

@@ -33,7 +33,7 @@ def test_the_loss_falls_and_what_comes_is_an_image(network, space):
   # labels that are there are no targets
   batch |= {"target_image": 2 * image[..., :1] + 1, "label": np.zeros((2, *space), np.int32)}
   scheme = regression(network, l1, optax.sgd(0.05))
-  state = scheme.init(jax.random.key(0), batch)
+  state = jax.jit(scheme.init)(jax.random.key(0), batch)
   step = jax.jit(scheme.train_step)
   losses = []
   for i in range(15):
@@ -41,6 +41,6 @@ def test_the_loss_falls_and_what_comes_is_an_image(network, space):
     losses.append(float(metrics["loss"]))
   assert losses[-1] < 0.9 * losses[0]
   assert step._cache_size() == 1
-  outputs = scheme.apply(state, {"image": image})
+  outputs = jax.eval_shape(scheme.apply, state, {"image": image})
   assert outputs["image"].shape == (2, *space, 1)
   assert "logits" not in outputs

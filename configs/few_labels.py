@@ -10,7 +10,7 @@ After the method, separated by commas: labelled (3; patients, both volumes of ea
 the first patients of the published list, 1, 2, ... draw others), protocol ("cpu", a run of minutes
 on one core, or "published": 30,000 steps of 12 + 12 slices of 256x256, for an accelerator),
 validation ("published": the 10 patients of its list; "training": 10 of those that train, two of
-each of the set's five groups, by which everything here was chosen, and no other trains or scores).
+each of the set's five groups by their numbers, which then don't: by them SHORT was chosen).
 The table of all methods: python benchmarks/few_labels.py (docs/few_labels.md).
 """
 
@@ -28,7 +28,7 @@ TRAINING = (3, 4, 5, 6, 9, 10, 12, 14, 15, 16, 17, 18, 20, 21, 23, 25, 26, 27, 2
 TRAINING += (36, 37, 38, 40, 41, 42, 43, 44, 46, 47, 48, 49, 50, 51, 53, 54, 55, 56, 57, 58, 60, 61)
 TRAINING += (62, 63, 67, 69, 70, 71, 72, 73, 74, 76, 77, 79, 86, 88, 89, 90, 91, 92, 94, 95, 96, 97)
 TRAINING += (98, 99, 100)
-# of them, those that the choices of this file were made by
+# of them, those by which SHORT was chosen
 CHOOSING = (4, 12, 25, 34, 44, 53, 62, 71, 88, 96)
 
 # as many slices of cases without labels as of cases with labels, augmented alike

@@ -128,7 +128,18 @@ def difference(code, program: WindowProgram) -> float:
 
   It is relative to the run's largest score from 1 on.
   """
-  session = _session(code)
+  try:
+    return _difference(_session(code), program)
+  except ValueError:
+    raise
+  except Exception as error:  # onnxruntime raises kinds of its own
+    raise ValueError(
+      f"{', '.join(program.told['runs'])}: onnxruntime cannot run the ONNX model "
+      f"({str(error).splitlines()[0][:300]}); choose --format stablehlo or saved."
+    ) from error
+
+
+def _difference(session, program: WindowProgram) -> float:
   random = np.random.default_rng(0)
   window = random.standard_normal((1, *program.patch, program.channels)).astype(np.float32)
   numbers = np.array([[-4.0], [4.0], [0.0], [1.0]], np.float32).repeat(program.channels, 1)

@@ -33,6 +33,12 @@ def pictures(folder, name, *, channels=("grey",), **options):
   return dict(name="paired_folder", **{**folders, **named, **options})
 
 
+def lungs(prefix):
+  """The source of one hospital's X-rays, whose files begin alike."""
+  files = dict(case=rf"{prefix}_(\d+_\d)", mask_pattern=f"{prefix}_{{case}}.png")
+  return pictures("cxr_lung", "lung", image_pattern=f"{prefix}_*", **files)
+
+
 def volumes(folder, names):
   """The source of a set of volumes image_N.nii.gz with label_N.nii.gz beside them."""
   files = dict(image_pattern="image_*", case=r"image_(\d+)", mask_pattern="label_{case}.nii.gz")
@@ -97,13 +103,13 @@ SETS = {
   },
   "montgomery": {
     **WHOLE,
-    "data.source": pictures("cxr_lung", "lung", image_pattern="MCUCXR_*"),
+    "data.source": lungs("MCUCXR"),
     "data.split": dict(name="kfold", folds=5),
     "augment": UPRIGHT,
   },
   "shenzhen": {
     **WHOLE,
-    "data.source": pictures("cxr_lung", "lung", image_pattern="CHNCXR_*"),
+    "data.source": lungs("CHNCXR"),
     "data.split": dict(name="kfold", folds=5),
     "augment": UPRIGHT,
   },

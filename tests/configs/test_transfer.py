@@ -5,6 +5,11 @@ import runpy
 
 import pytest
 
+from jaxseg import feeding
+from jaxseg.compose import complete
+from jaxseg.config.file import load_config
+from jaxseg.data.stream import MAIN
+
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "transfer.py"
 MODULE = runpy.run_path(str(CONFIG))
 get_config = MODULE["get_config"]
@@ -49,6 +54,34 @@ def test_another_domain_is_the_run_of_a_set_with_the_same_network(target):
   assert ours.network.to_dict() == theirs.network.to_dict()
   assert ours.data.patch == theirs.data.patch
   assert ours.data.normalise == theirs.data.normalise
+
+
+@pytest.mark.parametrize(
+  ("name", "cases"),
+  [
+    ("cvc_clinicdb", 43),
+    ("busi", 60),
+    ("drive", 20),
+    ("cxr_lung", 80),
+    ("montgomery", 40),
+    ("shenzhen", 40),
+    ("acdc", 160),
+    ("sunnybrook", 260),
+    ("ct", 6),
+    ("mr", 8),
+  ],
+)
+def test_every_set_is_read_and_divided(name, cases, monkeypatch):
+  root = CONFIG.parents[1]
+  if not (root / MODULE["DATA"]).is_dir():
+    pytest.skip("no real data beside the checkout (../shared/data)")
+  monkeypatch.chdir(root)
+  config = complete(load_config(f"{CONFIG}:{name},labelled={1.0 if name == 'ct' else 0.1}"))
+  feed = feeding.feeds(config, feeding.source_of)[MAIN]
+  assert len(feed.source.cases) == cases
+  assert feed.cases
+  assert feed.sides.validation
+  assert not set(feed.cases) & set(feed.sides.validation)
 
 
 @pytest.mark.parametrize(

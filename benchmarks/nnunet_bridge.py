@@ -58,7 +58,8 @@ def _scans(folder: pathlib.Path, told: run_folder.Described, number: int) -> Non
     for channel in range(len(told.channels)):
       voxels = np.zeros((38, 36, 24), np.float32)
       voxels[3:-4, 5:-2, 2:-3] = 50 + 20 * random.standard_normal((31, 29, 19))
-      image = nib.Nifti1Image(voxels, np.diag([*spacing, 1.0]))
+      # the second lies otherwise: LPS, not RAS
+      image = nib.Nifti1Image(voxels, np.diag([*(spacing * (-1, -1, 1) if i else spacing), 1.0]))
       nib.save(image, folder / f"scan{i}_{channel:04d}.nii.gz")
 
 
@@ -72,7 +73,8 @@ def _probabilities(folder: pathlib.Path, ours: bool) -> dict[str, np.ndarray]:
 
 
 def _transposed(plans, configuration):
-  plans["transpose_forward"] = plans["transpose_backward"] = [1, 0, 2]
+  # there and back are not the same
+  plans["transpose_forward"], plans["transpose_backward"] = [2, 0, 1], [1, 2, 0]
 
 
 def _ct(plans, configuration):
@@ -82,6 +84,12 @@ def _ct(plans, configuration):
   numbers = {"mean": 45.0, "std": 18.0, "percentile_00_5": 12.0, "percentile_99_5": 88.0}
   for channel in plans["foreground_intensity_properties_per_channel"].values():
     channel.update(numbers)
+
+
+def _turned(plans, configuration):
+  """By a reader that turns scans to RAS."""
+  if plans["image_reader_writer"] == "SimpleITKIO":
+    plans["image_reader_writer"] = "NibabelIOWithReorient"
 
 
 def _masked(plans, configuration):
@@ -96,7 +104,13 @@ def _volumes(plans, configuration):
     plans["image_reader_writer"] = "SimpleITKIO"
 
 
-VARIANTS = {"transposed": _transposed, "ct": _ct, "masked": _masked, "volumes": _volumes}
+VARIANTS = {
+  "transposed": _transposed,
+  "turned": _turned,
+  "ct": _ct,
+  "masked": _masked,
+  "volumes": _volumes,
+}
 
 
 def _variant(model: pathlib.Path, folder: pathlib.Path, change) -> pathlib.Path:
@@ -104,9 +118,9 @@ def _variant(model: pathlib.Path, folder: pathlib.Path, change) -> pathlib.Path:
   plans, told = (json.loads((model / name).read_text()) for name in ("plans.json", "dataset.json"))
   (configuration,) = plans["configurations"].values()
   # the axes that pictures lack cannot be turned
-  if not (change is _transposed and plans["image_reader_writer"] != "SimpleITKIO"):
+  if not (change is _transposed and plans["image_reader_writer"] == "NaturalImage2DIO"):
     change(plans, configuration)
-  if plans["image_reader_writer"] == "SimpleITKIO":
+  if plans["image_reader_writer"] != "NaturalImage2DIO":
     told["file_ending"] = ".nii.gz"
   for file in model.glob("fold_*/checkpoint_final.pth"):
     content = torch_file.load(file)

@@ -19,6 +19,7 @@ from jaxseg.planning import Configuration, Plan, Resampling
 from jaxseg.planning.architecture import NETWORKS
 from jaxseg.planning.nnunet_files import STATISTICS
 from jaxseg.planning.nnunet_plans import SCHEMES, written_plan
+from jaxseg.planning.settings import REORIENTING
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.foreign import NETWORK
@@ -58,12 +59,13 @@ def export(folders: Sequence[pathlib.Path], output, *, kind: str = checkpoint.LA
         f"{folder}: its plan or labels are not those of {first}, as its normalisation's numbers; "
         "nnU-Net's folds have one plan: export each alone."
       )
+  numbers = _numbers(told)
   weights = {folder: _weights(folder, one, kind) for folder, one in told.items()}
   # with lists where a tuple would come back as one from PyTorch's file
   plan, dataset = json.loads(json.dumps([written_plan(plans[first]), datasets[first]]))
   files.writable_folder(output, "--output")
-  for number, (folder, one) in enumerate(told.items()):
-    fold = one.config["data"]["split"].get("fold", number) if len(folders) > 1 else 0
+  for folder, one in told.items():
+    fold = numbers[folder]
     arrays, momentum = weights[folder]
     content = {
       "network_weights": nnunet.to_state_dict(arrays),
@@ -80,13 +82,22 @@ def export(folders: Sequence[pathlib.Path], output, *, kind: str = checkpoint.LA
         "device": "cpu",
       },
       "trainer_name": kept[folder].get("trainer", STANDARD),
-      "inference_allowed_mirroring_axes": _mirrored(folder, one),
+      # of no axes nnU-Net asks for the largest
+      "inference_allowed_mirroring_axes": _mirrored(folder, one) or None,
     }
     torch_writing.save(output / f"fold_{fold}" / FINAL, content)
   # the folder is one of nnU-Net's once these are there
   files.write_json(output / DATASET, dataset)
   files.write_json(output / PLANS, plan)
   return f"{len(told)} fold(s); nnUNetv2_predict_from_modelfolder (nnU-Net 2.4 and later) takes it"
+
+
+def _numbers(told: Mapping[pathlib.Path, run_folder.Described]) -> dict[pathlib.Path, int]:
+  """The fold that each run becomes: its own, or its place where one has none, as seeds."""
+  own = [one.config["data"]["split"].get("fold") for one in told.values()]
+  if len(told) == 1 or None in own or len(set(own)) < len(own):
+    own = range(len(told))
+  return dict(zip(told, own, strict=True))
 
 
 _LOGGING = {
@@ -132,11 +143,14 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
     ("members", config["members"], 1),
     ("task.name", config["task"]["name"], "segmentation"),
     ("data.crop_nonzero", preparation.crop_nonzero, True),
-    ("data.orientation", preparation.orientation, "stored"),
   ):
     if value != expected:
       _refuse(folder, field, value, repr(expected))
   pictures = told.rank == 2
+  told_plan, design = kept.get("plan", {}), kept.get("design", {})
+  reader = told_plan.get("reader") or ("NaturalImage2DIO" if pictures else "SimpleITKIO")
+  if preparation.orientation != (faces := "RAS" if reader in REORIENTING else "stored"):
+    _refuse(folder, "data.orientation", preparation.orientation, f"{faces!r}, as of {reader}")
   if not pictures and axes == 2 and options["slices"] != 0:
     _refuse(folder, "data.slices", options["slices"], "0, the first of the transposed axes")
   spacing = preparation.spacing if axes == told.rank else preparation.spacing[1:]
@@ -151,7 +165,6 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
     names.append(scheme["name"])
     masked.append(bool(scheme.get("nonzero")))
     intensities.append(_statistics(scheme))
-  told_plan, design = kept.get("plan", {}), kept.get("design", {})
   if len(told_plan.get("intensities", ())) == len(intensities):
     # of other schemes nothing is made of them, and they come back as they were
     intensities = [
@@ -182,7 +195,7 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
     dataset=kept.get("dataset", {}).get("name") or "Dataset001_jaxseg",
     name=told_plan.get("name", "nnUNetPlans"),
     planner=told_plan.get("planner", "ExperimentPlanner"),
-    reader=told_plan.get("reader", "NaturalImage2DIO" if pictures else "SimpleITKIO"),
+    reader=reader,
     spacing=tuple(told_plan.get("spacing", whole)),
     shape=tuple(told_plan.get("shape", shape)),
     transpose=tuple(preparation.transpose) if preparation.transpose else (0, 1, 2),
@@ -244,6 +257,11 @@ def _dataset(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> dic
     raise ValueError(
       f"{folder}: its labels have the values {values}, but nnU-Net writes 0, 1, 2, ... and has "
       "what is ignored last; number them so, and train again."
+    )
+  if labels.regions and all(len(of) == 1 for of in labels.regions):
+    raise ValueError(
+      f"{folder}: its regions {', '.join(labels.names)} unite no values, which nnU-Net takes for "
+      "labels, with another head; train with labels, or on a region of several."
     )
   ending = kept.get("dataset", {}).get("file_ending") or (".png" if told.rank == 2 else ".nii.gz")
   described = dataset_json.described(labels)

@@ -15,10 +15,12 @@ from jaxseg.interop.nnunet_checkpoint import Checkpoint, read_checkpoint
 from jaxseg.interop.nnunet_trainers import Trainer, trainer_of
 from jaxseg.planning.nnunet_plans import parse_plan
 from jaxseg.planning.plans import Plan
+from jaxseg.planning.settings import REORIENTING
 
 PLANS, DATASET = "plans.json", "dataset.json"
 FINAL, BEST, LATEST = (f"checkpoint_{of}.pth" for of in ("final", "best", "latest"))
 ALL = "all"  # the fold that trains on every case
+READERS = ("SimpleITKIO", "NibabelIO", "NaturalImage2DIO", "Tiff3DIO", *REORIENTING)
 _ADVICE = "copy the model folder again, whole"
 # what of two plans must be one for their folds to be averaged
 _LINKS = ("next_stage", "inherits")
@@ -85,6 +87,15 @@ def read_folder(
         )
   kind = trainer_of(one.trainer, first, like=trainer)
   plan = parse_plan(plans, str(path / PLANS), only=one.configuration)
+  for field, value, known in (
+    ("image_reader_writer", plan.reader, READERS),
+    ("label_manager", plans["label_manager"], ("LabelManager",)),
+  ):
+    if value not in known:
+      raise ValueError(
+        f"{path / PLANS}: {field} is {value!r:.60}, which is none of nnU-Net 2.8.1's, so that what "
+        f"it does to a scan is not known; expected one of {', '.join(known)}."
+      )
   if len(channels) != len(plan.intensities):
     raise ValueError(
       f"{where}: names {len(channels)} channel(s), {PLANS} plans for {len(plan.intensities)}; they "

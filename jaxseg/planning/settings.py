@@ -2,6 +2,8 @@
 
 from jaxseg.planning.plans import CUBIC, LINEAR, Configuration, Plan
 
+# readers of nnU-Net that turn every scan to RAS, whichever way it is stored
+REORIENTING = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 # nnU-Net's
 _FOREGROUND = 0.33
 
@@ -58,7 +60,9 @@ def settings(plan: Plan, configuration: str) -> dict:
 
 
 def _orientation(plan: Plan) -> str:
-  """What all cases are turned to where they are stored in several orientations."""
+  """What all cases are turned to: by the reader, or where they are stored in several ways."""
+  if plan.reader in REORIENTING:
+    return "RAS"
   several = plan.mirroring is not None and len(plan.mirroring.orientations) > 1
   return next(iter(plan.mirroring.orientations)) if several else "stored"
 
@@ -131,4 +135,5 @@ def _scheme(name: str, masked: bool, statistics: dict[str, float]) -> dict:
       "mean": statistics["mean"],
       "std": statistics["std"],
     }
-  return {"name": name, "nonzero": True} if masked else {"name": name}
+  # the other schemes have no use for the mask
+  return {"name": name, "nonzero": True} if masked and name == "zscore" else {"name": name}

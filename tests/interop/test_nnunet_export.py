@@ -64,6 +64,39 @@ def test_real_models_come_back_tensor_by_tensor_and_word_by_word(model, real_dat
   assert before["optimizer_state"]["param_groups"] == now["optimizer_state"]["param_groups"]
 
 
+def test_runs_of_one_fold_become_folds_of_their_own(tmp_path):
+  """Seeds: by their own number the second would lie over the first."""
+  split = {"name": "kfold", "fold": 1, "folds": 5}
+  runs = [own(tmp_path / f"seed_{i}", data__split=split) for i in range(2)]
+  export(runs, tmp_path / "out")
+  assert sorted(of.parent.name for of in tmp_path.glob("out/*/*.pth")) == ["fold_0", "fold_1"]
+  other = own(tmp_path / "fold_2", data__split=split | {"fold": 2})
+  export([other, runs[0]], tmp_path / "numbered")
+  assert sorted(of.parent.name for of in tmp_path.glob("numbered/*/*.pth")) == ["fold_1", "fold_2"]
+
+
+def test_a_model_without_mirror_images_goes_out_as_nnunet_writes_it(tmp_path):
+  """None: of an empty tuple its predictor asks for the largest axis, and stops."""
+  told = {"trainer_name": "nnUNetTrainerNoMirroring", "inference_allowed_mirroring_axes": None}
+  export(
+    import_model(models.write(tmp_path / "m", **told), tmp_path / "run").folders, tmp_path / "x"
+  )
+  again = torch_file.load(tmp_path / "x" / "fold_0" / "checkpoint_final.pth")
+  assert {field: again[field] for field in told} == told
+
+
+@pytest.mark.parametrize("reader", ["NibabelIOWithReorient", "SimpleITKIOWithReorient"])
+def test_readers_that_turn_scans_come_back(tmp_path, reader):
+  plan = models.plans(rank=3) | {"image_reader_writer": reader}
+  weights = models.state_dict(np.random.default_rng(0), rank=3)
+  (run,) = import_model(
+    models.write(tmp_path / "m", plan=plan, weights=weights), tmp_path / "run"
+  ).folders
+  assert run_folder.describe(run).preparation.orientation == "RAS"
+  export((run,), tmp_path / "out")
+  assert read(tmp_path / "out", "plans.json") == plan
+
+
 def test_folds_regions_and_old_plans_come_back(tmp_path):
   labels = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
   described = models.dataset(labels, inputs=2, regions_class_order=[1, 2])
@@ -153,6 +186,10 @@ def test_a_run_of_ones_own_becomes_the_plan_that_it_followed(tmp_path):
     (
       {"labels": LabelSpec(("background", "a"), (0, 255))},
       r"its labels have the values \[0, 255\], but nnU-Net writes 0, 1, 2",
+    ),
+    (
+      {"labels": LabelSpec(("a", "b"), (0, 1, 2), ((1,), (2,)))},
+      r"its regions a, b unite no values, which nnU-Net takes for labels",
     ),
   ],
 )

@@ -279,6 +279,27 @@ def test_networks_and_schemes_that_are_unknown_are_refused_by_name(tmp_path):
   refused(tmp_path, r"plans\.json: has no configuration '3d_fullres'; it holds 2d")
 
 
+@pytest.mark.parametrize("field", ["image_reader_writer", "label_manager"])
+def test_readers_and_label_managers_of_ones_own_are_refused_by_name(tmp_path, field):
+  """They decide how a scan lies and what a class means."""
+  models.write(tmp_path / "m", plan=models.plans() | {field: "Mine"})
+  refused(tmp_path, rf"plans\.json: {field} is 'Mine', which is none of nnU-Net 2\.8\.1's")
+
+
+def test_a_mask_counts_for_z_scores_alone(tmp_path):
+  """nnU-Net's other schemes take no notice of it."""
+  schemes = ["ZScoreNormalization", "RescaleTo01Normalization", "NoNormalization"]
+  plan = models.plans(inputs=3, normalization_schemes=schemes, use_mask_for_norm=[True] * 3)
+  weights = models.state_dict(np.random.default_rng(0), inputs=3)
+  parts = {"plan": plan, "weights": weights, "described": models.dataset(inputs=3)}
+  (run,) = import_model(models.write(tmp_path / "m", **parts), tmp_path / "run").folders
+  assert run_folder.describe(run).preparation.normalisation == (
+    {"name": "zscore", "nonzero": True},
+    {"name": "minmax"},
+    {"name": "none"},
+  )
+
+
 def test_ct_without_its_statistics_is_refused(tmp_path):
   plan = models.plans(scheme="CTNormalization")
   statistics = {name: of for name, of in models.STATISTICS.items() if name != "std"}

@@ -141,7 +141,8 @@ def difference(code, program: WindowProgram) -> float:
 
 def _difference(session, program: WindowProgram) -> float:
   random = np.random.default_rng(0)
-  window = random.standard_normal((1, *program.patch, program.channels)).astype(np.float32)
+  window = random.uniform(*_ends(program), (1, *program.patch, program.channels))
+  window = window.astype(np.float32)
   numbers = np.array([[-4.0], [4.0], [0.0], [1.0]], np.float32).repeat(program.channels, 1)
   name = program.told["output"]
   (there,) = session.run([name], {IMAGE: window, STATISTICS: numbers})
@@ -155,6 +156,14 @@ def _difference(session, program: WindowProgram) -> float:
       "developers which network it is."
     )
   return found
+
+
+def _ends(program: WindowProgram) -> np.ndarray:
+  """(2, channels) between which intensities are not clipped: all alike, they would tell little."""
+  if program.told["normalised"]:
+    return np.array([[-4.0], [4.0]])
+  schemes = program.told["normalisation"][0]
+  return np.array([[of.get("lower", -4.0), of.get("upper", 4.0)] for of in schemes]).T
 
 
 def _session(model):

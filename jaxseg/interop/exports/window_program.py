@@ -134,7 +134,7 @@ def window_program(opened: Opened, *, normalised: bool = False, loops: bool = Tr
     "patch": in_space(patch, 1),
     "margin": in_space(margin, 0),
     "window": in_space([p - 2 * m for p, m in zip(patch, margin, strict=True)], 1),
-    "overlap": options["overlap"],
+    "overlap": float(options["overlap"]),
     "weighting": options["weighting"],
     "padding": options["padding"],
     "mirror": [list(axes) for axes in flips.axes],

@@ -49,6 +49,29 @@ def test_scores_are_those_of_the_run(tmp_path, rank, network):
     assert out["labels"].dtype == np.int32
 
 
+def test_a_model_is_compared_on_intensities_that_are_not_clipped(tmp_path, monkeypatch):
+  """Beyond them every voxel is one value, of which networks that differ may make the same."""
+  seen = []
+  monkeypatch.setattr(onnx_file, "TOLERANCE", np.inf)
+  monkeypatch.setattr(onnx_file, "_session", lambda code: Session(seen))
+  scheme = {"name": "ct", "lower": 100.0, "upper": 300.0, "mean": 150.0, "std": 40.0}
+  onnx_file.difference(b"", program(tmp_path, normalisation=scheme))
+  low, high = seen[0].min(), seen[0].max()
+  assert 100 <= low < 110
+  assert 290 < high <= 300
+
+
+class Session:
+  """onnxruntime's, of which only what it is given is looked at."""
+
+  def __init__(self, seen):
+    self._seen = seen
+
+  def run(self, names, inputs):
+    self._seen.append(inputs["image"])
+    return [np.zeros(1, np.float32)]
+
+
 def test_mirror_images_share_their_weights(tmp_path):
   onnx_file.write(tmp_path / "one.onnx", program(tmp_path / "a"))
   onnx_file.write(tmp_path / "four.onnx", program(tmp_path / "b", mirror=True))

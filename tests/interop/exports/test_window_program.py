@@ -55,6 +55,14 @@ def test_folds_and_mirror_images_are_averaged_as_by_the_predictor(tmp_path, mirr
   np.testing.assert_array_equal(out["labels"][0], labels.decode(np.asarray(out["logits"][0])))
 
 
+def test_windows_side_by_side_are_told_as_loaders_read_it(tmp_path):
+  """An artefact whose overlap were a whole number would be refused as damaged."""
+  predictor = {"name": "sliding_window", "overlap": 0}
+  place = run_folders.write(tmp_path / "run", predictor=predictor)
+  told = window_program(opened(place)).told
+  assert (told["overlap"], type(told["overlap"])) == (0.0, float)
+
+
 def test_mirror_images_swap_left_and_right(tmp_path):
   """The flip of a pair of classes, written out: the mean of two windows."""
   place = run_folders.write(tmp_path / "run", augment={"mirror": {"axes": (1,)}})

@@ -108,11 +108,8 @@ def descend(tx, learner: Learner, objective) -> tuple[Learner, Metrics]:
     The updated learner and the metrics, with "loss", "gradient_norm" (of what is not frozen for
     good) and "learning_rate" added.
   """
-
-  def of(params):
-    return objective(without_frozen(tx, params))
-
-  (loss, (stats, metrics)), gradients = jax.value_and_grad(of, has_aux=True)(learner.params)
+  of = jax.value_and_grad(lambda params: objective(without_frozen(tx, params)), has_aux=True)
+  (loss, (stats, metrics)), gradients = of(learner.params)
   updates, opt_state = tx.update(gradients, learner.opt_state, learner.params)
   params = optax.apply_updates(learner.params, updates)
   metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **metrics}

@@ -3,7 +3,7 @@
 The file is a GraphDef in the wire format of protocol buffers: fields of a number and a wire type.
 Read of it are the nodes (field 1: name 1, operation 2, attributes 5), of the operation "Const"
 the attribute "value" (AttrValue's tensor, 8): TensorProto's dtype (1), shape (2) and numbers
-(tensor_content 4, float_val 5, double_val 6, int_val 7, int64_val 10, bool_val 11).
+(tensor_content 4, float_val 5, double_val 6, int_val 7, int64_val 10, bool_val 11, half_val 13).
 """
 
 import pathlib
@@ -21,7 +21,7 @@ _TYPES = {
   19: np.float16,
 }
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_CONTENT, _FLOATS, _DOUBLES, _INTS, _INT64S, _BOOLS = 4, 5, 6, 7, 10, 11
+_CONTENT, _FLOATS, _DOUBLES, _INTS, _INT64S, _BOOLS, _HALVES = 4, 5, 6, 7, 10, 11, 13
 _ADVICE = "copy it again from where it was made"
 
 
@@ -70,7 +70,9 @@ def _array(content: bytes) -> np.ndarray | None:
   if _CONTENT in of:
     numbers = np.frombuffer(of[_CONTENT][0], dtype)
   else:
-    numbers = np.array(_listed(of), dtype)
+    # halves are listed by their bits
+    listed_as = np.uint16 if _HALVES in of else dtype
+    numbers = np.array(_listed(of), listed_as).view(dtype)
     # the last of a list stands for all that follow, none for zeros
     last = numbers[-1:] if len(numbers) else np.zeros(1, dtype)
     numbers = np.concatenate([numbers, np.repeat(last, max(0, count - len(numbers)))])
@@ -87,6 +89,7 @@ def _listed(of) -> list:
     (_INTS, None),
     (_INT64S, None),
     (_BOOLS, None),
+    (_HALVES, None),
   ):
     for value in of.get(field, ()):
       if isinstance(value, bytes) and packed:

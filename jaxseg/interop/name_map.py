@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 SHOWN = 10
@@ -80,13 +81,26 @@ def renamed(
     own = f"{place}/{rule.layer.names[last]}".lstrip("/")
     if own in out:
       raise ValueError(f"{path}: '{name}' is a second '{own}'; expected {words}.")
-    out[own] = rule.layer.laid_out(np.asarray(array, np.float32))
+    out[own] = rule.layer.laid_out(float32(array, name, path))
   if strange:
     raise ValueError(
       f"{path}: {listed(strange)} of its {len(arrays)} tensors are no part of {words}; expected "
       "weights of these, or another format."
     )
   return out
+
+
+def float32(array: np.ndarray, name: str, path) -> np.ndarray:
+  """A tensor of floats of any precision as float32; raises ValueError for other numbers.
+
+  Whole numbers are those of a quantised network, whose scales lie elsewhere.
+  """
+  if not (np.issubdtype(array.dtype, np.floating) or array.dtype == ml_dtypes.bfloat16):
+    raise ValueError(
+      f"{path}: '{name}' is of type {array.dtype}; expected weights that are floats, saved before "
+      "quantisation."
+    )
+  return array.astype(np.float32)
 
 
 def listed(names: Iterable[str]) -> str:

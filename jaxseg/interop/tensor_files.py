@@ -60,12 +60,18 @@ def read(path) -> dict[str, np.ndarray]:
     raise FileNotFoundError(f"{path}: there is no such file.")
   with path.open("rb") as file:
     start = file.read(64)
-  for kind in KINDS:
-    if kind.fits(start, path):
-      arrays = kind.read(path)
-      if not arrays:
-        raise ValueError(f"{path}: holds no tensors; expected the weights of a network.")
-      return arrays
+  try:
+    kind = next((kind for kind in KINDS if kind.fits(start, path)), None)
+    arrays = None if kind is None else kind.read(path)
+  except (FileNotFoundError, ModuleNotFoundError, ValueError):
+    raise
+  except Exception as error:  # damaged bytes raise whatever they happen to mean
+    text = str(error).strip() or type(error).__name__
+    raise ValueError(f"{path}: cannot be read ({text}); {_ADVICE}.") from error
+  if arrays:
+    return arrays
+  if kind is not None:
+    raise ValueError(f"{path}: holds no tensors; expected the weights of a network.")
   known = ", ".join(kind.words for kind in KINDS)
   raise ValueError(f"{path}: is damaged or no file of tensors; expected one of {known}.")
 
@@ -85,6 +91,8 @@ def _is_npz(start: bytes, path: pathlib.Path) -> bool:
 def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
     with np.load(path, allow_pickle=False) as archive:
+      if twice := sorted({name for name in archive.files if archive.files.count(name) > 1}):
+        raise ValueError(f"'{twice[0]}' occurs twice")
       return dict(archive)
   except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
     if "pickle" in str(error):

@@ -12,6 +12,7 @@ import io
 import pathlib
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ _STORAGES = {
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _ADVICE = "copy it again from where it was made"
+# what zipfile raises for an archive whose bytes have changed
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
 class _Storage(NamedTuple):
@@ -81,7 +84,7 @@ def load(path) -> Any:
   try:
     with zipfile.ZipFile(path) as archive:
       return _load(archive, path)
-  except zipfile.BadZipFile as error:
+  except _DAMAGE as error:
     raise ValueError(
       f"{path}: is no file of torch.save, or damaged ({error}); {_ADVICE}."
     ) from error

@@ -35,13 +35,13 @@ class Start(NamedTuple):
 
   Attributes:
     weights: the source.
-    axes: path -> (CLASSES or INPUTS, the axis whose length is their number).
+    axes: path -> (CLASSES or INPUTS, the axis whose length is their number, of how many voxels).
     members: of an ensemble, whose learners are stacked: all start alike.
     followers: further learners that start as this one (`methods.FOLLOWERS`).
   """
 
   weights: Weights
-  axes: Mapping[str, tuple[str, int]] = {}
+  axes: Mapping[str, tuple[str, int, int]] = {}
   members: int = 1
   followers: tuple[str, ...] = ()
 
@@ -119,14 +119,25 @@ def plan(
   return starts
 
 
-def _axes(own: Mapping[str, tuple], varied: Mapping[str, Mapping]) -> dict[str, tuple[str, int]]:
-  """`Start.axes`, from a network's shapes and those with other numbers of classes or inputs."""
-  return {
-    path: (kind, axis)
-    for kind, shapes in varied.items()
-    for path, shape in own.items()
-    if (axis := _differing(shape, shapes.get(path, ()))) is not None
+def _axes(own: Mapping[str, tuple], varied: Mapping[str, Mapping]) -> dict[str, tuple]:
+  """`Start.axes`, from a network's shapes and those with other numbers of classes or inputs.
+
+  Left out is what other things than these make longer, too: a critic's inputs, which are classes
+  and channels, or an image beside features.
+  """
+  axes: dict[str, list] = {}
+  for kind, shapes in varied.items():
+    for path, shape in own.items():
+      axis = _differing(shape, shapes.get(path, ()))
+      if axis is not None:
+        axes.setdefault(path, []).append((kind, axis, shapes[path][axis] - shape[axis]))
+  alone = {path: of[0] for path, of in axes.items() if len(of) == 1}
+  numbers = {
+    path: own[path][axis] / voxels for path, (kind, axis, voxels) in alone.items() if kind == INPUTS
   }
+  # the first layer has nothing else
+  channels = min(numbers.values(), default=0)
+  return {path: of for path, of in alone.items() if numbers.get(path, channels) == channels}
 
 
 def initialised(state: State, starts: Mapping[str, Start]) -> tuple[State, list[str]]:
@@ -157,7 +168,8 @@ def _filled(own: Learner, rows: Sequence[Row], source: Source, start: Start) -> 
     if values.ndim == len(own) - 1:
       values = inflated(values, own[0], start.weights.inflate)
     if values.shape != own:
-      values = adapt(values, own[-2], start.weights.inputs)
+      voxels = start.axes[path][2]
+      values = adapt(values, own[-2] // voxels, start.weights.inputs, places=voxels)
     values = np.broadcast_to(values, (*stacked, *values.shape))
     # where the leaf lies: split or on every device
     return jax.device_put(values.astype(leaf.dtype), getattr(leaf, "sharding", None))
@@ -280,7 +292,7 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       rows.append(Row(path, None, why))
       continue
     there = paths.rename(path, pattern, take[pattern])
-    kind, axis = start.axes.get(path, ("", None))
+    kind, axis, voxels = start.axes.get(path, ("", None, 1))
     if there not in source.arrays:
       rows.append(Row(path, None, "the source has none"))
       # heads of deep supervision come and go
@@ -298,8 +310,8 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       others.append((path, shape, there, theirs))
     elif kind == CLASSES:
       rows.append(Row(path, None, _numbers("class(es)", theirs[axis], shape[axis])))
-    elif axis == len(shape) - 2:
-      numbers = _numbers("input channel(s)", theirs[axis], shape[axis])
+    elif axis == len(shape) - 2 and theirs[axis] % voxels == 0:
+      numbers = _numbers("input channel(s)", theirs[axis] // voxels, shape[axis] // voxels)
       if start.weights.inputs == "zero" and theirs[axis] > shape[axis]:
         raise ValueError(
           f"{where}.inputs: 'zero', but {numbers}; expected 'mean' or 'cycle', 'zero' is for "

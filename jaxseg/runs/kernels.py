@@ -5,8 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def adapt(kernel: np.ndarray, channels: int, how: str) -> np.ndarray:
-  """A kernel (*kernel, in, out) for another number of input channels; `how` as `Weights.inputs`."""
+def adapt(kernel: np.ndarray, channels: int, how: str, *, places: int = 1) -> np.ndarray:
+  """A kernel (*kernel, in, out) for another number of input channels; `how` as `Weights.inputs`.
+
+  `places`: of a dense layer of whole patches, whose inputs are the channels of that many voxels.
+  """
+  if places > 1:
+    *space, inputs, features = kernel.shape
+    of_voxels = kernel.reshape(*space, places, inputs // places, features)
+    return adapt(of_voxels, channels, how).reshape(*space, places * channels, features)
   there = kernel.shape[-2]
   if how == "mean":
     return np.repeat(kernel.sum(-2, keepdims=True) / channels, channels, -2)

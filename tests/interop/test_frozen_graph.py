@@ -44,6 +44,8 @@ def graph() -> bytes:
     node("conv/bias", "Const", tensor(1, (4,), varint(5 << 3 | 5) + struct.pack("<f", 0.5))),
     node("rate", "Const", tensor(1, (), field(5, struct.pack("<f", 0.25)))),
     node("axes", "Const", tensor(3, (2,), field(7, varint(3) + varint((1 << 64) - 1)))),
+    # one, a half, and a half for all that follow, by their bits
+    node("halves", "Const", tensor(19, (4,), field(13, varint(0x3C00) + varint(0x3800)))),
     node("training", "Const", tensor(10, (), field(11, 1))),
     node("zeros", "Const", tensor(1, (2,), b"")),
     node("text", "Const", tensor(7, (), field(8, b"words"))),
@@ -54,7 +56,8 @@ def graph() -> bytes:
 def test_the_constants_of_a_graph_are_read(tmp_path):
   (tmp_path / "graph.pb").write_bytes(graph())
   found = read(tmp_path / "graph.pb")
-  assert set(found) == {"conv/kernel", "conv/bias", "rate", "axes", "training", "zeros"}
+  assert set(found) == {"conv/kernel", "conv/bias", "rate", "axes", "training", "zeros", "halves"}
+  np.testing.assert_array_equal(found["halves"], np.float16([1, 0.5, 0.5, 0.5]))
   assert found["training"] == np.array(True)
   np.testing.assert_array_equal(found["zeros"], [0, 0])
   np.testing.assert_array_equal(found["conv/kernel"], [[0, 1, 2], [3, 4, 5]])

@@ -60,9 +60,27 @@ def test_every_layout_is_read(tmp_path, names):
   net, x = encoder("vgg16"), np.zeros((1, 32, 32, 3), np.float32)
   shapes = paths.flatten(jax.eval_shape(lambda: net.init(jax.random.key(0), x))["params"])
   assert {p: of.shape for p, of in weights.items()} == {p: of.shape for p, of in shapes.items()}
-  for (block, i), arrays in layers().items():
+  _, *further = layers().items()
+  for (block, i), arrays in further:
     for kind, of in arrays.items():
       np.testing.assert_array_equal(weights[f"conv{block}_{i}/conv/{kind}"], of)
+
+
+def test_the_first_layer_sees_colours_as_kerass_preprocessing_gives_them(tmp_path):
+  written(tmp_path / "x.h5", lambda number, j, **_: f"layers/{numbered(number)}/vars/{j}")
+  ours = read(tmp_path / "x.h5")
+  pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3))
+  # keras.applications.imagenet_utils.preprocess_input, mode "caffe"
+  theirs = pixels[..., ::-1] - np.array([103.939, 116.779, 123.68])
+  seen = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+
+  def features(x, kernel, bias):
+    taps = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))
+    return np.einsum("yxcij,ijco->yxo", taps, kernel) + bias
+
+  expected = features(theirs, *layers()[1, 1].values())
+  own = (ours[f"conv1_1/conv/{kind}"] for kind in ("kernel", "bias"))
+  assert_close(features(seen, *own), expected, rtol=1e-5)
 
 
 def test_another_network_is_refused(tmp_path):

@@ -1,6 +1,8 @@
 """Files of tensors of every kind, and what is refused."""
 
 import json
+import warnings
+import zipfile
 
 import h5py
 import ml_dtypes
@@ -73,6 +75,58 @@ def test_bfloat16_is_read(tmp_path):
   values = np.array([1.5, -2], ml_dtypes.bfloat16)
   safetensors(tmp_path / "x.safetensors", {"a": values})
   np.testing.assert_array_equal(read(tmp_path / "x.safetensors")["a"], values)
+
+
+def npz_with_a_tensor_twice(path):
+  np.savez(path, a=np.ones(2))
+  with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    archive.writestr("a.npy", archive.read("a.npy"))
+
+
+@pytest.mark.parametrize(
+  ("name", "write", "at"),
+  [
+    ("x.npz", lambda path: np.savez_compressed(path, a=np.arange(90.0)), (60, 70)),
+    # of both its entries in the archive the method of compression
+    ("x.npz", lambda path: np.savez(path, a=np.arange(9.0)), (8, -34)),
+    ("x.pth", lambda path: torch_files.write(path, ARRAYS), (8, -34)),
+  ],
+)
+def test_bytes_that_have_changed_are_told_whatever_zipfile_makes_of_them(tmp_path, name, write, at):
+  path = tmp_path / name
+  write(path)
+  content = bytearray(path.read_bytes())
+  with zipfile.ZipFile(path) as archive:
+    entry = content.rindex(b"PK\x01\x02") + 10
+    first = archive.infolist()[-1].header_offset
+  places = (entry, first + 8) if at == (8, -34) else range(first + at[0], first + at[1])
+  for place in places:
+    content[place] ^= 0x55
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=rf"{name}: (cannot be read|is no file of torch)"):
+    read(path)
+
+
+def test_a_tensor_that_a_file_holds_twice_is_told(tmp_path):
+  npz_with_a_tensor_twice(tmp_path / "x.npz")
+  with pytest.raises(ValueError, match=r"x\.npz: cannot be read \('a' occurs twice\)"):
+    read(tmp_path / "x.npz")
+  np.savez(tmp_path / "y.npz", **{"a.b": np.ones(1), "a/b": np.zeros(1)})
+  with pytest.raises(ValueError, match=r"y\.npz: 'a/b' is a second 'a/b'; expected"):
+    FORMATS["plain"].read(tmp_path / "y.npz")
+
+
+@pytest.mark.parametrize(
+  "values",
+  [np.int8([1, 2]), np.complex64([1j, 2]), np.array([1.5, -2], ml_dtypes.bfloat16)],
+)
+def test_numbers_that_are_no_floats_are_no_weights(tmp_path, values):
+  # of bfloat16 a .npz keeps the bytes alone
+  np.savez(tmp_path / "x.npz", **{"fc.weight": values})
+  for form in ("plain", "torchvision"):
+    with pytest.raises(ValueError, match=r"x\.npz: 'fc\.weight' is of type .*; expected weights"):
+      FORMATS[form].read(tmp_path / "x.npz")
 
 
 def test_own_paths_need_no_names(tmp_path):

@@ -23,6 +23,14 @@ def test_channels_are_adapted_so_that_features_keep_their_size():
   assert_close(adapt(kernel, 1, "mean")[..., 0, :], kernel.sum(-2))
 
 
+@pytest.mark.parametrize("how", ["mean", "cycle", "zero"])
+def test_of_a_dense_layer_of_patches_each_voxels_channels_are_adapted(how):
+  # a convolution whose stride is its kernel is that dense layer, channels fastest
+  kernel = np.random.default_rng(0).standard_normal((2, 2, 3, 5)).astype(np.float32)
+  dense = adapt(kernel.reshape(12, 5), 4, how, places=4)
+  np.testing.assert_array_equal(dense, adapt(kernel, 4, how).reshape(16, 5))
+
+
 def convolved(x, kernel):
   """A "valid" convolution of an image or a volume without a batch."""
   space = "DHW"[-(x.ndim - 1) :]

@@ -1,0 +1,44 @@
+"""Weights of other numbers of input channels: which layers can be adapted to them."""
+
+import numpy as np
+import pytest
+
+from jaxseg.method import Learner, State
+from jaxseg.runs.initialise import CLASSES, INPUTS, initialised, plan
+
+
+def learners(*, classes=2, channels=1) -> dict[str, Learner]:
+  """Layers whose inputs are channels, those of a patch of 4 voxels, and channels beside others."""
+  sizes = {"stem": channels, "embedding": 4 * channels, "late": 6 + channels}
+  sizes["judge"] = classes + channels
+  params = {name: {"kernel": np.zeros((size, 3), np.float32)} for name, size in sizes.items()}
+  return {"network": Learner(params=params, stats={}, opt_state=())}
+
+
+def start(tmp_path, *names, channels, **spec):
+  """The kernels of a network with one channel, from a file of one with `channels`."""
+  of = learners(channels=channels)["network"].params
+  theirs = {
+    f"{n}/kernel": np.arange(k["kernel"].size).reshape(k["kernel"].shape) for n, k in of.items()
+  }
+  np.savez(tmp_path / "x.npz", **{name: of.astype(np.float32) for name, of in theirs.items()})
+  varied = {CLASSES: learners(classes=3), INPUTS: learners(channels=2)}
+  take = {name: name for name in names} | {name: None for name in of if name not in names}
+  source = {"file": str(tmp_path / "x.npz"), "format": "plain", "take": take, **spec}
+  starts = plan({"network": source}, learners(), lambda: varied)
+  state, tables = initialised(State(step=0, learners=learners(), extra={}), starts)
+  kernels = {n: np.asarray(k["kernel"]) for n, k in state.learners["network"].params.items()}
+  return kernels, {name: theirs[f"{name}/kernel"] for name in names}, tables[0]
+
+
+def test_a_layer_of_patches_has_the_sum_of_each_voxels_channels(tmp_path):
+  ours, theirs, table = start(tmp_path, "stem", "embedding", channels=3)
+  np.testing.assert_array_equal(ours["stem"], theirs["stem"].sum(0, keepdims=True))
+  np.testing.assert_array_equal(ours["embedding"], theirs["embedding"].reshape(4, 3, 3).sum(1))
+  assert table.count("reshaped: 3 input channel(s) there, 1 here, inputs='mean'") == 2
+
+
+@pytest.mark.parametrize("name", ["late", "judge"])
+def test_channels_beside_features_or_classes_are_not_mixed_with_them(tmp_path, name):
+  with pytest.raises(ValueError, match=rf"'{name}/kernel' is \(.*expected shapes that differ"):
+    start(tmp_path, "stem", name, channels=3)

@@ -120,8 +120,8 @@ def write(
   if folder.is_dir() and any(folder.iterdir()):
     raise ValueError(f"{folder}: is not empty; choose another folder, or remove what is in it.")
   files.writable_folder(folder.parent, "--output")
-  labels, preparation = told.labels.to_json(), told.preparation.to_json()
-  dataset = {"labels": json.loads(labels), "preparation": json.loads(preparation)}
+  labels = json.loads(told.labels.to_json())
+  dataset = {"labels": labels, "preparation": json.loads(told.preparation.to_json())}
   # nobody looked how the training scans lie; what a run says later is no contradiction
   dataset["preparation"].pop("seen")
   dataset |= {"channels": told.channels, "rank": told.rank}

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxseg.networks.blocks.acceleration import by_platform
 from jaxseg.networks.blocks.linear import linear
 from jaxseg.networks.blocks.options import choice
-from jaxseg.networks.blocks.statistics import kept
+from jaxseg.networks.blocks.statistics import is_frozen
 
 NORMS = ("batch", "instance", "group", "none")
 
@@ -66,7 +66,7 @@ class Norm(nn.Module):
     shape = (channels,), jnp.float32
     running_mean = self.variable("batch_stats", f"mean{of_use}", jnp.zeros, *shape)
     running_var = self.variable("batch_stats", f"var{of_use}", jnp.ones, *shape)
-    frozen = kept(self.path)
+    frozen = is_frozen(self.path)
     running = running_mean.value, running_var.value
 
     def by_running(x, scale, bias):

@@ -42,7 +42,7 @@ def of_network(network: Any) -> Iterator[None]:
     yield
 
 
-def kept(path: Sequence[str]) -> bool | jax.Array:
+def is_frozen(path: Sequence[str]) -> bool | jax.Array:
   """Whether the norm at a path of the network is frozen now; a number of the program if it ends."""
   until = _UNTIL.get()
   if until is None:

@@ -325,6 +325,11 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
   if source.whole and not start.weights.take:
     places = {row.source for row in rows}
     weights_fit.check_whole([path for path in source.arrays if path not in places], source, where)
+  if start.weights.inflate and not any("inflate=" in row.why for row in rows):
+    raise ValueError(
+      f"{where}.inflate: '{start.weights.inflate}', but no kernel of images goes into one of "
+      "volumes; leave it out."
+    )
   for pattern, target in take.items():
     if target is not None and pattern not in used:
       raise ValueError(

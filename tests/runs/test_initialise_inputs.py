@@ -42,3 +42,8 @@ def test_a_layer_of_patches_has_the_sum_of_each_voxels_channels(tmp_path):
 def test_channels_beside_features_or_classes_are_not_mixed_with_them(tmp_path, name):
   with pytest.raises(ValueError, match=rf"'{name}/kernel' is \(.*expected shapes that differ"):
     start(tmp_path, "stem", name, channels=3)
+
+
+def test_inflation_without_a_kernel_to_inflate_is_told(tmp_path):
+  with pytest.raises(ValueError, match=r"\.inflate: 'mean', but no kernel of images goes into"):
+    start(tmp_path, "stem", channels=1, inflate="mean")

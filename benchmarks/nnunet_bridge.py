@@ -149,6 +149,9 @@ def _compare(model: pathlib.Path, python: str, work: pathlib.Path, number: int) 
   ours = _probabilities(work / "ours", True)
   row = {"cases": len(original)}
   row["ours_written_equal"] = all(np.array_equal(original[k], written[k]) for k in original)
+  if told.preparation.orientation != "stored":
+    # nnU-Net leaves probabilities as its reader turned the scan; the first lay so
+    original = {n: of if n == "scan0" else np.flip(of, (2, 3)) for n, of in original.items()}
   pairs = [(original[name].reshape(ours[name].shape), ours[name]) for name in original]
   row["largest"] = max(float(np.abs(a - b).max()) for a, b in pairs)
   row["mean"] = float(np.mean([np.abs(a - b).mean() for a, b in pairs]))

@@ -198,10 +198,15 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
     reader=reader,
     spacing=tuple(told_plan.get("spacing", whole)),
     shape=tuple(told_plan.get("shape", shape)),
-    transpose=tuple(preparation.transpose) if preparation.transpose else (0, 1, 2),
+    transpose=_transpose(preparation.transpose),
     configurations={name: configuration},
     intensities=tuple(intensities),
   )
+
+
+def _transpose(order: Sequence[int]) -> tuple[int, ...]:
+  """Of three axes, whose first pictures lack."""
+  return (0, *(axis + 1 for axis in order)) if len(order) == 2 else tuple(order) or (0, 1, 2)
 
 
 def _network(folder, spec: Mapping[str, Any], axes: int) -> dict[str, Any]:

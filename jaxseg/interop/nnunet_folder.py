@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.data.sources import dataset_json
@@ -103,10 +105,10 @@ def read_folder(
     )
   best = {}
   for number, file in held.items():
-    _check_same(checkpoints[number], plan, labels, file)
+    _check_same(checkpoints[number], plan, labels, channels, file)
     if name != BEST and (beside := file.with_name(BEST)).is_file():
       best[number] = read_checkpoint(beside)
-      _check_same(best[number], plan, labels, beside)
+      _check_same(best[number], plan, labels, channels, beside)
   return ModelFolder(
     path, plan, one.configuration, labels, channels, described, kind, one.trainer, checkpoints, best
   )
@@ -153,8 +155,10 @@ def _held(path: pathlib.Path, name: str) -> dict[str, pathlib.Path]:
   return {fold: found[fold] for fold in numbered or (ALL,)}
 
 
-def _check_same(one: Checkpoint, plan: Plan, labels: LabelSpec, file: pathlib.Path) -> None:
-  """Raises ValueError unless a checkpoint was trained by the folder's plans and labels."""
+def _check_same(
+  one: Checkpoint, plan: Plan, labels: LabelSpec, channels: tuple[str, ...], file: pathlib.Path
+) -> None:
+  """Raises ValueError unless a checkpoint was trained by the folder's plans and data set."""
   name = one.configuration
   own = parse_plan(one.plans, f"{file}: its plans", only=name)
   ours, theirs = (_numbers(of, name) for of in (plan, own))
@@ -166,7 +170,13 @@ def _check_same(one: Checkpoint, plan: Plan, labels: LabelSpec, file: pathlib.Pa
       f"{theirs[field]!r:.80}, there {ours[field]!r:.80}; expected folds of one model: put "
       "the file back that belongs to them."
     )
-  trained = _labels(one.dataset, f"{file}: its dataset_json")
+  where = f"{file}: its dataset_json"
+  trained, seen = _labels(one.dataset, where), dataset_json.channel_names(one.dataset, where)
+  if seen != channels:
+    raise ValueError(
+      f"{file}: was trained on the channels {', '.join(seen)}, {DATASET} beside has "
+      f"{', '.join(channels)}; put the file back that belongs to the model."
+    )
   if (trained.names, trained.members) != (labels.names, labels.members):
     raise ValueError(
       f"{file}: was trained on the classes {', '.join(trained.names)}, {DATASET} beside has "
@@ -199,6 +209,12 @@ def check_tensors(one: Checkpoint, expected: dict[str, tuple[int, ...]], where) 
     for names, what in ((missing, "are missing"), (strange, "are superfluous"))
     if names
   ]
+  if diverged := [path for path, of in one.weights.items() if not np.isfinite(of).all()]:
+    names = listed(nnunet.name_of(path, steps) for path in diverged)
+    raise ValueError(
+      f"{where}: {len(diverged)} tensor(s) hold NaN or infinity ({names}): training diverged, and "
+      "every voxel would become background; take another checkpoint."
+    )
   if other:
     shapes = (f"{nnunet.name_of(path, steps)} {held[path]}, not {expected[path]}" for path in other)
     problems.append(f"{len(other)} tensor(s) have another shape: {listed(shapes)}")

@@ -39,7 +39,7 @@ def settings(plan: Plan, configuration: str) -> dict:
     "data": {
       "orientation": _orientation(plan),
       "spacing": spacing,
-      "transpose": () if pictures else plan.transpose,
+      "transpose": _transpose_of_pictures(plan) if pictures else plan.transpose,
       "crop_nonzero": True,
       "resampling": resampling(design),
       "normalise": tuple(
@@ -124,6 +124,16 @@ def resampling(configuration: Configuration) -> dict:
 def _of_pictures(plan: Plan) -> bool:
   # nnU-Net's pictures have one slice, and voxels 999 times as thick as wide
   return plan.shape[0] == 1 and plan.spacing[0] >= 999 * max(plan.spacing[1:])
+
+
+def _transpose_of_pictures(plan: Plan) -> tuple[int, ...]:
+  """Of the two axes that they have; raises ValueError where the third is not the first."""
+  if plan.transpose[0]:
+    raise ValueError(
+      f"plan {plan.name} of {plan.dataset}: transpose_forward {list(plan.transpose)} takes another "
+      "axis for the first than the one that pictures lack; expected 0 there."
+    )
+  return () if plan.transpose == (0, 1, 2) else (1, 0)
 
 
 def _scheme(name: str, masked: bool, statistics: dict[str, float]) -> dict:

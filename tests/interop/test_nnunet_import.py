@@ -286,6 +286,36 @@ def test_readers_and_label_managers_of_ones_own_are_refused_by_name(tmp_path, fi
   refused(tmp_path, rf"plans\.json: {field} is 'Mine', which is none of nnU-Net 2\.8\.1's")
 
 
+def test_the_axes_of_pictures_may_be_turned(tmp_path):
+  turned = {"transpose_forward": [0, 2, 1], "transpose_backward": [0, 2, 1]}
+  weights = models.state_dict(np.random.default_rng(0))
+  model = models.write(tmp_path / "m", plan=models.plans() | turned, weights=weights)
+  (run,) = import_model(model, tmp_path / "run").folders
+  assert run_folder.describe(run).preparation.transpose == (1, 0)
+  export((run,), tmp_path / "out")
+  assert json.loads((tmp_path / "out" / "plans.json").read_text()) == models.plans() | turned
+  models.write(tmp_path / "m", plan=models.plans() | {"transpose_forward": [1, 0, 2]})
+  with pytest.raises(ValueError, match=r"transpose_forward \[1, 0, 2\] takes another axis"):
+    import_model(tmp_path / "m", tmp_path / "other")
+
+
+def test_channels_that_changed_places_are_refused(tmp_path):
+  names = models.dataset(inputs=2)
+  weights = models.state_dict(np.random.default_rng(0), inputs=2)
+  names |= {"channel_names": {"0": "T1", "1": "T2"}}
+  models.write(tmp_path / "m", plan=models.plans(inputs=2), described=names, weights=weights)
+  names |= {"channel_names": {"0": "T2", "1": "T1"}}
+  (tmp_path / "m" / "dataset.json").write_text(json.dumps(names))
+  refused(tmp_path, r"fold_0/.*: was trained on the channels T1, T2, dataset\.json beside has T2")
+
+
+def test_weights_of_a_training_that_diverged_are_refused(tmp_path):
+  weights = models.state_dict(np.random.default_rng(0))
+  weights[FIRST][0] = np.nan
+  models.write(tmp_path / "m", weights=weights)
+  refused(tmp_path, rf"1 tensor\(s\) hold NaN or infinity \('{FIRST}'\): training diverged")
+
+
 def test_a_mask_counts_for_z_scores_alone(tmp_path):
   """nnU-Net's other schemes take no notice of it."""
   schemes = ["ZScoreNormalization", "RescaleTo01Normalization", "NoNormalization"]

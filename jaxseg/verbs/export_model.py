@@ -165,5 +165,6 @@ def _run(wanted) -> None:
       )
   check_output(wanted.output)
   needs.check(wanted.format, f"--format {wanted.format}")
-  folders = [folder for path in wanted.runs for folder in run_folders(path, seeds=True)]
+  every = [folder for path in wanted.runs for folder in run_folders(path, seeds=True)]
+  folders = list({folder.resolve(): folder for folder in every}.values())
   print(f"{wanted.output}: {wanted.format}, {form.write(folders, wanted)}")

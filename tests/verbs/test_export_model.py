@@ -42,6 +42,11 @@ def test_predict_takes_a_saved_file(run, tmp_path, capsys):
   np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_that_is_named_twice_counts_once(run, tmp_path, capsys):
+  export(run, run, "--format", "saved", "--output", tmp_path / "model.saved")
+  assert "model.saved: saved, run; jaxseg predict" in capsys.readouterr().out
+
+
 def test_a_program_is_written_for_all_platforms(run, tmp_path, capsys):
   pytest.importorskip("flatbuffers", reason="jax.export needs flatbuffers")
   export(run, "--format", "stablehlo", "--output", tmp_path / "model", "--mirror")

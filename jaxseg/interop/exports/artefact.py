@@ -17,7 +17,7 @@ from jaxseg.runs import folder as run_folder
 
 # the member of a zip, and the entry of an ONNX model's metadata, that tells what it is
 TOLD, METADATA = "model.json", "jaxseg"
-_ADVICE = "copy the file again, or export the run anew"
+ADVICE = "copy the file again, or export the run anew"
 # how long jax.export promises that later versions load a program
 _DAYS = 180
 _KINDS = {
@@ -59,7 +59,7 @@ class Artefact(NamedTuple):
     """(*space, channels) on the network's grid -> (*space, k) float32 logits, or intensities.
 
     NaN where there is nothing (see `intensities`). Raises ValueError for a scan of another rank or
-    other channels.
+    other channels, or with infinite values.
     """
     told, scan = self.told, np.asarray(scan, np.float32)
     rank, channels = len(told["patch"]), len(told["channels"])
@@ -69,6 +69,9 @@ class Artefact(NamedTuple):
         f"{self.path}: was given an array {scan.shape}; expected {rank} spatial axes of any size, "
         f"then {channels} channel(s) ({names})."
       )
+    if np.isinf(scan).any() or (told["normalised"] and np.isnan(scan).any()):
+      what = "NaN or infinite" if told["normalised"] else "infinite (or beyond float32)"
+      raise ValueError(f"{self.path}: the scan holds {what} values, of which no score is made.")
     statistics = intensities.statistics(scan)
 
     # outside of the scan there is nothing
@@ -147,15 +150,15 @@ def read_told(text: str | bytes, path, form: str) -> dict[str, Any]:
   told = parse(text, path)
   if told["format"] != form:
     raise ValueError(f"{path}: is of the format '{told['format']}', expected '{form}'.")
-  files.check_fields(told, f"{path}: its {TOLD}", advice=_ADVICE, fields=_OF_WINDOWS)
+  files.check_fields(told, f"{path}: its {TOLD}", advice=ADVICE, fields=_OF_WINDOWS)
   return told
 
 
 def parse(text: str | bytes, path) -> dict[str, Any]:
   """The JSON that tells what an artefact of any format is; raises ValueError."""
   where = f"{path}: its {TOLD}"
-  told = files.parse_json(text, where, what="what an export tells of itself", advice=_ADVICE)
-  files.check_fields(told, where, advice=_ADVICE, fields=_KINDS)
+  told = files.parse_json(text, where, what="what an export tells of itself", advice=ADVICE)
+  files.check_fields(told, where, advice=ADVICE, fields=_KINDS)
   return told
 
 
@@ -170,7 +173,7 @@ def open_zip(path, what: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
   except zipfile.BadZipFile as error:
     raise ValueError(
-      f"{path}: is cut off, damaged or another kind of file ({error}), expected {what}; {_ADVICE}."
+      f"{path}: is cut off, damaged or another kind of file ({error}), expected {what}; {ADVICE}."
     ) from error
 
 
@@ -180,5 +183,5 @@ def member(archive: zipfile.ZipFile, name: str, path) -> bytes:
     return archive.read(name)
   except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
     raise ValueError(
-      f"{path}: is damaged or no export of jaxseg ({name}: {error}); {_ADVICE}."
+      f"{path}: is damaged or no export of jaxseg ({name}: {error}); {ADVICE}."
     ) from error

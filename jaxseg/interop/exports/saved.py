@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxseg import files
 from jaxseg.inference import postprocessing
 from jaxseg.interop.exports import artefact
+from jaxseg.interop.exports.artefact import ADVICE
 from jaxseg.method import Learner, State
 from jaxseg.runs import checkpoint, first_stage
 from jaxseg.runs import folder as run_folder
@@ -112,6 +113,11 @@ def unpacked(paths: Sequence) -> Iterator[list[pathlib.Path]]:
             f"{path}: is of the format '{told['format']}', a program of windows; expected {_WHAT}, "
             "or a run folder (docs/interop.md tells how to use such a program)."
           )
+        names = set(archive.namelist())
+        configs = [f"{place}/{run_folder.CONFIG}" for place in told["runs"]]
+        if not configs or not names.issuperset(configs):
+          runs = f"{told['runs']!r:.80}"
+          raise ValueError(f"{path}: lacks the runs {runs} that it tells of; {ADVICE}.")
         for name in archive.namelist():
           target = scratch / name
           if not target.resolve().is_relative_to(scratch.resolve()):

@@ -72,8 +72,8 @@ def test_two_runs_of_one_name_are_refused(tmp_path):
     saved.write(tmp_path / "file", runs)
 
 
-def told(form: str) -> str:
-  return json.dumps({"format": form, "made": "", "expires": None, "versions": {}, "runs": []})
+def told(form: str, runs=()) -> str:
+  return json.dumps({"format": form, "made": "", "expires": None, "versions": {}, "runs": runs})
 
 
 def test_files_that_are_cut_off_or_others_are_refused(tmp_path):
@@ -83,12 +83,19 @@ def test_files_that_are_cut_off_or_others_are_refused(tmp_path):
   with zipfile.ZipFile(tmp_path / "program", "w") as archive:
     archive.writestr("model.json", told("stablehlo"))
   with zipfile.ZipFile(tmp_path / "outside", "w") as archive:
-    archive.writestr("model.json", told("saved"))
+    archive.writestr("model.json", told("saved", ["run"]))
+    archive.writestr("run/config.json", "{}")
     archive.writestr("../escaped", "x")
+  for name, runs in (("empty", []), ("numbers", [3]), ("elsewhere", [str(tmp_path / "run")])):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+      archive.writestr("model.json", told("saved", runs))
   for name, words in (
     ("cut", "cut off, damaged or another kind of file"),
     ("program", "of the format 'stablehlo'"),
     ("outside", "lies outside of it"),
+    ("empty", r"lacks the runs \[\] that it tells of"),
+    ("numbers", r"lacks the runs \[3\]"),
+    ("elsewhere", r"lacks the runs \['"),
   ):
     with pytest.raises(ValueError, match=words), saved.unpacked([tmp_path / name]):
       pass

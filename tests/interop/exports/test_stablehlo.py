@@ -152,6 +152,14 @@ def test_arrays_that_do_not_fit_are_refused(plane):
     loaded.apply(np.zeros((1, 16, 16, 1)), np.zeros(1))
 
 
+def test_infinite_intensities_are_refused_as_predict_does(plane):
+  """Their logits are NaN, which would be decoded as background without a word."""
+  scan = np.ones((20, 20, 1), np.float32)
+  scan[3, 3] = np.inf
+  with pytest.raises(ValueError, match=r"the scan holds infinite \(or beyond float32\) values"):
+    stablehlo.load(plane[0]).labels(scan)
+
+
 def test_a_missing_package_is_told_with_the_pip_line(plane, monkeypatch):
   monkeypatch.setattr(stablehlo.needs.packages, "installed", lambda name: False)
   with pytest.raises(ValueError, match=r"needs the package flatbuffers.*pip install flatbuffers"):

@@ -27,6 +27,12 @@ def check(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]], strea
     stream: its field, for messages: "config.data".
   """
   for field, inputs in _told(config):
+    if config["data"].get("prior"):
+      raise ValueError(
+        f"config.{field}.encoder.inputs: '{inputs}', but beside the image the encoder sees the "
+        "classes of another run (config.data.prior), which would be normalised as colours; "
+        "expected to leave it out."
+      )
     for scheme in schemes:
       meaning = _meaning(scheme)
       if meaning == inputs:
@@ -43,7 +49,7 @@ def check(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]], strea
 def notes(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
   """What to tell of an encoder with weights of pictures that is not told what its images are."""
   told = {field for field, _ in _told(config)}
-  spec = config["initialise"].get("network")
+  spec = None if config["data"].get("prior") else config["initialise"].get("network")
   meanings = {_meaning(scheme) for scheme in schemes} - {None}
   if spec is None or "network" in told or not _of_pictures(weights(spec, "config.initialise")):
     return ()

@@ -11,7 +11,7 @@ def config(inputs=None, initialise=None, field="network"):
   networks = {"teacher": network} if field == "networks" else {}
   own = network if field == "network" else {"name": "unet"}
   starts = {"network": initialise} if initialise else {}
-  return {"network": own, "networks": networks, "initialise": starts}
+  return {"network": own, "networks": networks, "initialise": starts, "data": {}}
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,11 @@ def test_weights_of_photographs_without_their_normalisation_are_told():
   assert encoder_inputs.notes(config("unit", package), [{"name": "rgb"}]) == ()
   assert encoder_inputs.notes(config(None, "runs/a"), [{"name": "rgb"}]) == ()
   assert encoder_inputs.notes(config(None), [{"name": "rgb"}]) == ()
+
+
+def test_classes_of_another_run_beside_the_image_are_no_colours():
+  own = {**config("unit"), "data": {"prior": {"run": "runs/low"}}}
+  with pytest.raises(
+    ValueError, match=r"^config\.network\.encoder\.inputs: 'unit', but beside the"
+  ):
+    encoder_inputs.check(own, [{"name": "rgb"}], "config.data")

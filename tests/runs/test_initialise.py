@@ -11,7 +11,6 @@ import torch_files
 from closeness import assert_close
 
 from jaxseg import paths
-from jaxseg.config.weights import Weights
 from jaxseg.fine_tuning import Anchors
 from jaxseg.losses import dice
 from jaxseg.method import Learner, State
@@ -20,7 +19,7 @@ from jaxseg.methods.supervised import supervised
 from jaxseg.networks import NETWORKS
 from jaxseg.optimisers import optimiser
 from jaxseg.runs import checkpoint, initialise
-from jaxseg.runs.initialise import CLASSES, INPUTS, Start, initialised, plan
+from jaxseg.runs.initialise import CLASSES, INPUTS, initialised, plan
 
 
 def shapes(*, classes=3, channels=1, average=False, rank=2, tx=None, **options) -> State:
@@ -219,22 +218,6 @@ def test_parts_are_taken_under_other_names_and_left_by_none(tmp_path):
     norm, theirs.learners["network"].params["decoder1"]["layer1"]["norm"]["scale"]
   )
   assert "taken from decoder1" in table
-
-
-@pytest.mark.parametrize("counted", [{}, {"counts": {"steps": np.float32(7)}}])
-def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
-  stats = {"batch_stats": {"mean": np.ones(2, np.float32)}}
-  source = Learner({"kernel": np.ones(3, np.float32)}, stats | counted, ())
-  monkeypatch.setattr(checkpoint, "load_learners", lambda folder: {"network": source})
-  monkeypatch.setattr(initialise.run_folder, "steps_done", lambda folder: 1)
-  for own in ({}, {"counts": {"steps": np.float32(0)}}):
-    zeros = jax.tree.map(np.zeros_like, (source.params, stats))
-    learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
-    after, _ = initialised(State(0, learners), {"network": Start(Weights(run="."))})
-    after = after.learners["network"]
-    np.testing.assert_array_equal(after.params["kernel"], 1)
-    np.testing.assert_array_equal(after.stats["batch_stats"]["mean"], 1)
-    assert after.stats.get("counts") == own.get("counts")
 
 
 def test_weights_come_from_a_file_of_nnunets(tmp_path):

@@ -1,10 +1,13 @@
-"""Weights of other numbers of input channels: which layers can be adapted to them."""
+"""What becomes of single arrays: taken, adapted or left, of learners that are made by hand."""
 
+import jax
 import numpy as np
 import pytest
 
+from jaxseg.config.weights import Weights
 from jaxseg.method import Learner, State
-from jaxseg.runs.initialise import CLASSES, INPUTS, initialised, plan
+from jaxseg.runs import checkpoint, initialise
+from jaxseg.runs.initialise import CLASSES, INPUTS, Start, initialised, plan
 
 
 def learners(*, classes=2, channels=1) -> dict[str, Learner]:
@@ -47,3 +50,19 @@ def test_channels_beside_features_or_classes_are_not_mixed_with_them(tmp_path, n
 def test_inflation_without_a_kernel_to_inflate_is_told(tmp_path):
   with pytest.raises(ValueError, match=r"\.inflate: 'mean', but no kernel of images goes into"):
     start(tmp_path, "stem", channels=1, inflate="mean")
+
+
+@pytest.mark.parametrize("counted", [{}, {"counts": {"steps": np.float32(7)}}])
+def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
+  stats = {"batch_stats": {"mean": np.ones(2, np.float32)}}
+  source = Learner({"kernel": np.ones(3, np.float32)}, stats | counted, ())
+  monkeypatch.setattr(checkpoint, "load_learners", lambda folder: {"network": source})
+  monkeypatch.setattr(initialise.run_folder, "steps_done", lambda folder: 1)
+  for own in ({}, {"counts": {"steps": np.float32(0)}}):
+    zeros = jax.tree.map(np.zeros_like, (source.params, stats))
+    learners = {"network": Learner(zeros[0], zeros[1] | own, ())}
+    after, _ = initialised(State(0, learners), {"network": Start(Weights(run="."))})
+    after = after.learners["network"]
+    np.testing.assert_array_equal(after.params["kernel"], 1)
+    np.testing.assert_array_equal(after.stats["batch_stats"]["mean"], 1)
+    assert after.stats.get("counts") == own.get("counts")

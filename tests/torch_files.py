@@ -41,6 +41,7 @@ class Tensor(NamedTuple):
   offset: int
   shape: tuple[int, ...]
   strides: tuple[int, ...]
+  bits: dict | None = None
 
 
 def write(path, value, *, folder: str = "archive", **more: bytes) -> None:
@@ -84,7 +85,7 @@ def _pickled(value: Any, storages, last: bytes = b"") -> bytes:
       made = pickle.GLOBAL + f"__torch__.net\n{name}\n".encode()
       made += pickle.EMPTY_TUPLE + pickle.NEWOBJ
       return made + _pickled(state, storages, last) + pickle.BUILD
-    case Tensor(storage, offset, shape, strides):
+    case Tensor(storage, offset, shape, strides, bits):
       storages[id(storage)] = storage
       kind = Call("torch", KINDS[storage.dtype.name])
       key = str(list(storages).index(id(storage)))
@@ -92,7 +93,8 @@ def _pickled(value: Any, storages, last: bytes = b"") -> bytes:
       parts = b"".join(_pickled(part, storages) for part in reference) + last
       identity = pickle.MARK + parts + pickle.TUPLE + pickle.BINPERSID
       hooks = Call("collections", "OrderedDict", ())
-      more = b"".join(_pickled(v, storages) for v in (offset, shape, strides, False, hooks))
+      options = (offset, shape, strides, False, hooks, *([] if bits is None else [bits]))
+      more = b"".join(_pickled(v, storages) for v in options)
       rebuild = _pickled(Call("torch._utils", "_rebuild_tensor_v2"), storages)
       return rebuild + pickle.MARK + identity + more + pickle.TUPLE + pickle.REDUCE
     case np.ndarray():

@@ -19,8 +19,8 @@ h5py = OnDemand("h5py")
 _ADVICE = "copy it again from where it was made"
 # the names under which a checkpoint keeps its weights beside other things
 _WEIGHTS = ("state_dict", "model_state_dict", "model", "network_weights", "net")
-# put before every name by wrappers for several devices and by compilers
-_WRAPPERS = ("module.", "_orig_mod.")
+# put before every name by wrappers for several devices and by compilers, either around the other
+_WRAPPERS = ("module.", "_orig_mod.", "module.")
 _SAFE_TYPES = {
   "BOOL": np.bool_,
   "U8": np.uint8,
@@ -113,7 +113,10 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
   # of a TorchScript archive a module may be called so
   wrappers = () if isinstance(content, torch_file.Module) else _WEIGHTS
   kept = [content[name] for name in wrappers if isinstance(content.get(name), Mapping)]
-  found = _flat(kept[0] if kept else content)
+  try:
+    found = _flat(kept[0] if kept else content)
+  except ValueError as error:
+    raise ValueError(f"{path}: its tensor {error}; expected each tensor once.") from error
   for prefix in _WRAPPERS:
     if found and all(name.startswith(prefix) for name in found):
       found = {name.removeprefix(prefix): of for name, of in found.items()}
@@ -121,13 +124,16 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _flat(tree: Mapping, above: str = "") -> dict[str, np.ndarray]:
-  """Arrays by their dotted path; other values are left out."""
+  """Arrays by their dotted path, without other values; raises ValueError for a path twice."""
   out = {}
   for name, of in tree.items():
     if isinstance(of, Mapping):
-      out |= _flat(of, f"{above}{name}.")
-    elif isinstance(of, np.ndarray):
-      out[f"{above}{name}"] = of
+      more = _flat(of, f"{above}{name}.")
+    else:
+      more = {f"{above}{name}": of} if isinstance(of, np.ndarray) else {}
+    if twice := sorted(out.keys() & more.keys()):
+      raise ValueError(f"'{twice[0]}' occurs twice, with dots and within another")
+    out |= more
   return out
 
 

@@ -224,8 +224,8 @@ class _Unpickler(pickle.Unpickler):
 _DTYPES = ("float16", "float32", "float64", "bfloat16", "int32", "int64", "uint8", "bool")
 
 
-def _tensor(storage: np.ndarray, offset: int, shape, strides, *_) -> np.ndarray:
-  """A view of a storage, which it must not leave."""
+def _tensor(storage: np.ndarray, offset: int, shape, strides, *more) -> np.ndarray:
+  """A view of a storage, which it must not leave; its bit "neg" stands for the opposite numbers."""
   shape, strides = tuple(map(int, shape)), tuple(map(int, strides))
   reach = sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
   inside = offset >= 0 and offset + reach < len(storage) and min((*shape, *strides, 0)) >= 0
@@ -234,7 +234,10 @@ def _tensor(storage: np.ndarray, offset: int, shape, strides, *_) -> np.ndarray:
   if 0 in shape:
     return np.zeros(shape, storage.dtype)
   steps = [step * storage.itemsize for step in strides]
-  return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False).copy()
+  view = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+  # behind requires_grad and hooks
+  bits = more[2] if more[2:] else None
+  return -view if bits and bits.get("neg") else view.copy()
 
 
 def _encoded(text, encoding) -> bytes:

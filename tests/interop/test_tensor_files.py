@@ -46,9 +46,12 @@ def hdf5(path, arrays):
     ("x.pth", torch_files.write),
     ("x.bin", torch_files.write),
     ("x.pt", lambda path, arrays: torch_files.write(path, {"epoch": 3, "state_dict": arrays})),
-    (
-      "x.pt",
-      lambda path, arrays: torch_files.write(path, {f"module.{n}": of for n, of in arrays.items()}),
+    *(
+      (
+        "x.pt",
+        lambda path, arrays, w=w: torch_files.write(path, {w + n: arrays[n] for n in arrays}),
+      )
+      for w in ("module.", "module._orig_mod.", "_orig_mod.module.")
     ),
     ("x.safetensors", safetensors),
     ("weights", safetensors),
@@ -115,6 +118,9 @@ def test_a_tensor_that_a_file_holds_twice_is_told(tmp_path):
   np.savez(tmp_path / "y.npz", **{"a.b": np.ones(1), "a/b": np.zeros(1)})
   with pytest.raises(ValueError, match=r"y\.npz: 'a/b' is a second 'a/b'; expected"):
     FORMATS["plain"].read(tmp_path / "y.npz")
+  torch_files.write(tmp_path / "z.pth", {"a": {"b": ARRAYS["b"]}, "a.b": ARRAYS["c"]})
+  with pytest.raises(ValueError, match=r"z\.pth: its tensor 'a\.b' occurs twice, with dots and"):
+    read(tmp_path / "z.pth")
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,14 @@ def test_views_of_one_storage_are_read(tmp_path):
     "scalar": Tensor(storage, 11, (), ()),
     "empty": Tensor(storage, 0, (0, 3), (3, 1)),
     "same": Tensor(storage, 0, (2, 3), (0, 1)),
+    # as PyTorch stores the view that torch._neg_view makes
+    "opposite": Tensor(storage, 1, (2,), (1,), {"conj": False, "neg": True}),
   }
   torch_files.write(tmp_path / "x.pth", views)
   read = load(tmp_path / "x.pth")
   np.testing.assert_array_equal(read["transposed"], [[2, 5], [3, 6], [4, 7]])
   assert read["scalar"] == 11
+  np.testing.assert_array_equal(read["opposite"], [-1, -2])
   assert read["empty"].shape == (0, 3)
   np.testing.assert_array_equal(read["same"], [[0, 1, 2]] * 2)
 

@@ -134,6 +134,14 @@ def _labels(described: dict[str, Any], where: pathlib.Path) -> LabelSpec:
 
   It writes the number of a class; its files hold the value.
   """
+  named = described.get("labels")
+  alone = isinstance(named, dict) and all(
+    len(of) == 1 for of in named.values() if isinstance(of, list)
+  )
+  if alone:
+    # it has regions where one unites several values
+    named = {name: of[0] if isinstance(of, list) else of for name, of in named.items()}
+    described = described | {"labels": named}
   labels = dataset_json.label_spec(described, where)
   values = [*labels.stored_values, *([] if labels.ignore is None else [labels.ignore])]
   if labels.regions is None and values != list(range(len(values))):

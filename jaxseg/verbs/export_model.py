@@ -37,13 +37,7 @@ def _program(folders, wanted, **how) -> WindowProgram:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
   # one device: whoever loads the file decides about others
   opened = open_runs(folders, kind=kind, mirror=wanted.mirror, devices=jax.local_devices()[:1])
-  for folder in {run_folder.home(folder) for folder in folders}:
-    if (folder / postprocessing.FILE).is_file():
-      print(
-        f"export-model: note: {folder / postprocessing.FILE}: is of whole scans and not part of "
-        "the program; jaxseg predict applies it.",
-        file=sys.stderr,
-      )
+  _note_post_processing(folders, "the program")
   if needed := _left_out(opened.told[0].preparation):
     print(
       f"export-model: note: the program takes windows of scans that are {needed} already, and "
@@ -51,6 +45,16 @@ def _program(folders, wanted, **how) -> WindowProgram:
       file=sys.stderr,
     )
   return window_program(opened, normalised=wanted.normalised, **how)
+
+
+def _note_post_processing(folders, what: str) -> None:
+  for folder in {run_folder.home(folder) for folder in folders}:
+    if (folder / postprocessing.FILE).is_file():
+      print(
+        f"export-model: note: {folder / postprocessing.FILE}: is of whole scans and not part of "
+        f"{what}; jaxseg predict applies it.",
+        file=sys.stderr,
+      )
 
 
 def _left_out(preparation: Preparation) -> str:
@@ -64,6 +68,8 @@ def _left_out(preparation: Preparation) -> str:
     steps.append("cropped to what is not zero")
   if preparation.spacing:
     steps.append(f"resampled to {preparation.spacing} mm (None stays)")
+  if size := preparation.resampling.get("size"):
+    steps.append(f"resampled to {tuple(size)} voxels (None stays)")
   return ", ".join(steps)
 
 
@@ -90,6 +96,7 @@ def _saved(folders, wanted) -> str:
 
 def _nnunet(folders, wanted) -> str:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
+  _note_post_processing(folders, "nnU-Net's model folder")
   return nnunet_export.export(folders, wanted.output, kind=kind)
 
 

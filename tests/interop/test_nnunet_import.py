@@ -279,13 +279,6 @@ def test_networks_and_schemes_that_are_unknown_are_refused_by_name(tmp_path):
   refused(tmp_path, r"plans\.json: has no configuration '3d_fullres'; it holds 2d")
 
 
-@pytest.mark.parametrize("field", ["image_reader_writer", "label_manager"])
-def test_readers_and_label_managers_of_ones_own_are_refused_by_name(tmp_path, field):
-  """They decide how a scan lies and what a class means."""
-  models.write(tmp_path / "m", plan=models.plans() | {field: "Mine"})
-  refused(tmp_path, rf"plans\.json: {field} is 'Mine', which is none of nnU-Net 2\.8\.1's")
-
-
 def test_the_axes_of_pictures_may_be_turned(tmp_path):
   turned = {"transpose_forward": [0, 2, 1], "transpose_backward": [0, 2, 1]}
   weights = models.state_dict(np.random.default_rng(0))
@@ -297,16 +290,6 @@ def test_the_axes_of_pictures_may_be_turned(tmp_path):
   models.write(tmp_path / "m", plan=models.plans() | {"transpose_forward": [1, 0, 2]})
   with pytest.raises(ValueError, match=r"transpose_forward \[1, 0, 2\] takes another axis"):
     import_model(tmp_path / "m", tmp_path / "other")
-
-
-def test_channels_that_changed_places_are_refused(tmp_path):
-  names = models.dataset(inputs=2)
-  weights = models.state_dict(np.random.default_rng(0), inputs=2)
-  names |= {"channel_names": {"0": "T1", "1": "T2"}}
-  models.write(tmp_path / "m", plan=models.plans(inputs=2), described=names, weights=weights)
-  names |= {"channel_names": {"0": "T2", "1": "T1"}}
-  (tmp_path / "m" / "dataset.json").write_text(json.dumps(names))
-  refused(tmp_path, r"fold_0/.*: was trained on the channels T1, T2, dataset\.json beside has T2")
 
 
 def test_weights_of_a_training_that_diverged_are_refused(tmp_path):

@@ -59,6 +59,9 @@ def test_all_folds_become_one_model_folder_of_nnunets(tmp_path, capsys):
   assert "2 fold(s); nnUNetv2_predict_from_modelfolder" in capsys.readouterr().out
   names = sorted(str(of.relative_to(tmp_path / "out")) for of in tmp_path.glob("out/*/*"))
   assert names == ["fold_0/checkpoint_final.pth", "fold_1/checkpoint_final.pth"]
+  (tmp_path / "run" / "postprocessing.json").write_text("{}")
+  export(tmp_path / "run", "--format", "nnunet", "--output", tmp_path / "again")
+  assert "and not part of nnU-Net's model folder" in capsys.readouterr().err
   words = (tmp_path / "run", "--format", "nnunet", "--output", tmp_path / "x")
   assert "best: no checkpoint there" in refused(capsys, *words, "--checkpoint", "best")
   assert not (tmp_path / "x").exists()
@@ -126,6 +129,8 @@ def test_what_is_done_to_whole_scans_is_told():
   """A program of windows cannot turn, crop or resample."""
   plain = Preparation(("a",), 3, ({"name": "none"},), transpose=(0, 1, 2))
   assert export_model._left_out(plain) == ""
+  sized = dataclasses.replace(plain, resampling={"size": (8, 16, None)})
+  assert export_model._left_out(sized) == "resampled to (8, 16, None) voxels (None stays)"
   full = dataclasses.replace(
     plain, orientation="RAS", transpose=(1, 0, 2), crop_nonzero=True, spacing=(3.0, 1.0, 1.0)
   )

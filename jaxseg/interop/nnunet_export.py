@@ -12,7 +12,7 @@ from jaxseg.data.sources import dataset_json
 from jaxseg.feeding import mirroring
 from jaxseg.interop import nnunet, torch_writing
 from jaxseg.interop.nnunet_folder import DATASET, FINAL, PLANS
-from jaxseg.interop.nnunet_import import FIRST, PLAN
+from jaxseg.interop.nnunet_import import FIRST, plans_kept
 from jaxseg.interop.nnunet_trainers import STANDARD, STEPS
 from jaxseg.networks.blocks import per_axis, per_stage
 from jaxseg.planning import Configuration, Plan, Resampling
@@ -49,7 +49,7 @@ def export(folders: Sequence[pathlib.Path], output, *, kind: str = checkpoint.LA
   output, told = pathlib.Path(output), {folder: run_folder.describe(folder) for folder in folders}
   if output.is_dir() and any(output.iterdir()):
     raise ValueError(f"--output {output}: is not empty; choose another folder.")
-  kept = {folder: _kept(folder) for folder in folders}
+  kept = {folder: plans_kept(folder) for folder in folders}
   plans = {folder: _plan(folder, one, kept[folder]) for folder, one in told.items()}
   first = folders[0]
   datasets = {folder: _dataset(folder, one, kept[folder]) for folder, one in told.items()}
@@ -113,14 +113,6 @@ _LOGGING = {
     "epoch_end_timestamps",
   )
 }
-
-
-def _kept(folder: pathlib.Path) -> dict[str, Any]:
-  """What an imported run keeps of nnU-Net's plans; {} of others."""
-  if not (folder / PLAN).is_file():
-    return {}
-  what, advice = "what import-model keeps of nnU-Net's plans", "import the model again"
-  return files.read_json(folder / PLAN, what=what, advice=advice, kind=dict)
 
 
 def _refuse(folder, field: str, value, expected: str) -> None:

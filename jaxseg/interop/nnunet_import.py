@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import data, defaults, planning
+from jaxseg import data, defaults, files, planning
 from jaxseg.build import build, plain
 from jaxseg.compose import complete
 from jaxseg.data.prepared.preparation import Preparation
@@ -161,6 +161,12 @@ def _check_previous(model: ModelFolder, previous: str | None) -> None:
         f"--previous {folder}: its labels {', '.join(theirs.labels.names)} are not those of "
         f"{model.path}, {', '.join(model.labels.names)}; expected the run of its {wanted}."
       )
+    stage = plans_kept(folder).get("configuration", wanted)
+    if (stage, theirs.channels) != (wanted, model.channels):
+      raise ValueError(
+        f"--previous {folder}: is of {stage} on {', '.join(theirs.channels)}; expected the run of "
+        f"the {wanted} of {model.path}, on {', '.join(model.channels)}."
+      )
 
 
 def _described(
@@ -241,6 +247,14 @@ def _sides(config: dict[str, Any], model: ModelFolder) -> tuple[tuple[str, ...],
       )
   sides = divided(config, source)
   return sides.train, sides.validation
+
+
+def plans_kept(folder: pathlib.Path) -> dict[str, Any]:
+  """What an imported run keeps of nnU-Net's plans; {} of others."""
+  if not (folder / PLAN).is_file():
+    return {}
+  what, advice = "what import-model keeps of nnU-Net's plans", "import the model again"
+  return files.read_json(folder / PLAN, what=what, advice=advice, kind=dict)
 
 
 def _kept(model: ModelFolder) -> dict[str, Any]:

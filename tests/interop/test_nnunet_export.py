@@ -114,7 +114,7 @@ def test_folds_regions_and_old_plans_come_back(tmp_path):
 def test_a_cascades_second_stage_comes_back_without_the_background(tmp_path):
   random = np.random.default_rng(0)
   import_model(models.write(tmp_path / "low"), tmp_path / "low run")
-  plan = models.plans(previous_stage="3d_lowres")
+  plan = models.plans(previous_stage="2d")
   late = models.write(tmp_path / "m", plan=plan, weights=models.state_dict(random, inputs=2))
   done = import_model(late, tmp_path / "run", previous=str(tmp_path / "low run"))
   export(done.folders, tmp_path / "out")

@@ -110,7 +110,7 @@ def test_a_cascade_is_given_the_classes_of_its_first_stage_alone(tmp_path):
   )
   import_model(early, tmp_path / "low run")
   weights = models.state_dict(random, inputs=3, outputs=3)
-  plan = models.plans(previous_stage="3d_lowres")
+  plan = models.plans(previous_stage="2d")
   late = models.write(tmp_path / "full", plan=plan, described=described, weights=weights)
   (run,) = import_model(late, tmp_path / "full run", previous=str(tmp_path / "low run")).folders
   image = random.standard_normal((8, 8, 1)).astype(np.float32)
@@ -330,6 +330,9 @@ def test_a_cascade_without_its_first_stage_is_refused(tmp_path):
   models.write(tmp_path / "n")
   with pytest.raises(ValueError, match=r"--previous x: .*n \(2d\) is no second stage"):
     import_model(tmp_path / "n", tmp_path / "run", previous="x")
+  import_model(tmp_path / "n", tmp_path / "other")
+  words = r"--previous .*other: is of 2d on MR; expected the run of the 3d_lowres of .*m, on MR"
+  refused(tmp_path, words, previous=str(tmp_path / "other"))
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):

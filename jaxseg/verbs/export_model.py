@@ -66,6 +66,8 @@ def _left_out(preparation: Preparation) -> str:
     steps.append(f"transposed by {preparation.transpose}")
   if preparation.crop_nonzero:
     steps.append("cropped to what is not zero")
+  if preparation.masked:
+    steps.append("NaN outside of the body, which alone is normalised")
   if preparation.spacing:
     steps.append(f"resampled to {preparation.spacing} mm (None stays)")
   if size := preparation.resampling.get("size"):

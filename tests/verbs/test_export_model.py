@@ -130,6 +130,8 @@ def test_what_is_done_to_whole_scans_is_told():
   plain = Preparation(("a",), 3, ({"name": "none"},), transpose=(0, 1, 2))
   assert export_model._left_out(plain) == ""
   sized = dataclasses.replace(plain, resampling={"size": (8, 16, None)})
+  brain = dataclasses.replace(plain, normalisation=({"name": "zscore", "nonzero": True},))
+  assert "NaN outside of the body" in export_model._left_out(brain)
   assert export_model._left_out(sized) == "resampled to (8, 16, None) voxels (None stays)"
   full = dataclasses.replace(
     plain, orientation="RAS", transpose=(1, 0, 2), crop_nonzero=True, spacing=(3.0, 1.0, 1.0)

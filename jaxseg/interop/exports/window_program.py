@@ -72,6 +72,13 @@ def window_program(opened: Opened, *, normalised: bool = False, loops: bool = Tr
   """
   check(opened)
   first = opened.told[0]
+  if normalised and any(
+    p.normalisation != opened.preparations[0].normalisation for p in opened.preparations
+  ):
+    raise ValueError(
+      f"{', '.join(map(str, opened.states))}: normalise scans by numbers of their own, so that no "
+      "window can be given normalised for all; leave --normalised out, or export each alone."
+    )
   aims = [task_of(one) for one in opened.told]
   output, channels = aims[0].output, len(first.channels)
   schemes = first.preparation.normalisation

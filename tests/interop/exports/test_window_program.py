@@ -78,6 +78,14 @@ def test_mirror_images_swap_left_and_right(tmp_path):
   np.testing.assert_allclose(out, (one + other) / 2, atol=1e-5)
 
 
+def test_folds_of_other_normalisations_are_not_given_normalised_windows(tmp_path):
+  """One window cannot be what each of them sees."""
+  with pytest.raises(
+    ValueError, match=r"fold_0, .*fold_1: normalise scans by numbers of their own"
+  ):
+    window_program(opened(folds(tmp_path)), normalised=True)
+
+
 def test_normalised_windows_are_given_to_the_network_as_they_are(tmp_path):
   place = run_folders.write(tmp_path / "run", normalisation={"name": "zscore"})
   runs, image = opened(place), window()[None]

@@ -99,6 +99,14 @@ def rows() -> list[Row]:
   return list(itertools.chain.from_iterable(once(seed) for seed in SEEDS))
 
 
+def patients() -> dict[str, str]:
+  """Set -> what tells the patients of its cases, of those that its split keeps together."""
+  sets = runpy.run_path(str(ROOT / CONFIG))["SETS"]
+  return {
+    name: of["data.split"]["group"] for name, of in sets.items() if "group" in of["data.split"]
+  }
+
+
 def ready(runs, done) -> list[Planned]:
   """The rows that can run, or have: those of another domain once its run is there."""
   return [
@@ -132,7 +140,7 @@ def main():
     sys.exit(LEFT)
   if "table" in wanted.verbs:
     done = run_rows.current(wanted, table.read(), of)
-    transfer_table.write(done, rows(), ROOT / "docs" / "transfer.md")
+    transfer_table.write(done, rows(), patients(), ROOT / "docs" / "transfer.md")
 
 
 if __name__ == "__main__":

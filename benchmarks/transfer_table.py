@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 from table_text import paired_p, shown, write_between
@@ -29,8 +30,11 @@ def runs_of(done, name, start, labelled) -> dict[int, dict]:
   return dict(sorted(of.items()))
 
 
-def by_case(runs, floor) -> list[float]:
-  """Of each case, how much more the mean over the seeds that both have is."""
+def by_case(runs, floor, group: str = "") -> list[float]:
+  """Of each case, how much more the mean over the seeds that both have is.
+
+  `group`: an expression whose group tells what cases belong to, as a patient; of each their mean.
+  """
   seeds = [seed for seed in runs if seed in floor]
   cases = {
     case
@@ -38,15 +42,17 @@ def by_case(runs, floor) -> list[float]:
     for case, of in runs[seed].get("dice_of_case", {}).items()
     if of is not None
   }
-  differences = []
+  differences: dict[str, list[float]] = {}
   for case in sorted(cases):
     pairs = [
       (runs[seed]["dice_of_case"].get(case), floor[seed].get("dice_of_case", {}).get(case))
       for seed in seeds
     ]
     if all(value is not None for pair in pairs for value in pair):
-      differences.append(float(np.mean([ours - theirs for ours, theirs in pairs])))
-  return differences
+      match = re.search(group, case) if group else None
+      of = differences.setdefault(match[1] if match else case, [])
+      of.append(float(np.mean([ours - theirs for ours, theirs in pairs])))
+  return [float(np.mean(of)) for of in differences.values()]
 
 
 def _p(value) -> str:
@@ -55,13 +61,14 @@ def _p(value) -> str:
   return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def line(name, labelled, start, runs, floor) -> str:
+def line(name, labelled, start, runs, floor, group="") -> str:
   """A row of the table.
 
   Args:
     name, labelled, start: of which runs.
     runs: seed -> row.
     floor: those from scratch with the same labels; differences are of equal seeds.
+    group: as of `by_case`.
   """
   of_seed = [runs[seed]["dice"] - floor[seed]["dice"] for seed in runs if seed in floor]
   cells = [name, f"{100 * labelled:g} %", f"`{start}`", len(runs)]
@@ -69,17 +76,19 @@ def line(name, labelled, start, runs, floor) -> str:
   if start == FLOOR or not of_seed:
     cells += ["", "", ""]
   else:
-    cells += [shown(of_seed, sign=True), _p(paired_p(of_seed)), _p(paired_p(by_case(runs, floor)))]
+    of_case = by_case(runs, floor, group)
+    cells += [shown(of_seed, sign=True), _p(paired_p(of_seed)), _p(paired_p(of_case))]
   cells.append(f"{np.mean([row['cpu_seconds'] for row in runs.values()]) / 60:.1f}")
   return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def tables(done, rows) -> str:
+def tables(done, rows, patients) -> str:
   """The two tables, of what is there.
 
   Args:
     done: key -> row, as benchmarks/transfer.py keeps them.
     rows: all that there are to be.
+    patients: set -> the expression that tells its patients, of those whose cases are no patients.
   """
   across = {row.name for row in rows if row.source}
   across |= {row.source.split("/")[0] for row in rows if row.source}
@@ -99,7 +108,7 @@ def tables(done, rows) -> str:
       starts = dict.fromkeys(r.start for r in of if (r.name, r.labelled) == (name, labelled))
       for start in starts:
         if runs := runs_of(done, name, start, labelled):
-          lines += line(name, labelled, start, runs, floor)
+          lines += line(name, labelled, start, runs, floor, patients.get(name, ""))
     if lines:
       text += f"\n### {HEADS[kind]}\n\n{COLUMNS}{lines}"
   return text + failures(done)
@@ -123,6 +132,6 @@ def missing(done, rows) -> str:
   return f"\nNot all runs were made yet: {words}.\n"
 
 
-def write(done, rows, page) -> None:
+def write(done, rows, patients, page) -> None:
   """Writes the part of docs/transfer.md between its marks."""
-  write_between(page, "transfer", tables(done, rows) + missing(done, rows))
+  write_between(page, "transfer", tables(done, rows, patients) + missing(done, rows))

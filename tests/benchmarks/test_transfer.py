@@ -68,6 +68,15 @@ def test_gains_are_of_equal_seeds_and_cases(scripts):
   assert "| 0.500 ± 0.248 |  |  |  | 2.0 |" in table.line("busi", 0.1, "scratch", floor, floor)
 
 
+def test_slices_of_one_patient_are_one_case_of_the_test(scripts):
+  transfer, table = scripts
+  names = ("SC-HF-I-01-IM-0001-0048", "SC-HF-I-01-IM-0001-0059", "SC-N-02-IM-0898-0020")
+  floor = {0: row(0.5, **dict.fromkeys(names, 0.5))}
+  runs = {0: row(0.6, **dict(zip(names, (0.6, 0.8, 0.9), strict=True)))}
+  assert_close(table.by_case(runs, floor, transfer.patients()["sunnybrook"]), [0.2, 0.4])
+  assert_close(table.by_case(runs, floor), [0.1, 0.3, 0.4])
+
+
 def test_a_test_of_pairs_is_students(scripts):
   import table_text
 
@@ -89,7 +98,7 @@ def test_the_page_is_filled_between_its_marks_and_tells_what_is_missing(scripts,
     "mr/ct/labelled1/seed0": row(0.25),
     "mr/scratch/labelled1/seed0": {"failed": "loss is nan", "cpu_seconds": 1.0},
   }
-  table.write(done, transfer.rows(), page)
+  table.write(done, transfer.rows(), transfer.patients(), page)
   text = page.read_text()
   assert text.startswith("before\n")
   assert text.endswith("after\n")

@@ -16,7 +16,7 @@ import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from few_labels import config_sum
+from run_rows import config_sum
 from short_runs import ROOT, keep, rows
 
 from jaxseg import files

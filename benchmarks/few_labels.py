@@ -23,10 +23,6 @@ from typing import NamedTuple
 import few_labels_table
 import run_rows
 from run_rows import LEFT, ROOT
-from run_rows import bound as bound
-from run_rows import config_of as config_of
-from run_rows import config_sum as config_sum
-from run_rows import outdated as outdated
 
 CONFIG = "configs/few_labels.py"
 SCRIBBLES = "configs/scribbles_acdc.py"

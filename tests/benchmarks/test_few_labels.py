@@ -93,6 +93,7 @@ def test_a_run_that_failed_is_told(scripts):
 
 def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
   few_labels, _ = scripts
+  run_rows = few_labels.run_rows
   wanted = few_labels.rows("cpu", {})[0]
   config = load_config(str(few_labels.ROOT / wanted.config))
   config.seed = wanted.seed
@@ -105,7 +106,7 @@ def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
     made = complete(config)
     change(made)
     files.write_json(folder / "config.json", made)
-    words = few_labels.outdated(wanted, folder, [], {})
+    words = run_rows.outdated(wanted, folder, [], {})
     # nor is it shown
     assert (wanted.key in few_labels.current(command, {wanted.key: row(0.5)})) is (not words)
     return words
@@ -119,16 +120,17 @@ def test_a_run_of_another_budget_or_config_is_trained_again(scripts, tmp_path):
 
 def test_a_row_whose_run_is_gone_knows_its_config(scripts, tmp_path):
   few_labels, _ = scripts
+  run_rows = few_labels.run_rows
   wanted = few_labels.rows("cpu", {})[0]
-  config = few_labels.config_of(wanted)
-  known = few_labels.config_sum(config)
+  config = run_rows.config_of(wanted)
+  known = run_rows.config_sum(config)
   files.write_json(tmp_path / "config.json", config)
-  assert few_labels.config_sum(read_config(tmp_path)) == known
+  assert run_rows.config_sum(read_config(tmp_path)) == known
   (tmp_path / "config.json").unlink()
-  assert few_labels.config_sum({**config, "log_every": 7}) == known
-  assert few_labels.config_sum({**config, "steps": 7}) != known
+  assert run_rows.config_sum({**config, "log_every": 7}) == known
+  assert run_rows.config_sum({**config, "steps": 7}) != known
   for row_of, same in (({}, True), ({"config": known}, True), ({"config": "another"}, False)):
-    assert (few_labels.outdated(wanted, tmp_path, [], row_of) == "") is same
+    assert (run_rows.outdated(wanted, tmp_path, [], row_of) == "") is same
 
 
 def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, capsys):
@@ -142,7 +144,8 @@ def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, ca
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv tells a process of its parent")
 def test_trainings_end_with_a_table_that_is_killed(scripts):
   few_labels, _ = scripts
-  command = [*few_labels.bound(), "sleep", "60"]
+  run_rows = few_labels.run_rows
+  command = [*run_rows.bound(), "sleep", "60"]
   code = f"import subprocess; p = subprocess.Popen({command}); print(p.pid, flush=True); p.wait()"
   with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as table:
     training = pathlib.Path("/proc", table.stdout.readline().strip())

@@ -166,7 +166,8 @@ def _rehearse(
   other_runs.check(config, labels, main.source.channels)
   chosen_schemes = [scheme for scheme, _ in feeding.normalisation(main, main)]
   for name, feed in feeds.items():
-    each = [scheme for scheme, _ in feeding.normalisation(feed, main)]
+    with named(name):
+      each = [scheme for scheme, _ in feeding.normalisation(feed, main)]
     encoder_inputs.check(config, each, f"config.streams.{name}" if name else "config.data")
   aim = task(config, labels, dict(zip(main.source.channels, chosen_schemes, strict=True)))
   nets = networks_by_role(config, aim.channels)

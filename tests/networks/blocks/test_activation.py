@@ -10,9 +10,10 @@ from closeness import assert_close
 
 from jaxseg.networks.blocks import ACTIVATIONS, Activation
 
-X = np.array([-3.0, -0.5, 0.0, 0.5, 3.0], np.float32)
+X = np.array([-3.0, -0.5, 0.0, 0.5, 3.0, 7.0], np.float32)
 FORMULAS = {
   "relu": lambda x: max(x, 0.0),
+  "relu6": lambda x: min(max(x, 0.0), 6.0),
   "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
   "prelu": lambda x: x if x > 0 else 0.25 * x,
   "prelu_shared": lambda x: x if x > 0 else 0.25 * x,
@@ -40,5 +41,5 @@ def test_the_shared_prelu_has_one_slope_for_all_channels():
 
 
 def test_unknown_activation_lists_the_choices():
-  with pytest.raises(ValueError, match="'rleu' is unknown; choices: relu, leaky_relu, prelu"):
+  with pytest.raises(ValueError, match="'rleu' is unknown; choices: relu, relu6, leaky_relu"):
     Activation("rleu").init(jax.random.key(0), X)

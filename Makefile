@@ -43,7 +43,7 @@ demo: install
 # round one sum differently in different programs: what compares bits is tested without them.
 # jaxlib 0.11.1 and newer have no such flag, and XLA ends a process that sets an unknown one.
 OLDER := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
-QUICK = $(shell XLA_FLAGS=$(OLDER) $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 && echo $(OLDER))
+QUICK = $(shell XLA_FLAGS="$(OLDER)" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 && echo $(OLDER))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=20
 
 test: install

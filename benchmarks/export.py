@@ -60,6 +60,7 @@ def stand_in(name: str) -> WindowProgram:
     "weighting": "gaussian",
     "padding": "zero",
     "normalised": False,
+    "normalisation": [list(SCHEMES)],
     "labels": {},
   }
   return WindowProgram(function, weights, patch, 1, True, told)

@@ -128,34 +128,30 @@ def difference(code, program: WindowProgram) -> float:
 
   It is relative to the run's largest score from 1 on.
   """
-  try:
-    return _difference(_session(code), program)
-  except ValueError:
-    raise
-  except Exception as error:  # onnxruntime raises kinds of its own
-    raise ValueError(
-      f"{', '.join(program.told['runs'])}: onnxruntime cannot run the ONNX model "
-      f"({str(error).splitlines()[0][:300]}); choose --format stablehlo or saved."
-    ) from error
-
-
-def _difference(session, program: WindowProgram) -> float:
   random = np.random.default_rng(0)
   window = random.uniform(*_ends(program), (1, *program.patch, program.channels))
   window = window.astype(np.float32)
   numbers = np.array([[-4.0], [4.0], [0.0], [1.0]], np.float32).repeat(program.channels, 1)
-  name = program.told["output"]
-  (there,) = session.run([name], {IMAGE: window, STATISTICS: numbers})
+  name, runs = program.told["output"], ", ".join(program.told["runs"])
+  try:
+    (there,) = _session(code).run([name], {IMAGE: window, STATISTICS: numbers})
+  except ValueError:
+    raise
+  except Exception as error:  # onnxruntime raises kinds of its own
+    raise ValueError(
+      f"{runs}: onnxruntime cannot run the ONNX model ({str(error).splitlines()[0][:300]}); choose "
+      "--format stablehlo or saved."
+    ) from error
   ours = jax.jit(lambda *of: program.function(*of)[name])(program.weights, window, numbers)
   ours = np.asarray(ours)
-  found = float(np.abs(there - ours).max() / max(1.0, np.abs(ours).max()))
-  if not found <= TOLERANCE:
+  largest = float(np.abs(there - ours).max() / max(1.0, np.abs(ours).max()))
+  if not largest <= TOLERANCE:
     raise ValueError(
-      f"{', '.join(program.told['runs'])}: the ONNX model's {name} differ by {found:.1e} from the "
-      f"run's, more than {TOLERANCE:g}; choose --format stablehlo or saved, and tell the "
-      "developers which network it is."
+      f"{runs}: the ONNX model's {name} differ by {largest:.1e} from the run's, more than "
+      f"{TOLERANCE:g}; choose --format stablehlo or saved, and tell the developers which network "
+      "it is."
     )
-  return found
+  return largest
 
 
 def _ends(program: WindowProgram) -> np.ndarray:

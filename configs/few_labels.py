@@ -172,7 +172,7 @@ SHORT = {
 
 PROTOCOLS = ("cpu", "published")
 VALIDATIONS = ("published", "training")
-ARGUMENTS = ("labelled", "draw", "protocol", "validation")
+ARGUMENTS = {"labelled": "3", "draw": "0", "protocol": "cpu", "validation": "published"}
 
 
 def get_config(wanted="supervised"):
@@ -288,15 +288,7 @@ def _arguments(wanted):
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = dict(zip(ARGUMENTS, ("3", "0", "cpu", "published"), strict=True))
-  for word in words:
-    name, _, value = word.partition("=")
-    if name not in ARGUMENTS or not value:
-      raise ValueError(
-        f"'{word}' is no argument{suggestion(name, ARGUMENTS)}; expected METHOD,NAME=VALUE with "
-        f"{', '.join(ARGUMENTS)}."
-      )
-    given[name] = value
+  given = defaults.arguments(words, ARGUMENTS, "METHOD")
   for name, least in (("labelled", 1), ("draw", 0)):
     if not given[name].isdigit() or int(given[name]) < least:
       raise ValueError(f"{name}={given[name]}: expected a whole number from {least}.")

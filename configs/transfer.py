@@ -163,7 +163,7 @@ STARTS = {
   },
   "unet": {"network": dict(name="unet", widths=(16, 32, 64, 128), up="transpose")},
 }
-ARGUMENTS = ("start", "labelled", "draw", "source")
+ARGUMENTS = {"start": "scratch", "labelled": "1.0", "draw": "0", "source": ""}
 
 
 def get_config(wanted="cvc_clinicdb"):
@@ -205,15 +205,7 @@ def _arguments(wanted):
     raise ValueError(
       f"'{name}' is no set of this table{suggestion(name, SETS)}; choices: {', '.join(SETS)}."
     )
-  given = {"start": "scratch", "labelled": "1.0", "draw": "0", "source": ""}
-  for word in words:
-    key, _, value = word.partition("=")
-    if key not in ARGUMENTS or not value:
-      raise ValueError(
-        f"'{word}' is no argument{suggestion(key, ARGUMENTS)}; expected SET,NAME=VALUE with "
-        f"{', '.join(ARGUMENTS)}."
-      )
-    given[key] = value
+  given = defaults.arguments(words, ARGUMENTS, "SET")
   known = tuple(STARTS) if name in PICTURES else ("scratch", *filter(None, [DOMAINS.get(name)]))
   if given["start"] not in known:
     raise ValueError(

@@ -1,8 +1,9 @@
 """The fields that every config has, with their defaults; a config file sets what differs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.build import suggestion
 from jaxseg.packages import OnDemand
 
 ml_collections = OnDemand("ml_collections")
@@ -160,6 +161,24 @@ def assign(config: "ml_collections.ConfigDict", values: Mapping[str, Any]) -> No
     for group in groups:
       of = of[group]
     of[field] = value
+
+
+def arguments(words: Sequence[str], initial: Mapping[str, str], first: str) -> dict[str, str]:
+  """NAME=VALUE words that follow a config file's first argument, of which `initial` has all.
+
+  Raises ValueError for a word that is none, with the nearest name; `first` stands for the first
+  argument in the message.
+  """
+  values = dict(initial)
+  for word in words:
+    name, _, value = word.partition("=")
+    if name not in initial or not value:
+      raise ValueError(
+        f"'{word}' is no argument{suggestion(name, initial)}; expected {first},NAME=VALUE with "
+        f"{', '.join(initial)}."
+      )
+    values[name] = value
+  return values
 
 
 def planned(data: str, **options) -> "ml_collections.ConfigDict":

@@ -4,19 +4,11 @@ import json
 import pathlib
 
 import pytest
+from nnunet_models import STATISTICS
 
 from jaxseg import planning
 from jaxseg.planning import Description, Fingerprint
 
-STATISTICS = {
-  "max": 9.0,
-  "mean": 4.0,
-  "median": 3.0,
-  "min": -1.0,
-  "percentile_00_5": 0.0,
-  "percentile_99_5": 8.0,
-  "std": 2.0,
-}
 LARGE = Fingerprint(((400, 512, 500),) * 20, ((1.0, 0.8, 0.8),) * 20, 0.6, (STATISTICS,))
 
 

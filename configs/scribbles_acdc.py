@@ -52,9 +52,9 @@ VARIANTS = {
 }
 
 
-# the window and kernel of WSL4MIS at 256x256, and 3/8 of it; 0.1 of the range of intensities
+# the window and kernel of WSL4MIS at 256x256, and a quarter of it; 0.1 of the range of intensities
 WINDOWS = {
-  "cpu": dict(radius=2, kernels=(dict(position=2.25, intensity=0.1),)),
+  "cpu": dict(radius=2, kernels=(dict(position=1.5, intensity=0.1),)),
   "published": dict(radius=5, kernels=(dict(position=6.0, intensity=0.1),)),
 }
 

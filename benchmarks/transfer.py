@@ -32,8 +32,10 @@ SEEDS = (0, 1, 2)
 SHARES = (0.1, 1.0)
 # further shares of one set
 MORE = {"cvc_clinicdb": (0.05, 0.5)}
-# those of all sets and shares: the three, and a plain U-Net beside them
-STARTS = ("scratch", "imagenet", "imagenet_frozen", "unet")
+# those of all sets and shares
+STARTS = ("scratch", "imagenet", "imagenet_frozen")
+# another network from scratch, once all else is there: is the encoder's a good one to begin with?
+BESIDE = "unet"
 
 
 class Row(NamedTuple):
@@ -80,23 +82,27 @@ def rows() -> list[Row]:
   domains = runpy.run_path(str(ROOT / CONFIG))["DOMAINS"]
   pictures = runpy.run_path(str(ROOT / CONFIG))["PICTURES"]
 
-  def once(seed):
-    sources = [Row(name, "scratch", 1.0, seed) for name in domains.values()]
-    of_pictures = [
+  def of_pictures(seed, starts):
+    return [
       Row(name, start, share, seed)
       for name in pictures
       for share in (*SHARES, *MORE.get(name, ()))
-      for start in STARTS
+      for start in starts
     ]
+
+  def once(seed):
+    sources = [Row(name, "scratch", 1.0, seed) for name in domains.values()]
     across = [
       Row(name, start, share, seed, source.key if start == source.name else "")
       for (name, other), source in zip(domains.items(), sources, strict=True)
       for share in SHARES
       for start in ("scratch", other)
     ]
-    return [*of_pictures, *sources, *across]
+    return [*of_pictures(seed, STARTS), *sources, *across]
 
-  return list(itertools.chain.from_iterable(once(seed) for seed in SEEDS))
+  compared = itertools.chain.from_iterable(once(seed) for seed in SEEDS)
+  beside = itertools.chain.from_iterable(of_pictures(seed, (BESIDE,)) for seed in SEEDS)
+  return [*compared, *beside]
 
 
 def patients() -> dict[str, str]:

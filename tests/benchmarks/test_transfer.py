@@ -27,10 +27,13 @@ def test_every_row_is_there_once_and_has_a_config(scripts):
   transfer, _ = scripts
   rows = transfer.rows()
   assert len({row.key for row in rows}) == len(rows)
-  third = len(rows) // 3
-  assert {row.seed for row in rows[:third]} == {0}
-  # four sets, two shares (four of one), four starts; three sources, and two starts of two shares
-  assert third == (4 * 2 + 2) * 4 + 3 + 3 * 2 * 2
+  # four sets, two shares (four of one), three starts; three sources, and two starts of two shares
+  once = (4 * 2 + 2) * 3 + 3 + 3 * 2 * 2
+  assert {row.seed for row in rows[:once]} == {0}
+  # the other network comes last
+  beside = rows[3 * once :]
+  assert {row.start for row in beside} == {"unet"}
+  assert len(beside) == 3 * (4 * 2 + 2)
   for name, start, labelled in (("drive", "imagenet_frozen", 0.1), ("mr", "ct", 1.0)):
     (wanted,) = [
       row

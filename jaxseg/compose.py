@@ -138,7 +138,14 @@ def _table(role: roles.Role) -> dict[str, Callable]:
 
 
 def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
-  """The method's networks, with `classes` outputs those that have classes."""
+  """The method's networks, with `classes` outputs those that have classes.
+
+  Where the task makes images, these are the channels of a generator; else it gives as many as it
+  is given, or as its own option says.
+  """
+  outputs = {"classes": classes}
+  if synthesis.target_names(config):
+    outputs["channels"] = classes
 
   def make(spec, role):
     if spec.get("classes", classes) != classes:
@@ -147,7 +154,7 @@ def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:
         "(background counted); leave the field out."
       )
     with in_field(role.field):
-      net = build(_table(role), other_runs.without_run(spec), role.field, classes=classes)
+      net = build(_table(role), other_runs.without_run(spec), role.field, **outputs)
     return other_runs.as_many(net, spec)
 
   return config_roles.by_role(config, roles.NETWORK, make)

@@ -363,4 +363,11 @@ ROWS = {
   ),
   # deepbrain's, whose graph has a bias of its head, too
   "deepbrain": Row(dict(widths=(4, 6)), (Count(171_465, classes=1, rank=3),)),
+  # SynSeg-Net's, 7 classes
+  "resnet_segmenter": Row(
+    dict(widths=(4, 6), blocks=1),
+    (Count(11_384_455, classes=7),),
+    # the instance norm that follows takes a bias away
+    silent=("first/bias", "down*/bias", "block*/bias", "up*/bias"),
+  ),
 }

@@ -8,6 +8,7 @@ import functools
 import inspect
 
 import critic_rows
+import generator_rows
 import jax
 import jax.numpy as jnp
 import method_rows
@@ -72,7 +73,8 @@ def test_a_part_lowers_for_every_platform(row):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_lowers_for_every_platform(name):
-  lower_learning(GENERATORS[name](widths=(4, 6)), 1, 32, 32, 2)
+  row = generator_rows.ROWS[name]
+  lower_learning(GENERATORS[name](**row.small), 1, *row.sizes[0], row.channels)
 
 
 @pytest.mark.parametrize("spectral", [False, True])

@@ -31,6 +31,7 @@ from jaxseg.networks.pspnet import PSPNet
 from jaxseg.networks.r2unet import R2UNet
 from jaxseg.networks.recurrent_saliency import RecurrentSaliency
 from jaxseg.networks.resenc_unet import ResEncUNet
+from jaxseg.networks.resnet_segmenter import ResnetSegmenter
 from jaxseg.networks.segresnet import SegResNet
 from jaxseg.networks.ssl4mis_unet import SSL4MISUNet
 from jaxseg.networks.swin_unetr import SwinUNETR
@@ -81,6 +82,7 @@ NETWORKS = {
   "swin_unetr": SwinUNETR,
   "linknet": LinkNet,
   "deepbrain": DeepBrain,
+  "resnet_segmenter": ResnetSegmenter,
 }
 
 __all__ = [
@@ -116,6 +118,7 @@ __all__ = [
   "R2UNet",
   "RecurrentSaliency",
   "ResEncUNet",
+  "ResnetSegmenter",
   "SSL4MISUNet",
   "SegResNet",
   "SwinUNETR",

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 
-def pad_to_multiple(x, multiple: Sequence[int]):
-  """Appends zeros to each spatial axis of (b, *space, c), up to a multiple of `multiple`."""
+def pad_to_multiple(x, multiple: Sequence[int], *, mode: str = "constant"):
+  """Appends to each spatial axis of (b, *space, c), up to a multiple of `multiple`.
+
+  Zeros, or what another of numpy's modes of padding gives.
+  """
   pads = [(0, -n % m) for n, m in zip(x.shape[1:-1], multiple, strict=True)]
-  return jnp.pad(x, [(0, 0), *pads, (0, 0)]) if any(p for _, p in pads) else x
+  return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode=mode) if any(p for _, p in pads) else x
 
 
 def crop_to(x, space: Sequence[int]):

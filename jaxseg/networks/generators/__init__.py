@@ -1,6 +1,10 @@
 """Networks that make images: (b, *space, channels) -> {"image": ..., features}."""
 
-# config name -> network: a new generator is a new row
-GENERATORS = {}
+from jaxseg.networks.generators.resnet_generator import ResnetGenerator
 
-__all__ = ["GENERATORS"]
+# config name -> network: a new generator is a new row
+GENERATORS = {
+  "resnet_generator": ResnetGenerator,
+}
+
+__all__ = ["GENERATORS", "ResnetGenerator"]

@@ -46,24 +46,6 @@ def named_labels(names: Sequence[str], values, ignore: int | None) -> LabelSpec:
   return LabelSpec(names, values, ignore=ignore)
 
 
-def _further_values(values, labels: LabelSpec, threshold: float | None) -> tuple[int, ...]:
-  """`as_background`; raises ValueError for a value of a class, or beside a threshold."""
-  where = "config.data.source.as_background"
-  values = tuple(whole(value, f"{where}: a value") for value in values)
-  if values and threshold is not None:
-    raise ValueError(
-      f"{where}: {values} beside threshold={threshold}, which leaves no other values; expected one "
-      "of the two."
-    )
-  for value in values:
-    if value in (*labels.stored_values, labels.ignore):
-      raise ValueError(
-        f"{where}: {value} is a value of its own already (of {labels.stored_values}, or ignore); "
-        "expected values that no class has."
-      )
-  return values
-
-
 def in_colours(image: np.ndarray, channels: int) -> np.ndarray:
   """Grey to colour by repetition, colour to grey by luminance; other images as they are."""
   if image.shape[-1] == 1 and channels == 3:
@@ -166,16 +148,7 @@ def _spaced(geometry: Geometry, spacing) -> Geometry:
 
 
 def _read_case(
-  case: str,
-  *,
-  files,
-  channels,
-  labels: LabelSpec,
-  rank,
-  threshold,
-  as_background,
-  spacing,
-  check_affine,
+  case: str, *, files, channels, labels: LabelSpec, rank, threshold, spacing, check_affine
 ) -> RawCase:
   if case not in files:
     raise ValueError(f"case '{case}' is not in this data set, which has {len(files)} cases.")
@@ -191,8 +164,6 @@ def _read_case(
     label = lay(label, _spaced(label_geometry, spacing), where=str(mask_path), what="mask")
     if threshold is not None:
       label = np.where(label > threshold, labels.stored_values[1], labels.stored_values[0])
-    if as_background:
-      label = np.where(np.isin(label, as_background), labels.background, label)
     labels.encode(label, label_file(mask_path))
   if weight_path is not None:
     weight, weight_geometry = read_label(weight_path)
@@ -211,7 +182,6 @@ def paired_folder(
   names: Sequence[str] = ("background", "foreground"),
   values: Sequence[int] | None = None,
   threshold: float | None = None,
-  as_background: Sequence[int] = (),
   ignore: int | None = None,
   channels: Sequence[str] = ("grey",),
   image_pattern: str = "*",
@@ -233,8 +203,6 @@ def paired_folder(
       foreground; 0, 1, 2, ... by default.
     threshold: where set, mask values above it become the second class, the others the first: for
       masks with grey edges and for numbered instances.
-    as_background: further values of the mask files that count as background: what another set, with
-      which this one is to be learnt together, has no class for.
     ignore: mask value of voxels that are not annotated.
     channels: names of the channels; ("red", "green", "blue") or ("grey",) for pictures. Grey
       pictures are repeated, coloured ones turned to luminance, where the number differs.
@@ -265,7 +233,6 @@ def paired_folder(
     raise ValueError(
       f"config.data.threshold: splits a mask into two classes, but names has {len(labels.names)}."
     )
-  as_background = _further_values(as_background, labels, threshold)
   if case is not None:
     check_expression(case, "config.data.source.case")
   image_folder = existing_folder(images, "the folder of images")
@@ -294,8 +261,6 @@ def paired_folder(
   }
   if labelled is not ALL:
     options["labelled"] = labelled
-  if as_background:
-    options["as_background"] = as_background
   rank = read_image(files[cases[0]][0])[1].rank
   read = functools.partial(
     _read_case,
@@ -304,7 +269,6 @@ def paired_folder(
     labels=labels,
     rank=rank,
     threshold=threshold,
-    as_background=as_background,
     spacing=spacing,
     check_affine=check_affine,
   )

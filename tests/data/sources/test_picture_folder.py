@@ -64,23 +64,6 @@ def test_threshold_joins_instances_and_grey_edges(folder):
     pair(folder, threshold=0, names=("a", "b", "c"), values=(0, 1, 2))
 
 
-def test_values_that_another_set_has_no_class_for_count_as_background(folder):
-  for i in (1, 2, 10):
-    save(folder / f"images/{i}.png", np.zeros((1, 5), np.uint8))
-    save(folder / f"masks/{i}.png", np.array([[0, 1, 6, 2, 13]], np.uint8))
-  names = ("background", "liver", "spleen")
-  source = pair(folder, names=names, values=(0, 6, 1), as_background=(2, 13))
-  classes, _ = source.labels.encode(source.read("1").label)
-  np.testing.assert_array_equal(classes, [[0, 2, 1, 0, 0]])
-  assert source.fingerprint != pair(folder, names=names, values=(0, 6, 1)).fingerprint
-  with pytest.raises(ValueError, match=r"label value\(s\) \[13\] are not among"):
-    pair(folder, names=names, values=(0, 6, 1), as_background=(2,)).read("1")
-  with pytest.raises(ValueError, match="as_background: 6 is a value of its own already"):
-    pair(folder, names=names, values=(0, 6, 1), as_background=(2, 6))
-  with pytest.raises(ValueError, match=r"as_background: .* beside threshold=0"):
-    pair(folder, threshold=0, as_background=(2,))
-
-
 def test_field_of_view_becomes_the_weight(folder):
   view = np.zeros((5, 6), np.uint8)
   view[1:3] = 255

@@ -51,7 +51,7 @@ def confusion_distance(
   """
   a, b = first.logits / temperature, second.logits / temperature
   p, q = (voxels.probabilities(x, sigmoid=sigmoid) for x in (a, b))
-  # the logarithms of p and q are a and b less what is the same for all outcomes, and p - q sums to 0
+  # their logarithms are a and b less what all outcomes have in common, and p - q sums to 0
   each = ((p - q) * (a - b)).sum(-1) / 2
   both = first.present & second.present
   return jnp.where(both, each, 0).sum() / jnp.maximum(both.sum(), 1)

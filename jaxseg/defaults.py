@@ -116,6 +116,7 @@ def fields() -> Fields:
   c.data.resampling = dict()
   # labelled=0.1, 7 or names: the training cases whose labels are used, drawn by labelled_seed=0
   c.data.split = dict(name="kfold", fold=0, folds=5, seed=12345)
+  c.data.classes = ()  # of the source's, those that count, by name; () is all of them
   c.data.folder = "prepared"  # where prepared data sets are kept
   c.data.workers = 0  # processes that prepare; 0 is one per core
   c.data.patch = (128, 128)
@@ -136,6 +137,9 @@ def fields() -> Fields:
   c.evaluate = Fields()
   c.evaluate.every = 250  # steps
   c.evaluate.cases = 0  # of the validation cases, evenly spread; 0 is all of them
+  # whose validation cases are scored at the end, "main" for the main stream's; () is these alone.
+  # Those of the main stream are scored while training and choose the best checkpoint, no others
+  c.evaluate.streams = ()
   c.evaluate.metrics = ()  # while training; () is the task's own: Dice and IoU
   c.evaluate.best = ""  # of these, what the best checkpoint is judged by; "" is the first
   c.evaluate.probabilities = False  # written with the final predictions; find-best averages them

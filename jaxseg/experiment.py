@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxseg import data, feeding, methods
+from jaxseg import data, feeding, held_cases, methods
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
   complete,
@@ -21,7 +21,7 @@ from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
-from jaxseg.data.stream import MAIN, Stream
+from jaxseg.data.stream import MAIN, HeldCases, Stream
 from jaxseg.method import Method, learns
 from jaxseg.objectives import class_weights, loss_parts, maps
 from jaxseg.planning import planned_config as planned
@@ -49,6 +49,7 @@ class Experiment(NamedTuple):
     starts: learner -> where its weights come from, of those that don't begin anew.
     targets: channel that is made -> its normalisation; {} of networks that segment.
     notes: what is to be told of it, a sentence each.
+    held_out: the cases that the final weights are scored on, if not `validation` alone.
   """
 
   config: dict[str, Any]
@@ -65,6 +66,13 @@ class Experiment(NamedTuple):
   starts: Mapping[str, initialise.Start] = {}
   targets: Mapping[str, Mapping] = {}
   notes: tuple[str, ...] = ()
+  held_out: tuple[HeldCases, ...] = ()
+
+  @property
+  def scored_cases(self) -> tuple[HeldCases, ...]:
+    """The cases that the final weights are scored on, of one or more streams."""
+    own = HeldCases(MAIN, self.main.dataset, self.validation, self.read)
+    return self.held_out or (own,)
 
   @property
   def main(self) -> Stream:
@@ -95,13 +103,14 @@ def experiment(
   config = complete(planned.resolve(config))
   options, map_options = config["data"], maps(config)
   feeds = feeding.feeds(config, sources)
+  held_cases.check(config, feeds)
   fed = feeds[MAIN]
   folds, group = (), options["split"].get("group")
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
     unseen.check_groups(folds, group)
   others, begins = other_runs.folders(config), other_runs.begins(config)
-  told = unseen.leaks(config, others, fed.sides.validation, begins)
+  told = unseen.leaks(config, others, held_cases.validating(config, feeds), begins)
   teachers = other_runs.several(config)
   held_out_by = unseen.folds(teachers, group=group)
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):
@@ -118,9 +127,10 @@ def experiment(
   aim = task(config, prepared.labels, numbers)
   nets = networks_by_role(config, aim.channels)
   net, patch = nets["network"], tuple(options["patch"])
-  streams = {}
+  streams, sets = {}, {}
   for name, feed in feeds.items():
     dataset = first_stage if name == MAIN else feeding.prepared(feed, fed, prepared)
+    sets[name] = dataset
     with named(name):
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
   # what training sees of the labels
@@ -144,6 +154,7 @@ def experiment(
     starts=starts,
     targets={name: numbers[name] for name in synthesis.target_names(config)},
     notes=(*notes, *told),
+    held_out=held_cases.cases_of(config, feeds, sets) if config["evaluate"]["streams"] else (),
   )
 
 
@@ -183,7 +194,7 @@ def _rehearse(
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   placed = layout(config, net, devices)
   scheme = method(config, nets, regions=labels.regions is not None, layout=placed)
-  state = rehearsal.train(scheme, parts, aim)
+  state = rehearsal.train(scheme, parts, aim, scored=held_cases.names(config))
   placed = placed.tried(state)
   weights = other_runs.starts(config)
   other_runs.check_trained(config, state.learners)

@@ -23,6 +23,7 @@ from jaxseg.data.prepared.fields import without_labels
 from jaxseg.data.prepared.normalise import needs_statistics, schemes
 from jaxseg.data.prepared.pairs import as_pairs
 from jaxseg.data.sampling import Sampling, sampling
+from jaxseg.data.sources.chosen_classes import with_classes
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
 from jaxseg.feed import Feed, Sides, with_fields
@@ -35,8 +36,11 @@ Sources = Callable[[dict[str, Any]], data.Source]
 
 
 def source_of(config: dict[str, Any]) -> data.Source:
-  """The cases of a config's data set as the user's files have them."""
-  return build(data.SOURCES, config["data"]["source"], "data.source")
+  """The cases of a config's data set as the user's files have them, in the classes that count."""
+  source = build(data.SOURCES, config["data"]["source"], "data.source")
+  if set(source.cases) <= source.unlabelled:
+    return source
+  return with_classes(source, config["data"]["classes"])
 
 
 def divided(config: dict[str, Any], source: data.Source) -> Sides:
@@ -75,6 +79,10 @@ def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Fee
   sides = divided(config, source)
   if not sides.train:
     annotated(source)  # says that no case has a label
+    raise ValueError(
+      "config.data.split.labelled: 0, but the main stream's cases learn from labels; expected 1 or "
+      "more (a further stream's may have none)."
+    )
   # what makes images of images learns from cases without labels as well
   labelled = not (is_full(config) and source.unlabelled & {*sides.train, *sides.validation})
   main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)

@@ -290,7 +290,7 @@ def _end(member: Member, program: Program, state, display, interrupt) -> dict | 
   """The validation cases with the final weights, and the report of them; None after a signal."""
   run, writer = member.run, member.writer
   whose = f" of {member.workdir.name}" if member.keeper.together else ""
-  cases = f"{len(run.validation)} validation case(s){whose}"
+  cases = f"{sum(len(of.cases) for of in run.scored_cases)} validation case(s){whose}"
   _say(display, f"Predicting {cases} with the final weights ...")
   outcome = held_out.predict(
     run,

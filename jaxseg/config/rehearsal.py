@@ -80,11 +80,13 @@ def augment(chain: Callable, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:
   jax.eval_shape(chain, jax.eval_shape(lambda: jax.random.key(0)), sample)
 
 
-def train(method: Method, parts: Mapping[str, Part], task: Task) -> State:
+def train(
+  method: Method, parts: Mapping[str, Part], task: Task, *, scored: Sequence[str] = ()
+) -> State:
   """Traces the mixtures, the initialisation, an output and one step; returns the state's shapes.
 
   Raises ValueError in words, whatever is raised on the way; for a stream that the method makes no
-  use of, or lacks; for an output that is not the task's.
+  use of (unless its cases are `scored`), or lacks; for an output that is not the task's.
   """
 
   def mixed(key, batches):
@@ -104,7 +106,7 @@ def train(method: Method, parts: Mapping[str, Part], task: Task) -> State:
       return jax.eval_shape(method.train_step, state, batch, key)[0]
     step = jax.make_jaxpr(method.train_step, return_shape=True)
     program, (after, _) = step(state, batch, key)
-  unused = set(parts) - {MAIN} - _read(program.jaxpr, len(jax.tree.leaves(state)), batch)
+  unused = set(parts) - {MAIN, *scored} - _read(program.jaxpr, len(jax.tree.leaves(state)), batch)
   if unused:
     name = min(unused)
     raise ValueError(

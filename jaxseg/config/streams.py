@@ -16,6 +16,8 @@ from jaxseg.config.fields import FIELDS
 from jaxseg.config.option_values import check_value
 
 TRAINING, UNLABELLED = "training", "unlabelled"
+# what config.evaluate.streams calls the main stream, which has no name
+MAIN_WORD = "main"
 # how cases become what lies on the disk
 PREPARATION = (
   "normalise",
@@ -26,7 +28,7 @@ PREPARATION = (
   "resampling",
 )
 # what is config.data's where a stream says nothing else
-LIKE_MAIN = (*PREPARATION, "patch", "batch", "foreground", "slices")
+LIKE_MAIN = (*PREPARATION, "classes", "patch", "batch", "foreground", "slices")
 _OF_DATA = ("source", "split", "fields", "annotation", *LIKE_MAIN)
 _FIELDS = (*_OF_DATA, "augment", "cases")
 
@@ -35,10 +37,11 @@ def check(streams: Mapping[str, Any]) -> None:
   """Raises ValueError for a name, a field or a value that cannot be; reads and builds nothing."""
   for name, spec in streams.items():
     where = f"config.streams.{name}"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name in batch.FIELDS:
+    taken = (*batch.FIELDS, MAIN_WORD)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name in taken:
       raise ValueError(
         f"config.streams: '{name}' is no name of a stream; expected a word of small letters that "
-        f"is no field of a batch ({', '.join(batch.FIELDS)})."
+        f"is no field of a batch ({', '.join(batch.FIELDS)}), nor '{MAIN_WORD}'."
       )
     if not isinstance(spec, Mapping):
       raise ValueError(f"{where}: {spec!r}; expected dict(...) of {', '.join(_FIELDS)}.")

@@ -230,7 +230,7 @@ def share(
 
   Args:
     cases: names of the training cases.
-    labelled: a share of them (0.1), a number (7), or the names, of cases or of groups.
+    labelled: a share of them (0.1), a number (7; 0 is none), or the names, of cases or of groups.
     labelled_seed: of the draw.
     group: as of `kfold`: share and number are of groups, which stay together.
     where: the field, for messages.
@@ -242,10 +242,11 @@ def share(
     raise ValueError(f"{field}; expected a share (0.1), a number (7) or names of cases.")
   if isinstance(labelled, int | float):
     number = labelled if isinstance(labelled, int) else round(labelled * len(names))
-    if not (1 <= number <= len(names) and labelled > 0):
+    # a share that is rounded down to nothing is a mistake, none may be meant
+    if not (1 <= number <= len(names) and labelled > 0) and labelled != 0:
       raise ValueError(
         f"{field} of {len(names)} training {what} is {number}; expected 1 to {len(names)} of them, "
-        f"as a number or as a share up to 1."
+        f"as a number or as a share up to 1, or 0."
       )
     order = np.random.RandomState(labelled_seed).permutation(len(names))
     chosen = {case for i in order[:number] for case in grouped[names[i]]}

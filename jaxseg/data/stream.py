@@ -14,6 +14,7 @@ from jaxseg.batch import Batch
 from jaxseg.data import sampling
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.sampling import CACHES, Sampling
+from jaxseg.data.sources.source import RawCase
 from jaxseg.packages import OnDemand, installed
 
 grain = OnDemand("grain")
@@ -42,6 +43,27 @@ class Stream(NamedTuple):
   sampling: Sampling
   augment: Callable = unchanged
   mix: Callable = unchanged
+
+
+class HeldCases(NamedTuple):
+  """Cases of a stream that are scored with the final weights.
+
+  Attributes:
+    stream: its name, MAIN for the main one.
+    dataset: prepared cases, labels among their samples.
+    cases: indices into it.
+    read: case name -> the case as the user's files have it.
+  """
+
+  stream: str
+  dataset: Dataset
+  cases: tuple[int, ...]
+  read: Callable[[str], RawCase]
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Of the cases."""
+    return tuple(self.dataset.names[i] for i in self.cases)
 
 
 def number(name: str) -> int:

@@ -19,9 +19,11 @@ import numpy as np
 from jaxseg import files, sealed
 from jaxseg.data import read_label
 from jaxseg.data.prepared.integrity import file_sum
+from jaxseg.data.stream import MAIN, HeldCases
 from jaxseg.evaluation.reporting import as_json
 from jaxseg.evaluation.results import RESULTS
 from jaxseg.evaluation.scores import Scores
+from jaxseg.evaluation.while_training import validate
 from jaxseg.report import views
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
@@ -37,7 +39,8 @@ class Outcome(NamedTuple):
 
   Attributes:
     own: of every validation case, on its own grid.
-    watched: of those scored while training, on the network's grid, to compare with earlier steps.
+    watched: of those scored while training, on the network's grid, to compare with earlier steps;
+      where the cases of other streams are scored at the end, of the main stream's all the same.
     fresh: whether any of it is new, not found in the run folder.
   """
 
@@ -56,7 +59,7 @@ def predict(
   stop: Callable[[], bool] = lambda: False,
   resume: bool = True,
 ) -> Outcome | None:
-  """Predicts, writes and scores the validation cases; each is predicted once.
+  """Predicts, writes and scores the held-out cases; each is predicted once.
 
   Args:
     run: the experiment.
@@ -72,15 +75,19 @@ def predict(
   """
   folder = workdir / FOLDER
   step, scored = int(state.step), run.task.scored
-  names = [run.main.dataset.names[i] for i in run.validation]
-  watched = [run.main.dataset.names[i] for i in run.watched]
+  held = {
+    name: (of, i) for of in run.scored_cases for i, name in zip(of.cases, of.names, strict=True)
+  }
+  names, watched = list(held), [run.main.dataset.names[i] for i in run.watched]
+  # whose cases choose the best checkpoint need not be those that are scored here
+  both = any(of.stream == MAIN for of in run.scored_cases)
   found, sums = _found(folder, step) if resume else ({}, {})
   # the command may ask for more now than when a case was done
   lacking = set()
   if run.config["evaluate"]["probabilities"]:
     lacking |= set(without_probabilities(workdir, names))
   asked = {name: {"own": run.task.final} for name in names}
-  asked |= {name: asked[name] | {"network": run.task.metrics} for name in watched}
+  asked |= {name: asked[name] | {"network": run.task.metrics} for name in watched if both}
   cases = {}
   for name in names:
     scores = _chosen(found.get(name, {}), asked[name])
@@ -94,14 +101,13 @@ def predict(
       # as JSON has it: null for what is undefined
       sealed.write(folder / SCORES, json.loads(as_json(told)))
 
-  for index in run.validation:
-    name = run.main.dataset.names[index]
+  for name, (of, index) in held.items():
     if name in cases:
       continue
     if stop():
       save(False)
       return None
-    cases[name] = _one(run, apply, state, index, folder if record else None)
+    cases[name] = _one(run, apply, state, of, index, folder if record else None)
     if record:
       sums[name] = _sums(folder, name)
     if time.monotonic() - saved > _PAUSE:
@@ -111,8 +117,10 @@ def predict(
     save(True)
   panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
   own = Scores(scored, {name: cases[name]["own"] for name in names}, run.task.best, panels)
-  seen = {name: cases[name]["network"] for name in watched}
-  return Outcome(own, Scores(scored, seen, run.task.best, []), fresh)
+  if both:
+    seen = {name: cases[name]["network"] for name in watched}
+    return Outcome(own, Scores(scored, seen, run.task.best, []), fresh)
+  return Outcome(own, validate(run, apply, state, run.watched), fresh)
 
 
 def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
@@ -237,10 +245,12 @@ def _chosen(scores: dict[str, dict], asked: dict[str, Iterable[str]]) -> dict[st
   return None
 
 
-def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str, dict]:
+def _one(
+  run, apply, state, held: HeldCases, index: int, folder: pathlib.Path | None
+) -> dict[str, dict]:
   """Predicts and scores a case; "own" on its own grid, "network" on the network's if watched."""
-  task, name = run.task, run.main.dataset.names[index]
-  raw, sample = run.read(name), run.main.dataset.load(index)
+  task, name = run.task, held.dataset.names[index]
+  raw, sample = held.read(name), held.dataset.load(index)
   seen: dict[str, np.ndarray] = {}
 
   def predict(case, *, into=None, progress=None):
@@ -260,10 +270,10 @@ def _one(run, apply, state, index: int, folder: pathlib.Path | None) -> dict[str
     # an image is what it is decoded to; classes are decoded where all their scores have come
     return seen["network"] if task.output == "image" else scores
 
-  result = RESULTS[task.name](run, predict, raw, sample, name)
+  result = RESULTS[task.name](run, held.dataset, predict, raw, sample, name)
   spacing = raw.geometry.spacing
   scored = {"own": task.score(task.final, *result[:3], spacing)}
-  if index in run.watched:
+  if held.stream == MAIN and index in run.watched:
     arrays = (seen["network"], task.truth(sample), sample.get("weight"), sample["spacing"])
     scored["network"] = task.score(task.metrics, *arrays)
   if folder is not None:

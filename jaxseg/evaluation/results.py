@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.batch import inputs
-from jaxseg.data import RawCase
+from jaxseg.data import Dataset, RawCase
 from jaxseg.inference.segmentation import Configuration, segment
 from jaxseg.inference.synthesis import synthesise, write_image
 from jaxseg.inference.writing import write
@@ -30,16 +30,17 @@ class Result(NamedTuple):
   views: Callable[[], views.Views]
 
 
-def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result:
+def segmented(run, dataset: Dataset, predict: Callable, raw: RawCase, sample, name: str) -> Result:
   """A case as classes or regions.
 
   Args:
     run: the experiment.
+    dataset: whose case it is.
     predict: (Case, *, into, progress) -> the network's logits.
     raw, sample: the case as read, and as prepared.
     name: its name.
   """
-  labels, dataset = run.main.dataset.labels, run.main.dataset
+  labels = dataset.labels
   # a cascade's prior among them: of the fold of the first stage that has not seen the case
   further = inputs(sample)
   del further["image"]  # which is made of the scan anew, as a user's would be
@@ -59,9 +60,10 @@ def segmented(run, predict: Callable, raw: RawCase, sample, name: str) -> Result
   )
 
 
-def synthesised(run, predict: Callable, raw: RawCase, sample, name: str) -> Result:
+def synthesised(
+  run, dataset: Dataset, predict: Callable, raw: RawCase, sample, name: str
+) -> Result:
   """A case's image from its inputs; arguments as for `segmented`, `predict` gives intensities."""
-  dataset = run.main.dataset
   given, truth = run.task.pair(raw)
   configuration = Configuration(
     (dataset.preparation,), dataset.labels, predict, lambda *_: inputs(sample)

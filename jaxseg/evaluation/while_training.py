@@ -41,15 +41,15 @@ def absent_classes(run) -> list[str]:
   labels, lines = run.main.dataset.labels, []
   if run.task.output == "image":
     return []
-  sides = (
-    ("training", run.main.cases, "the network cannot learn"),
-    ("validation", run.validation, "the scores tell nothing of"),
-  )
-  for side, cases, loss in sides:
+  sides = [("training", run.main.dataset, run.main.cases, "the network cannot learn")]
+  for of in run.scored_cases:
+    side = f"of stream '{of.stream}' validation" if of.stream else "validation"
+    sides.append((side, of.dataset, of.cases, "the scores tell nothing of"))
+  for side, dataset, cases, loss in sides:
     missing = set(range(1, len(labels.scored) + 1)) if cases else set()
     for index in cases:
       if missing:
-        missing -= set(run.main.dataset.locations(index))
+        missing -= set(dataset.locations(index))
     if missing:
       names = ", ".join(labels.scored[k - 1] for k in sorted(missing))
       lines.append(

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxseg.config.synthesis import SYNTHESIS
@@ -139,7 +139,8 @@ def _whole(scores: dict[str, Any], config: dict[str, Any]) -> bool:
 def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
   kinds = {"channels": list, "rank": int, "training": list, "validation": list}
   scored, config = (folder / FOLDER / SCORES).is_file(), read_config(folder)
-  if not (scored or read_dataset(folder, kinds)["validation"]):
+  kinds |= {"scored": dict} if config["evaluate"]["streams"] else {}
+  if not (scored or _held(read_dataset(folder, kinds))):
     raise ValueError(
       f"{folder}: trains on all cases and validates on none (config.data.split), so that there is "
       "nothing to report; predict other cases, and score those with `jaxseg evaluate`."
@@ -151,7 +152,7 @@ def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
       f"to step {config['steps']} was interrupted; give the train command again, it goes on."
     )
   dataset = read_dataset(folder, kinds)
-  if foreign := sorted(scores["cases"].keys() - set(dataset["validation"])):
+  if foreign := sorted(scores["cases"].keys() - _held(dataset)):
     raise ValueError(
       f"{folder / FOLDER}: holds case '{foreign[0]}', which this run did not hold out: the scores "
       "are another run's; put the right ones back, or remove them and give the train command again."
@@ -166,6 +167,13 @@ def _fold(folder: pathlib.Path, say: Callable[[str], None]) -> Fold:
     cases={name: case["own"] for name, case in scores["cases"].items()},
     curves=_curves(folder / "metrics.jsonl", scores["step"], say),
   )
+
+
+def _held(dataset: Mapping[str, Any]) -> set[str]:
+  """The cases that a run scores at its end."""
+  if of := dataset.get("scored"):
+    return {case for told in of.values() for case in told["cases"]}
+  return set(dataset["validation"])
 
 
 def _curves(path: pathlib.Path, step: int, say) -> dict[str, list[tuple[int, float]]]:

@@ -20,9 +20,10 @@ def of_run(run) -> dict[str, Any]:
     "preparation": json.loads(dataset.preparation.to_json()),
     "training": [dataset.names[i] for i in run.main.cases],
     "validation": [dataset.names[i] for i in run.validation],
-    "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    "content": _contents(dataset, cases),
     # of a run that has none nothing is said, as before there were any
     **({"streams": further} if further else {}),
+    **({"scored": {of.stream: _scored(of) for of in run.held_out}} if run.held_out else {}),
     **({"targets": run.targets} if run.targets else {}),
   }
 
@@ -32,9 +33,21 @@ def _of_stream(stream) -> dict[str, Any]:
   dataset, cases = stream.dataset, stream.cases
   return {
     "cases": [dataset.names[i] for i in cases],
-    "content": {dataset.names[i]: dataset.content(i) for i in cases},
+    "content": _contents(dataset, cases),
     "preparation": json.loads(dataset.preparation.to_json()),
   }
+
+
+def _scored(held) -> dict[str, Any]:
+  """What dataset.json holds of the cases of a stream that are scored at the end, not `validation`.
+
+  A main stream's are among these, too.
+  """
+  return {"cases": held.names, "content": _contents(held.dataset, held.cases)}
+
+
+def _contents(dataset, cases) -> dict[str, str | None]:
+  return {dataset.names[i]: dataset.content(i) for i in cases}
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -59,12 +72,24 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     )
   if field := _differing(_numbers(before), _numbers(now)):
     return f"with other numbers of the preparation ('{field}')"
+  if what := _scored_differ(before.get("scored", {}), now.get("scored", {})):
+    return what
   return _streams_differ(before.get("streams", {}), now.get("streams", {}))
 
 
 def _numbers(told: dict) -> dict:
   """Of the preparation, and of the normalisation of what is made."""
   return {**told["preparation"], "targets": told.get("targets", {})}
+
+
+def _scored_differ(before: dict, now: dict) -> str:
+  cases = [{name: list(of["cases"]) for name, of in told.items()} for told in (before, now)]
+  if cases[0] != cases[1]:
+    return "with other cases that are scored (config.evaluate.streams, or the splits of these)"
+  for name, told in now.items():
+    if others := [c for c in told["cases"] if _differ(before[name]["content"], told["content"], c)]:
+      return f"when case '{others[0]}', which is scored, had other voxels, labels or spacing"
+  return ""
 
 
 def _streams_differ(before: dict, now: dict) -> str:

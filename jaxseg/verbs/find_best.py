@@ -45,6 +45,12 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
         f"{run}: makes images, and find-best compares segmentations; compare the scores in "
         "report.json, or `jaxseg report`."
       )
+    if one.config["evaluate"]["streams"]:
+      raise ValueError(
+        f"{run}: scores the cases of other streams than the one it learns from "
+        "(config.evaluate.streams); to choose by them would be to learn from their labels: compare "
+        "the scores in report.json, or `jaxseg report`."
+      )
   first = next(iter(told.values()))
   labels, read = first.labels, source_of(first.config).read
   written = {folder: selection.validation_files(runs) for folder, runs in folds.items()}

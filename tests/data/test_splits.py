@@ -192,7 +192,7 @@ def test_a_labelled_share_keeps_groups_together():
 @pytest.mark.parametrize(
   ("labelled", "words"),
   [
-    (0, "0 of 6 training cases is 0; expected 1 to 6"),
+    (0.0001, "0.0001 of 6 training cases is 0; expected 1 to 6"),
     (7, "7 of 6 training cases is 7; expected 1 to 6"),
     (-1, "expected 1 to 6"),
     (0.01, "0.01 of 6 training cases is 0; expected 1 to 6"),

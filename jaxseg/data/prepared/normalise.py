@@ -55,10 +55,14 @@ def window(channel: np.ndarray, *, lower: float, upper: float, signed: bool = Fa
   return (2 * scaled - 1 if signed else scaled).astype(np.float32)
 
 
-def minmax(channel: np.ndarray) -> np.ndarray:
-  """The image's own minimum and maximum to 0..1; a constant image becomes zero."""
+def minmax(channel: np.ndarray, *, signed: bool = False) -> np.ndarray:
+  """The image's own minimum and maximum to 0..1, or to -1..1 if `signed`.
+
+  A constant image becomes the lower end.
+  """
   low, high = float(channel.min()), float(channel.max())
-  return ((channel - low) / max(high - low, TINY)).astype(np.float32)
+  scaled = (channel - low) / max(high - low, TINY)
+  return (2 * scaled - 1 if signed else scaled).astype(np.float32)
 
 
 def rgb(channel: np.ndarray, *, maximum: float | None = None) -> np.ndarray:

@@ -52,6 +52,7 @@ def test_window_maps_its_ends():
 def test_rgb_and_minmax_reach_one():
   assert_close(normalise.rgb(np.array([0, 51, 255], np.uint8)), [0, 0.2, 1])
   assert_close(normalise.minmax(np.array([2, 3, 6], np.uint8)), [0, 0.25, 1])
+  assert_close(normalise.minmax(np.array([2, 3, 6], np.uint8), signed=True), [-1, -0.5, 1])
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

@@ -1,0 +1,152 @@
+"""Segmentation on another domain than the one with labels: CT, MR and X-rays of two hospitals.
+
+Papers: each method's is in its docstring (docs/domains.md lists them). Protocol of the abdomens:
+SIFA, Chen et al., IEEE TMI 2020 (2002.02255): 2D slices, four organs, patients apart.
+Data: ../shared/data/abdomen_ct_mr: 6 CT and 8 MR of other patients, 8-bit CT whose slices were
+rescaled one by one, so that published scores are no measure; ../shared/data/cxr_lung: 40 X-rays of
+Montgomery County, 40 of Shenzhen. Of both domains of a pair some patients are never trained on.
+Run: python train.py --config=configs/domains.py:source,pair=mr_to_ct --workdir=runs/mr_to_ct
+After the method, one of METHODS, separated by commas: pair (one of PAIRS, "montgomery_to_shenzhen"
+if there is none) and protocol ("cpu": 128x128, small widths, minutes of one core; "published":
+256x256, batches of 8, 20,000 steps, for an accelerator).
+What is scored are the target's unseen cases, with the last step's weights. The target's training
+cases are fed without labels; those of its unseen cases are used for the scores alone. The best
+checkpoint is the best on the source's unseen cases (docs/domains.md).
+The table of all methods: python benchmarks/domains.py.
+"""
+
+from jaxseg import defaults
+from jaxseg.build import suggestion
+
+DATA = "../shared/data"
+ORGANS = ("liver", "right kidney", "left kidney", "spleen")
+ABDOMEN_CT = ("spleen", "right kidney", "left kidney", "gallbladder", "oesophagus", "liver")
+ABDOMEN_CT += ("stomach", "aorta", "inferior vena cava", "portal and splenic vein", "pancreas")
+ABDOMEN_CT += ("right adrenal", "left adrenal")
+
+
+def abdomens(folder, names, unseen):
+  """The fields of a set of volumes image_N.nii.gz with label_N.nii.gz beside them."""
+  path = f"{DATA}/abdomen_ct_mr/{folder}"
+  source = dict(
+    name="paired_folder",
+    images=path,
+    masks=path,
+    names=("background", *names),
+    channels=(folder,),
+    image_pattern="image_*",
+    case=r"image_(\d+)",
+    mask_pattern="label_{case}.nii.gz",
+  )
+  return dict(source=source, split=dict(name="explicit", validation=unseen))
+
+
+def lungs(prefix, unseen):
+  """The fields of one hospital's X-rays, whose files begin alike."""
+  source = dict(
+    name="paired_folder",
+    images=f"{DATA}/cxr_lung/images",
+    masks=f"{DATA}/cxr_lung/masks",
+    names=("background", "lung"),
+    values=(0, 255),
+    channels=("xray",),
+    image_pattern=f"{prefix}_*",
+    case=rf"{prefix}_(\d+_\d)",
+    mask_pattern=f"{prefix}_{{case}}.png",
+  )
+  return dict(source=source, split=dict(name="explicit", validation=unseen))
+
+
+# domain -> what it is fed from, and the patients that are never trained on
+DOMAINS = {
+  "ct": abdomens("ct", ABDOMEN_CT, ("20", "28")),
+  "mr": abdomens("mr", ORGANS, ("13", "15")),
+  # every fifth of each hospital's, half of them with tuberculosis
+  "montgomery": lungs(
+    "MCUCXR",
+    ("0008_0", "0022_0", "0041_0", "0087_0", "0113_1", "0251_1", "0289_1", "0383_1"),
+  ),
+  "shenzhen": lungs(
+    "CHNCXR",
+    ("0084_0", "0132_0", "0254_0", "0332_1", "0400_1", "0536_1", "0606_1", "0652_1"),
+  ),
+}
+# pair -> domain with labels, domain that is scored
+PAIRS = {
+  "montgomery_to_shenzhen": ("montgomery", "shenzhen"),
+  "mr_to_ct": ("mr", "ct"),
+  "ct_to_mr": ("ct", "mr"),
+}
+PLANES = ("montgomery", "shenzhen")
+
+# the stream of the target's training cases
+TARGET = "unlabelled"
+# the target's own labels instead of the source's: what adaptation could reach
+CEILING = "target"
+# method -> the fields of the config that it sets, by path; what it leaves out is the same for all
+METHODS = {"source": {}, CEILING: {}}
+
+PROTOCOLS = ("cpu", "published")
+ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu"}
+
+
+def get_config(wanted="source"):
+  method, pair, protocol = _arguments(wanted)
+  source, target = PAIRS[pair]
+  volumes = source not in PLANES
+  config = defaults.config()
+  main = DOMAINS[target if method == CEILING else source]
+  config.data.source, config.data.split = main["source"], main["split"]
+  config.data.normalise = dict(name="minmax", signed=True)
+  # half of the slices with an organ; whole X-rays are the patch
+  config.data.foreground = 0.5 if volumes else 0.0
+  config.predictor = dict(name="sliding_window", overlap=0.5, batch=8)
+  if volumes:
+    config.data.classes = ORGANS
+    config.data.slices = 0
+    config.predictor.name = "slices"
+  if method != CEILING:
+    fed = DOMAINS[target]
+    split = {**fed["split"], "labelled": 0}
+    config.streams = {TARGET: dict(source=fed["source"], split=split, foreground=0.0)}
+    config.evaluate.streams = (TARGET,)
+  config.augment = dict(
+    spatial=dict(rotation=10.0, scale=(0.85, 1.15)), brightness=dict(), contrast=dict()
+  )
+  side = 256 if protocol == "published" else 128
+  size = (None, side, side) if volumes else (side, side)
+  config.data.resampling = dict(size=size, order=1, label_order=0)
+  config.data.patch = (side, side)
+  if protocol == "published":
+    config.steps = 20_000
+    config.data.batch = 8
+    config.network = dict(name="unet", widths=(32, 64, 128, 256, 512), up="transpose")
+    config.optimiser.learning_rate = 1e-3
+  else:
+    config.steps = 800
+    config.data.batch = 4
+    config.network = dict(name="unet", widths=(8, 16, 32, 64), up="transpose")
+    config.optimiser.learning_rate = 2e-3
+  # the source's unseen cases choose the best checkpoint; the target's are looked at once
+  config.evaluate.every = config.steps // 4
+  config.checkpoint_every = config.steps // 4
+  defaults.assign(config, METHODS[method])
+  return config
+
+
+def _arguments(wanted):
+  """METHOD,pair=...,protocol=... -> the three; raises ValueError for what is none."""
+  method, *words = wanted.split(",")
+  if method not in METHODS:
+    raise ValueError(
+      f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
+      f"{', '.join(METHODS)}."
+    )
+  given = defaults.arguments(words, ARGUMENTS, "METHOD")
+  for name, choices in (("pair", PAIRS), ("protocol", PROTOCOLS)):
+    if given[name] not in choices:
+      raise ValueError(
+        f"{name}={given[name]}: expected one of {', '.join(choices)}"
+        f"{suggestion(given[name], choices)}."
+      )
+  return method, given["pair"], given["protocol"]

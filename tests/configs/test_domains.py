@@ -1,0 +1,70 @@
+"""The config of the table of domains: pairs, patients that are apart, and what it refuses."""
+
+import pathlib
+import runpy
+
+import pytest
+
+from jaxseg import feeding, held_cases
+from jaxseg.compose import complete
+from jaxseg.config.file import load_config
+from jaxseg.data.stream import MAIN
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "domains.py"
+MODULE = runpy.run_path(str(CONFIG))
+get_config = MODULE["get_config"]
+TARGET, PAIRS = MODULE["TARGET"], MODULE["PAIRS"]
+
+needs_data = pytest.mark.skipif(
+  not (CONFIG.parents[2] / "shared" / "data").is_dir(), reason="../shared/data is not there"
+)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@needs_data
+def test_the_targets_labels_are_fed_to_nobody_and_patients_stay_apart(pair, monkeypatch):
+  monkeypatch.chdir(CONFIG.parents[1])
+  config = complete(load_config(f"{CONFIG}:source,pair={pair}"))
+  feeds = feeding.feeds(config)
+  held_cases.check(config, feeds)
+  main, target = feeds[MAIN], feeds[TARGET]
+  assert main.labelled
+  assert not target.labelled
+  assert not set(target.cases) & set(target.sides.validation)
+  assert set(target.cases) | set(target.sides.validation) == set(target.source.cases)
+  assert held_cases.names(config) == (TARGET,)
+  ceiling = feeding.feeds(complete(load_config(f"{CONFIG}:target,pair={pair}")))[MAIN]
+  assert ceiling.cases == target.cases
+  assert ceiling.sides.validation == target.sides.validation
+  assert main.source.labels.names == target.source.labels.names == ceiling.source.labels.names
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_methods_differ_by_what_they_say_alone(pair):
+  reference = get_config(f"source,pair={pair}").to_dict()
+  for method, fields in MODULE["METHODS"].items():
+    if method == MODULE["CEILING"]:
+      continue
+    config = get_config(f"{method},pair={pair}").to_dict()
+    changed = {name.split(".")[0] for name in fields}
+    assert {name for name in config if config[name] != reference[name]} <= changed
+
+
+def test_published_sizes_are_those_of_the_paper():
+  config = get_config("source,pair=mr_to_ct,protocol=published")
+  assert (config.data.patch, config.data.batch, config.steps) == ((256, 256), 8, 20_000)
+  assert config.data.resampling["size"] == (None, 256, 256)
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    ("sourc", r"'sourc' is no method .*'source'"),
+    ("source,pair=ct_to_ct", r"pair=ct_to_ct: expected one of .*did you mean"),
+    ("source,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
+    ("source,steps=3", "'steps=3' is no argument"),
+  ],
+)
+def test_other_arguments_are_told(words, message):
+  with pytest.raises(ValueError, match=message):
+    get_config(words)

@@ -83,8 +83,31 @@ PLANES = ("montgomery", "shenzhen")
 TARGET = "unlabelled"
 # the target's own labels instead of the source's: what adaptation could reach
 CEILING = "target"
+ADAM = dict(name="adam", learning_rate=2e-4, b1=0.5)
+
+
+def _later(value):
+  """0 for a quarter of the steps, in which the network learns to segment at all, then `value`."""
+  return dict(name="piecewise", at=(0.25,), values=(0.0, value))
+
+
 # method -> the fields of the config that it sets, by path; what it leaves out is the same for all
-METHODS = {"source": {}, CEILING: {}}
+METHODS = {
+  "source": {},
+  "histogram": {"method": dict(name="restyled", style="histogram")},
+  "fourier": {"method": dict(name="restyled", style="fourier", band=0.01)},
+  "adabn": {"method": dict(name="adabn")},
+  # of a network that is sure of what it does not know yet nothing is learnt any more
+  "entropy": {"method": dict(name="entropy_minimisation", weight=_later(0.01))},
+  "mmd": {"method": dict(name="mmd", weight=0.1)},
+  "alignment": {
+    "method": dict(name="feature_alignment", fool=_later(0.01)),
+    # of the coarsest features, 16x16 of a short run
+    "networks": dict(critic=dict(name="patch_critic", widths=(32, 64), norm="none")),
+    "optimisers": dict(critic=ADAM),
+  },
+  CEILING: {},
+}
 
 PROTOCOLS = ("cpu", "published")
 ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu"}

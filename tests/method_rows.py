@@ -130,6 +130,10 @@ def _dan(constructor, tx, **options):
   return _with_critic("two_input_critic", tx, constructor, **options)
 
 
+def _feature_alignment(constructor, tx, **options):
+  return _with_critic("patch_critic", tx, constructor, features="decoder", **options)
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -151,6 +155,10 @@ ROWS = {
   "adversarial": Row(_adversarial, CRITIC),
   "hung": Row(_hung, CRITIC),
   "dan": Row(_dan, CRITIC),
+  "adabn": Row(plainly, regions=False),
+  "restyled": Row(plainly, regions=False),
+  "mmd": Row(plainly, regions=False),
+  "feature_alignment": Row(_feature_alignment, CRITIC),
 }
 
 

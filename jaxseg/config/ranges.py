@@ -95,6 +95,9 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("uncertainty_mean_teacher", "threshold"): SHARE,
   ("uncertainty_mean_teacher", "passes"): COUNT,
   ("dual_branch", "alpha"): SHARE,
+  ("restyled", "band"): Range("from 0 to 0.5", 0, 0.5),
+  ("mmd", "grid"): COUNT,
+  ("mmd", "bandwidths"): POSITIVE,
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),

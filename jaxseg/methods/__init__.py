@@ -1,6 +1,7 @@
 """Training schemes: who is trained against what."""
 
 from jaxseg.methods import (
+  adabn,
   adversarial,
   averaged,
   cascaded,
@@ -13,12 +14,15 @@ from jaxseg.methods import (
   dual_branch,
   ensemble,
   entropy_minimisation,
+  feature_alignment,
   fixmatch,
   hung,
   mean_teacher,
+  mmd,
   pseudo_label,
   regression,
   rematerialised,
+  restyled,
   supervised,
   teacher,
   uncertainty_mean_teacher,
@@ -44,6 +48,10 @@ METHODS = {
   "adversarial": adversarial.adversarial,
   "hung": hung.hung,
   "dan": dan.dan,
+  "adabn": adabn.adabn,
+  "restyled": restyled.restyled,
+  "mmd": mmd.mmd,
+  "feature_alignment": feature_alignment.feature_alignment,
 }
 
 # what the loop must feed a method beside images and labels
@@ -60,6 +68,10 @@ NEEDS: dict[str, Needs] = {
   "unimatch": _UNLABELLED,
   "hung": _UNLABELLED,
   "dan": _UNLABELLED,
+  "adabn": _UNLABELLED,
+  "restyled": _UNLABELLED,
+  "mmd": _UNLABELLED,
+  "feature_alignment": _UNLABELLED,
 }
 
 # what starts as another learner, whatever its weights were
@@ -75,6 +87,7 @@ __all__ = [
   "METHODS",
   "NEEDS",
   "Needs",
+  "adabn",
   "adversarial",
   "averaged",
   "cascaded",
@@ -87,12 +100,15 @@ __all__ = [
   "dual_branch",
   "ensemble",
   "entropy_minimisation",
+  "feature_alignment",
   "fixmatch",
   "hung",
   "mean_teacher",
+  "mmd",
   "pseudo_label",
   "regression",
   "rematerialised",
+  "restyled",
   "supervised",
   "uncertainty_mean_teacher",
   "unimatch",

@@ -1,16 +1,14 @@
 """Deep adversarial networks: what is made of unlabelled images shall pass for that of labelled."""
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxseg import batch as batch_module
-from jaxseg.losses import Loss, gan
+from jaxseg.losses import Loss
 from jaxseg.losses.voxels import probabilities
-from jaxseg.method import Method, State, descend, forward, learner
+from jaxseg.method import Method
 from jaxseg.methods import critics, labelled
-from jaxseg.methods.critics import CRITIC, NETWORK
+from jaxseg.methods.stream_critic import stream_critic
 from jaxseg.schedules import Schedule
 
 
@@ -46,61 +44,16 @@ def dan(
     head_decay, freeze_statistics: see `supervised`.
     sigmoid: the labels are regions.
   """
-  supervised = labelled.supervision(loss, decay=head_decay)
 
-  def seen(logits, image):
+  def show(logits, image):
     maps = probabilities(logits.astype(jnp.float32), sigmoid=sigmoid)
     return critics.show(critic, maps, image, inputs="basic")
 
-  def init(key, batch):
-    # the network's key is that of `supervised`, so that both start alike
-    theirs = jax.random.fold_in(key, 1)
-    net = learner(network, optimiser, key, batch["image"])
-
-    def made():
-      logits = forward(network, net.params, net.stats, batch["image"])[0]["logits"]
-      return seen(logits, batch["image"])
-
-    judge, _ = critics.critic_learner(critic, critic_optimiser, theirs, made)
-    return State(jnp.zeros((), jnp.int32), {NETWORK: net, CRITIC: judge})
-
-  def train_step(state, batch, key):
-    net, judge = state.learners[NETWORK], state.learners[CRITIC]
-    target = batch_module.target(batch, state.step)
-    noise, of_critic = jax.random.split(key)
-    weight = labelled.value(fool, state.step)
-    known_images, other_images = batch["image"], batch[labelled.UNLABELLED]["image"]
-
-    def segment(params):
-      outputs, stats = forward(
-        network,
-        params,
-        net.stats,
-        labelled.images(batch),
-        key=noise,
-        update_stats=not freeze_statistics,
-        train=True,
-      )
-      known, unknown = labelled.parts(outputs, batch)
-      inputs = seen(unknown["logits"], other_images)
-      score = critics.ask(critic, judge.params, judge.stats, inputs)[0]["score"]
-      parts = {
-        "supervised_loss": supervised(known, target),
-        "adversarial_loss": gan.network_loss("bce", score),
-      }
-      total = parts["supervised_loss"] + weight * parts["adversarial_loss"]
-      return total, (stats, {**parts, "known": known["logits"], "unknown": unknown["logits"]})
-
-    net, metrics = descend(optimiser, net, segment)
-    # no metric: the critic learns from the same pass
-    known, unknown = metrics.pop("known"), metrics.pop("unknown")
-    objective = critics.tell_apart(critic, seen(known, known_images), seen(unknown, other_images))
-    judge, of_judge = critics.learn(critic_optimiser, judge, objective, of_critic)
-    learners = {NETWORK: net, CRITIC: judge}
-    return state.replace(step=state.step + 1, learners=learners), {**metrics, **of_judge}
-
-  def apply(state, batch):
-    net = state.learners[NETWORK]
-    return forward(network, net.params, net.stats, batch["image"])[0]
-
-  return Method(init, train_step, apply)
+  return stream_critic(
+    (network, critic),
+    labelled.supervision(loss, decay=head_decay),
+    (optimiser, critic_optimiser),
+    show=show,
+    fool=fool,
+    freeze_statistics=freeze_statistics,
+  )

@@ -43,6 +43,8 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
   "cross_pseudo": (Acts("cutmix", "consistency"), Acts("area", "cutmix")),
   "copy_paste": (Acts("largest_component", "unlabelled_weight"),),
   "dual_branch": (Acts("alpha", "consistency"),),
+  "restyled": (Acts("band", "style", ("fourier",)), Acts("style", "p")),
+  "mmd": tuple(Acts(option, "weight") for option in ("features", "grid", "bandwidths")),
   "distillation": (
     Acts("temperature", "logits"),
     Acts("places_temperature", "places"),

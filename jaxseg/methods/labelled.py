@@ -65,6 +65,15 @@ def parts(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
   return tuple(jax.tree.unflatten(structure, each) for each in zip(*of, strict=True))
 
 
+def check_output(outputs: Outputs, name: str, network: nn.Module) -> None:
+  """Raises ValueError where a network lacks the output that a method's `features` names."""
+  if name not in outputs:
+    raise ValueError(
+      f"config.method.features: '{name}', but the network {type(network).__name__} gives "
+      f"{', '.join(sorted(outputs))}; expected one of these."
+    )
+
+
 def value(option: float | Schedule, step) -> Array | float:
   """An option that is a number or a schedule, at a step."""
   return option(step) if callable(option) else option

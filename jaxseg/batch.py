@@ -107,6 +107,7 @@ FIELDS: dict[str, Kind] = {
   "logits": SCORES,  # (b, *space, k) float, what a network says of a patch
   "spacing": Kind(spatial=False, axes=True),  # (b, rank) float, millimetres
   "case": INDEX,  # (b,) int32, index into the host's table of names
+  "draw": INDEX,  # (b,) int32, number of the noise that something is made of
   "domain": INDEX,  # (b,) int32, index of the scanner, hospital or data set
   # (b,) int32, which of several trained networks never saw the case; -1: none of them, or all
   "fold": INDEX._replace(apart=-1),

@@ -330,6 +330,7 @@ def method(
   options = method_options(config)
   with in_field("method"):
     scheme = build(methods.METHODS, options, "method", sigmoid=regions, **parts)
+  scheme = methods.joined.joined(scheme, streams.joins(config))
   scheme = frozen_norms(scheme, frozen_networks(config, parts))
   scheme = methods.rematerialised.rematerialised(scheme, policy=config["remat"])
   if config["data"].get("prior"):

@@ -21,7 +21,11 @@ def losses_by_role(config: dict[str, Any], *, regions: bool = False) -> dict[str
 
 
 # task -> its losses
-_LOSSES = {"segmentation": losses.LOSSES, "synthesis": losses.IMAGE_LOSSES}
+_LOSSES = {
+  "segmentation": losses.LOSSES,
+  "synthesis": losses.IMAGE_LOSSES,
+  "masks": losses.LOSSES,
+}
 
 
 def _table_of_losses(task: str, name: str, field: str) -> Mapping[str, Callable]:

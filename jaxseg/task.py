@@ -17,6 +17,8 @@ from jaxseg.inference import pictures
 from jaxseg.metrics import IMAGE_METRICS, METRICS, needs_probabilities, score
 
 Metrics = Mapping[str, Callable]
+# the name of the task of label maps that are made of noise
+MASKS = "masks"
 
 
 class Task(NamedTuple):
@@ -82,6 +84,22 @@ def segmentation(labels: LabelSpec, metrics: Sequence[str] = (), best: str = "")
     final={name: METRICS[name] for name in ("dice", "iou", "hd95")} | watched,
     panel=lambda image, *encoded: pictures.panel(image, *map(labels.index, encoded)),
   )
+
+
+def masks(labels: LabelSpec, metrics: Sequence[str] = (), best: str = "") -> Task:
+  """Noise -> logits of classes or regions: label maps that are nobody's.
+
+  A case's map has nothing to do with the one that is made beside it: what tells something of both
+  is how large their classes are.
+
+  Args:
+    labels: the classes or regions.
+    metrics: names of what is evaluated while training; () is the similarity of volumes.
+    best: the one that the best checkpoint is judged by; "" is the first.
+  """
+  watched, best = choose_metrics(MASKS, metrics, best)
+  final = {"volume_similarity": METRICS["volume_similarity"]} | watched
+  return segmentation(labels)._replace(name=MASKS, metrics=watched, best=best, final=final)
 
 
 def synthesis(
@@ -178,12 +196,17 @@ def _channels(names: Sequence[str] | str, field: str, known: Mapping[str, Any]) 
   return tuple(names)
 
 
-TASKS: dict[str, Callable[..., Task]] = {"segmentation": segmentation, "synthesis": synthesis}
+TASKS: dict[str, Callable[..., Task]] = {
+  "segmentation": segmentation,
+  "synthesis": synthesis,
+  MASKS: masks,
+}
 
 # task -> the metrics that it knows, and those that are evaluated where a config names none
 _KNOWN: dict[str, tuple[Metrics, tuple[str, ...]]] = {
   "segmentation": (METRICS, ("dice", "iou")),
   "synthesis": (IMAGE_METRICS, ("psnr", "ssim", "mae")),
+  MASKS: (METRICS, ("volume_similarity",)),
 }
 
 

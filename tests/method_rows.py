@@ -13,7 +13,7 @@ from jaxseg import augment
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.method import Method
 from jaxseg.methods import METHODS
-from jaxseg.networks import CRITICS, NETWORKS
+from jaxseg.networks import CRITICS, GENERATORS, NETWORKS
 from jaxseg.networks.several import Several
 
 
@@ -134,6 +134,26 @@ def _feature_alignment(constructor, tx, **options):
   return _with_critic("patch_critic", tx, constructor, features="decoder", **options)
 
 
+def small_masks(**options):
+  return GENERATORS["mask_generator"](**{"classes": 3, "widths": (4, 8), "latent": 4, **options})
+
+
+def _mask_gan(constructor, tx, *, sigmoid=False):
+  judge = CRITICS["patch_critic"](**CRITIC_OPTIONS["patch_critic"], norm="instance")
+  return constructor(small_masks(), judge, tx, optax.sgd(0.01), **_sigmoid(sigmoid))
+
+
+def _mask_vae(constructor, tx, *, sigmoid=False):
+  encoder = GENERATORS["mask_encoder"](latent=4, widths=(4, 8))
+  return constructor(small_masks(), encoder, loss_of(sigmoid), tx, **_sigmoid(sigmoid))
+
+
+def _pix2pix(constructor, tx):
+  judge = CRITICS["patch_critic"](**CRITIC_OPTIONS["patch_critic"], norm="instance")
+  net = GENERATORS["unet_generator"](channels=1, widths=(4, 8, 8), norm="instance")
+  return constructor(net, judge, IMAGE_LOSSES["l1"], tx, optax.sgd(0.01), feature_weight=1.0)
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -159,6 +179,9 @@ ROWS = {
   "restyled": Row(plainly, regions=False),
   "mmd": Row(plainly, regions=False),
   "feature_alignment": Row(_feature_alignment, CRITIC),
+  "mask_gan": Row(_mask_gan, CRITIC, elsewhere=True),
+  "mask_vae": Row(_mask_vae, elsewhere=True),
+  "pix2pix": Row(_pix2pix, CRITIC, regions=False, elsewhere=True),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from jaxseg import defaults
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
-from jaxseg.task import segmentation
+from jaxseg.task import MASKS, TASKS, masks, segmentation
 
 CLASSES = LabelSpec(("background", "a", "b"), (0, 5, 9))
 REGIONS = LabelSpec(("whole", "core"), (0, 1, 2), regions=((1, 2), (2,)))
@@ -26,6 +26,15 @@ def test_class_0_is_no_score_and_every_region_is_one():
   judged = segmentation(REGIONS, ("dice",))
   scores = judged.score(judged.metrics, of_regions, of_regions, None, (1, 1))
   assert scores == {"dice": {"whole": 1.0, "core": 1.0}}
+
+
+def test_label_maps_of_noise_are_compared_by_how_large_their_classes_are():
+  truth, other = np.array([[0, 1, 1, 2]]), np.array([[1, 1, 2, 0]])
+  task = TASKS[MASKS](labels=CLASSES)
+  assert (task.name, task.output, task.best) == (MASKS, "logits", "volume_similarity")
+  scores = task.score(task.final, other, truth, None, (1, 1))
+  assert scores == {"volume_similarity": {"a": 1.0, "b": 1.0}}
+  assert list(masks(CLASSES, ("dice",)).final) == ["volume_similarity", "dice"]
 
 
 def test_classes_are_what_encode_makes_of_the_decoded():

@@ -1,7 +1,8 @@
 """config.streams: what each further stream has otherwise than the main one.
 
-A stream's fields are those of config.data, besides `augment` (config.augment) and `cases`; what it
-leaves out is config.data's and config.augment's.
+A stream's fields are those of config.data, besides `augment` (config.augment), `cases`, and `joins`
+of one that the method learns from as from the main stream; what it leaves out is config.data's and
+config.augment's.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from jaxseg.config.annotation import FULL
 from jaxseg.config.fields import FIELDS
 from jaxseg.config.option_values import check_value
 
+# a stream's samples lie beside the main stream's, or in their place, see `methods.joined`
+BESIDE, INSTEAD = "beside", "instead"
 TRAINING, UNLABELLED = "training", "unlabelled"
 # what config.evaluate.streams calls the main stream, which has no name
 MAIN_WORD = "main"
@@ -30,7 +33,7 @@ PREPARATION = (
 # what is config.data's where a stream says nothing else
 LIKE_MAIN = (*PREPARATION, "classes", "patch", "batch", "foreground", "slices")
 _OF_DATA = ("source", "split", "fields", "annotation", *LIKE_MAIN)
-_FIELDS = (*_OF_DATA, "augment", "cases")
+_FIELDS = (*_OF_DATA, "augment", "cases", "joins")
 
 
 def check(streams: Mapping[str, Any]) -> None:
@@ -60,6 +63,8 @@ def check(streams: Mapping[str, Any]) -> None:
         f"{where}.cases: {cases!r}; expected '{TRAINING}', the training side of its split, or "
         f"'{UNLABELLED}', the cases without labels."
       )
+    if "joins" in spec:
+      _check_joins(spec, where)
     if not isinstance(spec.get("augment", {}), Mapping):
       raise ValueError(f"{where}.augment: {spec['augment']!r}; expected dict(...).")
     if "split" in spec and "source" not in spec:
@@ -67,6 +72,25 @@ def check(streams: Mapping[str, Any]) -> None:
         f"{where}.split: is for a source of its own; without one, the stream shares the main "
         "stream's cases and config.data.split."
       )
+
+
+def _check_joins(spec: Mapping[str, Any], where: str) -> None:
+  if spec["joins"] not in (BESIDE, INSTEAD):
+    raise ValueError(
+      f"{where}.joins: {spec['joins']!r}; expected '{BESIDE}' (its samples are learnt from beside "
+      f"the main stream's) or '{INSTEAD}' (in their place, the main stream validates alone)."
+    )
+  if spec.get("cases", TRAINING) == UNLABELLED:
+    raise ValueError(
+      f"{where}.joins: '{spec['joins']}' with cases='{UNLABELLED}'; what is learnt from as the "
+      "main stream is has labels: leave one of the two out."
+    )
+
+
+def joins(config: Mapping[str, Any]) -> dict[str, str]:
+  """Name -> how it joins, of the streams that do."""
+  each = {name: (spec or {}).get("joins") for name, spec in config["streams"].items()}
+  return {name: how for name, how in each.items() if how}
 
 
 def as_main(config: Mapping[str, Any], name: str) -> dict[str, Any]:

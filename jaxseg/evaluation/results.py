@@ -78,4 +78,8 @@ def synthesised(
   )
 
 
-RESULTS: dict[str, Callable[..., Result]] = {"segmentation": segmented, "synthesis": synthesised}
+RESULTS: dict[str, Callable[..., Result]] = {
+  "segmentation": segmented,
+  "synthesis": synthesised,
+  "masks": segmented,
+}

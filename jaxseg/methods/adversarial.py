@@ -112,11 +112,7 @@ def adversarial(
         f"adversarial: feature_weights has {len(feature_weights)} numbers, and the critic "
         f"{type(critic).__name__} gives {scales} scales of features; expected one for each."
       )
-    if gradient_penalty and "batch_stats" in judge.stats:
-      raise ValueError(
-        "adversarial: gradient_penalty is of each sample, and the critic's batch norm mixes them "
-        "(config.networks.critic.norm); expected norm='instance' or 'none'."
-      )
+    critics.check_penalty("adversarial", judge, gradient_penalty)
     return State(jnp.zeros((), jnp.int32), {NETWORK: net, CRITIC: judge})
 
   def train_step(state, batch, key):
@@ -200,12 +196,13 @@ def _check(critic, mode, inputs, clip_weights, gradient_penalty, feature_weights
       f"adversarial: gradient_penalty={gradient_penalty} is of scores, of which mode='{FEATURES}' "
       "has none; expected 0, and clip_weights or a critic with spectral=True."
     )
-  free = clip_weights is None and not gradient_penalty and not getattr(critic, "spectral", False)
-  if mode in ("wgan", FEATURES) and free:
+  if mode != FEATURES:
+    given = {"clip_weights": clip_weights, "gradient_penalty": gradient_penalty}
+    critics.check_game("adversarial", critic, mode, **given)
+  elif clip_weights is None and not getattr(critic, "spectral", False):
     raise ValueError(
       f"adversarial: mode='{mode}' lets the critic grow without end; expected clip_weights, as "
-      f"{0.05 if mode == FEATURES else 0.01}, "
-      f"{'' if mode == FEATURES else 'gradient_penalty, as 10, '}or a critic with spectral=True."
+      "0.05, or a critic with spectral=True."
     )
   if feature_weights is not None and mode != FEATURES:
     raise ValueError(

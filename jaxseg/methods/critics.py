@@ -11,6 +11,7 @@ from jaxseg.batch import Array, Target
 from jaxseg.losses import centre_crop_target, gan, voxels
 from jaxseg.method import Learner, Metrics, descend, forward, learner
 from jaxseg.networks.blocks import centre_crop
+from jaxseg.networks.blocks.options import choice
 
 # (critic, key) -> what `descend` takes
 Objective = Callable[[Learner, jax.Array], Callable]
@@ -22,6 +23,33 @@ INPUTS = ("maps", "basic", "product", "scaling")
 def takes_two(critic: nn.Module) -> bool:
   """Whether a critic takes a map and its image, and not one input of all channels."""
   return getattr(critic, "two_inputs", False)
+
+
+def check_game(
+  who: str,
+  critic: nn.Module,
+  mode: str,
+  *,
+  clip_weights: float | None,
+  gradient_penalty: float,
+) -> None:
+  """Raises ValueError for a game that there is not, and one that lets its critic grow."""
+  choice(mode, tuple(gan.GAMES), f"{who}: mode")
+  bound = clip_weights is not None or gradient_penalty or getattr(critic, "spectral", False)
+  if gan.GAMES[mode].middle is None and not bound:
+    raise ValueError(
+      f"{who}: mode='{mode}' lets the critic grow without end; expected clip_weights, as 0.01, "
+      "gradient_penalty, as 10, or a critic with spectral=True."
+    )
+
+
+def check_penalty(who: str, judge: Learner, gradient_penalty: float) -> None:
+  """Raises ValueError for a penalty of each sample where a batch norm mixes them."""
+  if gradient_penalty and "batch_stats" in judge.stats:
+    raise ValueError(
+      f"{who}: gradient_penalty is of each sample, and the critic's batch norm mixes them "
+      "(config.networks.critic.norm); expected norm='instance' or 'none'."
+    )
 
 
 def judged_maps(

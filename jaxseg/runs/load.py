@@ -199,7 +199,8 @@ def abstract_state(scheme: Method, told: run_folder.Described) -> State:
   shape, channels = (1, *_patch(told)), len(told.channels)
   if told.config["task"].get("inputs") == LABEL:
     channels = told.labels.channels
-  batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields)
+  made = len(told.targets)
+  batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields, made=made)
   batch = {**batch, **dict.fromkeys(told.config.get("streams", {}), batch)}
   return jax.eval_shape(scheme.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
 

@@ -24,6 +24,7 @@ from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import FOLD, run_folders
 from jaxseg.runs.load import Model, by_configuration, check_alike, load
+from jaxseg.task import MASKS
 from jaxseg.verbs.arguments import Parser
 
 # names of cases in one note
@@ -188,6 +189,11 @@ def _run(wanted) -> None:
       "predict: note: of the training set's channels the network takes "
       f"{', '.join(told.channels)}; give it these alone, in this order.",
       file=sys.stderr,
+    )
+  if told.config["task"]["name"] == MASKS:
+    raise ValueError(
+      f"--workdir {wanted.workdir[0]}: makes label maps of noise, and there is nothing to segment "
+      'in that; see `jaxseg judge-synthetic`, or a source of its cases (name="synthetic").'
     )
   labels, images = told.labels, told.config["task"]["name"] == SYNTHESIS
   if images:

@@ -17,6 +17,7 @@ from jaxseg.data.prepared.pairs import LABEL
 from jaxseg.interop.exports import intensities
 from jaxseg.method import Learner, State
 from jaxseg.runs.load import Opened, task_of
+from jaxseg.task import MASKS
 
 IMAGE, STATISTICS = "image", "statistics"
 LABELS = "labels"
@@ -53,6 +54,10 @@ def check(opened: Opened) -> None:
       f"{where}: is the second stage of a cascade, whose network also takes what the first one "
       "makes of the whole scan, so that it is no program of windows alone; choose --format saved, "
       "which packs both stages for jaxseg predict, or export the first stage."
+    )
+  if told.config["task"]["name"] == MASKS:
+    raise ValueError(
+      f"{where}: makes label maps of noise, which is no program of windows; choose --format saved."
     )
   if told.config["task"].get("inputs") == LABEL:
     raise ValueError(

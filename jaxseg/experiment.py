@@ -16,7 +16,15 @@ from jaxseg.compose import (
   task,
   window,
 )
-from jaxseg.config import accumulation, effects, encoder_inputs, needs, rehearsal, synthesis
+from jaxseg.config import (
+  accumulation,
+  effects,
+  encoder_inputs,
+  needs,
+  rehearsal,
+  source_runs,
+  synthesis,
+)
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
 from jaxseg.config.streams import named
@@ -109,7 +117,8 @@ def experiment(
   if options["prior"]:
     folds = cascade.folds_of(options["prior"])
     unseen.check_groups(folds, group)
-  others, begins = other_runs.folders(config), other_runs.begins(config)
+  others = {**other_runs.folders(config), **source_runs.folders(config)}
+  begins = other_runs.begins(config)
   told = unseen.leaks(config, others, held_cases.validating(config, feeds), begins)
   teachers = other_runs.several(config)
   held_out_by = unseen.folds(teachers, group=group)

@@ -17,6 +17,7 @@ from jaxseg.data.sources.hdf5 import h5
 from jaxseg.data.sources.nnunet_folder import nnunet_raw
 from jaxseg.data.sources.picture_folder import paired_folder
 from jaxseg.data.sources.source import RawCase, Source
+from jaxseg.data.sources.synthetic import synthetic as synthetic_cases
 from jaxseg.data.sources.tfds_folder import tfds
 from jaxseg.data.sources.tfds_writing import write_tfds
 from jaxseg.data.splits import SPLITS
@@ -28,6 +29,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
   "paired_folder": paired_folder,
   "h5": h5,
   "tfds": tfds,
+  "synthetic": synthetic_cases,
 }
 
 __all__ = [

@@ -109,7 +109,7 @@ def leaks(
         continue
       raise ValueError(
         f"config.{field}: {what}, whose scores would be too good; expected validation cases that "
-        "no teacher trained on (config.data.split as its, or cases left out of all folds), or "
+        "no such run trained on (config.data.split as its, or cases left out of all folds), or "
         "config.data.split={} to train on all cases and validate on none."
       )
   return notes

@@ -24,7 +24,7 @@ from jaxseg.runs.same_run import flat
 # classes shown with pictures; of more, the worst
 _CLASSES = 24
 # names of cases and labels come from users' files: everything that a template fills in is escaped
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
   loader=jinja2.PackageLoader("jaxseg.report"),
   autoescape=True,
   undefined=jinja2.StrictUndefined,
@@ -40,7 +40,7 @@ def page(
   """The whole page; `summary` are the numbers of `tables.numbers`, `say` shows what is left out."""
   first = validation.folds[0]
   source = first.config["data"]["source"].get("name", "")
-  return _TEMPLATES.get_template("page.html.j2").render(
+  return TEMPLATES.get_template("page.html.j2").render(
     title=f"{validation.name}: {first.config['network']['name']} on {source}",
     labels=validation.labels,
     colours={label: _colour(i) for i, label in enumerate(summary["labels"])},
@@ -53,7 +53,7 @@ def page(
     distributions=_distributions(validation),
     pictures=_pictures(validation, summary, say),
     cases=_cases(summary, validation.judge),
-    curves=_svg(plots.curves(validation.folds, validation.judge, _title(validation.judge))),
+    curves=svg(plots.curves(validation.folds, validation.judge, _title(validation.judge))),
     experiment=_experiment(validation),
     versions=_versions(first),
     config={"name": first.name, "text": json.dumps(flat(first.config), indent=1)},
@@ -120,7 +120,7 @@ def _distributions(validation: CrossValidation) -> list[str]:
       label: np.array([case[metric][label] for case in validation.cases.values()], np.float64)
       for label in validation.labels
     }
-    figures.append(_svg(plots.distributions(values, _title(metric))))
+    figures.append(svg(plots.distributions(values, _title(metric))))
   return figures
 
 
@@ -165,27 +165,29 @@ def _picture(
   except ValueError as error:
     views, reason = None, "its file is damaged"
     say(str(error))
-  png = plane = None
+  shown = plane = None
   if views is not None and k < len(views.slice_of):
     i = int(views.slice_of[k])
-    png, plane = _png(views.picture(i)), str(views.names[i])
+    shown, plane = png(views.picture(i)), str(views.names[i])
   return {
     "rank": rank,
     "name": case,
     "score": _short(fold.cases[case][validation.judge][label]),
-    "png": png,
+    "png": shown,
     "reason": reason,
     "place": [part for part in (case, plane, fold.name.replace("_", " ")) if part],
   }
 
 
-def _png(picture: np.ndarray) -> str:
+def png(picture: np.ndarray) -> str:
+  """(h, w, 3) uint8 as the source of an image on a page."""
   buffer = io.BytesIO()
   imageio.imwrite(buffer, picture, extension=".png")
   return _embedded("image/png", buffer.getvalue())
 
 
-def _svg(text: str) -> str:
+def svg(text: str) -> str:
+  """A plot as the source of an image on a page."""
   return _embedded("image/svg+xml", text.encode())
 
 

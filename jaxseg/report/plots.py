@@ -85,3 +85,14 @@ def distributions(values: dict[str, np.ndarray], title: str) -> str:
   ax.set_xlim(-0.6, len(values) - 0.4)
   ax.set_title(title, fontsize=9, color=_INK, loc="left")
   return _svg(figure)
+
+
+def histograms(title: str, training: np.ndarray, made: np.ndarray) -> str:
+  """Shares of a class in training cases and in made ones, in bins that both have."""
+  figure, (ax,) = _axes(4.5, 2.4)
+  edges = np.histogram_bin_edges(np.concatenate([training, made]), 12)
+  for number, (name, values) in enumerate({"training": training, "made": made}.items()):
+    ax.hist(values, edges, color=_LINES[number], alpha=0.55, label=name)
+  ax.set_title(f"area of {title}, share of the voxels", fontsize=9, color=_INK, loc="left")
+  ax.legend(fontsize=7, frameon=False)
+  return _svg(figure)

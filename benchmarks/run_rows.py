@@ -67,6 +67,11 @@ def score(folder: pathlib.Path) -> dict:
   }
 
 
+def is_done(row: dict) -> bool:
+  """Whether a row has the figures of a finished run, not of one that failed or was stopped."""
+  return bool({"steps", "dice"} & row.keys())
+
+
 def config_of(row) -> dict:
   """The row's config, complete."""
   config = load_config(str(ROOT / row.config))
@@ -163,7 +168,8 @@ class Runner:
       made |= self._score(folder)
       if not self._further:
         made["config"] = config_sum(run_folder.read_config(folder))
-      print(f"{row.key}: Dice {made['dice']:.4f}, {made['cpu_seconds']:.0f} CPU-s", flush=True)
+      figure = f"Dice {made['dice']:.4f}, " if "dice" in made else ""
+      print(f"{row.key}: {figure}{made['cpu_seconds']:.0f} CPU-s", flush=True)
     elif process.returncode == LEFT or self.stopped.is_set():
       made["stopped"] = True
     else:
@@ -225,7 +231,7 @@ def pending(wanted, table: Table, rows: Rows) -> list:
       continue
     of = done.get(row.key, {})
     folder = wanted.runs / row.key
-    finished = "dice" in of and not outdated(row, folder, wanted.further, of)
+    finished = is_done(of) and not outdated(row, folder, wanted.further, of)
     if not finished and ("failed" not in of or wanted.retry):
       left[row.key] = row
   return list(left.values())
@@ -236,7 +242,7 @@ def current(wanted, done: dict[str, dict], rows: Rows) -> dict[str, dict]:
   stale = {
     row.key
     for row in rows(done)
-    if "dice" in (of := done.get(row.key, {}))
+    if is_done(of := done.get(row.key, {}))
     and outdated(row, wanted.runs / row.key, wanted.further, of)
   }
   for key in sorted(stale):

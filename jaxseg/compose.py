@@ -335,6 +335,7 @@ def method(
   scheme = methods.rematerialised.rematerialised(scheme, policy=config["remat"])
   if config["data"].get("prior"):
     scheme = methods.cascaded.cascaded(scheme)
+  scheme = methods.modalities.masked(scheme)
   if config["average"]:
     scheme = methods.averaged.averaged(scheme, decay=config["average"])
   if config["members"] > 1:

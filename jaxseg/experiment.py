@@ -20,6 +20,7 @@ from jaxseg.config import (
   accumulation,
   effects,
   encoder_inputs,
+  modalities,
   needs,
   rehearsal,
   source_runs,
@@ -264,7 +265,8 @@ def _part(
   patch = tuple(options["patch"])
   channels = synthesis.input_channels(feed.config, len(feed.source.channels), labels.channels)
   feeding.label_files(feed)
-  feeding.normalisation(feed, main)
+  numbers = [scheme for scheme, _ in feeding.normalisation(feed, main)]
+  modalities.check(feed.config, feed.source, numbers, channels)
   check_target(options["spacing"], feed.source.rank)
   check_transpose(options["transpose"], feed.source.rank)
   check_size(options["resampling"].get("size", ()), options["spacing"], feed.source.rank)

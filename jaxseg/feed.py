@@ -7,6 +7,7 @@ from jaxseg import data
 from jaxseg.batch import LabelSpec, kind
 from jaxseg.build import bind
 from jaxseg.config.annotation import is_full
+from jaxseg.config.modalities import drops_modalities
 from jaxseg.data.prepared.annotation import annotated_by
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.marks import check_boxed, check_drawn, readers
@@ -52,7 +53,8 @@ class Feed(NamedTuple):
 def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
   """The fields that a stream's cases have besides those of every case."""
   kept = _kept(feed)
-  return (*(maps if feed.labelled else ()), *kept)
+  apart = ("modalities",) if feed.source.incomplete or drops_modalities(feed.config) else ()
+  return (*(maps if feed.labelled else ()), *kept, *apart)
 
 
 def _kept(feed: Feed) -> dict[str, dict[str, Any]]:

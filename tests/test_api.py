@@ -118,7 +118,7 @@ def test_a_deprecated_call_of_a_librarys_function_counts_as_ours(monkeypatch):
 
 
 # what they parse comes from no file of JSON: texts of their own, lines of a log, another process
-OWN_TEXTS = ("batch.py", "data/prepared/preparation.py", "runs/lock.py")
+OWN_TEXTS = ("label_spec.py", "data/prepared/preparation.py", "runs/lock.py")
 OWN_TEXTS += (
   "processes/agreement.py",
   "processes/meeting.py",

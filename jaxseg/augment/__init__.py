@@ -19,6 +19,7 @@ from jaxseg.augment.intensity import (
 )
 from jaxseg.augment.mirroring import mirror, quarter_turn
 from jaxseg.augment.mixing import cutmix, mixup
+from jaxseg.augment.modalities import modality_dropout
 from jaxseg.augment.mri_artefacts import bias_field, ghosting, gibbs
 from jaxseg.augment.nnunet_recipe import nnunet
 from jaxseg.augment.order import AUGMENTATIONS, MIXTURES
@@ -52,6 +53,7 @@ __all__ = [
   "mirror",
   "mixture",
   "mixup",
+  "modality_dropout",
   "nnunet",
   "noise",
   "prior_components",

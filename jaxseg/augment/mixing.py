@@ -15,11 +15,11 @@ from jaxseg.batch import Array, Batch, Kind, by_kind, kind, space_of
 
 
 def _check(name: str, batch: Batch, mixes: Callable[[Kind], bool]) -> None:
-  """Raises ValueError for a spatial field of which no mixture is right."""
+  """Raises ValueError for a field of which no mixture is right."""
   for field, x in batch.items():
     if isinstance(x, Mapping):
       _check(name, x, mixes)
-    elif kind(field).spatial and not mixes(kind(field)):
+    elif kind(field).per_channel or (kind(field).spatial and not mixes(kind(field))):
       raise ValueError(
         f"{name}: field '{field}' cannot be mixed as labels are; leave out {name} or what needs "
         f"'{field}'."

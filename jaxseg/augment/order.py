@@ -1,16 +1,18 @@
 """Every transform by its name, in the order in which a chain of names applies them.
 
 nnU-Net's order (arXiv 1809.10486). What it lacks stands where a scan has it: the scanner's
-artefacts before its noise, windows among contrasts, what is taken away after all values.
+artefacts before its noise, windows among contrasts, what is taken away after all values: but
+modalities before anything fills those that a case lacks.
 """
 
-from jaxseg.augment import intensity, mixing, mri_artefacts, priors, regions, resolution
+from jaxseg.augment import intensity, mixing, modalities, mri_artefacts, priors, regions, resolution
 from jaxseg.augment.geometry import spatial
 from jaxseg.augment.mirroring import mirror, quarter_turn
 
 AUGMENTATIONS = {
   "spatial": spatial,
   "find_body": regions.find_body,
+  "modality_dropout": modalities.modality_dropout,
   "bias_field": mri_artefacts.bias_field,
   "ghosting": mri_artefacts.ghosting,
   "gibbs": mri_artefacts.gibbs,

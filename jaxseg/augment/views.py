@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from jaxseg.augment.chains import Transform, batched, chain
+from jaxseg.augment.modalities import without_missing
 from jaxseg.augment.order import AUGMENTATIONS
 from jaxseg.batch import Batch, kind
 
@@ -52,6 +53,7 @@ def view(
       for name, values in batch.items()
       if not isinstance(values, Mapping) and kind(name).intensity
     }
-    return {**batch, **batched(transform, mesh, axis=axis)(key, images)}
+    # noise stays out of the channels that a sample lacks
+    return without_missing({**batch, **batched(transform, mesh, axis=axis)(key, images)})
 
   return apply

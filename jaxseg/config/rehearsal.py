@@ -45,6 +45,7 @@ def batch_shapes(
     out["target_image"] = jax.ShapeDtypeStruct((*shape, made), jnp.float32)
   for field in named:
     of = (labels.channels,) if kind(field).channels else ()
+    of = (channels,) if kind(field).per_channel else of
     size = shape if kind(field).spatial else shape[:1]
     out[field] = jax.ShapeDtypeStruct((*size, *of), kind(field).dtype)
   return out

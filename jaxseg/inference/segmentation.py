@@ -93,6 +93,8 @@ def prepared_case(configuration: Configuration, raw: RawCase, where: str) -> tup
   else:
     fields["image"], grid = first.place(raw, where)
   fields["spacing"] = grid.spacing
+  if raw.missing:
+    fields["modalities"] = raw.modalities
   for i, other in enumerate(others, start=1):
     fields[_own(i)] = {"image": other.apply(raw, where)}
   return Case(fields), grid

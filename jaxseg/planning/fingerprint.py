@@ -12,7 +12,7 @@ import tqdm
 from jaxseg.batch import LabelSpec
 from jaxseg.data.prepared.cropping import nonzero_box
 from jaxseg.data.prepared.workers import spread
-from jaxseg.data.sources.source import RawCase, Source, check_spacing
+from jaxseg.data.sources.source import RawCase, Source, check_complete, check_spacing
 from jaxseg.planning import intensities
 from jaxseg.planning.class_places import Place, places
 from jaxseg.planning.mirroring import Mirroring, mirroring
@@ -71,6 +71,7 @@ def fingerprint(
 
   Source: nnU-Net 2.8.1 (Isensee et al., arXiv 1904.08128).
   """
+  check_complete(source, "plan")
   measure = functools.partial(
     _measure, read=source.read, labels=source.labels, draws=draws // len(source.cases), seed=seed
   )

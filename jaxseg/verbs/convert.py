@@ -12,7 +12,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.compose import complete
 from jaxseg.data import Source, write_image, write_label, write_tfds
 from jaxseg.data.sources import dataset_json
-from jaxseg.data.sources.source import annotated
+from jaxseg.data.sources.source import annotated, check_complete
 from jaxseg.feeding import divided, source_of
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, check_folder, parse
@@ -27,6 +27,7 @@ def convert(source: Source, cases, folder: pathlib.Path) -> None:
   Labels keep their stored values; voxels of weight 0 (a field of view) become the ignore label, by
   default one above the highest value, as nnU-Net wants it. 2D cases become NIfTI as well.
   """
+  check_complete(source, "convert")
   ending, labels = ".nii.gz", source.labels
   ignore = max(_values(labels)) + 1 if labels.ignore is None else labels.ignore
   for name in tqdm.tqdm(cases, unit="case", desc="convert", disable=not sys.stderr.isatty()):

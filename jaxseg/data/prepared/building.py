@@ -44,6 +44,7 @@ class Recipe(NamedTuple):
     weighted: whether the cases have ignored voxels or weights.
     folder: where the cases are written.
     unlabelled: the cases that may be without a label.
+    incomplete: whether some lack channels, so that each tells which it has.
   """
 
   read: Callable[[str], RawCase]
@@ -52,6 +53,7 @@ class Recipe(NamedTuple):
   weighted: bool
   folder: pathlib.Path
   unlabelled: frozenset[str] = frozenset()
+  incomplete: bool = False
 
 
 @contextlib.contextmanager
@@ -140,6 +142,7 @@ def _make(item: tuple[int, str], *, recipe: Recipe) -> None:
     "axcodes": raw.geometry.axcodes,
     "content": content(raw),
     "rounded": rounds(raw.image, recipe.preparation.normalisation),
+    **({"modalities": raw.modalities.tolist()} if recipe.incomplete else {}),
     "arrays": {},
     "locations": {str(k): len(voxels) for k, voxels in sorted(found.items())},
   }

@@ -39,8 +39,9 @@ class Dataset(NamedTuple):
     load: i -> {"image": float32 (*space, channels), "label": int32 (*space) or "soft_label":
       float32 (*space, k) for regions, "spacing": float32 (rank,), "weight": float32 (*space)
       where the set has ignored voxels, and "body": float32 (*space), 1 inside the nonzero mask
-      where a channel is normalised in it alone}; of a case without a label neither that nor
-      "weight".
+      where a channel is normalised in it alone, and "modalities": float32 (channels,), 1 of those
+      that the case has, where some case of the set lacks one}; of a case without a label neither
+      that nor "weight".
     crop: (i, start, size) -> the same of a part of the case, which must lie within it; only the
       blocks that it touches are read.
     locations: i -> {class: (n, rank) int32 voxels}, foreground only; region r is class r + 1. Where
@@ -106,6 +107,8 @@ class _Reader:
       with self._damage_told(i, field):
         array = blocks.read(folder / field, stored, region)
       sample[name] = array.astype(kind(name).dtype, copy=False)
+    if "modalities" in case:
+      sample["modalities"] = np.array(case["modalities"], np.float32)
     return {**sample, "spacing": np.array(case["spacing"], np.float32)}
 
   def locations(self, i: int) -> dict[int, np.ndarray]:

@@ -177,6 +177,9 @@ class Preparation:
     body = nonzero_mask(image) if self.masked else None
     out = np.empty(image.shape, np.float32)
     for i, scheme in enumerate(self.normalisation):
+      if i in raw.missing:  # as what modality dropout takes away
+        out[..., i] = 0
+        continue
       options = dict(scheme)
       normalise = NORMALISATIONS[options.pop("name")]
       masked = (body,) if scheme.get("nonzero") else ()

@@ -162,6 +162,7 @@ def _build(source, preparation, fitted_on, home: pathlib.Path, key: str, workers
         weighted=first.weight is not None or source.labels.ignore is not None,
         folder=growing,
         unlabelled=source.unlabelled,
+        incomplete=bool(source.incomplete),
       )
       building.build(source, recipe, workers=workers)
     except LostWorker:

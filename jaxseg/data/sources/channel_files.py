@@ -2,7 +2,9 @@
 
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from jaxseg.data.formats.images import stem
 from jaxseg.data.sources.source import natural
@@ -17,14 +19,15 @@ def split_channel(name: str) -> tuple[str, int | None]:
 
 
 def by_case(
-  files: Iterable[pathlib.Path], *, numbered: bool = False
+  files: Iterable[pathlib.Path], *, numbered: bool = False, first: int = 0
 ) -> dict[str, tuple[pathlib.Path, ...]]:
   """The image files of one folder -> case name -> its files in the channels' order.
 
   Args:
     files: image files.
     numbered: every image bears a channel's number, as in nnU-Net's imagesTr; those without one are
-      left out. Otherwise _1998 is a channel's number only beside _0000.
+      left out. Otherwise _1998 is a channel's number only beside `first`, _0000.
+    first: number of the first channel that cases have.
   """
   files = sorted(files, key=lambda file: natural(file.name))
   stems = {stem(file) for file in files}
@@ -33,14 +36,58 @@ def by_case(
     name, number = split_channel(stem(file))
     if number is None and numbered:
       continue
-    if not numbered and number is not None and f"{name}_0000" not in stems:
+    if not numbered and number is not None and f"{name}_{first:04d}" not in stems:
       name = stem(file)
     cases.setdefault(name, []).append(file)
   return {name: tuple(found) for name, found in cases.items()}
 
 
+def placed(
+  image: np.ndarray, files: Sequence[pathlib.Path], channels: int
+) -> tuple[np.ndarray, tuple[int, ...]]:
+  """What a case's numbered files hold as an image of all channels, and those that none of them has.
+
+  Args:
+    image: (*space, c), a channel of each of the files in their order; one of all channels stays.
+    files: of the case, as `by_case` gives them.
+    channels: of the data set.
+  """
+  if image.shape[-1] == channels or image.shape[-1] != len(files):
+    return image, ()
+  there = [split_channel(stem(file))[1] for file in files]
+  whole = np.zeros((*image.shape[:-1], channels), image.dtype)
+  whole[..., there] = image
+  return whole, tuple(i for i in range(channels) if i not in there)
+
+
+def lacking(
+  cases: Mapping[str, Sequence[pathlib.Path]],
+  channels: Sequence[str],
+  selected: Sequence[int],
+  where,
+) -> dict[str, tuple[str, ...]]:
+  """Case -> names of the selected channels that none of its numbered files holds, where some are.
+
+  Raises ValueError where a case has none of them.
+  """
+  out = {}
+  for case, files in cases.items():
+    there = {split_channel(stem(file))[1] for file in files}
+    names = tuple(channels[i] for i in selected if i not in there)
+    if len(names) == len(selected):
+      raise ValueError(f"{where}: case '{case}' has no image of {', '.join(names)}; remove it.")
+    out |= {case: names} if names else {}
+  return out
+
+
 def check_files(
-  case: str, files: Sequence[pathlib.Path], channels: Sequence[str], where, *, lone: bool = True
+  case: str,
+  files: Sequence[pathlib.Path],
+  channels: Sequence[str],
+  where,
+  *,
+  lone: bool = True,
+  optional: Collection[int] = (),
 ) -> None:
   """Raises ValueError unless the files are one per channel, or one with all channels.
 
@@ -50,6 +97,7 @@ def check_files(
     channels: names of the channels that are expected.
     where: the folder or description of the set, for the message.
     lone: whether a file alone may hold all channels.
+    optional: channels that a case may lack, all but one.
   """
   names = [stem(file) for file in files]
   twice = [file.name for file in files if names.count(stem(file)) > 1]
@@ -62,6 +110,9 @@ def check_files(
   if lone and numbers in ([None], [0]):
     return
   expected = ", ".join(f"{number:04d}" for number in range(len(channels)))
+  needed = [number for number in range(len(channels)) if number not in optional]
+  if len(needed) < len(channels) and set(needed) <= set(numbers) <= set(range(len(channels))):
+    return
   if numbers != list(range(len(channels))):
     raise ValueError(
       f"{where}: case '{case}' has the image files {', '.join(file.name for file in files)}; "

@@ -12,7 +12,7 @@ import numpy as np
 from jaxseg.batch import LabelSpec
 from jaxseg.data.formats.images import ENDINGS, ending, read_image, read_label, stem
 from jaxseg.data.sources import dataset_json
-from jaxseg.data.sources.channel_files import by_case, check_files, split_channel
+from jaxseg.data.sources.channel_files import by_case, check_files, lacking, placed, split_channel
 from jaxseg.data.sources.source import (
   ALL,
   NONE,
@@ -177,7 +177,9 @@ def _images(folder: pathlib.Path) -> list[pathlib.Path]:
   return [file for file in _visible_files(folder) if file.name.lower().endswith(ENDINGS)]
 
 
-def _check_files(root, cases: Files, channels: Sequence[str], where, *, numbered: bool) -> None:
+def _check_files(
+  root, cases: Files, channels: Sequence[str], where, *, numbered: bool, incomplete: bool = False
+) -> None:
   # where one case has a file per channel, all have; a lone file may hold all channels
   apart = any(len(images) > 1 for images, _ in cases.values())
   for case in sorted(cases, key=natural):
@@ -196,7 +198,9 @@ def _check_files(root, cases: Files, channels: Sequence[str], where, *, numbered
         "meant to have none."
       )
     if numbered:
-      check_files(case, images, channels, where, lone=not apart)
+      optional = range(len(channels)) if incomplete else ()
+      lone = not (apart or incomplete)
+      check_files(case, images, channels, where, lone=lone, optional=optional)
 
 
 def _check_left_over(root: pathlib.Path, cases: Files, where) -> None:
@@ -235,7 +239,7 @@ def _tell_unused(description: Mapping, where) -> None:
 
 
 def _files(
-  root: pathlib.Path, description: Mapping, channels: Sequence[str], where, labelled
+  root: pathlib.Path, description: Mapping, channels: Sequence[str], where, labelled, incomplete
 ) -> Files:
   """Which files make which case, by the first key that says it."""
   if description.get("dataset") is not None:
@@ -255,7 +259,14 @@ def _files(
     files = {
       case: (images, _existing_label(label, labelled)) for case, (images, label) in files.items()
     }
-  _check_files(root, files, channels, where, numbered=numbered)
+  if incomplete and {"dataset", "training"} & {
+    k for k, of in description.items() if of is not None
+  }:
+    raise ValueError(
+      f"{where}: lists its files, which tells no channel's number; config.data.source.incomplete "
+      "needs imagesTr with a numbered file for each channel that a case has."
+    )
+  _check_files(root, files, channels, where, numbered=numbered, incomplete=incomplete)
   # a table may choose some of a folder
   if description.get("dataset") is None and labelled is not NONE:
     _check_left_over(root, files, where)
@@ -268,19 +279,19 @@ def _existing_label(label: pathlib.Path | None, labelled) -> pathlib.Path | None
   return None if labelled is NONE or label is None or not label.is_file() else label
 
 
-def _unlabelled_files(folder: pathlib.Path, channels: Sequence[str], where) -> Files:
+def _unlabelled_files(folder: pathlib.Path, channels: Sequence[str], where, incomplete) -> Files:
   """The images of another folder than imagesTr."""
-  images = by_case(_images(existing_folder(folder, "the folder of images")))
+  images = by_case(_images(existing_folder(folder, "the folder of images")), numbered=incomplete)
   if not images:
     raise ValueError(f"{folder}: holds no image; known endings: {', '.join(ENDINGS)}.")
   files: Files = {case: (of, None) for case, of in images.items()}
-  apart = any(len(of) > 1 for of in images.values())
-  _check_files(folder.parent, files, channels, where, numbered=apart)
+  apart = incomplete or any(len(of) > 1 for of in images.values())
+  _check_files(folder.parent, files, channels, where, numbered=apart, incomplete=incomplete)
   return files
 
 
 def _read_case(
-  case: str, *, files, channels, selected, labels: LabelSpec, rank: int, check_affine: bool
+  case: str, *, files, channels, selected, labels: LabelSpec, rank, check_affine, incomplete
 ) -> RawCase:
   if case not in files:
     raise ValueError(f"case '{case}' is not in this data set, which has {len(files)} cases.")
@@ -291,6 +302,7 @@ def _read_case(
     for path, *one in zip(paths, images, geometries, strict=True)
   ]
   image = images[0] if len(images) == 1 else np.concatenate(images, -1)
+  image, missing = placed(image, paths, len(channels)) if incomplete else (image, ())
   where = f"{paths[0]} (case '{case}')"
   check_image(image, where, channels=len(channels), rank=rank)
   label = None
@@ -300,7 +312,8 @@ def _read_case(
     labels.encode(label, label_file(label_path))
   if selected != tuple(range(len(channels))):
     image = image[..., list(selected)]
-  return RawCase(image, label, None, geometries[0])
+  missing = tuple(i for i, channel in enumerate(selected) if channel in missing)
+  return RawCase(image, label, None, geometries[0], missing)
 
 
 def _selected(names: tuple[str, ...], channels: Sequence[str], where) -> tuple[int, ...]:
@@ -322,6 +335,7 @@ def nnunet_raw(
   check_affine: bool = True,
   labelled: bool | str = True,
   folder: str = "imagesTr",
+  incomplete: bool = False,
 ) -> Source:
   """A folder with dataset.json, imagesTr and labelsTr, of nnU-Net v2 or of the MSD.
 
@@ -332,6 +346,7 @@ def nnunet_raw(
     labelled: True: every case has a label; False: none has, labels that are there are not read;
       "partly": cases whose label's file is missing have none.
     folder: of the images, imagesTs for example; another than imagesTr needs labelled=False.
+    incomplete: cases may lack channels: those whose numbered file is not there.
 
   Raises:
     FileNotFoundError: the folder or its dataset.json is missing.
@@ -355,9 +370,9 @@ def nnunet_raw(
   if labelled is not NONE or description.get("labels"):
     labels = dataset_json.label_spec(description, where)
   if folder == "imagesTr":
-    files = _files(root, description, names, where, labelled)
+    files = _files(root, description, names, where, labelled, incomplete)
   else:
-    files = _unlabelled_files(root / folder, names, where)
+    files = _unlabelled_files(root / folder, names, where, incomplete)
   cases = tuple(sorted(files, key=natural))
   rank = read_image(files[cases[0]][0][0])[1].rank
   read = functools.partial(
@@ -368,11 +383,16 @@ def nnunet_raw(
     labels=labels,
     rank=rank,
     check_affine=check_affine,
+    incomplete=incomplete,
   )
+  images = {case: of for case, (of, _) in files.items()} if incomplete else {}
   every = [where, *(f for images, label in files.values() for f in (*images, label) if f)]
   wanted = tuple(names[i] for i in selected)
   options = {"source": "nnunet_raw", "channels": wanted, "check_affine": check_affine}
   if labelled is not ALL:
     options |= {"labelled": labelled, "folder": folder}
+  options |= {"incomplete": True} if incomplete else {}
   without = frozenset(case for case, (_, label) in files.items() if label is None)
-  return Source(root.name, cases, wanted, labels, rank, read, fingerprint(every, options), without)
+  of = fingerprint(every, options)
+  few = lacking(images, names, selected, where)
+  return Source(root.name, cases, wanted, labels, rank, read, of, without, few)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,28 @@ class RawCase(NamedTuple):
     label: (*space) stored values, or None where there is none.
     weight: (*space) float32, 0 = ignored, or None.
     geometry: the grid of the image.
+    missing: positions of the channels that the case lacks; the image is 0 there.
   """
 
   image: np.ndarray
   label: np.ndarray | None
   weight: np.ndarray | None
   geometry: Geometry
+  missing: tuple[int, ...] = ()
+
+  def without(self, channels: Iterable[int]) -> "RawCase":
+    """The case as if it had never had these channels."""
+    missing = tuple(sorted({*self.missing, *channels}))
+    image = np.array(self.image)
+    image[..., list(missing)] = 0
+    return self._replace(image=image, missing=missing)
+
+  @property
+  def modalities(self) -> np.ndarray:
+    """(channels,) float32: 1 of channels that it has, 0 of those it lacks."""
+    there = np.ones(self.image.shape[-1], np.float32)
+    there[list(self.missing)] = 0
+    return there
 
 
 class Source(NamedTuple):
@@ -48,6 +64,7 @@ class Source(NamedTuple):
     read: case name -> RawCase, validated.
     fingerprint: hash of the files (path, size, time) and of all options.
     unlabelled: the cases of which `read` gives no label.
+    incomplete: the cases that lack channels, and the names of these.
   """
 
   name: str
@@ -58,6 +75,7 @@ class Source(NamedTuple):
   read: Callable[[str], RawCase]
   fingerprint: str
   unlabelled: frozenset[str] = frozenset()
+  incomplete: Mapping[str, tuple[str, ...]] = {}
 
 
 # how a source's option `labelled` may be: all cases, none (labels are not looked for), some
@@ -85,6 +103,16 @@ def annotated(source: Source) -> Source:
       "one as a further stream (config.streams)."
     )
   return source._replace(cases=cases, unlabelled=frozenset())
+
+
+def check_complete(source: Source, what: str) -> None:
+  """Raises ValueError where a case lacks channels, which `what` cannot do without."""
+  for case, lacking in source.incomplete.items():
+    raise ValueError(
+      f"{what}: case '{case}' of '{source.name}' has no {', '.join(lacking)}, and every case needs "
+      "all channels here; leave such cases out (config.data.source.incomplete=False names them), "
+      "or choose channels that all have (config.data.source.channels)."
+    )
 
 
 def natural(name: str) -> tuple:

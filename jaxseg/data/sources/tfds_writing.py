@@ -17,7 +17,7 @@ import tqdm
 from PIL import Image
 
 from jaxseg import files
-from jaxseg.data.sources.source import RawCase, Source
+from jaxseg.data.sources.source import RawCase, Source, check_complete
 from jaxseg.data.sources.tfds_folder import AFFINE, CASE, DIRECTED, METADATA, WEIGHT
 
 VERSION = "1.0.0"
@@ -35,6 +35,7 @@ class _Kinds(NamedTuple):
 
 
 def _looked_at(source: Source, cases: Sequence[str]) -> _Kinds:
+  check_complete(source, "convert")
   image, low, high, weighted, size = None, 0, 0, False, 0
   for case in cases:
     raw = source.read(case)

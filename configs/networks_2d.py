@@ -66,6 +66,10 @@ OPTIONS = {
   "ssl4mis_unet": dict(widths=(16, 32, 64, 128), dropout=0.0, **NORM),
   "unetr": dict(features=8, hidden=96, mlp=192, heads=4, layers=6, taps=(2, 3, 5), image_size=96),
   "swin_unetr": dict(features=12, depths=(2, 2, 2), heads=(2, 4, 8), window=8),
+  # red, green and blue as modalities
+  "hyper_densenet": dict(widths=(4, 4, 4, 8, 8, 8), head=(64, 32), **NORM),
+  "decision_fusion": dict(member=dict(UNET, widths=(8, 16, 32, 64))),
+  "attention_fusion": dict(widths=(8, 16, 32, 64), hidden=48, mlp=96),
   "unet_residual": dict(UNET, block="residual"),
   "unet_se": dict(UNET, attention="se"),
   # seven gates of about a quarter, one after the other, leave little of what they pass at the
@@ -114,6 +118,7 @@ OPTIONS = {
 # the papers of these weigh all outputs equally
 METHODS = {
   "unetpp": dict(name="supervised", head_decay=1.0),
+  "decision_fusion": dict(name="supervised", head_decay=1.0),
   "posterior_cascade": dict(name="supervised", head_decay=1.0),
   "recurrent_saliency": dict(name="supervised", head_decay=1.0),
 }

@@ -18,6 +18,7 @@ VERBS = {
   "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",
   "judge-synthetic": "compares made cases with real ones: diversity, likeness, copies, with a page",
   "evaluate": "scores a folder of predictions against a folder of labels, or compares two",
+  "evaluate-subsets": "scores a run with every subset of its channels",
   "import-model": "makes run folders of a model that nnU-Net trained",
   "convert": "writes a config's cases in nnU-Net's raw format, or as a set of TFDS",
   "export-model": "writes a trained run as one file for other programs: nnU-Net, StableHLO, ONNX",
@@ -29,7 +30,7 @@ VERBS = {
 def main() -> None:
   """Runs the verb named first on the command line."""
   if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-    rows = "\n".join(f"  {verb:<17}{what}" for verb, what in VERBS.items())
+    rows = "\n".join(f"  {verb:<18}{what}" for verb, what in VERBS.items())
     print(f"usage: jaxseg VERB [options]\n\n{rows}\n\njaxseg VERB --help tells its options.")
     return
   verb, arguments = sys.argv[1], sys.argv[2:]

@@ -361,6 +361,23 @@ ROWS = {
     # the instance norm that follows takes a bias away
     silent=("last_layer*/conv/bias",),
   ),
+  "hyper_densenet": Row(
+    dict(widths=(3, 4, 5), head=(6, 4), dropout=0.1),
+    # the layout of the authors' PyTorch release, for two and for three modalities
+    (
+      Count(10_361_922, classes=4, channels=2, rank=3),
+      Count(23_173_431, classes=4, channels=3, rank=3, options=dict(padding="valid")),
+    ),
+  ),
+  "decision_fusion": Row(
+    dict(fusion="learned", member=dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1)),
+    # two and three of the survey's Baseline, and a weight for each class of each
+    (
+      Count(2 * 22_720_640, channels=2),
+      Count(3 * 22_720_640 + 9, channels=3, options=dict(fusion="learned")),
+    ),
+  ),
+  "attention_fusion": Row(dict(widths=(4, 6), depth=1, hidden=8, mlp=8, heads=2)),
   # deepbrain's, whose graph has a bias of its head, too
   "deepbrain": Row(dict(widths=(4, 6)), (Count(171_465, classes=1, rank=3),)),
   # SynSeg-Net's, 7 classes

@@ -12,6 +12,7 @@ from jaxseg.data.prepared.marks import BOXES, FIELDS, MARKS
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.prepared.preparing import prepare
 from jaxseg.data.sources import phantom as phantoms
+from jaxseg.data.sources.case_folders import case_folders
 from jaxseg.data.sources.decathlon import msd
 from jaxseg.data.sources.hdf5 import h5
 from jaxseg.data.sources.nnunet_folder import nnunet_raw
@@ -26,6 +27,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
   "phantom": phantoms.phantom,
   "nnunet_raw": nnunet_raw,
   "msd": msd,
+  "case_folders": case_folders,
   "paired_folder": paired_folder,
   "h5": h5,
   "tfds": tfds,
@@ -46,6 +48,7 @@ __all__ = [
   "RawCase",
   "Source",
   "bind_map",
+  "case_folders",
   "h5",
   "label_counts",
   "msd",

@@ -1,5 +1,6 @@
 """Segmentation networks: one architecture per file, 2D and 3D from one source."""
 
+from jaxseg.networks.attention_fusion import AttentionFusion
 from jaxseg.networks.attention_unet import AttentionUNet
 from jaxseg.networks.attention_unet_dsv import AttentionUNetDSV
 from jaxseg.networks.bcdunet import BCDUNet
@@ -7,6 +8,7 @@ from jaxseg.networks.bdclstm import BDCLSTM
 from jaxseg.networks.blocks.hdc import check_hdc
 from jaxseg.networks.cenet import CENet
 from jaxseg.networks.critics import CRITICS
+from jaxseg.networks.decision_fusion import DecisionFusion
 from jaxseg.networks.deepbrain import DeepBrain
 from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
@@ -18,6 +20,7 @@ from jaxseg.networks.encoders import ENCODERS
 from jaxseg.networks.fc_densenet import FCDenseNet
 from jaxseg.networks.generators import GENERATORS
 from jaxseg.networks.h_denseunet import HDenseUNet
+from jaxseg.networks.hyper_densenet import HyperDenseNet
 from jaxseg.networks.kiunet import KiUNet
 from jaxseg.networks.linknet import LinkNet
 from jaxseg.networks.lw_hcn import LWHCN
@@ -83,6 +86,9 @@ NETWORKS = {
   "linknet": LinkNet,
   "deepbrain": DeepBrain,
   "resnet_segmenter": ResnetSegmenter,
+  "hyper_densenet": HyperDenseNet,
+  "decision_fusion": DecisionFusion,
+  "attention_fusion": AttentionFusion,
 }
 
 __all__ = [
@@ -93,10 +99,12 @@ __all__ = [
   "LWHCN",
   "NETWORKS",
   "UNETR",
+  "AttentionFusion",
   "AttentionUNet",
   "AttentionUNetDSV",
   "BCDUNet",
   "CENet",
+  "DecisionFusion",
   "DeepBrain",
   "DeepLabV3",
   "DenseUNet3D",
@@ -106,6 +114,7 @@ __all__ = [
   "EncoderUNetPP",
   "FCDenseNet",
   "HDenseUNet",
+  "HyperDenseNet",
   "KiUNet",
   "LinkNet",
   "MedNeXt",

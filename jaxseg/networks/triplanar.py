@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jaxseg.networks.blocks import Conv, centre_crop, choice, from_slices, need_rank, to_slices
+from jaxseg.networks.blocks.votes import vote
 from jaxseg.networks.inner import inner, takes_slices
 
 PLANES = ("plane_z", "plane_y", "plane_x")  # each named after the axis that it is sliced along
@@ -28,7 +28,7 @@ class Triplanar(nn.Module):
     shared: one network for the three planes, for isotropic volumes; otherwise one each.
     fusion: "mean" of the planes' logits, which serves softmax and sigmoid alike (for softmax it is
       the normalised geometric mean of their probabilities); "learned", a 1x1x1 convolution of the
-      three logits side by side that starts as the mean; "vote", see `vote`.
+      three logits side by side that starts as the mean; "vote", see `blocks.votes`.
     dtype: of the inner networks, unless their own options say so.
 
   Raises ValueError for unknown options, for what the inner network refuses, and for inputs that
@@ -83,19 +83,6 @@ class Triplanar(nn.Module):
     else:
       logits = vote(planes) if self.fusion == "vote" else sum(planes) / 3
     return {"logits": logits, **dict(zip(PLANES, planes, strict=True))}
-
-
-def vote(planes):
-  """Votes of several logits (..., classes) for exclusive classes: (..., classes) float32.
-
-  A class scores one for each of the logits that it is highest in, plus its mean probability, which
-  is less than a vote and decides ties. Votes have no gradient: that of the mean logits stands for
-  it, so that a network can be trained through them.
-  """
-  mean = sum(planes) / len(planes)
-  votes = sum(jax.nn.one_hot(jnp.argmax(p, -1), p.shape[-1]) for p in planes)
-  votes += sum(jax.nn.softmax(p) for p in planes) / len(planes)
-  return mean + jax.lax.stop_gradient(votes - mean)
 
 
 def _mean_of_planes(key, shape, dtype):

@@ -1,6 +1,7 @@
 """predict: images in, segmentations out, on the images' own grid."""
 
 import argparse
+import functools
 import json
 import pathlib
 import sys
@@ -13,9 +14,11 @@ from jaxseg import files
 from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data import RawCase
 from jaxseg.data.sources.case_files import LEGEND, CaseFiles, find_cases
+from jaxseg.data.sources.case_folders import folders_of_cases
 from jaxseg.data.sources.read_case import read_case
 from jaxseg.data.sources.source import check_spacing
 from jaxseg.inference import postprocessing
+from jaxseg.inference.missing import numbers, placed, warning
 from jaxseg.inference.segmentation import segment
 from jaxseg.inference.synthesis import synthesise, write_image
 from jaxseg.inference.writing import write
@@ -31,9 +34,16 @@ from jaxseg.verbs.arguments import Parser
 _LISTED = 4
 
 
-def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
-  """Reads the channels of a case and checks them against what the network was trained on."""
+def read(case: CaseFiles, told: run_folder.Described, missing: Sequence[int] = ()) -> RawCase:
+  """Reads the channels of a case and checks them against what the network was trained on.
+
+  Those with the numbers in `missing` are taken as missing, whether the case has them or not.
+  """
   raw = read_case(case, rank=told.rank, source=told.config["data"]["source"])
+  if case.numbers is not None:
+    missing = {*missing, *range(len(told.channels))} - ({*case.numbers} - {*missing})
+  if missing:
+    raw = placed(raw, case.numbers, len(told.channels), sorted(missing))
   where = case.files[0]
   rank, channels = raw.image.ndim - 1, raw.image.shape[-1]
   if rank != told.rank:
@@ -45,7 +55,8 @@ def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
     raise ValueError(
       f"{where}: has {channels} channel(s), but the checkpoint's network takes "
       f"{len(told.channels)} ({', '.join(told.channels)}); give it these in this order, in "
-      "one file or in files that end in _0000, _0001, ..."
+      "one file or in files that end in _0000, _0001, ..., or name with --missing what the scans "
+      "lack."
     )
   check_spacing(raw.geometry, str(where))
   return raw
@@ -53,8 +64,9 @@ def read(case: CaseFiles, told: run_folder.Described) -> RawCase:
 
 def blank(raw: RawCase, channels: Sequence[str]) -> str:
   """A remark about channels in which there is nothing to see, "" where there are none."""
-  each = np.moveaxis(raw.image, -1, 0)
-  names = ", ".join(n for n, of in zip(channels, each, strict=True) if of.min() == of.max())
+  each = enumerate(np.moveaxis(raw.image, -1, 0))
+  flat = [i for i, of in each if i not in raw.missing and of.min() == of.max()]
+  names = ", ".join(channels[i] for i in flat)
   return names and f"one value everywhere in {names}, so that the network sees nothing there"
 
 
@@ -129,6 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     help="an image or a folder; folders in it count, too",
   )
   add("--output", required=True, type=pathlib.Path, help="folder for the segmentations")
+  add(
+    "--missing",
+    nargs="+",
+    default=(),
+    metavar="CHANNEL",
+    help="channels that the scans lack, by their names in the training set; files of them are not "
+    "looked at, and need not be there",
+  )
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
   add("--mirror", action="store_true", help="average over mirror images: slower, often better")
   add("--overlay", action="store_true", help="also write pictures, image | labels over image")
@@ -183,7 +203,9 @@ def _run(wanted) -> None:
       file=sys.stderr,
     )
   told = models[0].described
-  source = told.config["data"]["source"]
+  source, missing = told.config["data"]["source"], numbers(wanted.missing, told.channels)
+  for note in {warning(model.described.config) for model in models} - {""} if missing else ():
+    print(f"predict: note: {note}.", file=sys.stderr)
   if source["name"] == "nnunet_raw" and source.get("channels"):  # files do not tell which they are
     print(
       "predict: note: of the training set's channels the network takes "
@@ -204,9 +226,13 @@ def _run(wanted) -> None:
     else wanted.postprocessing or steps_for(wanted.workdir)
   )
   steps = () if file is None else postprocessing.read(file)
-  cases, notes = find_cases(
-    wanted.input, channels=told.channels, rank=told.rank, output=wanted.output
+  optional = range(len(told.channels)) if source.get("incomplete") else missing
+  find = functools.partial(
+    find_cases, channels=told.channels, rank=told.rank, output=wanted.output, missing=optional
   )
+  if source["name"] == "case_folders" and wanted.input.is_dir():
+    find = functools.partial(folders_of_cases, source=source, missing=optional)
+  cases, notes = find(wanted.input)
   for note in notes:
     print(f"predict: note: {note}.", file=sys.stderr)
   check_output(wanted.output, cases)
@@ -223,7 +249,7 @@ def _run(wanted) -> None:
       bar.set_postfix_str(f"{name}: window {done} of {total}")
 
     try:
-      raw = read(case, told)
+      raw = read(case, told, missing)
       notes = [model.described.preparation.remark(raw.geometry) for model in models]
       for note in (*notes, blank(raw, told.channels)):
         remarks.setdefault(note, {})[name] = None

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from jaxseg import networks
 from jaxseg.networks import Triplanar
-from jaxseg.networks.triplanar import vote
+from jaxseg.networks.blocks.votes import vote
 
 SMALL = {"name": "unet", "widths": (3, 4), "depth": 1, "norm": "none"}
 

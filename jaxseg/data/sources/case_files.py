@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jaxseg.data.formats import dicom
 from jaxseg.data.formats.images import ENDINGS, ending
-from jaxseg.data.sources.channel_files import by_case, check_files
+from jaxseg.data.sources.channel_files import by_case, check_files, numbers_of
 from jaxseg.data.sources.source import natural
 
 # files that lie beside images and say nothing to a user
@@ -34,11 +34,13 @@ class CaseFiles(NamedTuple):
     files: one file with all channels, one per channel, or those of a DICOM series.
     series: the DICOM series, if it is one.
     problem: why it cannot be read, "" if nothing is known to be wrong.
+    numbers: of the channel that each file holds; None where their names tell, or one holds all.
   """
 
   files: tuple[pathlib.Path, ...]
   series: dicom.Series | None = None
   problem: str = ""
+  numbers: tuple[int, ...] | None = None
 
 
 class Search(NamedTuple):
@@ -57,7 +59,12 @@ class _Candidate(NamedTuple):
 
 
 def find_cases(
-  path, *, channels: Sequence[str] | None = None, rank: int | None = None, output=None
+  path,
+  *,
+  channels: Sequence[str] | None = None,
+  rank: int | None = None,
+  output=None,
+  missing: Collection[int] = (),
 ) -> Search:
   """Finds the cases in a file or, at any depth, in a folder.
 
@@ -67,16 +74,18 @@ def find_cases(
     channels: names of the channels that are expected.
     rank: number of axes of the images that are expected.
     output: a folder below that is left out if segmentations were written there before.
+    missing: numbers of channels that the cases need not have.
 
   Raises:
     FileNotFoundError: the path is missing.
     ValueError: there is no image.
   """
   path = pathlib.Path(path)
+  first = min(set(range(len(channels or (0,)))) - set(missing), default=0)
   if path.is_file():
-    candidates, notes = _of_file(path), []
+    candidates, notes = _of_file(path, first), []
   elif path.is_dir():
-    candidates, notes = _of_folders(path, rank, output)
+    candidates, notes = _of_folders(path, rank, output, first)
   else:
     raise FileNotFoundError(f"{path}: no such file or folder; check --input.")
   cases: dict[str, CaseFiles] = {}
@@ -85,7 +94,7 @@ def find_cases(
     unique = _unique(name, used)
     if unique != name:
       notes.append(f"{one.case.files[0]}: its segmentation is called '{unique}'")
-    cases[unique] = _check(one, channels)
+    cases[unique] = _check(one, channels, missing)
   if not cases:
     held = f" ({'; '.join(notes[:4])})" if notes else ""
     raise ValueError(
@@ -120,17 +129,20 @@ def _unique(name: str, used: set[str]) -> str:
   return unique
 
 
-def _check(candidate: _Candidate, channels: Sequence[str] | None) -> CaseFiles:
+def _check(
+  candidate: _Candidate, channels: Sequence[str] | None, missing: Collection[int]
+) -> CaseFiles:
   if channels is None or candidate.case.problem or candidate.case.series:
     return candidate.case
   try:
-    check_files(candidate.name, candidate.case.files, channels, candidate.folder)
+    files = candidate.case.files
+    check_files(candidate.name, files, channels, candidate.folder, optional=missing)
   except ValueError as error:
     return candidate.case._replace(problem=str(error))
-  return candidate.case
+  return candidate.case._replace(numbers=numbers_of(files, candidate.name))
 
 
-def _of_file(path: pathlib.Path) -> list[_Candidate]:
+def _of_file(path: pathlib.Path, first: int) -> list[_Candidate]:
   if dicom.is_dicom(path):
     contents = dicom.find_series([path], rank=2)
     candidates = [_of_series(one, set()) for one in contents.series] + _damaged(contents)
@@ -140,11 +152,14 @@ def _of_file(path: pathlib.Path) -> list[_Candidate]:
   if path.name.lower().endswith(_ARCHIVES):
     raise ValueError(f"{path}: is an archive; unpack it and give the folder.")
   ending(path)  # raises for an unknown one
-  return _of_images(path.parent, [path])
+  return _of_images(path.parent, [path], first)
 
 
-def _of_images(folder: pathlib.Path, images: Sequence[pathlib.Path]) -> list[_Candidate]:
-  return [_Candidate(folder, name, CaseFiles(files)) for name, files in by_case(images).items()]
+def _of_images(
+  folder: pathlib.Path, images: Sequence[pathlib.Path], first: int
+) -> list[_Candidate]:
+  cases = by_case(images, first=first)
+  return [_Candidate(folder, name, CaseFiles(files)) for name, files in cases.items()]
 
 
 def _of_series(
@@ -171,7 +186,9 @@ def _damaged(contents: dicom.Contents) -> list[_Candidate]:
   ]
 
 
-def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Candidate], list[str]]:
+def _of_folders(
+  path: pathlib.Path, rank: int | None, output, first: int
+) -> tuple[list[_Candidate], list[str]]:
   if (path / "dataset.json").is_file() and (path / "imagesTr").is_dir():
     raise ValueError(
       f"{path}: is a training set, with labels beside its images; give the folder of the images, "
@@ -190,7 +207,7 @@ def _of_folders(path: pathlib.Path, rank: int | None, output) -> tuple[list[_Can
       # previews, or conversions and segmentations of the series
       skipped |= dict.fromkeys(images, "lies beside a DICOM series, is not the scan")
     else:
-      candidates += _of_images(folder, images)
+      candidates += _of_images(folder, images, first)
     if contents.series:
       # the file is one of their slices: without it a volume is short, and nobody would know
       problems[folder] = next(iter(contents.damaged.values()), "")

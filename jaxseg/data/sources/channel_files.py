@@ -42,6 +42,13 @@ def by_case(
   return {name: tuple(found) for name, found in cases.items()}
 
 
+def numbers_of(files: Sequence[pathlib.Path], case: str) -> tuple[int, ...] | None:
+  """The channel's number of each of a case's files; None of one that holds them all."""
+  names = [stem(file) for file in files]
+  told = [None if name == case else split_channel(name)[1] for name in names]
+  return None if None in told else tuple(told)
+
+
 def placed(
   image: np.ndarray, files: Sequence[pathlib.Path], channels: int
 ) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -72,7 +72,8 @@ class MLP(nn.Module):
 class TransformerBlock(nn.Module):
   """A pre-norm layer of the Vision Transformer: tokens (..., n, c) -> the same shape.
 
-  x + attention(norm(x)), then x + MLP(norm(x)). Source: Dosovitskiy et al., arXiv 2010.11929.
+  x + attention(norm(x)), then x + MLP(norm(x)); `bias` of the call as `SelfAttention`'s. Source:
+  Dosovitskiy et al., arXiv 2010.11929.
   """
 
   heads: int
@@ -82,8 +83,8 @@ class TransformerBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, bias=None):
     attention = SelfAttention(self.heads, self.qkv_bias, self.dropout, self.dtype, name="attention")
-    x += attention(LayerNorm(dtype=self.dtype, name="attention_norm")(x))
+    x += attention(LayerNorm(dtype=self.dtype, name="attention_norm")(x), bias)
     mlp = MLP(self.hidden, self.dropout, self.dtype, name="mlp")
     return x + mlp(LayerNorm(dtype=self.dtype, name="mlp_norm")(x))

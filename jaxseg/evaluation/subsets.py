@@ -27,6 +27,7 @@ def evaluate_subsets(
   metrics: Sequence[str] = ("dice", "hd95"),
   read: Callable[[str], RawCase] | None = None,
   progress: Callable[[str, str], None] = lambda case, subset: None,
+  keep: Callable[[str, str, RawCase, np.ndarray], None] = lambda *_: None,
 ) -> dict[str, Any]:
   """Segments each run's validation cases with every subset of the channels, and scores that.
 
@@ -38,7 +39,8 @@ def evaluate_subsets(
     kind: checkpoint.LATEST or checkpoint.BEST.
     metrics: names in `METRICS` that need no probabilities.
     read: case name -> the case; None reads those of each run's own config.
-    progress: called with the case and the subset before each prediction.
+    progress: called with the case and the subset's name before each prediction.
+    keep: called with these, the whole case as read and (*space) stored labels after it.
 
   Returns:
     "channels", "labels", "metrics"; "subsets": for each, the largest first, "channels" (names),
@@ -79,10 +81,11 @@ def evaluate_subsets(
       for subset in cases:
         if set(subset) & set(raw.missing):
           continue
-        progress(name, join(first.channels, subset))
+        progress(name, subset_name := join(first.channels, subset))
         lacking = [i for i in range(number) if i not in subset]
         seen = raw.without(lacking) if lacking else raw
         stored = segment([model.configuration], seen, f"case '{name}'").labels
+        keep(name, subset_name, raw, stored)
         predicted, _ = one.labels.encode(stored, f"the segmentation of case '{name}'")
         cases[subset][name] = aim.score(chosen, predicted, truth, weight, raw.geometry.spacing)
   what = "fewer channels"

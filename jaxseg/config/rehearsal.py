@@ -180,9 +180,13 @@ def init(method: Method, parts: Mapping[str, Part], inputs: int = 0) -> State:
   """
 
   def shapes(part: Part):
-    image = part.shapes["image"]
-    more = jax.ShapeDtypeStruct((*image.shape[:-1], image.shape[-1] + inputs), image.dtype)
-    return {**part.shapes, "image": more}
+    wider = {"image", *(field for field in part.shapes if kind(field).per_channel)}
+    more = {
+      field: jax.ShapeDtypeStruct((*of.shape[:-1], of.shape[-1] + inputs), of.dtype)
+      for field, of in part.shapes.items()
+      if field in wider
+    }
+    return {**part.shapes, **more}
 
   batch = nested({name: shapes(part) for name, part in parts.items()})
   with one_line_errors("config: the method cannot be initialised"):

@@ -118,7 +118,7 @@ def test_training_validates_and_predicts_cases_as_their_channels_are(folder, tmp
         "task": {"name": "synthesis", "inputs": ("flair",), "targets": ("t1",)},
         "method": {"name": "regression"},
         "network": {"name": "unet", "widths": (3, 4), "depth": 1, "decoder_depth": 1},
-        "loss": {"absolute_error": {}},
+        "loss": {"l1": {}},
         "data__normalise": "none",
         "augment": {},
       },

@@ -39,11 +39,14 @@ def read(case: CaseFiles, told: run_folder.Described, missing: Sequence[int] = (
 
   Those with the numbers in `missing` are taken as missing, whether the case has them or not.
   """
-  raw = read_case(case, rank=told.rank, source=told.config["data"]["source"])
-  if case.numbers is not None:
-    missing = {*missing, *range(len(told.channels))} - ({*case.numbers} - {*missing})
+  source = told.config["data"]["source"]
+  raw = read_case(case, rank=told.rank, source=source)
+  channels, numbered = len(told.channels), case.numbers
+  # what the training set's cases could lack, a scan can without a word
+  if source.get("incomplete") and numbered and raw.image.shape[-1] == len(numbered):
+    missing = {*missing, *(i for i in range(channels) if i not in numbered)}
   if missing:
-    raw = placed(raw, case.numbers, len(told.channels), sorted(missing))
+    raw = placed(raw, numbered, channels, sorted(missing))
   where = case.files[0]
   rank, channels = raw.image.ndim - 1, raw.image.shape[-1]
   if rank != told.rank:

@@ -66,7 +66,7 @@ def test_it_is_the_same_whether_the_files_are_there_or_not(run, tmp_path, missin
   ours = segmented(run, whole, tmp_path / "a", "--missing", *missing)
   theirs = segmented(run, few, tmp_path / "b", "--missing", *missing)
   np.testing.assert_array_equal(ours, theirs)
-  assert "note" not in capsys.readouterr().err
+  assert "complete cases" not in capsys.readouterr().err
   assert not np.allclose(ours, segmented(run, whole, tmp_path / "c"))
   if len(left) == 1:
     lone = tmp_path / "scan.nii.gz"
@@ -77,7 +77,7 @@ def test_it_is_the_same_whether_the_files_are_there_or_not(run, tmp_path, missin
 @pytest.mark.parametrize(
   ("names", "message"),
   [
-    (("t1d",), r"--missing t1d: the run has no such channel \(did you mean 't1c'\?\); its .*flair"),
+    (("t1d",), r"--missing t1d: the run has no such channel \(did you mean 't1'\?\); its .*flair"),
     (("pet",), "--missing pet: the run has no such channel; its channels: flair, t1, t1c"),
     (CHANNELS, "--missing flair t1 t1c: these are all channels of the run"),
   ],

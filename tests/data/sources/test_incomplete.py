@@ -85,7 +85,9 @@ def test_the_prepared_set_tells_what_each_case_has(folder, tmp_path):
   assert (few["image"][..., 1] == 0).all()
   np.testing.assert_array_equal(few["image"][..., 2], prepared.load(0)["image"][..., 2])
   np.testing.assert_array_equal(part["modalities"], modalities[1])
-  whole = prepare(nnunet_raw(folder, channels=("t1c",)), cache_dir=tmp_path / "cache", workers=1)
+  whole = prepare(
+    nnunet_raw(folder, channels=("t1c",), incomplete=True), cache_dir=tmp_path / "c", workers=1
+  )
   assert "modalities" not in whole.load(0)
 
 

@@ -6,8 +6,10 @@ Usage: python benchmarks/synthesis.py [train] [judge] [table] [--only PATTERN ..
 - train: every row of configs/synthesis_vessels.py that is not there yet. A row is a run of train.py
   in runs/synthesis, on one core of its own (--cores). Of each fold first the run that makes label
   maps and the one that makes images, which learn from the cases that train in that fold alone;
-  what they make is trained with once both are there. A stopped run goes on from its checkpoint, a
-  finished one is not repeated unless its config has changed since, one that failed is a row, too.
+  what they make is trained with once both are there. "turned" is synthetic only, of images of real
+  label maps, turned: what the label maps from noise cost. A stopped run goes on from its
+  checkpoint, a finished one is not repeated unless its config has changed since, and one that
+  failed is a row, too.
 - judge: of each fold whose runs are there `jaxseg judge-synthetic`, with the features of the run on
   real cases of seed 0; its page lies beside the runs.
 - table: writes the tables of docs/synthesis.md from what is there.
@@ -34,7 +36,13 @@ SETS = ("drive", "chase_db1")
 FOLDS = range(5)
 SEEDS = (0, 1, 2)
 GENERATORS = ("masks", "images")
-DATA = ("real", "synthetic", "both")
+# what is trained on -> of the config, its data, and the runs that make cases
+DATA = {
+  "real": ("real", ()),
+  "synthetic": ("synthetic", GENERATORS),
+  "both": ("both", GENERATORS),
+  "turned": ("synthetic", ("images",)),
+}
 
 
 class Row(NamedTuple):
@@ -59,18 +67,18 @@ class Row(NamedTuple):
   @property
   def sources(self) -> tuple[str, ...]:
     """The rows whose runs it is trained with."""
-    if self.part not in DATA or self.part == "real":
-      return ()
-    return tuple(Row(self.name, self.fold, part).key for part in GENERATORS)
+    _, parts = DATA.get(self.part, ("", ()))
+    return tuple(Row(self.name, self.fold, part).key for part in parts)
 
   def with_config(self, runs: pathlib.Path) -> "Planned":
     """The row, and what train.py is given, where runs lie in `runs`."""
     words = [self.part if self.part in GENERATORS else "segment"]
     words += [f"set={self.name}", f"fold={self.fold}"]
-    if self.part in DATA:
-      words.append(f"data={self.part}")
-    for option, key in zip(GENERATORS, self.sources, strict=False):
-      words.append(f"{option}={place(runs, key)}")
+    data, parts = DATA.get(self.part, ("", ()))
+    words += [f"data={data}"] if data else []
+    words += [f"{part}={place(runs, key)}" for part, key in zip(parts, self.sources, strict=True)]
+    if self.part == "turned":
+      words.append("masks=training")
     return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
 
 

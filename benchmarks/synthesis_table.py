@@ -5,7 +5,8 @@ import pathlib
 import numpy as np
 from table_text import paired_p, shown, write_between
 
-DATA = ("real", "synthetic", "both")
+# what is trained on, as benchmarks/synthesis.py has it
+DATA = ("real", "synthetic", "both", "turned")
 COLUMNS = ("set", "trained on", "runs", "Dice", "against real", "p, runs", "CPU-min")
 JUDGED = ("set", "folds", "a new critic is right", "the own critic", "Dice of pairs, made (real)")
 JUDGED += (

@@ -24,7 +24,7 @@ def row(dice):
 def test_every_row_is_there_once(scripts):
   synthesis, _ = scripts
   rows = synthesis.rows()
-  assert len({of.key for of in rows}) == len(rows) == 2 * (5 * 2 + 3 * 5 * 3)
+  assert len({of.key for of in rows}) == len(rows) == 2 * (5 * 2 + 3 * 5 * 4)
   assert [of.part for of in rows[:4]] == ["masks", "images", "masks", "images"]
 
 
@@ -46,6 +46,17 @@ def test_what_is_made_waits_for_both_runs_of_its_own_fold(scripts):
   source = config.streams.synthetic["source"]
   assert source["masks"] == f"runs/synthesis/{masks}"
   assert source["images"] == f"runs/synthesis/{images}"
+
+
+def test_real_label_maps_turned_wait_for_the_run_of_images_alone(scripts):
+  synthesis, _ = scripts
+  images = synthesis.Row("drive", 1, "images").key
+  row = synthesis.Row("drive", 1, "turned", 2)
+  assert row.sources == (images,)
+  config = load_config(str(synthesis.ROOT / row.with_config(synthesis.ROOT / "runs").config))
+  source = config.streams.synthetic["source"]
+  assert (source["masks"], source["images"]) == ("training", f"runs/{images}")
+  assert config.streams.synthetic["joins"] == "instead"
 
 
 def test_scores_of_generators_are_what_their_report_has(scripts, tmp_path):

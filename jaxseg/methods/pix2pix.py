@@ -132,7 +132,8 @@ def pix2pix(
     net = state.learners[NETWORK]
     key = draws.key_of(batch) if "draw" in batch else None
     outputs, _ = forward(network, net.params, net.stats, batch["image"], key=key)
-    image = outputs.get("image", outputs.get("logits"))
-    return {**{name: of for name, of in outputs.items() if name != "logits"}, "image": image}
+    outputs = dict(outputs)
+    logits = outputs.pop("logits", None)
+    return outputs if logits is None else {**outputs, "image": logits}
 
   return Method(init, train_step, apply)

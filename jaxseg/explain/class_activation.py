@@ -5,7 +5,6 @@ makes a method of each, on the image's grid.
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax
@@ -72,11 +71,12 @@ def at_layer(rule: Callable[[Array, Array], Array]) -> Callable[..., Attribution
 def class_activation(apply: Apply, params, image, target, *, layer: str, stride=()) -> Attribution:
   """CAM of the 1x1 convolution `layer` that gives the scores, (b, *space), with its sign.
 
-  Its weights are read off the gradient of one score, the one that weighs most in the target: a
-  linear layer's gradient is its weights.
+  Its weights are read off the gradient of one voxel's score, the one that weighs most in the
+  target: a linear layer's gradient is its weights.
   """
-  at = target.reshape(len(target), -1).argmax(-1)
-  one = jax.nn.one_hot(at, math.prod(target.shape[1:]), dtype=target.dtype).reshape(target.shape)
+  largest = target.max(-1).reshape(len(target), -1)
+  at = jax.nn.one_hot(largest.argmax(-1), largest.shape[1], dtype=target.dtype)
+  one = target * (at / largest.max(-1, keepdims=True)).reshape(*target.shape[:-1], 1)
   found = layers.features(apply, params, image, one, layer, layers.INPUT)
   coarse = cam(found.values, found.gradients.sum(_space(found.values)))
   return Attribution(on_image(coarse, image.shape[1:-1], target.shape[1:-1], stride))

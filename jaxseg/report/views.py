@@ -92,8 +92,8 @@ def of_case(raw: RawCase, prediction: np.ndarray, labels: LabelSpec) -> Views:
     prediction: (*space) stored values, on the same grid.
     labels: the label specification.
   """
-  planes, names, spacing = _planes(raw.geometry, (raw.image, raw.label, prediction))
-  image, label, predicted = planes
+  arrays, names, spacing = planes(raw.geometry, (raw.image, raw.label, prediction))
+  image, label, predicted = arrays
   masks = [_masks(array, labels) for array in (label, predicted)]
   area = [np.stack([mask.sum((1, 2)) for mask in of], 1) for of in masks]  # (slices, classes)
   # a class that the reference lacks is shown where it was predicted; one in neither, anywhere
@@ -122,8 +122,8 @@ def of_images(raw: RawCase, truth: np.ndarray, image: np.ndarray, names: Sequenc
     truth, image: (*space, k) intensities, on the same grid.
     names: (k,) of the channels.
   """
-  planes, titles, spacing = _planes(raw.geometry, (raw.image, truth, image))
-  given, truth, image = (plane[len(plane) // 2] for plane in planes)
+  arrays, titles, spacing = planes(raw.geometry, (raw.image, truth, image))
+  given, truth, image = (plane[len(plane) // 2] for plane in arrays)
   thin = max(1, -(-max(given.shape[:2]) // _SIDE))
   given, truth, image = (plane[::thin, ::thin] for plane in (given, truth, image))
   # both in the window of the true one, so that they can be compared
@@ -144,7 +144,7 @@ def of_images(raw: RawCase, truth: np.ndarray, image: np.ndarray, names: Sequenc
   )
 
 
-def _planes(geometry: Geometry, arrays: Sequence[np.ndarray]):
+def planes(geometry: Geometry, arrays: Sequence[np.ndarray]):
   """The arrays with the axis of the thickest slices first; names of the slices; pixel size."""
   if geometry.rank == 2:
     return tuple(array[None] for array in arrays), ("",), geometry.spacing

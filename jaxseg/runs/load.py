@@ -77,7 +77,11 @@ def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Mod
   Args, and what it raises: as `open_runs`. FileNotFoundError also for a cascade's without its first
   stage.
   """
-  opened = open_runs(workdir, kind=kind, mirror=mirror)
+  return as_model(open_runs(workdir, kind=kind, mirror=mirror), kind=kind, mirror=mirror)
+
+
+def as_model(opened: Opened, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
+  """What `load` gives, of runs that were opened with the same options."""
   first = opened.told[0]
   fields = _fields(first, next(iter(opened.states)), kind=kind, mirror=mirror)
   apply = _mean(opened)

@@ -1,0 +1,178 @@
+"""Do explanations say more than chance? Deletion and insertion of maps beside random ones.
+
+Usage: python benchmarks/explain.py [train] [measure] [table] [--only PATTERN ...] [--list]
+
+- train: the two runs of configs/explain.py, in runs/explain, a few minutes of one core each.
+- measure: the maps of up to 20 validation cases of each in which the run sees the class, with
+  deletion, insertion and the pointing game; kept after each case, so that it can be stopped.
+- table: writes the table of docs/explain.md.
+
+Beside the methods there are maps that know nothing of the network: the value of each voxel by
+chance, blobs by chance (five draws each, their mean), and one that knows its answer alone, the
+predicted mask. Figures lie in docs/explain.json.
+"""
+
+import fnmatch
+import pathlib
+import runpy
+from typing import NamedTuple
+
+import numpy as np
+import run_rows
+from run_rows import ROOT
+from scipy import ndimage
+from table_text import paired_p, shown, write_between
+
+from jaxseg.explain import explained
+from jaxseg.explain import scan as scans
+from jaxseg.feeding import source_of
+from jaxseg.runs.folder import read_config, read_dataset
+from jaxseg.runs.load import as_model, open_runs
+
+CONFIG = "configs/explain.py"
+PAGE = ROOT / "docs" / "explain.md"
+CASES, DRAWS = 20, 5
+METHODS = (
+  "gradient",
+  "guided",
+  "smooth_grad",
+  "integrated_gradients",
+  "cam",
+  "grad_cam",
+  "grad_cam_plus_plus",
+  "hires_cam",
+  "layer_cam",
+  "occlusion",
+)
+VOXELS, BLOBS, MASK = "chance: voxels", "chance: blobs", "predicted mask"
+FIGURES = ("deletion", "insertion", "hit", "share")
+
+
+class Run(NamedTuple):
+  """A row as `run_rows` takes it."""
+
+  key: str
+  config: str
+  seed: int = 0
+
+
+def rows(done=None) -> list[Run]:
+  """The runs whose maps are measured."""
+  del done
+  return [Run(name, f"{CONFIG}:{name}") for name in runpy.run_path(str(ROOT / CONFIG))["SETS"]]
+
+
+def chance(shape, kind: str, seed: int) -> np.ndarray:
+  """A map that knows nothing: noise, or noise through a Gaussian of a twelfth of the side."""
+  noise = np.random.default_rng(seed).standard_normal(shape)
+  return ndimage.gaussian_filter(noise, min(shape) / 12) if kind == BLOBS else noise
+
+
+def figures(scan, found, made: explained.Map, label) -> dict[str, float]:
+  """What a map of a case is worth; `label` is (*space) bool on the scan's grid."""
+  areas = {kind: of.area for kind, of in explained.curves(scan, found, made).items()}
+  pointing = explained.pointed(scan, made, label)
+  return {**areas, "hit": float(pointing.hit), "share": pointing.energy}
+
+
+def of_case(subject, raw, name: str) -> dict[str, dict[str, float]] | None:
+  """Map -> its figures; None where the run sees nothing to explain."""
+  scan = scans.scan(subject, raw._replace(label=None), name)
+  if not scans.present(scan):
+    return None
+  target = scans.target(scan, scans.CLASS)
+  found, _ = explained.views(scan, target, 1)
+  label = subject.labels.encode(raw.label, name)[0] == target.channel
+  if not label.any():
+    return None
+
+  def judged(title, values):
+    return figures(scan, found, explained.Map(title, values, False, {}), label)
+
+  told = {}
+  for method in METHODS:
+    for layer in explained.chosen_layers(scan, found[0], method, ()):
+      made = explained.explained(scan, found, method, layer, {})
+      told[made.name] = figures(scan, found, made, label)
+      told[made.name] |= {k: v for k, v in made.numbers.items() if k == "completeness_error"}
+  for kind in (VOXELS, BLOBS):
+    drawn = [judged(kind, chance(scan.case.space, kind, seed)) for seed in range(DRAWS)]
+    told[kind] = {figure: float(np.mean([of[figure] for of in drawn])) for figure in FIGURES}
+  told[MASK] = judged(MASK, target.inside.astype(np.float32))
+  return told
+
+
+def measure(table: run_rows.Table, run: Run, folder: pathlib.Path) -> None:
+  """The figures of a run's cases that are not there yet."""
+  opened = open_runs(folder)
+  subject, source = scans.subject(opened, as_model(opened)), source_of(read_config(folder))
+  names = read_dataset(folder, {"validation": list})["validation"]
+  key = f"{run.key}/maps"
+  kept = table.read().get(key, {"cases": {}, "without": []})
+  # evenly through the patients
+  order = np.argsort((np.arange(len(names)) * 0.6180339887) % 1, kind="stable")
+  for name in (names[i] for i in order):
+    if len(kept["cases"]) >= CASES:
+      break
+    if name in kept["cases"] or name in kept["without"]:
+      continue
+    told = of_case(subject, source.read(name), name)
+    if told is None:
+      kept["without"].append(name)
+    else:
+      kept["cases"][name] = told
+    table.keep(key, kept)
+    print(f"{run.key}: {name}: {'nothing to explain' if told is None else 'measured'}", flush=True)
+
+
+def text(done: dict[str, dict]) -> str:
+  """The table as Markdown, from the rows that are there."""
+  lines = []
+  for run in rows():
+    cases = done.get(f"{run.key}/maps", {}).get("cases", {})
+    if not cases:
+      continue
+    dice = done.get(run.key, {}).get("dice", float("nan"))
+    lines += [f"**{run.key}**: {len(cases)} cases; the run's Dice {dice:.3f}", ""]
+    lines += ["| map | deletion ↓ | less than blobs by chance, p | insertion ↑ | points at label |",
+              "|---|---|---|---|---|"]  # fmt: skip
+    maps = list(next(iter(cases.values())))
+
+    def values(name, figure, cases=cases):
+      return np.array([of[name][figure] for of in cases.values()])
+
+    for name in sorted(maps, key=lambda name: values(name, "deletion").mean()):
+      gain = values(BLOBS, "deletion") - values(name, "deletion")
+      compared = "" if name == BLOBS else f"{shown(gain, sign=True)}, {paired_p(gain):.2g}"
+      lines.append(
+        f"| {name} | {shown(values(name, 'deletion'))} | {compared} | "
+        f"{shown(values(name, 'insertion'))} | {100 * values(name, 'hit').mean():.0f} % |"
+      )
+    lines.append("")
+  return "\n".join(lines)
+
+
+def main():
+  wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
+  if wanted.verbs == ["train", "table"]:
+    wanted.verbs = ["train", "measure", "table"]
+  table = run_rows.places(wanted, "explain")
+  chosen = [run for run in rows() if any(fnmatch.fnmatchcase(run.key, p) for p in wanted.only)]
+  if wanted.list:
+    left = {run.key for run in run_rows.pending(wanted, table, rows)}
+    for run in chosen:
+      cases = len(table.read().get(f"{run.key}/maps", {}).get("cases", {}))
+      state = "to train" if run.key in left else "trained"
+      print(f"{run.key}: {state}, {cases} of {CASES} cases measured")
+    return
+  if "train" in wanted.verbs and not run_rows.train(wanted, table, rows):
+    return
+  if "measure" in wanted.verbs:
+    for run in chosen:
+      measure(table, run, wanted.runs / run.key)
+  if "table" in wanted.verbs:
+    write_between(PAGE, "maps", text(table.read()))
+
+
+if __name__ == "__main__":
+  main()

@@ -72,6 +72,12 @@ def is_done(row: dict) -> bool:
   return bool({"steps", "dice"} & row.keys())
 
 
+def place(runs: pathlib.Path, key: str) -> pathlib.Path:
+  """The folder of a run, the same in a config wherever the repository lies."""
+  folder = pathlib.Path(runs, key)
+  return folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+
+
 def config_of(row) -> dict:
   """The row's config, complete."""
   config = load_config(str(ROOT / row.config))

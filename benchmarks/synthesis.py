@@ -76,7 +76,9 @@ class Row(NamedTuple):
     words += [f"set={self.name}", f"fold={self.fold}"]
     data, parts = DATA.get(self.part, ("", ()))
     words += [f"data={data}"] if data else []
-    words += [f"{part}={place(runs, key)}" for part, key in zip(parts, self.sources, strict=True)]
+    words += [
+      f"{part}={run_rows.place(runs, key)}" for part, key in zip(parts, self.sources, strict=True)
+    ]
     if self.part == "turned":
       words.append("masks=training")
     return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
@@ -93,12 +95,6 @@ class Planned(NamedTuple):
 def home(name: str, fold: int) -> str:
   """Where the runs of a fold lie."""
   return f"{name}/fold{fold}"
-
-
-def place(runs: pathlib.Path, key: str) -> pathlib.Path:
-  """The folder of a run, the same in a config wherever the repository lies."""
-  folder = pathlib.Path(runs, key)
-  return folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
 
 
 def rows() -> list[Row]:
@@ -137,7 +133,7 @@ def judge(wanted, table: run_rows.Table) -> None:
       if key in done or not there or wanted.further:
         continue
       output = wanted.runs / key
-      masks, images, encoder = (str(place(wanted.runs, of)) for of in runs.values())
+      masks, images, encoder = (str(run_rows.place(wanted.runs, of)) for of in runs.values())
       command = [sys.executable, "-m", "jaxseg", "judge-synthetic", "--masks", masks]
       command += ["--images", images, "--encoder", encoder, "--output", str(output)]
       print(f"{key}: {output}", flush=True)

@@ -16,7 +16,6 @@ lone -- goes to train.py (-- --config.steps=20), with --output and --runs for ro
 
 import functools
 import itertools
-import pathlib
 import runpy
 import sys
 from typing import NamedTuple
@@ -62,10 +61,7 @@ class Row(NamedTuple):
   def with_config(self, runs) -> "Planned":
     """The row, and what train.py is given, where runs lie in `runs`."""
     words = [self.name, f"start={self.start}", f"labelled={self.labelled}", f"draw={self.seed}"]
-    # the same config wherever the repository lies
-    source = pathlib.Path(runs, self.source)
-    source = source.relative_to(ROOT) if source.is_relative_to(ROOT) else source
-    words += [f"source={source}"] if self.source else []
+    words += [f"source={run_rows.place(runs, self.source)}"] if self.source else []
     return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
 
 

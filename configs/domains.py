@@ -79,11 +79,18 @@ PAIRS = {
 }
 PLANES = ("montgomery", "shenzhen")
 
-# the stream of the target's training cases
+# the stream of the target's training cases, for methods that learn from two domains another name
 TARGET = "unlabelled"
+STREAMS = {"sifa": "target"}
 # the target's own labels instead of the source's: what adaptation could reach
 CEILING = "target"
+# generators make intensities from -1 to 1, of which brightness and contrast would leave
+SHAPE = dict(spatial=dict(rotation=10.0, scale=(0.85, 1.15)))
 ADAM = dict(name="adam", learning_rate=2e-4, b1=0.5)
+CRITIC = dict(name="patch_critic", norm="instance")
+GENERATOR = dict(name="resnet_generator", blocks=9)
+# of networks beside the one that predicts, published sizes; a short run has a quarter of the widths
+WIDTHS = {"patch_critic": (64, 128, 256, 512), "resnet_generator": (64, 128, 256)}
 
 
 def _later(value):
@@ -102,12 +109,31 @@ METHODS = {
   "mmd": {"method": dict(name="mmd", weight=0.1)},
   "alignment": {
     "method": dict(name="feature_alignment", fool=_later(0.01)),
-    # of the coarsest features, 16x16 of a short run
-    "networks": dict(critic=dict(name="patch_critic", widths=(32, 64), norm="none")),
+    # of the coarsest features, 16x16
+    "networks": dict(critic=dict(name="patch_critic", widths=(128, 256), norm="none")),
     "optimisers": dict(critic=ADAM),
+  },
+  "sifa": {
+    "method": dict(name="sifa"),
+    "networks": dict(
+      generator=GENERATOR,
+      decoder=dict(name="feature_decoder", widths=(128, 64, 64, 32, 32)),
+      critic=CRITIC,
+      source_critic=dict(**CRITIC, scores=2),
+      mask_critic=CRITIC,
+      inner_critic=CRITIC,
+    ),
+    "optimisers": dict(generator=ADAM, critic=ADAM),
+    "network.deep_supervision": 1,
+    "augment": SHAPE,
   },
   CEILING: {},
 }
+
+# the run that makes images of the target out of the source's, and who learns from these
+TRANSLATOR, TRANSLATED = "cyclegan", ()
+# of several seeds
+COMPARED = ("source", CEILING)
 
 PROTOCOLS = ("cpu", "published")
 ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu"}
@@ -131,11 +157,10 @@ def get_config(wanted="source"):
   if method != CEILING:
     fed = DOMAINS[target]
     split = {**fed["split"], "labelled": 0}
-    config.streams = {TARGET: dict(source=fed["source"], split=split, foreground=0.0)}
-    config.evaluate.streams = (TARGET,)
-  config.augment = dict(
-    spatial=dict(rotation=10.0, scale=(0.85, 1.15)), brightness=dict(), contrast=dict()
-  )
+    stream = STREAMS.get(method, TARGET)
+    config.streams = {stream: dict(source=fed["source"], split=split, foreground=0.0)}
+    config.evaluate.streams = (stream,)
+  config.augment = dict(**SHAPE, brightness=dict(), contrast=dict())
   side = 256 if protocol == "published" else 128
   size = (None, side, side) if volumes else (side, side)
   config.data.resampling = dict(size=size, order=1, label_order=0)
@@ -154,7 +179,22 @@ def get_config(wanted="source"):
   config.evaluate.every = config.steps // 4
   config.checkpoint_every = config.steps // 4
   defaults.assign(config, METHODS[method])
+  for role, spec in config.networks.items():
+    config.networks[role] = _sized(spec, len(config.network.widths), protocol)
   return config
+
+
+def _sized(spec, stages, protocol):
+  """A network beside the one that predicts, which has that many stages."""
+  spec = spec.to_dict()
+  spec["widths"] = spec.get("widths", WIDTHS.get(spec["name"]))
+  if spec["name"] == "feature_decoder":
+    spec["widths"] = spec["widths"][:stages]
+  if protocol == "cpu":
+    spec["widths"] = tuple(width // 4 for width in spec["widths"])
+    if "blocks" in spec:
+      spec["blocks"] //= 2
+  return spec
 
 
 def _arguments(wanted):

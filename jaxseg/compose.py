@@ -134,7 +134,8 @@ def task(
 def _table(role: roles.Role) -> dict[str, Callable]:
   """The networks that a role may be filled with: the one that predicts is no critic."""
   predict = {**networks.NETWORKS, **networks.GENERATORS}
-  return predict if role.field == roles.NETWORK else {**predict, **networks.CRITICS}
+  further = {**networks.CRITICS, **networks.DECODERS}
+  return predict if role.field == roles.NETWORK else {**predict, **further}
 
 
 def networks_by_role(config: dict[str, Any], classes: int) -> dict[str, Any]:

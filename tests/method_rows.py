@@ -13,7 +13,7 @@ from jaxseg import augment
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.method import Method
 from jaxseg.methods import METHODS
-from jaxseg.networks import CRITICS, GENERATORS, NETWORKS
+from jaxseg.networks import CRITICS, DECODERS, GENERATORS, NETWORKS
 from jaxseg.networks.several import Several
 
 
@@ -154,6 +154,19 @@ def _pix2pix(constructor, tx):
   return constructor(net, judge, IMAGE_LOSSES["l1"], tx, optax.sgd(0.01), feature_weight=1.0)
 
 
+def small_decoder(**options):
+  return DECODERS["feature_decoder"](**{"widths": (4, 4), "blocks": 1, **options})
+
+
+def _sifa(constructor, tx, *, net=None, stages=2, **options):
+  judge = CRITICS["patch_critic"](widths=(4, 8), norm="instance")
+  twice = CRITICS["patch_critic"](widths=(4, 8), norm="instance", scores=2)
+  nets = net or small_unet(), GENERATORS["resnet_generator"](widths=(4, 6), blocks=1)
+  decoder = small_decoder(widths=(4,) * stages)
+  rates = tx, optax.sgd(0.01), optax.sgd(0.01)
+  return constructor(*nets, decoder, judge, twice, judge, loss_of(False), *rates, **options)
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -182,6 +195,12 @@ ROWS = {
   "mask_gan": Row(_mask_gan, CRITIC, elsewhere=True),
   "mask_vae": Row(_mask_vae, elsewhere=True),
   "pix2pix": Row(_pix2pix, CRITIC, regions=False, elsewhere=True),
+  "sifa": Row(
+    _sifa,
+    (*CRITIC, "generator", "decoder", "source_critic", "mask_critic"),
+    regions=False,
+    elsewhere=True,
+  ),
 }
 
 
@@ -200,4 +219,5 @@ def batch_of(rank: int = 2, *, regions: bool = False, seed: int = 0):
   soft = np.stack([label > 0, label > 1, label == 2], -1).astype(np.float32)
   labels = {"soft_label": jnp.asarray(soft)} if regions else {"label": jnp.asarray(label)}
   batch = {"image": image, **labels, "spacing": jnp.ones((4, rank))}
-  return {**batch, "target_image": 2 * image, "unlabelled": {"image": image[:, ::-1]}}
+  streams = {"unlabelled": {"image": image[:, ::-1]}, "target": {"image": 1 - image[:, ::-1]}}
+  return {**batch, "target_image": 2 * image, **streams}

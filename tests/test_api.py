@@ -14,7 +14,7 @@ from jaxseg import networks
 from jaxseg.augment import AUGMENTATIONS
 from jaxseg.losses import LOSSES
 from jaxseg.metrics import METRICS
-from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, blocks
+from jaxseg.networks import CRITICS, DECODERS, GENERATORS, NETWORKS, blocks
 
 ROOT = pathlib.Path(__file__).parents[1]
 TABLES = {
@@ -24,6 +24,7 @@ TABLES = {
   "networks": NETWORKS,
   "critics": CRITICS,
   "generators": GENERATORS,
+  "decoders": DECODERS,
 }
 ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
 FILES = sorted(

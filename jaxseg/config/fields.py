@@ -136,7 +136,7 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
   tables = {
     "task": task.TASKS,
     "network": predict,
-    "networks.*": {**predict, **networks.CRITICS},
+    "networks.*": {**predict, **networks.CRITICS, **networks.DECODERS},
     "method": methods.METHODS,
     "optimiser": optimisers.OPTIMISERS,
     "optimiser.schedule": schedules.RATES,

@@ -98,7 +98,9 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("dual_branch", "alpha"): SHARE,
   ("restyled", "band"): Range("from 0 to 0.5", 0, 0.5),
   ("mmd", "grid"): COUNT,
+  ("patch_critic", "scores"): COUNT,
   ("mmd", "bandwidths"): POSITIVE,
+  **_all("cycle translation masks inner_masks cycle_fool pool", FROM_0),
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),

@@ -28,6 +28,7 @@ from jaxseg.methods import (
   regression,
   rematerialised,
   restyled,
+  sifa,
   supervised,
   teacher,
   uncertainty_mean_teacher,
@@ -60,6 +61,7 @@ METHODS = {
   "mask_gan": mask_gan.mask_gan,
   "mask_vae": mask_vae.mask_vae,
   "pix2pix": pix2pix.pix2pix,
+  "sifa": sifa.sifa,
 }
 
 # what the loop must feed a method beside images and labels
@@ -80,6 +82,7 @@ NEEDS: dict[str, Needs] = {
   "restyled": _UNLABELLED,
   "mmd": _UNLABELLED,
   "feature_alignment": _UNLABELLED,
+  "sifa": Needs(streams=(sifa.TARGET,)),
 }
 
 # what starts as another learner, whatever its weights were
@@ -122,6 +125,7 @@ __all__ = [
   "regression",
   "rematerialised",
   "restyled",
+  "sifa",
   "supervised",
   "uncertainty_mean_teacher",
   "unimatch",

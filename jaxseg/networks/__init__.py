@@ -18,7 +18,7 @@ from jaxseg.networks.encoder_unet import EncoderUNet
 from jaxseg.networks.encoder_unetpp import EncoderUNetPP
 from jaxseg.networks.encoders import ENCODERS
 from jaxseg.networks.fc_densenet import FCDenseNet
-from jaxseg.networks.generators import GENERATORS
+from jaxseg.networks.generators import DECODERS, GENERATORS
 from jaxseg.networks.h_denseunet import HDenseUNet
 from jaxseg.networks.hyper_densenet import HyperDenseNet
 from jaxseg.networks.kiunet import KiUNet
@@ -94,6 +94,7 @@ NETWORKS = {
 __all__ = [
   "BDCLSTM",
   "CRITICS",
+  "DECODERS",
   "ENCODERS",
   "GENERATORS",
   "LWHCN",

@@ -12,7 +12,7 @@ from jaxseg.networks.critics.convolution import check_size, convolution
 
 
 class PatchCritic(nn.Module):
-  """Scores how real each patch looks, (b, *space, channels) -> {"score": (b, *space', 1), ...}.
+  """Scores how real a patch looks, (b, *space, channels) -> {"score": (b, *space', scores), ...}.
 
   4x4 convolutions of stride 2, the last two of stride 1, all padded by one voxel; with three of
   stride 2 a score sees 70x70 pixels, and 256x256 give 30x30 scores. Instance norm has no
@@ -24,6 +24,7 @@ class PatchCritic(nn.Module):
 
   Attributes:
     widths: channels of each stage; all but the last halve the image.
+    scores: of each patch; each is of a question of its own.
     norm: "batch", "instance", "group" or "none".
     spectral: kernels are divided by their largest singular value (1802.05957).
     slope: of the leaky ReLU.
@@ -31,6 +32,7 @@ class PatchCritic(nn.Module):
   """
 
   widths: Sequence[int] = (64, 128, 256, 512)
+  scores: int = 1
   norm: str = "batch"
   spectral: bool = False
   slope: float = 0.2
@@ -47,7 +49,7 @@ class PatchCritic(nn.Module):
         x = Norm(self.norm, affine=self.norm != "instance", dtype=self.dtype)(x)
       x = jax.nn.leaky_relu(x, self.slope)
       outputs[f"stage{number + 1}"] = x
-    score = self._conv(x, 1, stride=1, use_bias=True, of=side)
+    score = self._conv(x, self.scores, stride=1, use_bias=True, of=side)
     return {"score": score.astype(jnp.float32), **outputs}
 
   def _conv(self, x, width: int, *, stride: int, use_bias: bool, of):

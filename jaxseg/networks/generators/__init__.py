@@ -1,5 +1,6 @@
 """Networks that make images: (b, *space, channels) -> {"image": ..., features}; or label maps."""
 
+from jaxseg.networks.generators.feature_decoder import FeatureDecoder
 from jaxseg.networks.generators.mask_generator import MaskEncoder, MaskGenerator
 from jaxseg.networks.generators.resnet_generator import ResnetGenerator
 from jaxseg.networks.generators.spade_generator import SPADEGenerator
@@ -13,9 +14,13 @@ GENERATORS = {
   "mask_generator": MaskGenerator,
   "mask_encoder": MaskEncoder,
 }
+# what makes an image of another network's features, and of the image that they are of
+DECODERS = {"feature_decoder": FeatureDecoder}
 
 __all__ = [
+  "DECODERS",
   "GENERATORS",
+  "FeatureDecoder",
   "MaskEncoder",
   "MaskGenerator",
   "ResnetGenerator",

@@ -63,7 +63,7 @@ def get_config(wanted="input"):
     name="case_folders",
     path="../shared/data/brats2013_deepmedic",
     channels=("flair", "t1c"),
-    images=("Flair_*.nii.gz", "T1c_*.nii.gz"),
+    files=("Flair_*.nii.gz", "T1c_*.nii.gz"),
     label="OTMultiClass.nii.gz",
     # written as oedema, necrosis, enhancing tumour; the core lies on the whole, and so on
     names=("whole tumour", "tumour core", "enhancing tumour"),

@@ -35,7 +35,7 @@ def case_folders(
   path: str,
   *,
   channels: Sequence[str],
-  images: Sequence[str],
+  files: Sequence[str],
   label: str | None = None,
   names: Sequence[str] = ("background", "foreground"),
   values: Sequence[Any] | None = None,
@@ -50,7 +50,7 @@ def case_folders(
   Args:
     path: the folder of the cases' folders.
     channels: names of the channels, as ("flair", "t1c").
-    images: for each a pattern of its file in a case's folder, as ("*_flair.nii.gz", ...); {case}
+    files: for each a pattern of its file in a case's folder, as ("*_flair.nii.gz", ...); {case}
       stands for the folder's name.
     label: likewise of the label's file; left out with labelled=False.
     names, values: of the classes, background first, and the value of each in the files (0, 1, 2,
@@ -71,10 +71,10 @@ def case_folders(
       grids or label values that don't fit.
   """
   check_labelled(labelled)
-  channels, images = tuple(channels), tuple(images)
-  if len(images) != len(channels) or not channels or len(set(channels)) < len(channels):
+  channels, patterns = tuple(channels), tuple(files)
+  if len(patterns) != len(channels) or not channels or len(set(channels)) < len(channels):
     raise ValueError(
-      f"config.data.source.images: {len(images)} patterns for the channels {', '.join(channels)}; "
+      f"config.data.source.files: {len(patterns)} patterns for the channels {', '.join(channels)}; "
       "expected one for each, and a name of its own for each channel."
     )
   if label is None and labelled is not NONE:
@@ -83,30 +83,30 @@ def case_folders(
       "folder, or labelled=False."
     )
   root = existing_folder(path, "the folder of cases")
-  files: _Files = {}
+  found: _Files = {}
   for home in sorted((f for f in root.glob(cases) if f.is_dir() and f.name[0] != "."), key=str):
-    found = tuple(_file(home, pattern, optional=incomplete) for pattern in images)
-    if not any(found):
+    own = tuple(_file(home, pattern, optional=incomplete) for pattern in patterns)
+    if not any(own):
       raise ValueError(
-        f"{home}: holds no image of {', '.join(channels)} ({', '.join(images)}); remove the "
-        "folder, correct config.data.source.images, or let `cases` choose the folders."
+        f"{home}: holds no image of {', '.join(channels)} ({', '.join(patterns)}); remove the "
+        "folder, correct config.data.source.files, or let `cases` choose the folders."
       )
-    own = None if labelled is NONE else _file(home, label, optional=labelled is not ALL)
-    files[home.name] = found, own
-  if not files:
+    mask = None if labelled is NONE else _file(home, label, optional=labelled is not ALL)
+    found[home.name] = own, mask
+  if not found:
     raise ValueError(f"{root}: no folder matches '{cases}'; expected one for each case.")
   labels = _labels(names, values, ignore)
-  ordered = tuple(sorted(files, key=natural))
-  first = next(file for file in files[ordered[0]][0] if file)
+  ordered = tuple(sorted(found, key=natural))
+  first = next(file for file in found[ordered[0]][0] if file)
   rank = read_image(first)[1].rank
   read = functools.partial(
-    _read_case, files=files, labels=labels, rank=rank, check_affine=check_affine
+    _read_case, files=found, labels=labels, rank=rank, check_affine=check_affine
   )
-  every = [file for of, own in files.values() for file in (*of, own) if file]
-  told = (channels, images, label, labels.to_json(), cases, incomplete, labelled, check_affine)
+  every = [file for of, mask in found.values() for file in (*of, mask) if file]
+  told = (channels, patterns, label, labels.to_json(), cases, incomplete, labelled, check_affine)
   lacking = {
     case: tuple(name for name, file in zip(channels, of, strict=True) if file is None)
-    for case, (of, _) in files.items()
+    for case, (of, _) in found.items()
   }
   return Source(
     root.name,
@@ -116,7 +116,7 @@ def case_folders(
     rank,
     read,
     fingerprint(every, {"source": "case_folders", "options": told}),
-    frozenset(case for case, (_, own) in files.items() if own is None),
+    frozenset(case for case, (_, mask) in found.items() if mask is None),
     {case: of for case, of in lacking.items() if of},
   )
 
@@ -136,7 +136,7 @@ def folders_of_cases(path, *, source: Mapping[str, Any], missing: Collection[int
     try:
       files = {
         i: _file(home, pattern, optional=source.get("incomplete", False) or i in missing)
-        for i, pattern in enumerate(source["images"])
+        for i, pattern in enumerate(source["files"])
       }
       files = {i: file for i, file in files.items() if file and i not in missing}
       if files:
@@ -148,7 +148,7 @@ def folders_of_cases(path, *, source: Mapping[str, Any], missing: Collection[int
   if not cases:
     raise ValueError(
       f"{root}: holds no folder of a case; expected one for each, with files "
-      f"{', '.join(source['images'])} in it, as the training set's."
+      f"{', '.join(source['files'])} in it, as the training set's."
     )
   return Search(cases, tuple(notes))
 

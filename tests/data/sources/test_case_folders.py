@@ -10,7 +10,7 @@ from jaxseg.data.sources.case_folders import folders_of_cases
 SHAPE = (4, 5, 6)
 OPTIONS = dict(
   channels=("flair", "t1c"),
-  images=("*_flair.nii.gz", "{case}_t1c.nii.gz"),
+  files=("*_flair.nii.gz", "{case}_t1c.nii.gz"),
   label="*_seg.nii.gz",
   names=("whole", "core"),
   values=((2, 1, 4), (1, 4)),
@@ -95,9 +95,9 @@ def test_labels_may_lack_or_not_be_looked_at(folder):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (dict(images=("*_flair.nii.gz",)), "1 patterns for the channels flair, t1c"),
+    (dict(files=("*_flair.nii.gz",)), "1 patterns for the channels flair, t1c"),
     (dict(channels=("t1c", "t1c")), "a name of its own for each channel"),
-    (dict(images=("*.nii.gz", "*_t1c*")), r"p10: 3 files match '\*.nii.gz' \(p10_flair"),
+    (dict(files=("*.nii.gz", "*_t1c*")), r"p10: 3 files match '\*.nii.gz' \(p10_flair"),
     (dict(label=None), "config.data.source.label: is missing"),
     (dict(values=((1, 2), 4)), r"config.data.source.values: .*a list of numbers for each region"),
     (dict(cases="q*"), r"no folder matches 'q\*'"),

@@ -2,7 +2,8 @@
 
 A loop over samples that are split over devices would gather the batch, and a loop that ends when
 all samples are ready would ask the other devices in every turn. On CPUs such a question may even
-meet another one of the same program out of turn, so that both wait until XLA ends the process.
+meet another one of the same program out of turn, so that both wait until XLA ends the process: what
+asks the others, as batch statistics do, stands in no loop and no branch there.
 """
 
 import contextlib
@@ -78,6 +79,40 @@ def each(function: Callable, *arrays):
   if count == 1 or len(arrays[0]) % count:
     return mapped(*arrays)
   return on_own_device(mapped, mesh)(*arrays)
+
+
+def mesh() -> jax.sharding.Mesh | None:
+  """That of `split_over`, for what is not traced before it has been left."""
+  return _MESH.get()
+
+
+def summed(function: Callable, mesh: jax.sharding.Mesh | None, *arrays):
+  """`function(*arrays)`, a sum over samples: each device adds up its own, whatever its loops."""
+  count = 1 if mesh is None else mesh.shape[AXIS]
+  if count == 1 or len(arrays[0]) % count:
+    return function(*arrays)
+  return on_own_device(lambda *own: function(*own)[None], mesh)(*arrays).sum(0)
+
+
+def together_on_cpus() -> bool:
+  """Whether several CPUs share what is traced: a loop that asks them all must be unrolled."""
+  mesh = _MESH.get()
+  if mesh is None or mesh.size == 1:
+    return False
+  abstract = isinstance(mesh, jax.sharding.AbstractMesh)
+  return (jax.default_backend() if abstract else mesh.devices.flat[0].platform) == "cpu"
+
+
+def either(condition: jax.Array, true: Callable, false: Callable, *operands):
+  """`jax.lax.cond`; several CPUs compute both sides, because in a branch they must not ask."""
+  if not together_on_cpus():
+    return jax.lax.cond(condition, true, false, *operands)
+  return jax.tree.map(lambda *of: jnp.where(condition, *of), true(*operands), false(*operands))
+
+
+def in_turn(function: Callable, carry, items):
+  """`jax.lax.scan`; several CPUs have it unrolled, because in a loop they must not ask."""
+  return jax.lax.scan(function, carry, items, unroll=together_on_cpus())
 
 
 def joined(*parts: jax.Array) -> jax.Array:

@@ -199,7 +199,7 @@ class Layout:
     """
 
     def local(stacked, shared):
-      return jax.lax.map(lambda own: function(own, shared), stacked)
+      return samples.in_turn(lambda _, own: ((), function(own, shared)), (), stacked)[1]
 
     if self.sizes[MEMBER] == 1:
       return local(stacked, shared)

@@ -4,10 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg import samples, sharding
+from jaxseg.batch import Target
 from jaxseg.benchmark import collectives
+from jaxseg.losses import gated_crf
 from jaxseg.morphology import largest_component
+from jaxseg.networks.blocks import ConvLSTM
 
 
 def layout():
@@ -66,3 +70,47 @@ def test_samples_that_devices_cannot_share_evenly_are_looked_at_together():
   with samples.split_over(layout().mesh):
     largest = samples.each(largest_component, masks)
   np.testing.assert_array_equal(largest, jax.vmap(largest_component)(masks))
+
+
+def energy(logits, image):
+  return gated_crf(logits, Target(logits[..., 0].astype(jnp.int32), image=image), radius=1)
+
+
+LSTM = ConvLSTM(2, reverse=True)
+GATES = jax.eval_shape(LSTM.init, jax.random.key(0), jnp.zeros((1, 2, 8, 8, 8)))
+GATES = jax.tree.map(lambda x: np.random.default_rng(2).normal(size=x.shape) / 8, GATES)
+
+
+def remembered(x, image):
+  """By the weights: their gradient is a sum over steps and samples."""
+  return jax.grad(lambda weights: jnp.square(LSTM.apply(weights, x.reshape(4, 2, 8, 8, 8))).sum())(
+    jax.tree.map(jnp.float32, GATES)
+  )
+
+
+@pytest.mark.parametrize("function", [jax.value_and_grad(energy), remembered], ids=["CRF", "LSTM"])
+@pytest.mark.bits
+def test_a_sum_over_samples_and_turns_is_sent_once_outside_of_the_loop(function):
+  random = np.random.default_rng(3)
+  logits = random.normal(size=(8, 8, 8, 8)).astype(np.float32)
+  image = random.random((8, 8, 8, 1)).astype(np.float32)
+  text, split = compiled(function, logits, image)
+  loops, _, main = text.partition("\nENTRY ")
+  assert not collectives.read(loops, 2)
+  assert collectives.read(main, 2)
+  alone = jax.jit(function)(logits, image)
+  jax.tree.map(lambda a, b: assert_close(a, b, rtol=1e-5, atol=1e-6), split, alone)
+
+
+def test_several_cpus_compute_both_sides_and_the_chosen_one_counts():
+  def slope(x):
+    chosen = samples.either(x.sum() > 0, jnp.square, lambda x: 3 * x, x)
+    return jax.grad(lambda x: samples.either(x[0] > 0, jnp.square, lambda x: 3 * x, x).sum())(
+      chosen
+    )
+
+  for sign in (1, -1):
+    x = sign * np.arange(1, 5, dtype=np.float32)
+    text, split = compiled(slope, x)
+    assert "conditional" not in text
+    np.testing.assert_array_equal(split, slope(x))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg import samples
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
 
@@ -93,13 +94,17 @@ def gated_crf(
     unlike = ((x - y) ** 2).sum(-1, keepdims=True)
     differ = p + q - 2 * p * q if sigmoid else p * (1 - q)
     differ = differ.mean(-1, keepdims=True) if sigmoid else differ.sum(-1, keepdims=True)
-    return (inside * (r * t + u * s) * _affinity(kernels, far, unlike) * differ).sum()
+    return (inside * (r * t + u * s) * _affinity(kernels, far, unlike) * differ).sum(axes)
+
+  # within a loop several CPUs must not ask each other: each sums for its own samples
+  axes = range(1 if samples.together_on_cpus() else 0, here.ndim)
 
   # backward an offset is computed again
   def add(total, offset):
     return total + jax.checkpoint(pairs)(offset), None
 
-  energy, _ = jax.lax.scan(add, jnp.zeros((), jnp.float32), jnp.array(_half(reach), jnp.int32))
+  start = jnp.zeros([n for axis, n in enumerate(here.shape) if axis not in axes], jnp.float32)
+  energy = jax.lax.scan(add, start, jnp.array(_half(reach), jnp.int32))[0].sum()
   count = receives.sum()
   return energy / jnp.where(count > 0, count, 1)
 

@@ -109,7 +109,7 @@ def copy_paste(
       labels = _largest(labels, network.classes, sigmoid) if largest_component else labels
       return labels.astype(target.labels.dtype), sure.astype(weight.dtype)
 
-    guess, guess_weight = jax.lax.cond(alone, true, guessed)
+    guess, guess_weight = samples.either(alone, true, guessed)
     others = jnp.where(alone, partners(images), others)
     inside = fixed_box(boxing, images.shape[1:-1], share=box)[None]
     (x_a, x_b), (u_a, u_b) = pair(images), pair(others)

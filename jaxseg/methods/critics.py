@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.batch import Array, Target
 from jaxseg.losses import centre_crop_target, gan, voxels
 from jaxseg.method import Learner, Metrics, descend, forward, learner
@@ -230,6 +231,6 @@ def learn(
   if steps == 1:
     judge, metrics = step(judge, key)
   else:
-    judge, each = jax.lax.scan(step, judge, jax.random.split(key, steps))
+    judge, each = samples.in_turn(step, judge, jax.random.split(key, steps))
     metrics = {name: values[-1] for name, values in each.items()}
   return judge, {f"critic_{name}": value for name, value in metrics.items()}

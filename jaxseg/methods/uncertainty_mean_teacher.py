@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.augment.views import View
 from jaxseg.losses import Loss
 from jaxseg.losses.consistency import entropy_map, largest_entropy
@@ -55,7 +56,9 @@ def uncertainty_mean_teacher(
 
   def certainty(teach, images, key, step):
     # one after the other: their activations never lie in memory together
-    each = jax.lax.map(lambda key: teach(images, key), jax.random.split(key, passes))
+    each = samples.in_turn(
+      lambda _, key: ((), teach(images, key)), (), jax.random.split(key, passes)
+    )[1]
     unsure = entropy_map(each.mean(0), sigmoid=sigmoid)
     limit = value(threshold, step) * largest_entropy(each.shape[-1], sigmoid=sigmoid)
     return (unsure < limit).astype(jnp.float32)

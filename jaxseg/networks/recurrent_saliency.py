@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.networks.blocks import Conv, choice, per_axis
 from jaxseg.networks.blocks.posterior import (
   POSTERIORS,
@@ -150,13 +151,17 @@ class RecurrentSaliency(nn.Module):
 
     def again(refine, carry, _):
       logits, done = carry
-      new = nn.cond(
-        done.all(),
-        lambda refine, logits: logits,
-        lambda refine, logits: refine(x, logits, train=False),
-        refine,
-        logits,
-      )
+      if samples.together_on_cpus():
+        # whether all are stable would be asked of all devices in every turn
+        new = refine(x, logits, train=False)
+      else:
+        new = nn.cond(
+          done.all(),
+          lambda refine, logits: logits,
+          lambda refine, logits: refine(x, logits, train=False),
+          refine,
+          logits,
+        )
       new = jnp.where(done.reshape((-1,) + (1,) * (x.ndim - 1)), logits, new)
       return (new, done | stable(logits, new)), (new, ~done)
 

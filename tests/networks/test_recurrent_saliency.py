@@ -8,6 +8,8 @@ from closeness import assert_close
 from flax import linen as nn
 from flax.core import freeze
 
+from jaxseg import samples, sharding
+from jaxseg.benchmark import collectives
 from jaxseg.networks import NETWORKS, RecurrentSaliency
 from jaxseg.networks.recurrent_saliency import Refinement, SaliencyTransformation
 
@@ -174,6 +176,23 @@ def test_inference_repeats_until_the_mask_is_stable_each_sample_for_itself():
       np.testing.assert_allclose(out[f"round{taken}"][i], after, rtol=1e-3, atol=1e-4)
     assert int(out["rounds"][i]) == taken
     np.testing.assert_allclose(out["logits"][i], before, rtol=1e-3, atol=1e-4)
+
+
+def test_devices_do_not_ask_each_other_whether_all_is_stable():
+  net = RecurrentSaliency(coarse=TINY, fine=TINY, box_margin=1, max_rounds=3, stop=0.999)
+  x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+  variables = variables_of(net, x)
+  places = sharding.layout(batches={}, devices=jax.devices()[:2])
+
+  def logits(x):
+    with samples.split_over(places.mesh):
+      return net.apply(variables, x)["logits"]
+
+  split = jax.device_put(x, places.split)
+  program = jax.jit(logits).lower(split).compile()
+  assert not collectives.read(program.as_text(), 2)
+  alone = jax.jit(lambda x: net.apply(variables, x)["logits"])(x)
+  assert_close(program(split), alone, atol=1e-5)
 
 
 def test_the_rounds_of_inference_keep_the_count_of_a_schedule():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.networks.blocks.conv import Conv
 from jaxseg.networks.blocks.options import choice
 
@@ -71,9 +72,16 @@ class ConvLSTM(nn.Module):
   def __call__(self, x, present=None):
     batch, steps, *space, _ = x.shape
     dtype = self.dtype or x.dtype
-    if present is None:
-      present = jnp.ones((batch, steps), bool)
+    present = jnp.ones((batch, steps), bool) if present is None else jnp.asarray(present)
     start = jnp.zeros((batch, *space, self.features), dtype)
+    carry = (start, start.astype(jnp.float32))
+    options = {"features": self.features, "kernel": self.kernel, "dtype": dtype, "name": "cell"}
+    if samples.together_on_cpus():
+      # not a scan, whose gradient of the weights would ask the others in every turn
+      cell, hidden = ConvLSTMCell(**options), {}
+      for at in reversed(range(steps)) if self.reverse else range(steps):
+        carry, hidden[at] = cell(carry, (x[:, at], present[:, at]))
+      return jnp.stack([hidden[at] for at in range(steps)], 1)
     cell = nn.scan(
       ConvLSTMCell,
       variable_broadcast="params",
@@ -82,8 +90,8 @@ class ConvLSTM(nn.Module):
       out_axes=1,
       reverse=self.reverse,
       unroll=self.unroll,
-    )(self.features, self.kernel, dtype=dtype, name="cell")
-    return cell((start, start.astype(jnp.float32)), (x, jnp.asarray(present)))[1]
+    )(**options)
+    return cell(carry, (x, present))[1]
 
 
 class BiConvLSTM(nn.Module):

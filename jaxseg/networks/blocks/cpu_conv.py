@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg import samples
 from jaxseg.networks.blocks import winograd
 from jaxseg.networks.blocks.linear import bilinear
 
@@ -42,7 +43,7 @@ def convolve_on_cpu(x, kernel, *, stride, padding, dilation, groups):
   elif x.shape[-1] <= FEW or groups > 1:
     out = _slices(x, kernel, stride, padding, dilation, groups)
   else:
-    product = _Product(x.shape[1:-1], kernel.shape[:-2], stride, padding, dilation)
+    product = _Product(x.shape[1:-1], kernel.shape[:-2], stride, padding, dilation, samples.mesh())
     out = product.output(x, kernel)
   return out.astype(dtype)
 
@@ -58,6 +59,7 @@ class _Product(NamedTuple):
   stride: tuple[int, ...]
   padding: tuple[tuple[int, int], ...]
   dilation: tuple[int, ...]
+  mesh: jax.sharding.Mesh | None
 
   def output(self, x, kernel):
     return bilinear(
@@ -95,7 +97,8 @@ class _Product(NamedTuple):
         return over_others(x, y)
       return winograd.kernel_gradient(over_others, x, y, axis, self.padding[axis - 1])
 
-    return bilinear(function, lambda kernel, y: self.of_input(y, kernel), self.output)(x, y)
+    of_samples = functools.partial(samples.summed, function, self.mesh)
+    return bilinear(of_samples, lambda kernel, y: self.of_input(y, kernel), self.output)(x, y)
 
 
 def _tiled_axis(x, kernel, stride, dilation, least) -> int:

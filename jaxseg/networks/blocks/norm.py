@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxseg import samples
 from jaxseg.networks.blocks.acceleration import by_platform
 from jaxseg.networks.blocks.linear import linear
 from jaxseg.networks.blocks.options import choice
@@ -87,7 +88,7 @@ class Norm(nn.Module):
     if frozen is False:
       out, new = by_batch(x, scale, bias)
     else:
-      out, new = jax.lax.cond(frozen, by_running, by_batch, x, scale, bias)
+      out, new = samples.either(frozen, by_running, by_batch, x, scale, bias)
     if not self.is_initializing():
       running_mean.value, running_var.value = new
     return out

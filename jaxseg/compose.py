@@ -166,7 +166,7 @@ def optimisers_by_role(config: dict[str, Any]) -> dict[str, Any]:
 
   def make(spec, role):
     where = role.field
-    check_options("optimiser", [key for key in spec if key in ("steps", "where")], (), where)
+    check_options("optimiser", [key for key in spec if key in optimisers.INTERNAL], (), where)
     for needed in ("name", "learning_rate"):
       if spec.get(needed) is None:
         raise ValueError(f"config.{where}.{needed}: is missing; expected its value.")
@@ -181,12 +181,9 @@ def _optimiser(config: dict[str, Any], spec: Mapping[str, Any], role: roles.Role
   spec = {**spec, "clip": None if clip == 0 else clip}
   if isinstance(spec.get("layers"), str):
     spec["layers"] = _layers(config, spec["layers"], role)
-  return {**spec, "steps": config["steps"] * _updates(config, role), "where": where}
-
-
-def _updates(config: dict[str, Any], role: roles.Role) -> int:
-  """How often a step uses an optimiser: an option CRITIC_steps is that of the role CRITIC."""
-  return config["method"].get(f"{role.key}_steps", 1)
+  # an option CRITIC_steps is how often the role CRITIC learns in a step
+  uses = config["method"].get(f"{role.key}_steps", 1)
+  return {**spec, "steps": config["steps"], "uses": uses, "where": where}
 
 
 def _layers(config: dict[str, Any], word: str, role: roles.Role) -> tuple[tuple[str, ...], ...]:
@@ -218,8 +215,7 @@ def frozen_networks(config: dict[str, Any], by_role: Mapping[str, Any]) -> list[
     if network is None or (spec or {}).get("frozen_norms") != optimisers.KEPT:
       continue
     until = optimisers.frozen_until(**_optimiser(config, spec, role))
-    each = _updates(config, role)
-    frozen.append(Frozen(by_role[network.key], lambda path, of=until, k=each: of(path) / k))
+    frozen.append(Frozen(by_role[network.key], until))
   return frozen
 
 

@@ -37,6 +37,8 @@ OPTIMISERS = {
 ADAPTED, KEPT = "adapted", "kept"
 # 1802.01483's
 L2_NEW = 0.01
+# arguments of `optimiser` that are no options of a config
+INTERNAL = ("steps", "uses", "where", "options")
 
 
 def optimiser(
@@ -56,6 +58,7 @@ def optimiser(
   frozen_norms: str = ADAPTED,
   l2_sp: float = 0.0,
   l2_new: float = L2_NEW,
+  uses: int = 1,
   where: str = "optimiser",
   **options,
 ) -> optax.GradientTransformation:
@@ -71,7 +74,7 @@ def optimiser(
     l2: adds l2 * w to the gradient before all else, clipping included: the regulariser of the
       loss L + l2 / 2 |w|^2, whatever the optimiser. On all parameters.
     clip: largest global norm of the gradient; None is no limit.
-    accumulate: batches whose gradients are averaged before one update.
+    accumulate: gradients that are averaged before one update.
     scale: {pattern of paths: factor of the learning rate, or a schedule of it as of a loss's
       weight}; the pattern that says the most counts, see `paths.match`. Decay scales with the
       rate. A factor of 0 freezes: those parameters keep their bits, have no moments and no decay,
@@ -89,6 +92,7 @@ def optimiser(
     l2_sp: the loss gains l2_sp / 2 |w - w0|^2 of the weights that config.initialise took from
       elsewhere, w0, as `l2` does before clipping, whatever the optimiser (L2-SP, 1802.01483).
     l2_new: and l2_new / 2 |w|^2 of those that are new, such as another head.
+    uses: how often a step of training uses it, as `critic_steps` of a critic's.
     where: the config field that messages name.
     options: passed to Optax.
   """
@@ -98,12 +102,12 @@ def optimiser(
   own |= {"frozen_norms": frozen_norms, "l2_sp": l2_sp, "l2_new": l2_new}
   parameters = inspect.signature(optimiser).parameters
   check_values(name, {**own, "accumulate": accumulate}, parameters, where)
-  updates = max(1, steps // accumulate)
+  updates = max(1, steps * uses // accumulate)
   factors = _factors(scale, updates, f"{where}.scale")
   _check_fine_tuning(**own, scale=scale, where=where)
   by_depth = fine_tuning.groups(layers, f"config.{where}.layers")
   until = _until(by_depth, unfreeze, steps, f"config.{where}.unfreeze")
-  until = {pattern: fine_tuning.update_of(at, accumulate) for pattern, at in until.items()}
+  until = {pattern: fine_tuning.update_of(at * uses, accumulate) for pattern, at in until.items()}
   if max(until.values(), default=0) >= updates:
     raise ValueError(
       f"config.{where}.unfreeze: {tuple(unfreeze)} of {steps} steps, but the last update "
@@ -111,7 +115,7 @@ def optimiser(
     )
   rate = schedules.rate(schedule, learning_rate, steps=updates, where=f"{where}.schedule")
   known = build.options_of(factory, given=())
-  own_options = [option for option in parameters if option not in ("steps", "where", "options")]
+  own_options = [option for option in parameters if option not in INTERNAL]
   build.check_options(name, options, [*own_options, *known], where)
   check_values(name, options, known, where)
   momentum = options.get("momentum", known["momentum"].default if "momentum" in known else 1)
@@ -159,10 +163,11 @@ def frozen_until(
   scale: Mapping[str, Any] | None = None,
   layers: Sequence[str | Sequence[str]] = (),
   unfreeze: Sequence[float] = (),
+  uses: int = 1,
   where: str = "optimiser",
   **options,
 ) -> Callable[[str], float]:
-  """path of a parameter -> the step from which it learns: 0, or infinity of what never does.
+  """path of a parameter -> the step in which it begins to learn: 0, or infinity for never.
 
   The arguments are those of `optimiser`.
   """
@@ -175,7 +180,7 @@ def frozen_until(
     if frozen.get(paths.match(path, frozen)):
       return math.inf
     at = until.get(paths.match(path, until), 0)
-    return fine_tuning.update_of(at, accumulate) * accumulate
+    return math.ceil(fine_tuning.update_of(at * uses, accumulate) * accumulate / uses)
 
   return of
 

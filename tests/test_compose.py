@@ -79,7 +79,7 @@ def test_the_norms_of_what_is_frozen_are_kept_as_long():
   assert frozen_networks(complete(config()), nets) == []
 
 
-def test_a_critics_norms_are_kept_by_its_own_steps():
+def test_a_critics_layers_begin_to_learn_by_the_runs_steps_and_so_do_their_norms():
   made = config("adversarial", frozen_norms="kept", scale={"encoder*": 0.0})
   made.method.critic_steps = 2
   made.optimisers = dict(
@@ -90,7 +90,7 @@ def test_a_critics_norms_are_kept_by_its_own_steps():
   ours, critics = frozen_networks(made, nets)
   assert ours.network is nets["network"]
   assert critics.network is nets["critic"]
-  assert critics.until("layer1/norm/scale") == 10
+  assert critics.until("layer1/norm/scale") == 20
   assert critics.until("encoder/bn1/scale") == 0
   assert ours.until("encoder/bn1/scale") == math.inf
 

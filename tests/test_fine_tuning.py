@@ -1,5 +1,7 @@
 """Layers by depth, unfreezing and L2-SP, against their formulas in NumPy."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from closeness import assert_close
 
 from jaxseg import fine_tuning, paths
-from jaxseg.optimisers import OPTIMISERS, learning_rate, optimiser
+from jaxseg.optimisers import OPTIMISERS, frozen_until, learning_rate, optimiser
 
 PARAMS = {
   "encoder": {"conv1": {"kernel": jnp.array([2.0, -1.0])}, "layer1": {"kernel": jnp.array([4.0])}},
@@ -74,6 +76,21 @@ def test_layers_keep_their_bits_until_they_are_unfrozen_from_the_top_down(name, 
   }
   # the first update after so many steps: all of its batches are later ones
   assert list(first.values()) == [accumulate, 4 + accumulate, 6 + accumulate]
+
+
+def test_moments_are_steps_of_the_run_however_often_one_uses_the_optimiser():
+  options = dict(name="sgd", learning_rate=0.1, steps=10, uses=3, layers=LAYERS, accumulate=2)
+  until = frozen_until(steps=10, uses=3, layers=LAYERS, accumulate=2, unfreeze=(3, 5))
+  for moments in ((3, 5), (0.3, 0.5)):
+    trees, _ = train(optimiser(**options, unfreeze=moments), 20)
+    for path, first in ((("encoder", "layer1"), 10), (("encoder", "conv1"), 16)):
+      # the first update of two gradients both of which are of the ninth, or fifteenth, use or later
+      still, moved = (at(trees[use], *path) for use in (first + 1, first + 2))
+      np.testing.assert_array_equal(still, at(PARAMS, *path))
+      assert (moved != still).any()
+      assert until("/".join((*path, "kernel"))) == math.ceil(first / 3)
+  with pytest.raises(ValueError, match="unfreeze: 10 is no moment of a training of 10 steps"):
+    optimiser(**options, unfreeze=(3, 10))
 
 
 def test_an_unfrozen_layer_begins_as_a_new_adam_at_the_rate_of_its_step():

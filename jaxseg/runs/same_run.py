@@ -88,7 +88,7 @@ _PROVIDED = {
   "method": ("sigmoid",),
   "augment": ("patch", "swap", "swap_axis", "background", "classes"),
   "predictor": ("patch", "total_stride", "margin", "axis", "devices"),
-  "optimiser": ("steps", "where"),
+  "optimiser": ("steps", "uses", "where"),
 }
 _SHOWN = 12
 _ABSENT = "left out"

@@ -95,6 +95,7 @@ def experiment(
   sources: feeding.Sources = feeding.source_of,
   devices: Sequence | None = None,
   like: Experiment | None = None,
+  begun: bool = False,
 ) -> Experiment:
   """Builds everything that a config names; raises ValueError in words for what is wrong in it.
 
@@ -108,6 +109,7 @@ def experiment(
     devices: those of its layout; all that there are if None.
     like: the experiment of a config that differs in seed and fold alone; what was tried with that
       isn't tried again.
+    begun: it goes on from a checkpoint, which has what config.initialise once took.
   """
   config = complete(planned.resolve(config))
   options, map_options = config["data"], maps(config)
@@ -125,7 +127,9 @@ def experiment(
   held_out_by = unseen.folds(teachers, group=group)
   if like is None or other_runs.starts(config) != other_runs.starts(like.config):
     fields = ("prior",) if folds else ()
-    placed, starts, notes = _rehearse(config, feeds, map_options, fields, devices)
+    placed, starts, notes = _rehearse(
+      config, feeds, map_options, fields, devices=devices, begun=begun
+    )
   else:
     placed, starts, notes = like.layout, like.starts, like.notes
   prepared = feeding.prepared(fed, fed)
@@ -173,13 +177,15 @@ def _rehearse(
   feeds: dict[str, feeding.Feed],
   maps_of,
   fields: tuple[str, ...],
+  *,
   devices: Sequence | None,
+  begun: bool,
 ) -> tuple[Layout, dict[str, initialise.Start], tuple[str, ...]]:
   """Tries all parts of an experiment on shapes.
 
   `maps_of` are fields of the cases with labels, `fields` further ones of the main stream,
-  `devices` those to lay it out over. Returns the layout, where weights come from, and what is to
-  be told.
+  `devices` those to lay it out over; `begun` as of `experiment`. Returns the layout, where weights
+  come from, and what is to be told.
   """
   main = feeds[MAIN]
   options, labels = config["data"], main.source.labels
@@ -221,6 +227,7 @@ def _rehearse(
     state.learners,
     lambda: _varied(config, labels, aim, parts, placed),
     members=config["members"],
+    begun=begun,
   )
   follows = methods.FOLLOWERS.get(config["method"]["name"], {})
   starts = {

@@ -69,25 +69,26 @@ def _counted(config: dict[str, Any]) -> str | None:
   return None
 
 
-def together(configs: Sequence, mesh: dict[str, Any]) -> Together:
+def together(configs: Sequence, mesh: dict[str, Any], *, begun: bool = False) -> Together:
   """Builds the runs of several configs and the layout of all.
 
   Args:
     configs: `alone`, differing in seed and fold.
     mesh: the config's own, whose `member` the runs are spread over.
+    begun: as of `experiment`, of all of them.
 
   Raises ValueError where the runs differ in anything else that the program is made of, and where
   the axis `member` doesn't divide them.
   """
   for config in configs:
     _check_alike(plain(configs[0]), plain(config))
-  first = experiment(configs[0])
+  first = experiment(configs[0], begun=begun)
   layout = first.layout
   if mesh["member"] != 1:
     layout = compose.layout({**first.config, "mesh": mesh, "members": len(configs)}, first.network)
   elif note := _idle(len(configs), layout):
     layout = dataclasses.replace(layout, notes=(*layout.notes, note))
-  runs = [first, *(experiment(config, like=first) for config in configs[1:])]
+  runs = [first, *(experiment(config, like=first, begun=begun) for config in configs[1:])]
   for run in runs[1:]:
     check_same_program(first, run)
   sets = {run.main.dataset.folder for run in runs}

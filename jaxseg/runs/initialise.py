@@ -76,6 +76,7 @@ def plan(
   vary: Callable[[], Mapping[str, Mapping[str, Learner]]],
   *,
   members: int = 1,
+  begun: bool = False,
 ) -> dict[str, Start]:
   """config.initialise, tried on the shapes of learners.
 
@@ -85,6 +86,7 @@ def plan(
     vary: () -> {CLASSES: their shapes with one class more, INPUTS: with one input channel more};
       called if a shape is another. A network that takes no other number leaves that out.
     members: of an ensemble, whose learners are stacked.
+    begun: a checkpoint has what came over: a source that is gone is not tried.
 
   Raises:
     FileNotFoundError: no such run, checkpoint or file.
@@ -100,8 +102,13 @@ def plan(
         f"{', '.join(learners)}."
       )
     given = weights(spec, where)
-    source, own = _read(given, where), _shapes(learners[name], members)
-
+    try:
+      source, own = _read(given, where), _shapes(learners[name], members)
+    except FileNotFoundError:
+      if not begun:
+        raise
+      starts[name] = Start(given, members=members)
+      continue
     try:
       _rows(own, source, Start(given), where)
       starts[name] = Start(given, members=members)

@@ -80,13 +80,15 @@ def run(
   _check_alike(config, flags_of)
 
   def train(config, workdir):
-    return loop.train(processes.first_then_all(lambda: experiment(config)), workdir)
+    begun = bool(run_folder.steps_done(workdir))
+    return loop.train(processes.first_then_all(lambda: experiment(config, begun=begun)), workdir)
 
   def train_together(configs, workdirs):
     # told before data are prepared
     keeper.check_level(workdirs)
     built = processes.first_then_all(lambda: [several.alone(of) for of in configs])
-    runs, layout = several.together(built, plain(config.mesh))
+    begun = all(map(run_folder.steps_done, workdirs))
+    runs, layout = several.together(built, plain(config.mesh), begun=begun)
     return loop.train_together(runs, workdirs, layout)
 
   if fold is None and seeds is None:

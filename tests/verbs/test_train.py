@@ -2,10 +2,16 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from jaxseg import defaults
+from jaxseg.runs import checkpoint
+from jaxseg.verbs import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -116,6 +122,33 @@ def test_train_convert_predict_evaluate_agree(tmp_path):
   told = json.loads((run / "report.json").read_text())["validation"]["mean"]["dice"]
   scored = (tmp_path / "scores.json").read_text()
   assert f"{told:.6f}"[:7] in scored
+
+
+def test_a_run_goes_on_though_what_it_started_from_is_gone(tmp_path):
+  def config(steps, folder):
+    made = defaults.config()
+    made.steps = steps
+    made.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+    made.data.source = dict(name="phantom", cases=5, size=(32, 32))
+    made.data.patch, made.data.batch, made.data.folder = (32, 32), 2, str(tmp_path / "prepared")
+    if folder:
+      made.initialise = dict(network=str(tmp_path / folder))
+    return made
+
+  def state_of(folder):
+    return checkpoint.load_learners(tmp_path / folder)["network"].params
+
+  train.run(config(1, ""), tmp_path / "source")
+  train.run(config(1, "source"), tmp_path / "run")
+  before = state_of("run")
+  shutil.rmtree(tmp_path / "source")
+  assert train.run(config(3, "source"), tmp_path / "run")["step"] == 3
+  leaves = zip(*(jax.tree.leaves(of) for of in (before, state_of("run"))), strict=True)
+  assert any((a != b).any() for a, b in leaves)
+  with pytest.raises(
+    FileNotFoundError, match=r"^config\.initialise\.network: .*source: there is no"
+  ):
+    train.run(config(1, "source"), tmp_path / "other")
 
 
 def test_describe_tells_the_surveys_baseline():

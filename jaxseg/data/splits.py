@@ -141,6 +141,12 @@ def _read(path: str) -> list[Split]:
   """The folds of nnU-Net's splits_final.json."""
   file = pathlib.Path(path).expanduser()
   advice = "config.data.split.path must name the splits: correct the file, or plan again"
+  if not file.is_file():
+    raise FileNotFoundError(
+      f"config.data.split.path: {path}: not found; expected nnU-Net's folds of the set "
+      "(splits_final.json in nnUNet_preprocessed), or folds of its sorted cases, "
+      "config.data.split=dict(name='kfold', folds=5)."
+    )
   what = 'the folds, a list of {"train": [...], "val": [...]}'
   folds = files.read_json(file, what=what, advice=advice, kind=list)
   for number, fold in enumerate(folds):

@@ -191,6 +191,7 @@ def _rehearse(
   options, labels = config["data"], main.source.labels
   patch, slices = tuple(options["patch"]), options["slices"]
   other_runs.check(config, labels, main.source.channels)
+  encoder_inputs.check_origin(config)
   chosen_schemes = [scheme for scheme, _ in feeding.normalisation(main, main)]
   for name, feed in feeds.items():
     with named(name):

@@ -18,6 +18,13 @@ _MEANINGS = {
 }
 
 
+# format of weights -> the encoder's options that they were trained with
+_PADDINGS = {
+  "efficientnet_lite": {"padding": "tensorflow", "epsilon": 1e-3},
+  "timm_efficientnet_lite": {"padding": "symmetric", "epsilon": 1e-5},
+}
+
+
 def check(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]], stream: str) -> None:
   """Raises ValueError where an encoder would normalise what is normalised otherwise already.
 
@@ -44,6 +51,31 @@ def check(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]], strea
         f"'{wanted}' gives, but it is '{scheme['name']}', and they would be normalised twice; "
         f"expected {same}, or {stream}.normalise='{wanted}'."
       )
+
+
+def check_origin(config: Mapping[str, Any]) -> None:
+  """Raises ValueError where EfficientNet-Lite's weights go into an encoder that pads otherwise.
+
+  Their tensors are called alike, and fit.
+  """
+  for learner, start in config["initialise"].items():
+    source, field = weights(start, f"config.initialise.{learner}"), f"networks.{learner}"
+    name = PACKAGES[source.package].format if source.package else source.format
+    of = config["networks"].get(learner)
+    if of is None:
+      field, of = "network", config["network"]
+    encoder = of.get("encoder") if isinstance(of, Mapping) else None
+    if name not in _PADDINGS or not isinstance(encoder, Mapping):
+      continue
+    for option, expected in _PADDINGS[name].items():
+      default = _PADDINGS["efficientnet_lite"][option]
+      if (value := encoder.get(option, default)) != expected:
+        raise ValueError(
+          f"config.{field}.encoder.{option}: {value!r}, but the weights of "
+          f"config.initialise.{learner} ({name}) were trained with {expected!r}; expected that, or "
+          "the format that they are of: efficientnet_lite is the published one and timm's "
+          "tf_efficientnet_lite, timm_efficientnet_lite is timm's own."
+        )
 
 
 def notes(config: Mapping[str, Any], schemes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

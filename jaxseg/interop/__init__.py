@@ -46,6 +46,9 @@ FORMATS: dict[str, Format] = {
   "efficientnet_lite": Format(
     efficientnet_lite.read, spare=("fc", "head_conv", "head_bn"), **_CLASSIFIER
   ),
+  "timm_efficientnet_lite": Format(
+    efficientnet_lite.read_timm, spare=("fc", "head_conv", "head_bn"), **_CLASSIFIER
+  ),
 }
 
 __all__ = ["FORMATS", "Format"]

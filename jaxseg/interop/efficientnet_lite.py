@@ -24,6 +24,11 @@ def read(path) -> dict[str, np.ndarray]:
   return renamed(arrays, rules, path, WORDS)
 
 
+def read_timm(path) -> dict[str, np.ndarray]:
+  """The weights of timm's own training, whose tensors have the names of its published ones."""
+  return renamed(tensor_files.read(path), _of_timm(), path, "timm's EfficientNet-Lite")
+
+
 def _of_lukemelas(arrays: Mapping[str, np.ndarray]) -> list[Rule]:
   """Blocks are counted through all stages, each of which has another number of features."""
   widths = sorted(

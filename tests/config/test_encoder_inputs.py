@@ -56,6 +56,33 @@ def test_weights_of_photographs_without_their_normalisation_are_told():
   assert encoder_inputs.notes(config(None), [{"name": "rgb"}]) == ()
 
 
+@pytest.mark.parametrize(
+  ("format_", "options", "words"),
+  [
+    ("efficientnet_lite", {}, ""),
+    ("timm_efficientnet_lite", {"padding": "symmetric", "epsilon": 1e-5}, ""),
+    ("timm_efficientnet_lite", {"padding": "symmetric"}, r"epsilon: 0\.001, but .*with 1e-05"),
+    ("timm_efficientnet_lite", {}, r"padding: 'tensorflow', but .*with 'symmetric'; expected that"),
+    (
+      "efficientnet_lite",
+      {"padding": "symmetric"},
+      r"padding: 'symmetric', but .*with 'tensorflow'",
+    ),
+  ],
+)
+@pytest.mark.parametrize("learner", ["network", "teacher"])
+def test_weights_go_into_encoders_that_pad_as_theirs(format_, options, words, learner):
+  network = {"name": "unet", "encoder": {"name": "efficientnet_lite0", **options}}
+  own = config() | {"initialise": {learner: {"file": "x.pth", "format": format_}}}
+  own |= {"network": network} if learner == "network" else {"networks": {"teacher": network}}
+  if not words:
+    encoder_inputs.check_origin(own)
+    return
+  field = "network" if learner == "network" else "networks.teacher"
+  with pytest.raises(ValueError, match=rf"^config\.{field}\.encoder\.{words}"):
+    encoder_inputs.check_origin(own)
+
+
 def test_classes_of_another_run_beside_the_image_are_no_colours():
   own = {**config("unit"), "data": {"prior": {"run": "runs/low"}}}
   with pytest.raises(

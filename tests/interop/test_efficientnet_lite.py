@@ -63,6 +63,19 @@ def test_logits_are_those_of_pytorch_by_both_families_of_names(tmp_path):
     np.testing.assert_array_equal(of, weights[path])
 
 
+def test_timms_own_weights_pad_symmetrically(tmp_path):
+  numbers = state_dicts.numbers(state_dicts.efficientnet_lite())
+  np.savez(tmp_path / "x.npz", **numbers)
+  np.savez(tmp_path / "timm.npz", **{timms(name): of for name, of in numbers.items()})
+  weights = FORMATS["timm_efficientnet_lite"].read(tmp_path / "timm.npz")
+  out = logits(weights, state_dicts.image(1, 64, 64, 3), padding="symmetric", epsilon=1e-5)
+  # the same numbers by PyTorch 2.13, padding=kernel // 2 and eps=1e-5 as timm's conv2d and norms
+  expected = [-3.658110, 4.544505, 1.343182, -0.970980, -3.823101, -0.863444]
+  assert_close(out[0, :6], expected, atol=1e-4)
+  with pytest.raises(ValueError, match=r"x\.npz: .*timm's EfficientNet-Lite"):
+    FORMATS["timm_efficientnet_lite"].read(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize(("number", "size"), [(0, 224), (1, 240), (2, 260)])
 def test_a_cat_is_a_cat(number, size):
   try:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxseg.networks.blocks import Activation, Conv, Norm
+from jaxseg.networks.blocks import Activation, Conv, Norm, choice
 from jaxseg.networks.encoders.dilation import dilated
-from jaxseg.networks.encoders.inputs import LITE, Colours, standardised
+from jaxseg.networks.encoders.inputs import IMAGENET, LITE, Colours, standardised
 
 
 class _Stage(NamedTuple):
@@ -32,6 +32,7 @@ STAGES = (
   _Stage(1, 3, 1, 6, 320),
 )
 STEM, TOP = 32, 1280
+PADDINGS = ("tensorflow", "symmetric")
 # stages whose features are given, after the stem's
 PYRAMID = (2, 3, 5, 7)
 
@@ -40,9 +41,8 @@ class EfficientNetLite(nn.Module):
   """EfficientNet-Lite: inverted bottlenecks of depthwise convolutions, ReLU6, no gates.
 
   Shapes: (b, *space, channels) -> the features of the stem and of stages 2, 3, 5 and 7 (strides 2,
-  4, 8, 16, 32; 32, 24, 40, 112, 320 channels). An axis becomes ceil(n / stride). Strided
-  convolutions pad as TensorFlow does, more at the end, because the published weights were trained
-  so; first and last stage and the stem are never deeper or wider.
+  4, 8, 16, 32; 32, 24, 40, 112, 320 channels). An axis becomes ceil(n / stride). First and last
+  stage and the stem are never deeper or wider.
 
   Attributes:
     width_factor, depth_factor: of the smallest network's features and blocks.
@@ -50,6 +50,9 @@ class EfficientNetLite(nn.Module):
       place it is given.
     output_stride: of the coarsest features, 8, 16 or 32: as `ResNet`'s.
     inputs: what the image is, "as_is", "unit" or "zscore": see `encoders.inputs`.
+    padding: of strided convolutions, "tensorflow", more at the end, as the published weights were
+      trained, or "symmetric", as timm's own were (its `efficientnet_lite0`, with ImageNet's colours
+      and an epsilon of 1e-5; its `tf_efficientnet_lite0` is the published one).
     norm, norm_groups, activation: as `blocks.Norm` and `blocks.Activation`.
     epsilon: what the norms add to the variance.
     dtype: compute dtype.
@@ -60,18 +63,23 @@ class EfficientNetLite(nn.Module):
 
   corners: ClassVar[bool] = False
   head: ClassVar[str] = "fc"
-  colours: ClassVar[Colours] = LITE
 
   width_factor: float = 1.0
   depth_factor: float = 1.0
   top: bool = False
   output_stride: int = 32
   inputs: str = "as_is"
+  padding: str = "tensorflow"
   norm: str = "batch"
   norm_groups: int = 8
   activation: str = "relu6"
   epsilon: float = 1e-3
   dtype: Any = None
+
+  @property
+  def colours(self) -> Colours:
+    """Of the published weights, or of timm's own."""
+    return LITE if self.padding == "tensorflow" else IMAGENET
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
@@ -95,9 +103,10 @@ class EfficientNetLite(nn.Module):
   @nn.compact
   def __call__(self, x):
     strides, dilations = self._dilated()
+    choice(self.padding, PADDINGS, "padding")
     x = standardised(x, self.inputs, self.colours)
     options = {"epsilon": self.epsilon, "norm": self.norm, "norm_groups": self.norm_groups}
-    options |= {"activation": self.activation, "dtype": self.dtype}
+    options |= {"activation": self.activation, "dtype": self.dtype, "pads": self.padding}
     x = _step(x, STEM, 3, 2, names=("conv_stem", "bn_stem"), **options)
     features = [x]
     for i, stage in enumerate(STAGES, start=1):
@@ -174,11 +183,16 @@ class InvertedBottleneck(nn.Module):
     return x + y if x.shape == y.shape and self.stride == 1 else y
 
 
-def _step(x, features, kernel, stride=1, *, names, dilation=1, groups=1, dtype, activation, **norm):
+def _step(
+  x, features, kernel, stride=1, *, names, pads, dilation=1, groups=1, dtype, activation, **norm
+):
   """Convolution, norm, activation, in the module that calls it."""
   reach = dilation * (kernel - 1)
-  pads = [max((math.ceil(n / stride) - 1) * stride + reach + 1 - n, 0) for n in x.shape[1:-1]]
-  x = jnp.pad(x, [(0, 0), *((pad // 2, pad - pad // 2) for pad in pads), (0, 0)])
+  missing = [max((math.ceil(n / stride) - 1) * stride + reach + 1 - n, 0) for n in x.shape[1:-1]]
+  both = [(n // 2, n - n // 2) for n in missing]
+  if pads == "symmetric":
+    both = [(reach // 2, reach - reach // 2)] * len(missing)
+  x = jnp.pad(x, [(0, 0), *both, (0, 0)])
   options = {"groups": groups, "padding": "valid", "use_bias": False, "dtype": dtype}
   x = Conv(features, kernel, stride, dilation, name=names[0], **options)(x)
   kind, numbers = norm.pop("norm"), norm.pop("norm_groups")

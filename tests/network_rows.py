@@ -378,6 +378,12 @@ ROWS = {
     ),
   ),
   "attention_fusion": Row(dict(widths=(4, 6), depth=1, hidden=8, mlp=8, heads=2)),
+  "deepbet": Row(
+    dict(widths=(4, 6)),
+    (Count(2 * 2_126_258, classes=2, rank=3),),
+    # which of the two sees an image goes by its size; and as of linknet
+    silent=("box/*", "brain/last_layer*/conv/bias"),
+  ),
   # deepbrain's, whose graph has a bias of its head, too
   "deepbrain": Row(dict(widths=(4, 6)), (Count(171_465, classes=1, rank=3),)),
   # SynSeg-Net's, 7 classes

@@ -131,6 +131,9 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **dict.fromkeys((("sliding_window", "overlap"), ("slices", "overlap")), BELOW_1),
   **dict.fromkeys((("sliding_window", "batch"), ("slices", "batch")), COUNT),
   ("slices", "axis"): AXIS,
+  "box_size": COUNT,
+  ("boxed", "around"): FROM_0,
+  ("boxed", "least"): SHARE,
   # metrics
   "tolerance": FROM_0,
   "percentile": Range("above 0, up to 100", 0, 100, inside=True),

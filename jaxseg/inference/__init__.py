@@ -4,6 +4,7 @@
 `segmentation` takes what predictors give to the case's own grid, alone or as an ensemble.
 """
 
+from jaxseg.inference.boxed import boxed
 from jaxseg.inference.case import Case
 from jaxseg.inference.planes import slices
 from jaxseg.inference.windows import sliding_window
@@ -11,6 +12,7 @@ from jaxseg.inference.windows import sliding_window
 PREDICTORS = {
   "sliding_window": sliding_window,
   "slices": slices,
+  "boxed": boxed,
 }
 
-__all__ = ["PREDICTORS", "Case", "slices", "sliding_window"]
+__all__ = ["PREDICTORS", "Case", "boxed", "slices", "sliding_window"]

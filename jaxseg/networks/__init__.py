@@ -9,6 +9,7 @@ from jaxseg.networks.blocks.hdc import check_hdc
 from jaxseg.networks.cenet import CENet
 from jaxseg.networks.critics import CRITICS
 from jaxseg.networks.decision_fusion import DecisionFusion
+from jaxseg.networks.deepbet import DeepBet
 from jaxseg.networks.deepbrain import DeepBrain
 from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
@@ -85,6 +86,7 @@ NETWORKS = {
   "swin_unetr": SwinUNETR,
   "linknet": LinkNet,
   "deepbrain": DeepBrain,
+  "deepbet": DeepBet,
   "resnet_segmenter": ResnetSegmenter,
   "hyper_densenet": HyperDenseNet,
   "decision_fusion": DecisionFusion,
@@ -106,6 +108,7 @@ __all__ = [
   "BCDUNet",
   "CENet",
   "DecisionFusion",
+  "DeepBet",
   "DeepBrain",
   "DeepLabV3",
   "DenseUNet3D",

@@ -1,4 +1,4 @@
-"""import-model: a model folder of nnU-Net, or deepbrain, -> run folders that predict, and go on."""
+"""import-model: nnU-Net's model folders, or networks that find brains -> run folders."""
 
 import pathlib
 import shlex
@@ -20,8 +20,8 @@ def _parser() -> Parser:
   add(
     "model",
     type=pathlib.Path,
-    help="model folder with plans.json, dataset.json and fold_*/checkpoint_*.pth; or deepbrain, "
-    "the network of the package of that name, which finds the brain in a head",
+    help="model folder with plans.json, dataset.json and fold_*/checkpoint_*.pth; or deepbrain or "
+    "deepbet, the networks of the packages of these names, which find the brain in a head",
   )
   add(
     "--output",
@@ -65,8 +65,9 @@ def main(arguments: list[str]) -> None:
   options = _parser().parse_args(arguments)
   try:
     check_folder(options.output, "--output")
-    if str(options.model) == brain_runs.NAME and not options.model.is_dir():
-      run = brain_runs.import_brain(options.output)
+    name = str(options.model)
+    if name in brain_runs.BRAINS and not options.model.is_dir():
+      run = brain_runs.import_brain(name, options.output)
       print(as_text(Imported((run,), (), False), options.output, mirrored=False))
       return
     imported = import_model(

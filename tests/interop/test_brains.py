@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import state_dicts
 import torch_files
-from brain_graphs import deepbrain_graph
+from brain_graphs import deepbet_shapes, deepbrain_graph, module
 from closeness import assert_close
-from torch_files import Module
 
 from jaxseg import paths
 from jaxseg.interop import FORMATS, packages
@@ -36,44 +35,6 @@ def test_the_layers_of_deepbrains_graph_find_their_places(tmp_path):
   np.savez(tmp_path / "y.npz", **{"conv3d_10/bias": np.ones(2)})
   with pytest.raises(ValueError, match=r"y\.npz: 'conv3d_10\.bias' of its 1 tensors are no part"):
     FORMATS["deepbrain"].read(tmp_path / "y.npz")
-
-
-def deepbet_shapes():
-  def block(place, before, width):
-    out = {f"{place}.double_conv.0.weight": (width, before, 3, 3, 3)}
-    out[f"{place}.double_conv.3.weight"] = (width, width, 3, 3, 3)
-    more = {f"{place}.downsample.0.weight": (width, before, 1, 1, 1)}
-    return out | (more if before != width else {})
-
-  out, before = {"init.0.weight": (16, 1, 7, 7, 7)}, 16
-  for i, width in enumerate((16, 32, 64, 128)):
-    out |= {**block(f"down{i}.block1", before, width), **block(f"down{i}.block2", width, width)}
-    before = width
-  for i, width in enumerate((64, 32, 16, 16)):
-    narrow = before // 4
-    out |= {f"up{i}.conv1.0.weight": (narrow, before, 1, 1, 1)}
-    out |= {f"up{i}.tp_conv.0.weight": (narrow, narrow, 3, 3, 3)}
-    out |= {f"up{i}.conv2.0.weight": (width, narrow, 1, 1, 1)}
-    before = width
-  out |= {"tp_conv1.0.weight": (16, 8, 3, 3, 3), "tp_conv1.0.bias": (8,)}
-  out |= {"conv.0.weight": (8, 8, 3, 3, 3), "conv.0.bias": (8,)}
-  return out | {"tp_conv2.weight": (8, 2, 2, 2, 2), "tp_conv2.bias": (2,)}
-
-
-def module(arrays) -> Module:
-  """A TorchScript archive's tree of modules."""
-  tree: dict = {"training": False}
-  for name, of in arrays.items():
-    *above, last = name.split(".")
-    node = tree
-    for part in above:
-      node = node.setdefault(part, {})
-    node[last] = of
-
-  def made(name, node):
-    return Module(name, {k: made(k, v) if isinstance(v, dict) else v for k, v in node.items()})
-
-  return made("Net", tree)
 
 
 def test_the_modules_of_deepbets_archives_find_their_places(tmp_path):

@@ -59,6 +59,11 @@ def check(opened: Opened) -> None:
     raise ValueError(
       f"{where}: makes label maps of noise, which is no program of windows; choose --format saved."
     )
+  if told.config["predictor"]["name"] == "boxed":
+    raise ValueError(
+      f"{where}: looks at the whole scan to find the box that it then looks at, so that it is no "
+      "program of windows; choose --format saved, which packs it for jaxseg predict."
+    )
   if told.config["task"].get("inputs") == LABEL:
     raise ValueError(
       f"{where}: makes images of labels, so that its windows hold no intensities; choose "

@@ -161,7 +161,7 @@ def _ruled(equation: JaxprEqn, rule: Rule) -> Callable:
 
 
 def _scan(params, inner: Callable, inputs) -> list[Any]:
-  consts, carry = params["num_consts"], params["num_carry"]
+  consts, carry = _counts(params)
   shared, start, streams = (
     inputs[:consts],
     inputs[consts : consts + carry],
@@ -175,3 +175,11 @@ def _scan(params, inner: Callable, inputs) -> list[Any]:
   options = {name: params[name] for name in ("length", "reverse", "unroll")}
   state, stacked = jax.lax.scan(step, tuple(start), tuple(streams), **options)
   return [*state, *stacked]
+
+
+def _counts(params) -> tuple[int, int]:
+  """How many of a scan's inputs are shared by all steps, and carried; JAX 0.11 names them anew."""
+  if "ft_in" not in params:
+    return params["num_consts"], params["num_carry"]
+  shared, carried, _ = params["ft_in"].unpack()
+  return len(shared), len(carried)

@@ -108,9 +108,14 @@ def _check(wanted) -> None:
   if wanted.layer and not kinds & {explain.LAYER, explain.HEAD, explain.ATTENTION}:
     raise ValueError(f"--layer: {', '.join(wanted.method)} look at no layer; leave it out.")
   if kinds == {explain.ANSWERS}:
-    for option in ("quality", "randomise"):
-      if getattr(wanted, option):
-        raise ValueError(f"--{option}: {', '.join(wanted.method)} explain no target; leave it out.")
+    asked = {"class": "label", "label": "truth", "quality": "quality", "randomise": "randomise"}
+    useless = [option for option, field in asked.items() if getattr(wanted, field)]
+    useless += ["target"] if wanted.target != scans.CLASS else []
+    if useless:
+      raise ValueError(
+        f"--{useless[0]}: {', '.join(wanted.method)} explain no target, but the whole scan; "
+        "leave it out."
+      )
 
 
 def listing(subject: scans.Subject) -> str:

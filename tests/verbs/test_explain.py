@@ -140,7 +140,9 @@ BAD = {
   ("--set", "sample=3", "--method", "smooth_grad"): "no such option .*did you mean 'samples'",
   ("--set", "samples", "--method", "smooth_grad"): "expected NAME=VALUE",
   ("--method", "gradient", "--layer", "encoder1"): "look at no layer",
-  ("--method", "entropy", "--quality"): "explain no target",
+  ("--method", "entropy", "--quality"): "--quality: entropy explain no target",
+  ("--method", "entropy", "--class", "dim"): "--class: entropy explain no target",
+  ("--method", "entropy", *VOXEL): "--target: entropy explain no target",
   ("--method", "ensemble"): "needs two runs or more",
   ("--method", "monte_carlo_dropout"): "has no dropout",
   ("--method", "attention", *VOXEL): "no attention maps",
@@ -151,6 +153,18 @@ BAD = {
 def test_bad_input_is_refused_in_a_sentence(options, run, scan, tmp_path, capsys):
   words = refused(capsys, run, scan, tmp_path / "out", *options)
   assert re.search(BAD[options], words), words
+
+
+@pytest.mark.parametrize(
+  ("shape", "words"), [((20, 11, 32), "grid"), ((20, 11, 33), "is 0 everywhere")]
+)
+def test_a_mask_of_another_scan_or_without_a_voxel_is_refused(
+  shape, words, run, scan, tmp_path, capsys
+):
+  mask = tmp_path / "mask.nii.gz"
+  nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE), mask)
+  options = ("--method", "gradient", "--target", "mask", "--mask", str(mask))
+  assert words in refused(capsys, run, scan, tmp_path / "out", *options)
 
 
 def test_a_class_that_is_absent_is_told_with_those_that_are_there(run, scan, tmp_path, capsys):

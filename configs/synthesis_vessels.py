@@ -65,8 +65,13 @@ PATCH = dict(name="patch_critic", norm="instance")
 PARTS = {
   "masks": {
     "task": dict(name="masks"),
-    "method": dict(name="mask_gan", mode="hinge", straight_through=False),
-    "network": dict(name="mask_generator"),
+    "method": dict(
+      name="mask_gan",
+      mode="hinge",
+      straight_through=False,
+      instance_noise=dict(name="linear", start=0.5, end=0.1),
+    ),
+    "network": dict(name="mask_generator", coarser=2),
     # a norm of each map would hide how much of it is vessel
     "networks": dict(critic=dict(name="patch_critic", norm="none", spectral=True)),
     "augment": TURNED,

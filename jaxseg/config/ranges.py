@@ -52,7 +52,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("depth decoder_depth depths blocks dense_blocks stages cycles length expansion", COUNT),
   **_all("reduction bins cells pools taps attention_ups chunk k rho gates", COUNT),
   **_all("window patch crop image_size roi slices detections candidates rounds max_rounds", COUNT),
-  "latent": COUNT,
+  **_all("latent coarser", COUNT),
   **_all("drop_block drop_block_ramp flat_levels detector_level box_margin t", FROM_0),
   **_all("dropout attention_dropout skip_dropout stochastic_depth", BELOW_1),
   ("norm", "groups"): COUNT,
@@ -85,7 +85,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   "label_smoothing": BELOW_1,
   ("effective_number", "beta"): BELOW_1,
   # methods
-  **_all("weight consistency noise noise_limit divergence", FROM_0),
+  **_all("weight consistency noise noise_limit divergence instance_noise", FROM_0),
   **_all("image_weight feature_weight unlabelled_weight", FROM_0),
   **dict.fromkeys((("cross_pseudo", "cutmix"), ("unimatch", "cutmix")), SHARE),
   ("unimatch", "channel_rate"): BELOW_1,

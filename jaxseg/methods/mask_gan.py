@@ -10,6 +10,8 @@ from jaxseg.losses import gan
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods import critics, draws
 from jaxseg.methods.critics import CRITIC, NETWORK
+from jaxseg.methods.labelled import value
+from jaxseg.schedules import Schedule
 
 
 def mask_gan(
@@ -20,6 +22,7 @@ def mask_gan(
   *,
   mode: str = "bce",
   straight_through: bool = True,
+  instance_noise: float | Schedule = 0.0,
   critic_steps: int = 1,
   clip_weights: float | None = None,
   gradient_penalty: float = 0.0,
@@ -39,6 +42,8 @@ def mask_gan(
     mode: "bce", "lsgan", "hinge" or "wgan", see `losses.gan`.
     straight_through: the critic sees decided maps, as the labels are, and the gradient goes through
       to the undecided (1308.3432); else it sees probabilities, which being no 0 or 1 give away.
+    instance_noise: deviation of Gaussian noise on all maps that the critic sees, or a schedule of
+      it: the two kinds overlap from the start (1610.04490), and being no 0 or 1 is hidden.
     critic_steps: of the critic for one of the network, on the same batch.
     clip_weights: all of the critic's parameters are clipped to +- this (0.01 in WGAN).
     gradient_penalty: weight of (|slope of the critic's score| - 1)^2, 10 in WGAN-GP (1704.00028).
@@ -79,14 +84,18 @@ def mask_gan(
   def train_step(state, batch, key):
     net, judge = state.learners[NETWORK], state.learners[CRITIC]
     target = batch_module.target(batch, state.step)
-    noise, of_critic = jax.random.split(key)
+    noise, of_critic, on_fake, on_real = jax.random.split(key, 4)
+    deviation = value(instance_noise, state.step)
+
+    def noisy(key, maps):
+      return tuple(x + deviation * jax.random.normal(key, x.shape, x.dtype) for x in maps)
 
     def fool(params):
       outputs, stats = forward(
         network, params, net.stats, batch["image"], key=noise, update_stats=True
       )
       _, fake, visible = pair(outputs["logits"], target)
-      judged = critics.ask(critic, judge.params, judge.stats, fake)[0]
+      judged = critics.ask(critic, judge.params, judge.stats, noisy(on_fake, fake))[0]
       term = gan.network_loss(mode, judged["score"], weight=visible)
       return term, (stats, {"logits": outputs["logits"]})
 
@@ -94,6 +103,7 @@ def mask_gan(
     # no metric: the critic learns from the same pass
     real, fake, visible = pair(metrics.pop("logits"), target)
     weights = {"real_weight": visible, "fake_weight": visible}
+    real, fake = noisy(on_real, real), noisy(on_fake, fake)
     objective = critics.tell_apart(
       critic, real, fake, mode=mode, penalty=gradient_penalty, **weights
     )

@@ -94,6 +94,25 @@ def test_the_critic_sees_decided_maps_of_which_the_gradient_reaches_the_network(
     np.testing.assert_allclose(np.sort(maps, -1), np.broadcast_to([0, 0, 1], maps.shape), atol=1e-6)
 
 
+def test_instance_noise_lies_on_both_kinds_of_maps_and_may_end(monkeypatch):
+  seen = []
+
+  def ask(critic, params, stats, inputs, key=None):
+    jax.debug.callback(lambda x: seen.append(np.asarray(x)), inputs[0])
+    return forward(critic, params, stats, *inputs, key=key, update_stats=True)
+
+  monkeypatch.setattr(critics, "ask", ask)
+  one_step(scheme(rates=(0.1, 0.0), instance_noise=0.5), batch_of())
+  decided = [np.round(maps).clip(0, 1) for maps in seen]
+  # the map that is to fool is the one that is judged, and the real one has noise of its own
+  assert len({maps.tobytes() for maps in seen}) == 2
+  assert all(np.abs(maps - of).max() > 0.3 for maps, of in zip(seen, decided, strict=True))
+  seen.clear()
+  one_step(scheme(rates=(0.1, 0.0), instance_noise=lambda step: 0.5 * (step > 0)), batch_of())
+  for maps in seen:
+    np.testing.assert_allclose(np.sort(maps, -1), np.broadcast_to([0, 0, 1], maps.shape), atol=1e-6)
+
+
 def test_volumes_are_made_too():
   _, after, _ = one_step(scheme(), batch_of(space=(8, 8, 8)))
   assert int(after.step) == 1

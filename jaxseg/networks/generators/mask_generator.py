@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxseg.networks.blocks import Conv, Norm, crop_to, need_rank
+from jaxseg.networks.blocks import Conv, Norm, crop_to, linear_up, need_rank
 from jaxseg.networks.blocks.transposed import TransposedConv
 
 _WEIGHTS = nn.initializers.normal(0.02)
@@ -17,9 +17,9 @@ class MaskGenerator(nn.Module):
   """Noise -> scores of classes: a linear layer, then 4x4 transposed convolutions of stride 2.
 
   Batch norm and ReLU follow all but the last. Of an image that it is given only the size counts:
-  the maps cover that, from a grid that is 2^stages times coarser; the linear layer's weights are of
-  that size alone. The noise is N(0, 1), drawn where the network is given a "dropout" key; without
-  one it is 0, whose map is the same for all. Weights from N(0, 0.02).
+  the maps cover that, from a grid that is `coarser` 2^stages times coarser; the linear layer's
+  weights are of that size alone. The noise is N(0, 1), drawn where the network is given a "dropout"
+  key; without one it is 0, whose map is the same for all. Weights from N(0, 0.02).
 
   Shapes: (b, *space, any) -> {"logits": (b, *space, classes) float32}; images and volumes.
 
@@ -27,6 +27,8 @@ class MaskGenerator(nn.Module):
     classes: number of scores per voxel.
     widths: of each stage, finest first; each doubles the grid.
     latent: numbers of noise for each map.
+    coarser: scores are made on a grid that is so many times coarser and interpolated linearly, so
+      that borders of classes are smooth; 1 is DCGAN's.
     norm: "batch", "instance", "group" or "none".
     dtype: of the computation, "float32" or "bfloat16".
 
@@ -37,14 +39,16 @@ class MaskGenerator(nn.Module):
   classes: int = 2
   widths: Sequence[int] = (64, 128, 256, 512)
   latent: int = 100
+  coarser: int = 1
   norm: str = "batch"
   dtype: str = "float32"
 
   def __post_init__(self):
-    if not self.widths or min(self.widths) < 1 or self.latent < 1:
+    if not self.widths or min(self.widths) < 1 or self.latent < 1 or self.coarser < 1:
       raise ValueError(
-        f"mask_generator: widths={tuple(self.widths)} and latent={self.latent}; expected at least "
-        "one stage, of at least one channel, and at least one number of noise."
+        f"mask_generator: widths={tuple(self.widths)}, latent={self.latent} and "
+        f"coarser={self.coarser}; expected at least one stage, of at least one channel, at least "
+        "one number of noise, and a grid that is at least 1 times coarser."
       )
     super().__post_init__()
 
@@ -65,7 +69,8 @@ class MaskGenerator(nn.Module):
       shape = (len(x), self.latent)
       noisy = self.has_rng("dropout")
       noise = jax.random.normal(self.make_rng("dropout"), shape) if noisy else jnp.zeros(shape)
-    coarse = tuple(-(-n // 2 ** len(self.widths)) for n in space)
+    stride = self.coarser * 2 ** len(self.widths)
+    coarse = tuple(-(-n // stride) for n in space)
     options = {"kernel_init": _WEIGHTS, "use_bias": self.norm == "none", "dtype": self.dtype}
     x = nn.Dense(math.prod(coarse) * self.widths[-1], name="first", **options)(noise)
     x = x.reshape(len(x), *coarse, self.widths[-1])
@@ -75,6 +80,7 @@ class MaskGenerator(nn.Module):
     x = self._layer(x, 0)
     options["use_bias"] = False
     x = TransposedConv(self.classes, 4, 2, 1, 0, name="up1", **options)(x)
+    x = linear_up(x.astype(jnp.float32), stride=self.coarser) if self.coarser > 1 else x
     return {"logits": crop_to(x, space).astype(jnp.float32)}
 
   def _layer(self, x, i: int):

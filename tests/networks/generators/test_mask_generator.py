@@ -34,6 +34,16 @@ def test_noise_is_drawn_for_each_map_and_without_a_key_there_is_none():
   np.testing.assert_array_equal(silent, net.apply(variables, x, jax.numpy.zeros((2, 5)))["logits"])
 
 
+def test_a_coarser_grid_is_interpolated_linearly():
+  fine, coarse = (MaskGenerator(classes=2, widths=(4, 6), latent=5, coarser=n) for n in (1, 2))
+  variables = fine.init(jax.random.key(0), jax.numpy.zeros((2, 8, 8, 1)))
+  noise = jax.random.normal(jax.random.key(1), (2, 5))
+  small = fine.apply(variables, jax.numpy.zeros((2, 8, 8, 1)), noise)["logits"]
+  large = coarse.apply(variables, jax.numpy.zeros((2, 15, 16, 1)), noise)["logits"]
+  expected = jax.image.resize(small, (2, 16, 16, 2), "linear")[:, :15]
+  np.testing.assert_allclose(large, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_encoder_gives_mean_and_variance_of_each_number():
   net = MaskEncoder(latent=5, widths=(4, 6))
   outputs = net.init_with_output(jax.random.key(0), jax.numpy.ones((2, 8, 8, 3)))[0]

@@ -8,7 +8,8 @@ Montgomery County, 40 of Shenzhen. Of both domains of a pair some patients are n
 Run: python train.py --config=configs/domains.py:source,pair=mr_to_ct --workdir=runs/mr_to_ct
 After the method, one of METHODS, separated by commas: pair (one of PAIRS, "montgomery_to_shenzhen"
 if there is none) and protocol ("cpu": 128x128, small widths, minutes of one core; "published":
-256x256, batches of 8, 20,000 steps, for an accelerator).
+256x256, batches of 8, 20,000 steps, for an accelerator); for second_stage, which learns from what a
+run of cyclegan has made, run (that run's folder).
 What is scored are the target's unseen cases, with the last step's weights. The target's training
 cases are fed without labels; those of its unseen cases are used for the scores alone. The best
 checkpoint is the best on the source's unseen cases (docs/domains.md).
@@ -81,12 +82,13 @@ PLANES = ("montgomery", "shenzhen")
 
 # the stream of the target's training cases, for methods that learn from two domains another name
 TARGET = "unlabelled"
-STREAMS = {"sifa": "target"}
+STREAMS = dict.fromkeys(("sifa", "cyclegan", "synseg"), "target")
 # the target's own labels instead of the source's: what adaptation could reach
 CEILING = "target"
 # generators make intensities from -1 to 1, of which brightness and contrast would leave
 SHAPE = dict(spatial=dict(rotation=10.0, scale=(0.85, 1.15)))
 ADAM = dict(name="adam", learning_rate=2e-4, b1=0.5)
+FALLING = dict(**ADAM, schedule=dict(name="linear", begin=0.5))
 CRITIC = dict(name="patch_critic", norm="instance")
 GENERATOR = dict(name="resnet_generator", blocks=9)
 # of networks beside the one that predicts, published sizes; a short run has a quarter of the widths
@@ -127,25 +129,48 @@ METHODS = {
     "network.deep_supervision": 1,
     "augment": SHAPE,
   },
+  "cyclegan": {
+    "method": dict(name="cyclegan"),
+    "task": dict(name="translation"),
+    "network": GENERATOR,
+    "networks": dict(critic=CRITIC),
+    "loss": dict(l1=dict()),
+    "optimiser": FALLING,
+    "optimisers": dict(critic=FALLING),
+    "augment": SHAPE,
+    "data.batch": 1,
+    # there is no image of the target that one of the source's should become
+    "evaluate.streams": (),
+  },
+  "second_stage": {},
+  "synseg": {
+    "method": dict(name="synseg"),
+    "networks": dict(generator=GENERATOR, critic=CRITIC),
+    "optimisers": dict(generator=FALLING, critic=FALLING),
+    "augment": SHAPE,
+    "data.batch": 2,
+  },
   CEILING: {},
 }
 
 # the run that makes images of the target out of the source's, and who learns from these
-TRANSLATOR, TRANSLATED = "cyclegan", ()
+TRANSLATOR, TRANSLATED = "cyclegan", ("second_stage",)
 # of several seeds
-COMPARED = ("source", CEILING)
+COMPARED = ("source", CEILING, TRANSLATOR, *TRANSLATED, "synseg")
 
 PROTOCOLS = ("cpu", "published")
-ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu"}
+ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu", "run": ""}
 
 
 def get_config(wanted="source"):
-  method, pair, protocol = _arguments(wanted)
+  method, pair, protocol, run = _arguments(wanted)
   source, target = PAIRS[pair]
   volumes = source not in PLANES
   config = defaults.config()
   main = DOMAINS[target if method == CEILING else source]
   config.data.source, config.data.split = main["source"], main["split"]
+  if method in TRANSLATED:
+    config.data.source = dict(name="translated", source=main["source"], run=run)
   config.data.normalise = dict(name="minmax", signed=True)
   # half of the slices with an organ; whole X-rays are the patch
   config.data.foreground = 0.5 if volumes else 0.0
@@ -179,6 +204,8 @@ def get_config(wanted="source"):
   config.evaluate.every = config.steps // 4
   config.checkpoint_every = config.steps // 4
   defaults.assign(config, METHODS[method])
+  if config.network.name in WIDTHS:
+    config.network = _sized(config.network, 0, protocol)
   for role, spec in config.networks.items():
     config.networks[role] = _sized(spec, len(config.network.widths), protocol)
   return config
@@ -198,7 +225,7 @@ def _sized(spec, stages, protocol):
 
 
 def _arguments(wanted):
-  """METHOD,pair=...,protocol=... -> the three; raises ValueError for what is none."""
+  """METHOD,pair=...,protocol=...,run=... -> the four; raises ValueError for what is none."""
   method, *words = wanted.split(",")
   if method not in METHODS:
     raise ValueError(
@@ -212,4 +239,10 @@ def _arguments(wanted):
         f"{name}={given[name]}: expected one of {', '.join(choices)}"
         f"{suggestion(given[name], choices)}."
       )
-  return method, given["pair"], given["protocol"]
+  if (method in TRANSLATED) is not bool(given["run"]):
+    raise ValueError(
+      f"run={given['run']}: the folder of a run of {TRANSLATOR} on the same pair, which "
+      f"{', '.join(TRANSLATED)} needs and no other method takes; expected "
+      f"{TRANSLATED[0]},pair={given['pair']},run=FOLDER."
+    )
+  return method, given["pair"], given["protocol"], given["run"]

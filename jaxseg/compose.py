@@ -56,7 +56,7 @@ def complete(config) -> dict[str, Any]:
   """
   config = other_runs.resolve(config_checks.fields(config))
   options = config["data"]
-  check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "metrics", "best"))
+  check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "made", "metrics", "best"))
   tasks.choose_metrics(
     config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
   )
@@ -118,7 +118,10 @@ def split_options(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def task(
-  config: dict[str, Any], labels: LabelSpec, channels: Mapping[str, Mapping[str, Any]]
+  config: dict[str, Any],
+  labels: LabelSpec,
+  channels: Mapping[str, Mapping[str, Any]],
+  made: Mapping[str, Mapping[str, Any]],
 ) -> tasks.Task:
   """What the output of the config's method means, and what judges it.
 
@@ -126,9 +129,11 @@ def task(
     config: checked.
     labels: of the data set.
     channels: name -> normalisation of each of its channels.
+    made: the same of the channels of another domain that are made, {} of other tasks.
   """
   judged = {name: config["evaluate"][name] for name in ("metrics", "best")}
-  return build(tasks.TASKS, config["task"], "task", labels=labels, schemes=channels, **judged)
+  given = {"labels": labels, "schemes": channels, "made": made, **judged}
+  return build(tasks.TASKS, config["task"], "task", **given)
 
 
 def _table(role: roles.Role) -> dict[str, Callable]:

@@ -138,7 +138,8 @@ def experiment(
   earlier = {"prior": cascade.prior(prepared, folds, fed.source.read)} if folds else {}
   first_stage = data.with_fields(prepared, earlier, workers=workers)
   numbers = dict(zip(prepared.channels, prepared.preparation.normalisation, strict=True))
-  aim = task(config, prepared.labels, numbers)
+  other_domain = _other_domain(config, feeds)
+  aim = task(config, prepared.labels, numbers, other_domain)
   nets = networks_by_role(config, aim.channels)
   net, patch = nets["network"], tuple(options["patch"])
   streams, sets = {}, {}
@@ -166,7 +167,7 @@ def experiment(
     read=fed.source.read,
     layout=placed,
     starts=starts,
-    targets={name: numbers[name] for name in synthesis.target_names(config)},
+    targets=other_domain | {name: numbers[name] for name in synthesis.target_names(config)},
     notes=(*notes, *told),
     held_out=held_cases.cases_of(config, feeds, sets) if config["evaluate"]["streams"] else (),
   )
@@ -192,12 +193,15 @@ def _rehearse(
   patch, slices = tuple(options["patch"]), options["slices"]
   other_runs.check(config, labels, main.source.channels)
   encoder_inputs.check_origin(config)
-  chosen_schemes = [scheme for scheme, _ in feeding.normalisation(main, main)]
+  schemes = {}
   for name, feed in feeds.items():
     with named(name):
-      each = [scheme for scheme, _ in feeding.normalisation(feed, main)]
-    encoder_inputs.check(config, each, f"config.streams.{name}" if name else "config.data")
-  aim = task(config, labels, dict(zip(main.source.channels, chosen_schemes, strict=True)))
+      schemes[name] = [scheme for scheme, _ in feeding.normalisation(feed, main)]
+    where = f"config.streams.{name}" if name else "config.data"
+    encoder_inputs.check(config, schemes[name], where)
+  needs.check_other_domains(config, {name: feed.source for name, feed in feeds.items()}, schemes)
+  numbers = dict(zip(main.source.channels, schemes[MAIN], strict=True))
+  aim = task(config, labels, numbers, _other_domain(config, feeds))
   nets = networks_by_role(config, aim.channels)
   net = nets["network"]
   predictor = window(config, net, patch, slices)
@@ -241,13 +245,26 @@ def _rehearse(
     loss_parts(config, regions=labels.regions is not None),
     {name: of.stats for name, of in state.learners.items() if learns(of)},
     channels=aim.channels,
-    labels="image" if synthesis.target_names(config) else kind,
+    labels="image" if synthesis.makes_images(config) else kind,
     ignored=labels.ignore is not None or main.drawn,
   )
-  photographs = encoder_inputs.notes(config, chosen_schemes)
+  photographs = encoder_inputs.notes(config, schemes[MAIN])
   random = frozen_from_nothing(config, state.learners, starts)
   told = (*whole_batch, *random, *photographs, *effects.notes(config))
   return placed, starts, (*told, *other_runs.check_patch(config, nets))
+
+
+def _other_domain(
+  config: dict[str, Any], feeds: Mapping[str, feeding.Feed]
+) -> dict[str, Mapping[str, Any]]:
+  """Channel -> normalisation, of the domain whose images are made; {} of other tasks."""
+  if config["task"]["name"] != synthesis.TRANSLATION:
+    return {}
+  (name,) = needs.of(config).other_domains
+  with named(name):
+    each = feeding.normalisation(feeds[name], feeds[MAIN])
+  channels = feeds[name].source.channels
+  return dict(zip(channels, (scheme for scheme, _ in each), strict=True))
 
 
 def _varied(

@@ -25,6 +25,7 @@ _LOSSES = {
   "segmentation": losses.LOSSES,
   "synthesis": losses.IMAGE_LOSSES,
   "masks": losses.LOSSES,
+  "translation": losses.IMAGE_LOSSES,
 }
 
 

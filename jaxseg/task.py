@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxseg.batch import Array, Batch, LabelSpec
 from jaxseg.build import suggestion
-from jaxseg.data.prepared.normalise import check_undone, undone
+from jaxseg.data.prepared.normalise import check_undone, normalised, undone
 from jaxseg.data.prepared.pairs import LABEL
 from jaxseg.data.sources.source import RawCase
 from jaxseg.inference import pictures
@@ -173,6 +173,70 @@ def synthesis(
   )
 
 
+# intensities of what has no numbers of its own
+_GREY = {"name": "window", "lower": 0.0, "upper": 255.0, "signed": True}
+
+
+def translation(
+  schemes: Mapping[str, Mapping],
+  made: Mapping[str, Mapping],
+  metrics: Sequence[str] = (),
+  best: str = "",
+) -> Task:
+  """Images of one domain -> images of another, of which there are no pairs.
+
+  Its scores compare an image with the one that it was made of, both in [-1, 1]: they tell how much
+  of it is kept, and not how well it looks like one of the other domain.
+
+  Args:
+    schemes: channel -> its normalisation to [-1, 1], of the domain that is given.
+    made: of the domain that is made; where each case has its own numbers ("minmax") an image that
+      is yet to be made has none, and intensities are from 0 to 255.
+    metrics: names of what is evaluated while training; () is SSIM, PSNR and the mean difference.
+    best: the one that the best checkpoint is judged by; "" is the first.
+  """
+  names = tuple(made)
+  made = {name: _GREY if of["name"] == "minmax" else of for name, of in made.items()}
+  known = {name: _GREY if of["name"] == "minmax" else of for name, of in schemes.items()}
+
+  def decode(image, of=made):
+    xp = np if isinstance(image, np.ndarray) else jnp
+    return xp.stack([undone(image[..., i], scheme) for i, scheme in enumerate(of.values())], -1)
+
+  def encode(image, of):
+    each = [normalised(image[..., i], scheme) for i, scheme in enumerate(of.values())]
+    return np.stack(each, -1)
+
+  def scores(metrics: Metrics, prediction, truth, weight, spacing):
+    del spacing
+    prediction, truth = encode(np.asarray(prediction), made), encode(np.asarray(truth), schemes)
+    return {
+      metric: {name: of(prediction[..., i], truth[..., i], weight) for i, name in enumerate(names)}
+      for metric, of in metrics.items()
+    }
+
+  watched, best = choose_metrics("translation", metrics, best)
+  bound = {
+    name: functools.partial(of, data_range=2.0) if _has_range(of) else of
+    for name, of in (IMAGE_METRICS | watched).items()
+  }
+  return Task(
+    name="translation",
+    output="image",
+    channels=len(names),
+    scored=names,
+    decode=decode,
+    truth=lambda sample: decode(np.asarray(sample["image"]), known),
+    score=scores,
+    metrics={name: bound[name] for name in watched},
+    best=best,
+    final=bound,
+    # each in its own grey window
+    panel=lambda image, truth, predicted: pictures.side_by_side(image, predicted),
+    pair=lambda raw: (raw._replace(label=None), raw.image),
+  )
+
+
 def _has_range(metric: Callable) -> bool:
   return "data_range" in inspect.signature(metric).parameters
 
@@ -200,6 +264,7 @@ TASKS: dict[str, Callable[..., Task]] = {
   "segmentation": segmentation,
   "synthesis": synthesis,
   MASKS: masks,
+  "translation": translation,
 }
 
 # task -> the metrics that it knows, and those that are evaluated where a config names none
@@ -207,6 +272,7 @@ _KNOWN: dict[str, tuple[Metrics, tuple[str, ...]]] = {
   "segmentation": (METRICS, ("dice", "iou")),
   "synthesis": (IMAGE_METRICS, ("psnr", "ssim", "mae")),
   MASKS: (METRICS, ("volume_similarity",)),
+  "translation": (IMAGE_METRICS, ("ssim", "psnr", "mae")),
 }
 
 

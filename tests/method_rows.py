@@ -51,6 +51,10 @@ def small_transformer(**options):
   )
 
 
+def small_generator(**options):
+  return GENERATORS["resnet_generator"](**{"widths": (4, 6), "blocks": 1, **options})
+
+
 def loss_of(sigmoid: bool):
   def dice_and_ce(logits, target):
     parts = (LOSSES[name](logits, target, sigmoid=sigmoid) for name in ("cross_entropy", "dice"))
@@ -167,6 +171,18 @@ def _sifa(constructor, tx, *, net=None, stages=2, **options):
   return constructor(*nets, decoder, judge, twice, judge, loss_of(False), *rates, **options)
 
 
+def _cyclegan(constructor, tx, **options):
+  net, judge = small_generator(), CRITICS["patch_critic"](widths=(4, 8), norm="instance")
+  return constructor(net, judge, IMAGE_LOSSES["l1"], tx, optax.sgd(0.01), **options)
+
+
+def _synseg(constructor, tx, *, net=None, **options):
+  nets = net or small_unet(), small_generator()
+  judge = CRITICS["patch_critic"](widths=(4, 8), norm="instance")
+  rates = optax.sgd(0.02), optax.sgd(0.01)
+  return constructor(*nets, judge, loss_of(False), tx, *rates, **options)
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -200,6 +216,19 @@ ROWS = {
     (*CRITIC, "generator", "decoder", "source_critic", "mask_critic"),
     regions=False,
     elsewhere=True,
+  ),
+  "cyclegan": Row(
+    _cyclegan,
+    ("network", "reverse", "critic", "source_critic"),
+    regions=False,
+    rate=0.02,
+    elsewhere=True,
+  ),
+  "synseg": Row(
+    _synseg,
+    ("network", "generator", "reverse", "critic", "source_critic"),
+    regions=False,
+    rate=0.05,
   ),
 }
 

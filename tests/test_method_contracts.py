@@ -159,7 +159,7 @@ def test_regions_are_learnt_by_sigmoids(name):
 
 HALF = ("entropy_minimisation", "mean_teacher", "uncertainty_mean_teacher", "fixmatch", "unimatch")
 HALF += ("cross_pseudo", "copy_paste", "adversarial", "hung", "dan")
-HALF += ("adabn", "restyled", "mmd", "feature_alignment")
+HALF += ("adabn", "restyled", "mmd", "feature_alignment", "synseg")
 
 
 @pytest.mark.parametrize("name", HALF)

@@ -1,11 +1,15 @@
 """Whether a config feeds its method what that needs beside images and labels."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxseg import methods
 from jaxseg.config.streams import TRAINING, UNLABELLED, as_main
+from jaxseg.config.synthesis import TRANSLATION
+from jaxseg.data.stream import MAIN
 from jaxseg.methods.needs import Needs
+
+_SIGNED = 'dict(name="minmax", signed=True), or dict(name="window", lower=, upper=, signed=True)'
 
 
 def of(config: Mapping[str, Any]) -> Needs:
@@ -19,6 +23,25 @@ def check_streams(config: Mapping[str, Any]) -> None:
   A source of its own may have labels, which the method does not look at.
   """
   name, batch = config["method"]["name"], config["data"]["batch"]
+  task = of(config).task
+  if task and config["task"]["name"] != task:
+    raise ValueError(
+      f"config.task: '{config['task']['name']}', but the method '{name}' is of '{task}'; expected "
+      f'config.task=dict(name="{task}"), or another method.'
+    )
+  if config["task"]["name"] == TRANSLATION != task:
+    able = [other for other, needs in methods.NEEDS.items() if needs.task == TRANSLATION]
+    raise ValueError(
+      f"config.method: '{name}' makes no images of another domain, which config.task "
+      f"'{TRANSLATION}' asks for; methods that do: {', '.join(able)}."
+    )
+  for stream in of(config).other_domains:
+    if "source" not in (config["streams"].get(stream) or {}):
+      what = "is missing" if stream not in config["streams"] else "has no source of its own"
+      raise ValueError(
+        f"config.streams.{stream}: {what}; the method '{name}' learns from images of another "
+        f"domain, too: expected config.streams.{stream}=dict(source=dict(...), batch={batch})."
+      )
   for stream in of(config).streams:
     where, spec = f"config.streams.{stream}", config["streams"].get(stream)
     if spec is None:
@@ -50,3 +73,39 @@ def check_fields(config: Mapping[str, Any], there: Collection[str]) -> None:
         f'from it: add config.data.fields.{field}=dict(name="folder", path=FOLDER), or choose a '
         "source whose cases have it."
       )
+
+
+def check_other_domains(
+  config: Mapping[str, Any],
+  sources: Mapping[str, Any],
+  schemes: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+  """Raises ValueError for domains that the method cannot learn from together.
+
+  Args:
+    config: checked.
+    sources: stream -> its source of cases, MAIN's among them.
+    schemes: stream -> the normalisation of each of its channels.
+  """
+  needs, name = of(config), config["method"]["name"]
+  ours = sources[MAIN]
+  for stream in needs.other_domains:
+    theirs = sources[stream]
+    for what, a, b in (
+      ("spatial axes", ours.rank, theirs.rank),
+      ("channel(s)", len(ours.channels), len(theirs.channels)),
+    ):
+      if a != b:
+        raise ValueError(
+          f"config.streams.{stream}.source: the images of '{theirs.name}' have {b} {what}, those "
+          f"of config.data.source ('{ours.name}') {a}; the method '{name}' expects as many in both "
+          "domains."
+        )
+  for stream in (MAIN, *needs.other_domains) if needs.signed else ():
+    field = f"config.streams.{stream}.normalise" if stream else "config.data.normalise"
+    for channel, scheme in zip(sources[stream].channels, schemes[stream], strict=True):
+      if not scheme.get("signed"):
+        raise ValueError(
+          f"{field}: '{scheme['name']}' of the channel '{channel}', but the generators of '{name}' "
+          f"make images in [-1, 1]; expected {_SIGNED}."
+        )

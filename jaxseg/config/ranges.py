@@ -76,6 +76,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **dict.fromkeys((("adversarial", "least"), ("hung", "threshold")), SHARE),
   "clip_weights": POSITIVE,
   "critic_steps": COUNT,
+  **{(of, name): FROM_0 for of in ("cyclegan", "synseg") for name in ("cycle", "identity", "pool")},
+  ("synseg", "segmentation"): FROM_0,
   **_all("iterations erosions", COUNT),
   ("focal_tversky", "gamma"): POSITIVE,
   "positive_weight": POSITIVE,

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # source -> its options that are run folders, and what else they may be
-OPTIONS: dict[str, tuple[str, ...]] = {"synthetic": ("masks", "images")}
+OPTIONS: dict[str, tuple[str, ...]] = {
+  "synthetic": ("masks", "images"),
+  "translated": ("run",),
+}
 _WORDS = ("training",)
 
 

@@ -5,14 +5,20 @@ from typing import Any
 
 from jaxseg.data.prepared.pairs import LABEL
 
-SYNTHESIS = "synthesis"
+# channels of one case from others, or from its label; images of one domain from another's
+SYNTHESIS, TRANSLATION = "synthesis", "translation"
+
+
+def makes_images(config: Mapping[str, Any]) -> bool:
+  """Whether what the config's networks put out are images."""
+  return config["task"]["name"] in (SYNTHESIS, TRANSLATION)
 
 
 def check(config: Mapping[str, Any]) -> None:
   """Raises ValueError for fields that are of segmentation alone; nothing for other tasks."""
-  if config["task"]["name"] != SYNTHESIS:
+  if not makes_images(config):
     return
-  options = config["data"]
+  options, paired = config["data"], config["task"]["name"] == SYNTHESIS
   task = "config.task makes images"
   for field, value, advice in (
     ("config.plan", config["plan"], "plans are of segmentation: write the fields into the config"),
@@ -20,7 +26,7 @@ def check(config: Mapping[str, Any]) -> None:
     ("config.data.maps", options["maps"], "maps are made of labels: leave it out"),
     (
       "config.data.crop_nonzero",
-      options["crop_nonzero"],
+      options["crop_nonzero"] and paired,
       "the box would be that of inputs and targets together, and a case to be predicted has no "
       "target: set it to False",
     ),
@@ -34,7 +40,7 @@ def check(config: Mapping[str, Any]) -> None:
       raise ValueError(f"{field}: {value!r}, but {task}; {advice}.")
   each = options["normalise"]
   for scheme in each if isinstance(each, Sequence) and not isinstance(each, str) else (each,):
-    if isinstance(scheme, Mapping) and scheme.get("nonzero"):
+    if paired and isinstance(scheme, Mapping) and scheme.get("nonzero"):
       raise ValueError(
         f"config.data.normalise: nonzero=True, but {task}; the nonzero voxels would be those of "
         "inputs and targets together, and a case to be predicted has no target: leave it out."
@@ -48,7 +54,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def target_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-  """Names of the channels that are made; () of other tasks."""
+  """Names of the case's own channels that are made of others; () of other tasks."""
   return tuple(config["task"]["targets"]) if config["task"]["name"] == SYNTHESIS else ()
 
 
@@ -66,12 +72,12 @@ def from_label(config: Mapping[str, Any]) -> bool:
 
 def needs_labels(config: Mapping[str, Any]) -> bool:
   """Whether cases without labels are of no use to the main stream."""
-  return config["task"]["name"] != SYNTHESIS or from_label(config)
+  return not makes_images(config) or from_label(config)
 
 
 def swaps(config: Mapping[str, Any]) -> bool:
   """Whether left and right classes swap in mirror images; those of an image have none."""
-  return config["task"]["name"] != SYNTHESIS
+  return not makes_images(config)
 
 
 def check_mirrors(config: Mapping[str, Any], pairs: Sequence, sideways: int | None) -> None:

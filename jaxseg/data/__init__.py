@@ -21,6 +21,7 @@ from jaxseg.data.sources.source import RawCase, Source
 from jaxseg.data.sources.synthetic import synthetic as synthetic_cases
 from jaxseg.data.sources.tfds_folder import tfds
 from jaxseg.data.sources.tfds_writing import write_tfds
+from jaxseg.data.sources.translated import translated
 from jaxseg.data.splits import SPLITS
 
 SOURCES: dict[str, Callable[..., Source]] = {
@@ -32,6 +33,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
   "h5": h5,
   "tfds": tfds,
   "synthetic": synthetic_cases,
+  "translated": translated,
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
   "read_image",
   "read_label",
   "tfds",
+  "translated",
   "with_fields",
   "with_maps",
   "write_image",

@@ -1,5 +1,6 @@
 """What the final weights make of a validation case: to score, to write, to look at."""
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -61,9 +62,19 @@ def segmented(run, dataset: Dataset, predict: Callable, raw: RawCase, sample, na
 
 
 def synthesised(
-  run, dataset: Dataset, predict: Callable, raw: RawCase, sample, name: str
+  run,
+  dataset: Dataset,
+  predict: Callable,
+  raw: RawCase,
+  sample,
+  name: str,
+  *,
+  own_window: bool = False,
 ) -> Result:
-  """A case's image from its inputs; arguments as for `segmented`, `predict` gives intensities."""
+  """A case's image from its inputs; arguments as for `segmented`, `predict` gives intensities.
+
+  `own_window`: see `views.of_images`.
+  """
   given, truth = run.task.pair(raw)
   configuration = Configuration(
     (dataset.preparation,), dataset.labels, predict, lambda *_: inputs(sample)
@@ -74,7 +85,7 @@ def synthesised(
     truth.astype(np.float32),
     raw.weight,
     lambda folder: write_image(folder, name, image, raw.geometry, truth.dtype),
-    lambda: views.of_images(given, truth, image, run.task.scored),
+    lambda: views.of_images(given, truth, image, run.task.scored, own_window=own_window),
   )
 
 
@@ -82,4 +93,5 @@ RESULTS: dict[str, Callable[..., Result]] = {
   "segmentation": segmented,
   "synthesis": synthesised,
   "masks": segmented,
+  "translation": functools.partial(synthesised, own_window=True),
 }

@@ -8,6 +8,7 @@ from jaxseg.methods import (
   copy_paste,
   cross_pseudo,
   cross_teaching,
+  cyclegan,
   dan,
   detected,
   distillation,
@@ -30,7 +31,9 @@ from jaxseg.methods import (
   restyled,
   sifa,
   supervised,
+  synseg,
   teacher,
+  translation,
   uncertainty_mean_teacher,
   unimatch,
 )
@@ -62,10 +65,13 @@ METHODS = {
   "mask_vae": mask_vae.mask_vae,
   "pix2pix": pix2pix.pix2pix,
   "sifa": sifa.sifa,
+  "cyclegan": cyclegan.cyclegan,
+  "synseg": synseg.synseg,
 }
 
 # what the loop must feed a method beside images and labels
 _UNLABELLED = Needs(streams=("unlabelled",))
+_TWO_DOMAINS = Needs(other_domains=(translation.TARGET,), signed=True)
 NEEDS: dict[str, Needs] = {
   "pseudo_label": _UNLABELLED,
   "entropy_minimisation": _UNLABELLED,
@@ -83,6 +89,8 @@ NEEDS: dict[str, Needs] = {
   "mmd": _UNLABELLED,
   "feature_alignment": _UNLABELLED,
   "sifa": Needs(streams=(sifa.TARGET,)),
+  "cyclegan": _TWO_DOMAINS._replace(task="translation"),
+  "synseg": _TWO_DOMAINS._replace(task="segmentation"),
 }
 
 # what starts as another learner, whatever its weights were
@@ -105,6 +113,7 @@ __all__ = [
   "copy_paste",
   "cross_pseudo",
   "cross_teaching",
+  "cyclegan",
   "dan",
   "detected",
   "distillation",
@@ -127,6 +136,7 @@ __all__ = [
   "restyled",
   "sifa",
   "supervised",
+  "synseg",
   "uncertainty_mean_teacher",
   "unimatch",
 ]

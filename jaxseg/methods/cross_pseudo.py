@@ -12,7 +12,8 @@ from jaxseg import samples
 from jaxseg.augment.boxes import pasted, random_boxes
 from jaxseg.augment.draws import checked_range
 from jaxseg.losses import Loss, cross_entropy
-from jaxseg.method import Learner, Method, State, descend, forward, learner
+from jaxseg.method import Method, State, forward, learner
+from jaxseg.methods.jointly import descend_jointly
 from jaxseg.methods.labelled import UNLABELLED, parts, supervision, value
 from jaxseg.methods.opinions import agreement, opinion
 from jaxseg.networks.blocks.options import choice
@@ -88,10 +89,8 @@ def crosswise(
   sigmoid: bool,
 ) -> Method:
   """`cross_pseudo` of any two networks."""
-  supervised, both = (
-    supervision(loss, decay=head_decay, drop_last=drop_last_head),
-    _side_by_side(optimisers),
-  )
+  supervised = supervision(loss, decay=head_decay, drop_last=drop_last_head)
+  by_name = dict(zip(NAMES, optimisers, strict=True))
 
   def init(key, batch):
     # the first one's is that of `supervised`, so that both start alike
@@ -120,7 +119,7 @@ def crosswise(
     def objective(params):
       passes = [
         forward(net, p, of.stats, seen, key=k, update_stats=True)
-        for net, p, of, k in zip(nets, params, pair, keys, strict=True)
+        for net, p, of, k in zip(nets, params.values(), pair, keys, strict=True)
       ]
       known, unknown = zip(*(parts(outputs, batch) for outputs, _ in passes), strict=True)
       logits = [outputs["logits"] for outputs in unknown]
@@ -128,14 +127,10 @@ def crosswise(
       own = sum(supervised(outputs, target) for outputs in known)
       agree = functools.partial(agreement, pseudo_loss, step=state.step, sigmoid=sigmoid)
       cross = agree(logits[0], second, images)[0] + agree(logits[1], first, images)[0]
-      stats = tuple(stats for _, stats in passes)
+      stats = dict(zip(NAMES, (stats for _, stats in passes), strict=True))
       return own + scale * cross, (stats, {"supervised_loss": own, "consistency": cross})
 
-    owned = ((of.params, of.stats, of.opt_state) for of in pair)
-    joint = Learner(*zip(*owned, strict=True))
-    updated, metrics = descend(both, joint, objective)
-    each = zip(updated.params, updated.stats, updated.opt_state, strict=True)
-    learners = {name: Learner(*of) for name, of in zip(NAMES, each, strict=True)}
+    learners, metrics = descend_jointly(by_name, dict(zip(NAMES, pair, strict=True)), objective)
     return state.replace(step=state.step + 1, learners=learners), metrics
 
   def apply(state, batch):
@@ -144,16 +139,3 @@ def crosswise(
     return forward(net, current.params, current.stats, batch["image"])[0]
 
   return Method(init, train_step, apply)
-
-
-def _side_by_side(optimisers) -> optax.GradientTransformation:
-  """One transformation of a tuple of parameters: one gradient is cheaper than two."""
-
-  def init(params):
-    return tuple(tx.init(own) for tx, own in zip(optimisers, params, strict=True))
-
-  def update(updates, states, params):
-    each = zip(optimisers, updates, states, params, strict=True)
-    return tuple(zip(*(tx.update(*of) for tx, *of in each), strict=True))
-
-  return optax.GradientTransformation(init, update)

@@ -24,6 +24,8 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
     Acts("include_background", "inputs", ("product",)),
   ),
   "hung": (Acts("threshold", "semi"),),
+  "cyclegan": (Acts("identity", "cycle"),),
+  "synseg": (Acts("identity", "cycle"),),
   "pseudo_label": (Acts("threshold", "weight"),),
   "entropy_minimisation": (Acts("images", "weight"),),
   "mean_teacher": (Acts("noise_limit", "noise"), Acts("noise", "consistency")),

@@ -34,26 +34,29 @@ def exchange(key, pool: Pool | None, images: Array) -> tuple[Array, Pool | None]
   1/2, it takes the place of one of the pool, which is shown, or else is shown itself and not kept.
   No gradient goes through. Without a pool the images are shown.
 
-  Every device holds the whole pool and goes through the whole batch, so that it stays one pool,
-  whatever the number of devices.
+  The turns are taken with the numbers of images alone; the images move at once, after them, so that
+  a batch that is split over devices is sent once, and all devices hold the same pool.
   Source: Shrivastava et al., arXiv 1612.07828; of 50 images in Zhu et al., arXiv 1703.10593.
   """
   images = jax.lax.stop_gradient(jnp.asarray(images, jnp.float32))
   if pool is None:
     return images, None
-  size = len(pool.images)
+  size, count = len(pool.images), len(images)
 
-  def one(pool, slot):
-    image, key = slot
+  def turn(state, slot):
+    held, number = state
+    new, key = slot
     whether, which = jax.random.split(key)
-    filling = pool.number < size
-    place = jnp.where(filling, pool.number, jax.random.randint(which, (), 0, size))
+    filling = number < size
+    place = jnp.where(filling, number, jax.random.randint(which, (), 0, size))
     kept = filling | jax.random.bernoulli(whether)
-    old = jax.lax.dynamic_index_in_dim(pool.images, place, keepdims=False)
-    stored = jnp.where(kept, image, old)
-    after = jax.lax.dynamic_update_index_in_dim(pool.images, stored, place, 0)
-    shown = jnp.where(kept & ~filling, old, image)
-    return Pool(after, jnp.minimum(pool.number + 1, size)), shown
+    shown = jnp.where(kept & ~filling, held[place], new)
+    held = held.at[place].set(jnp.where(kept, new, held[place]))
+    return (held, jnp.minimum(number + 1, size)), shown
 
-  pool, shown = jax.lax.scan(one, pool, (images, jax.random.split(key, len(images))))
-  return shown, pool
+  # by numbers: the pool's places first, then the batch
+  begin = jnp.arange(size), pool.number
+  slots = size + jnp.arange(count), jax.random.split(key, count)
+  (held, number), shown = jax.lax.scan(turn, begin, slots)
+  every = jnp.concatenate([pool.images, images])
+  return every[shown], Pool(every[held], number)

@@ -10,7 +10,14 @@ class Needs(NamedTuple):
     streams: names of further streams of cases without labels, whose patches go through the network
       in one batch with the main stream's.
     fields: of the main stream's cases, beside image and label.
+    other_domains: names of further streams of another domain, each from a source of its own, whose
+      images have the main stream's channels and rank.
+    signed: images lie in [-1, 1].
+    task: the only one that the method's output means something in; "" is any.
   """
 
   streams: tuple[str, ...] = ()
   fields: tuple[str, ...] = ()
+  other_domains: tuple[str, ...] = ()
+  signed: bool = False
+  task: str = ""

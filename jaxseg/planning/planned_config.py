@@ -14,7 +14,7 @@ from jaxseg import augment, compose, data, planning
 from jaxseg.build import build, check_options, suggestion
 from jaxseg.config import checks as config_checks
 from jaxseg.config.overrides import read_config
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.config.synthesis import makes_images
 from jaxseg.data import Source
 from jaxseg.data.sources.decathlon import task_name
 from jaxseg.data.sources.source import annotated
@@ -204,7 +204,7 @@ def find_data(where: str, changes: Sequence[str] = ()) -> dict[str, Any]:
 def data_of(config) -> dict[str, Any]:
   """`source` and, where it is known without a plan, `split` of a config's data."""
   own = config_checks.fields(config)
-  if own["task"].get("name") == SYNTHESIS:
+  if makes_images(own):
     raise ValueError(
       "config.task: makes images, but plans are of segmentation; write the fields into the config."
     )

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.config.synthesis import makes_images
 from jaxseg.evaluation.held_out import FOLDER, SCORES, VIEWS, read_scores
 from jaxseg.report import views
 from jaxseg.runs import same_run
@@ -84,7 +84,7 @@ class CrossValidation(NamedTuple):
   @property
   def kind(self) -> str:
     """What is scored, in the singular."""
-    return "channel" if self.folds[0].config["task"]["name"] == SYNTHESIS else "class"
+    return "channel" if makes_images(self.folds[0].config) else "class"
 
   @property
   def cases(self) -> dict[str, dict[str, dict[str, float]]]:

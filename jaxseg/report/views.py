@@ -114,24 +114,32 @@ def of_case(raw: RawCase, prediction: np.ndarray, labels: LabelSpec) -> Views:
   )
 
 
-def of_images(raw: RawCase, truth: np.ndarray, image: np.ndarray, names: Sequence[str]) -> Views:
+def of_images(
+  raw: RawCase,
+  truth: np.ndarray,
+  image: np.ndarray,
+  names: Sequence[str],
+  *,
+  own_window: bool = False,
+) -> Views:
   """The middle slice of a case for each channel that is made.
 
   Args:
     raw: the case as it is given.
     truth, image: (*space, k) intensities, on the same grid.
     names: (k,) of the channels.
+    own_window: of grey values for each, where the two are of different units; else the true one's
+      for both, so that they can be compared.
   """
   arrays, titles, spacing = planes(raw.geometry, (raw.image, truth, image))
   given, truth, image = (plane[len(plane) // 2] for plane in arrays)
   thin = max(1, -(-max(given.shape[:2]) // _SIDE))
   given, truth, image = (plane[::thin, ::thin] for plane in (given, truth, image))
-  # both in the window of the true one, so that they can be compared
-  window = [np.percentile(truth[..., k], (0.5, 99.5)) for k in range(len(names))]
-  grey = [
-    np.stack([pictures.windowed(of[..., k], *window[k]) for k in range(len(names))])
-    for of in (truth, image)
-  ]
+  grey = []
+  for of in (truth, image):
+    ends = of if own_window else truth
+    window = [np.percentile(ends[..., k], (0.5, 99.5)) for k in range(len(names))]
+    grey.append(np.stack([pictures.windowed(of[..., k], *window[k]) for k in range(len(names))]))
   middle = titles[len(titles) // 2]
   return Views(
     image=np.repeat(_grey(given.astype(np.float32))[None], len(names), 0),

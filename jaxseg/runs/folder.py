@@ -13,7 +13,7 @@ import jax
 from jaxseg import defaults, files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
 from jaxseg.data.splits import count
@@ -310,7 +310,7 @@ def describe(workdir) -> Described:
   workdir = pathlib.Path(workdir)
   kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
   config, where = read_config(workdir), workdir / DATASET
-  kinds |= {TARGETS: dict} if config["task"]["name"] == SYNTHESIS else {}
+  kinds |= {TARGETS: dict} if makes_images(config) else {}
   told = read_dataset(workdir, kinds)
   _check_whole(workdir / CONFIG)
   labels, preparation = _labels(told["labels"], where), _preparation(told, where)

@@ -13,6 +13,7 @@ from jaxseg import inference
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
 from jaxseg.config import rehearsal
+from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.formats.images import integers
 from jaxseg.data.prepared.label_files import decoded, on_grid
 from jaxseg.data.prepared.pairs import LABEL
@@ -194,7 +195,9 @@ def _built(
 def task_of(told: run_folder.Described) -> Task:
   """What the output of a run's network means."""
   schemes = dict(zip(told.channels, told.preparation.normalisation, strict=True))
-  return task(told.config, told.labels, schemes | told.targets)
+  if told.config["task"]["name"] != TRANSLATION:
+    schemes |= told.targets
+  return task(told.config, told.labels, schemes, told.targets)
 
 
 def abstract_state(scheme: Method, told: run_folder.Described) -> State:

@@ -55,6 +55,9 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
   "data.source.cache": _EVERYWHERE,
   "data.source.url": _EVERYWHERE,
   "data.source.download": _EVERYWHERE,
+  # of cases that a run has translated: their content tells by which
+  "data.source.run": _EVERYWHERE,
+  **{f"data.source.source.{name}": _EVERYWHERE for name in ("path", "images", "masks", "weights")},
   **dict.fromkeys(("data.split.path", "data.split.train_list"), _EVERYWHERE),
   "data.split.validation_list": _EVERYWHERE,
   "data.prior.run": (RESUME, FOLDS, PROCESSES),
@@ -83,7 +86,7 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {
 
 # what the program provides where a config leaves it out: no default of the constructor's
 _PROVIDED = {
-  "network": ("classes",),
+  "network": ("classes", "channels"),
   "loss": ("sigmoid",),
   "method": ("sigmoid",),
   "augment": ("patch", "swap", "swap_axis", "background", "classes"),

@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from jaxseg import files
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.config.synthesis import makes_images
 from jaxseg.data import RawCase
 from jaxseg.data.sources.case_files import LEGEND, CaseFiles, find_cases
 from jaxseg.data.sources.case_folders import folders_of_cases
@@ -220,7 +220,7 @@ def _run(wanted) -> None:
       f"--workdir {wanted.workdir[0]}: makes label maps of noise, and there is nothing to segment "
       'in that; see `jaxseg judge-synthetic`, or a source of its cases (name="synthetic").'
     )
-  labels, images = told.labels, told.config["task"]["name"] == SYNTHESIS
+  labels, images = told.labels, makes_images(told.config)
   if images:
     _check_options(wanted)
   file = (

@@ -45,13 +45,19 @@ def test_methods_differ_by_what_they_say_alone(pair):
   for method, fields in MODULE["METHODS"].items():
     if method == MODULE["CEILING"]:
       continue
-    config = get_config(f"{method},pair={pair}").to_dict()
+    first = ",run=runs/first" if method in MODULE["TRANSLATED"] else ""
+    config = get_config(f"{method},pair={pair}{first}").to_dict()
     changed = {name.split(".")[0] for name in fields}
+    if first:
+      own = config["data"].pop("source")
+      assert own == dict(name="translated", source=reference["data"]["source"], run="runs/first")
+      config["data"]["source"] = own["source"]
     # the same cases, by the name that the method knows
     if method in MODULE["STREAMS"]:
       stream = MODULE["STREAMS"][method]
       assert config.pop("streams")[stream] == reference["streams"][TARGET]
-      assert config.pop("evaluate")["streams"] == (stream,)
+      makes_images = method == MODULE["TRANSLATOR"]
+      assert config.pop("evaluate")["streams"] == (() if makes_images else (stream,))
     assert {name for name in config if config[name] != reference[name]} <= changed
 
 
@@ -68,6 +74,8 @@ def test_published_sizes_are_those_of_the_paper():
     ("source,pair=ct_to_ct", r"pair=ct_to_ct: expected one of .*did you mean"),
     ("source,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
     ("source,steps=3", "'steps=3' is no argument"),
+    ("second_stage", "run=: the folder of a run of cyclegan on the same pair, which second_stage"),
+    ("source,run=runs/a", "run=runs/a: the folder of a run of cyclegan .* no other method takes"),
   ],
 )
 def test_other_arguments_are_told(words, message):

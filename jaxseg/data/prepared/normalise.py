@@ -102,6 +102,12 @@ NORMALISATIONS: dict[str, Callable] = {
 _EXACT = 2**24
 
 
+def normalised(channel: np.ndarray, scheme: Mapping) -> np.ndarray:
+  """One channel by a scheme whose numbers are all there."""
+  options = {name: value for name, value in scheme.items() if name != "name"}
+  return NORMALISATIONS[scheme["name"]](channel, **options)
+
+
 def rounds(image: np.ndarray, schemes: Sequence[Mapping]) -> bool:
   """Whether an image's integers, beyond 2^24 and not normalised, lose digits in float32."""
   if image.dtype.kind not in "iu" or image.dtype.itemsize < 4 or not image.size:

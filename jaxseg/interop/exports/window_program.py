@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxseg import paths
 from jaxseg.batch import LabelSpec, kind, swap_classes
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.pairs import LABEL
 from jaxseg.interop.exports import intensities
 from jaxseg.method import Learner, State
@@ -144,7 +144,7 @@ def window_program(opened: Opened, *, normalised: bool = False, loops: bool = Tr
     "task": first.config["task"]["name"],
     "output": output,
     "channels": list(first.channels),
-    "targets": list(first.targets) if first.config["task"]["name"] == SYNTHESIS else [],
+    "targets": list(first.targets) if makes_images(first.config) else [],
     "names": list(first.labels.names),
     "values": list(first.labels.written),
     "regions": first.labels.regions is not None,

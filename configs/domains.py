@@ -116,7 +116,7 @@ METHODS = {
     "optimisers": dict(critic=ADAM),
   },
   "sifa": {
-    "method": dict(name="sifa"),
+    "method": dict(name="sifa", head_weights=(1.0, 0.1)),
     "networks": dict(
       generator=GENERATOR,
       decoder=dict(name="feature_decoder", widths=(128, 64, 64, 32, 32)),

@@ -1,5 +1,7 @@
 """SIFA: images and features are aligned together, by an encoder that segments and translates."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -37,9 +39,8 @@ def sifa(
   masks: float | Schedule = 0.1,
   inner_masks: float | Schedule = 0.01,
   cycle_fool: float | Schedule = 0.1,
-  auxiliary: float | Schedule = 0.1,
   pool: int = 50,
-  head_decay: float = 0.5,
+  head_weights: Sequence[float] | None = None,
 ) -> Method:
   """Chen et al. 2020 (2002.02255; 1901.08211): S segments the target, E is its encoder.
 
@@ -81,15 +82,14 @@ def sifa(
     cycle: factor of the cycle's loss, in g.
     translation: of g in the loss of S and E.
     masks, inner_masks, cycle_fool: of the adversarial terms, numbers or schedules.
-    auxiliary: of all heads but the finest, see `supervised`.
     pool: images of each critic's pool.
-    head_decay: see `supervised`.
+    head_weights: see `supervised`; (1.0, 0.1) with one auxiliary head is the paper's.
   """
   networks = {NETWORK: network, GENERATOR: generator, DECODER: decoder, CRITIC: critic}
   networks |= {SOURCE_CRITIC: source_critic, MASK_CRITIC: mask_critic}
   networks |= {} if inner_critic is None else {INNER_CRITIC: inner_critic}
   _check(networks, mode)
-  supervised = labelled.supervision(loss, decay=head_decay, auxiliary=auxiliary)
+  supervised = labelled.supervision(loss, weights=head_weights)
 
   def run(learners, role, *inputs, params=None, key=None, stats=None):
     own = learners[role]

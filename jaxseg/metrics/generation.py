@@ -91,7 +91,7 @@ def turns(array: np.ndarray, rank: int) -> Iterator[np.ndarray]:
 class NearestMask:
   """The window of some label maps that a sample shares most foreground with, by Dice.
 
-  Every place of every map is tried, and every turn of the sample: by Fourier transforms, exactly.
+  Every place of every map is tried, and every turn of the sample: by Fourier transforms.
 
   Args:
     masks: real ones, (*space) class indices, each at least as large as a sample.
@@ -99,57 +99,98 @@ class NearestMask:
   """
 
   def __init__(self, masks: Sequence[np.ndarray], classes: int):
-    self._classes, self._of = classes, []
-    for mask in masks:
-      whole = _foreground(mask[None], classes)[0]
-      self._of.append((whole.shape[:-1], _spectrum(whole), _spectrum(whole.sum(-1, keepdims=True))))
+    self._classes, self._masks = classes, [_foreground(mask[None], classes)[0] for mask in masks]
+    self._search = _Search(self._masks, [mask.sum(-1) for mask in self._masks])
 
   def __call__(self, sample: np.ndarray) -> Nearest:
     """Of (*space) class indices; two maps without foreground are alike, 1."""
     best = Nearest(0, (0,) * sample.ndim, 0, -1.0)
     for turn, turned in enumerate(turns(sample, sample.ndim)):
       own = _foreground(turned[None], self._classes)[0]
-      ones = np.ones((*own.shape[:-1], 1), np.float32)
-      for case, (space, classes, inside) in enumerate(self._of):
-        shared = _correlated(classes, own, space)
-        total = _correlated(inside, ones, space) + own.sum()
+      for case, shared, inside in self._search(own):
+        total = inside + own.sum()
         # what is less than half a voxel is none
         dice = np.where(total > 0.5, 2 * shared / np.maximum(total, 1), 1.0)
-        place = np.unravel_index(dice.argmax(), dice.shape)
+        place = tuple(map(int, np.unravel_index(dice.argmax(), dice.shape)))
         if dice[place] > best.value:
-          best = Nearest(case, tuple(map(int, place)), turn, float(dice[place]))
+          best = Nearest(case, place, turn, self._exactly(case, place, own))
     return best
+
+  def _exactly(self, case: int, place: tuple[int, ...], own: np.ndarray) -> float:
+    window = _window(self._masks[case], place, own.shape[:-1])
+    total = window.sum() + own.sum()
+    return float(2 * (window * own).sum() / total) if total else 1.0
 
 
 class NearestImage:
   """The window of some images that a sample is nearest to, by the root of the mean square.
+
+  Every place of every image is tried, and every turn of the sample: by Fourier transforms.
 
   Args:
     images: real ones, (*space, channels), each at least as large as a sample.
   """
 
   def __init__(self, images: Sequence[np.ndarray]):
-    # about zero, so that nothing is lost to a large mean
-    self._shift = float(np.mean([image.mean() for image in images]))
-    self._of = []
-    for image in images:
-      whole = image.astype(np.float64) - self._shift
-      squares = (whole**2).sum(-1, keepdims=True)
-      self._of.append((whole.shape[:-1], _spectrum(whole), _spectrum(squares)))
+    # about zero, so that little is lost to a large mean
+    self._shift = np.float32(np.mean([image.mean() for image in images]))
+    self._images = [image.astype(np.float32) - self._shift for image in images]
+    self._search = _Search(self._images, [(image**2).sum(-1) for image in self._images])
 
   def __call__(self, sample: np.ndarray) -> Nearest:
     """Of (*space, channels)."""
     rank, best = sample.ndim - 1, None
-    for turn, turned in enumerate(turns(sample.astype(np.float64) - self._shift, rank)):
-      ones = np.ones((*turned.shape[:-1], 1))
-      for case, (space, channels, squares) in enumerate(self._of):
-        apart = _correlated(squares, ones, space) - 2 * _correlated(channels, turned, space)
-        apart += (turned**2).sum()
-        place = np.unravel_index(apart.argmin(), apart.shape)
-        value = float(np.sqrt(max(apart[place], 0) / turned.size))
+    for turn, turned in enumerate(turns(sample.astype(np.float32) - self._shift, rank)):
+      for case, products, squares in self._search(turned):
+        apart = squares - 2 * products + (turned**2).sum()
+        place = tuple(map(int, np.unravel_index(apart.argmin(), apart.shape)))
+        window = _window(self._images[case], place, turned.shape[:-1])
+        value = float(np.sqrt(np.mean((window - turned) ** 2, dtype=np.float64)))
         if best is None or value < best.value:
-          best = Nearest(case, tuple(map(int, place)), turn, value)
+          best = Nearest(case, place, turn, value)
     return best
+
+
+class _Search:
+  """Sums of products of samples with all windows of some arrays, and of what lies in the windows.
+
+  What a sample's turns, or arrays of one size, have in common is transformed once.
+
+  Args:
+    arrays: (*space, k).
+    masses: (*space), of which the sum over each window is given, too.
+  """
+
+  def __init__(self, arrays: Sequence[np.ndarray], masses: Sequence[np.ndarray]):
+    self._spaces = [array.shape[:-1] for array in arrays]
+    self._spectra = [_spectrum(array, array.shape[:-1]) for array in arrays]
+    self._masses = masses
+    self._sums: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+  def __call__(self, sample: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(case, sums of products, sums of masses) for a sample (*small, k), by the window's place."""
+    small = sample.shape[:-1]
+    if small not in self._sums:
+      self._sums[small] = [_sums(mass, small) for mass in self._masses]
+    spectra = {space: np.conj(_spectrum(sample, space)) for space in dict.fromkeys(self._spaces)}
+    for case, (space, spectrum) in enumerate(zip(self._spaces, self._spectra, strict=True)):
+      whole = fft.irfftn((spectrum * spectra[space]).sum(-1), space)
+      places = tuple(slice(n - m + 1) for n, m in zip(space, small, strict=True))
+      yield case, whole[places], self._sums[small][case]
+
+
+def _sums(mass: np.ndarray, small: Sequence[int]) -> np.ndarray:
+  """The sum of each window, (*(space - small + 1)), by differences of running sums."""
+  for axis, size in enumerate(small):
+    running = np.cumsum(mass, axis, dtype=np.float64)
+    running = np.concatenate([np.zeros_like(running.take([0], axis)), running], axis)
+    last = running.shape[axis]
+    mass = running.take(range(size, last), axis) - running.take(range(last - size), axis)
+  return mass
+
+
+def _window(array: np.ndarray, place: Sequence[int], small: Sequence[int]) -> np.ndarray:
+  return array[tuple(slice(p, p + n) for p, n in zip(place, small, strict=True))]
 
 
 def _foreground(masks: np.ndarray, classes: int) -> np.ndarray:
@@ -157,14 +198,6 @@ def _foreground(masks: np.ndarray, classes: int) -> np.ndarray:
   return (np.asarray(masks)[..., None] == np.arange(1, classes)).astype(np.float32)
 
 
-def _spectrum(array: np.ndarray) -> np.ndarray:
-  """Of (*space, k), along its space."""
-  return fft.rfftn(array, axes=range(array.ndim - 1))
-
-
-def _correlated(spectrum: np.ndarray, sample: np.ndarray, space: Sequence[int]) -> np.ndarray:
-  """The sum of products of a sample (*small, k) with each window of (*space, k) as large as it."""
-  axes = range(sample.ndim - 1)
-  product = (spectrum * np.conj(fft.rfftn(sample, space, axes=axes))).sum(-1)
-  whole = fft.irfftn(product, space)
-  return whole[tuple(slice(n - m + 1) for n, m in zip(space, sample.shape, strict=False))]
+def _spectrum(array: np.ndarray, space: Sequence[int]) -> np.ndarray:
+  """Of (*small, k), along its space, zeros appended up to `space`."""
+  return fft.rfftn(array, space, axes=range(array.ndim - 1))

@@ -100,6 +100,12 @@ def _later(value):
   return dict(name="piecewise", at=(0.25,), values=(0.0, value))
 
 
+ALIGNMENT = {
+  "method": dict(name="feature_alignment", fool=_later(0.01)),
+  # of the coarsest features, 16x16
+  "networks": dict(critic=dict(name="patch_critic", widths=(128, 256), norm="none")),
+  "optimisers": dict(critic=ADAM),
+}
 # method -> the fields of the config that it sets, by path; what it leaves out is the same for all
 METHODS = {
   "source": {},
@@ -109,12 +115,7 @@ METHODS = {
   # of a network that is sure of what it does not know yet nothing is learnt any more
   "entropy": {"method": dict(name="entropy_minimisation", weight=_later(0.01))},
   "mmd": {"method": dict(name="mmd", weight=0.1)},
-  "alignment": {
-    "method": dict(name="feature_alignment", fool=_later(0.01)),
-    # of the coarsest features, 16x16
-    "networks": dict(critic=dict(name="patch_critic", widths=(128, 256), norm="none")),
-    "optimisers": dict(critic=ADAM),
-  },
+  "alignment": ALIGNMENT,
   "sifa": {
     "method": dict(name="sifa", head_weights=(1.0, 0.1)),
     "networks": dict(
@@ -143,6 +144,8 @@ METHODS = {
     "evaluate.streams": (),
   },
   "second_stage": {},
+  # CyCADA: features of translated images and of the target's
+  "cycada": ALIGNMENT,
   "synseg": {
     "method": dict(name="synseg"),
     "networks": dict(generator=GENERATOR, critic=CRITIC),
@@ -154,9 +157,9 @@ METHODS = {
 }
 
 # the run that makes images of the target out of the source's, and who learns from these
-TRANSLATOR, TRANSLATED = "cyclegan", ("second_stage",)
+TRANSLATOR, TRANSLATED = "cyclegan", ("second_stage", "cycada")
 # of several seeds
-COMPARED = ("source", CEILING, TRANSLATOR, *TRANSLATED, "synseg")
+COMPARED = ("source", CEILING, TRANSLATOR, "second_stage", "synseg")
 
 PROTOCOLS = ("cpu", "published")
 ARGUMENTS = {"pair": "montgomery_to_shenzhen", "protocol": "cpu", "run": ""}

@@ -88,7 +88,7 @@ NEEDS: dict[str, Needs] = {
   "restyled": _UNLABELLED,
   "mmd": _UNLABELLED,
   "feature_alignment": _UNLABELLED,
-  "sifa": Needs(streams=(sifa.TARGET,)),
+  "sifa": _TWO_DOMAINS._replace(task="segmentation"),
   "cyclegan": _TWO_DOMAINS._replace(task="translation"),
   "synseg": _TWO_DOMAINS._replace(task="segmentation"),
 }

@@ -12,11 +12,11 @@ from jaxseg.losses import Loss, gan
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods import critics, image_pool, labelled
 from jaxseg.methods.critics import CRITIC, NETWORK
+from jaxseg.methods.translation import SOURCE_CRITIC, TARGET
 from jaxseg.schedules import Schedule
 
-TARGET = "target"
 GENERATOR, DECODER = "generator", "decoder"
-SOURCE_CRITIC, MASK_CRITIC, INNER_CRITIC = "source_critic", "mask_critic", "inner_critic"
+MASK_CRITIC, INNER_CRITIC = "mask_critic", "inner_critic"
 
 
 def sifa(

@@ -17,8 +17,8 @@ from jaxseg.networks.blocks.resize import resize
 from jaxseg.networks.blocks.transformer import SelfAttention
 from jaxseg.networks.blocks.windows import windows
 
-# the key of a network's outputs that a gate's map has
-_GATE = "attention"
+# how the keys of a network's outputs begin that are maps of gates; what a shape stream sees
+_GATE, _SHAPE = "attention", "edge"
 
 
 class Tokens(NamedTuple):
@@ -38,8 +38,9 @@ class Tokens(NamedTuple):
 def maps(apply: Apply, params, image) -> dict[str, Tokens | None]:
   """The attention maps of a network by name: those of gates (None), and of self-attention.
 
-  Gates are called as in the network's outputs ("attention1" is the finest), self-attention by the
-  layer's path. Raises ValueError for tokens that do not lie on a grid.
+  Gates are called as in the network's outputs ("attention1" is the finest, "edge" what a shape
+  stream takes for edges), self-attention by the layer's path. Raises ValueError for tokens that do
+  not lie on a grid.
   """
   found: dict[str, Tokens | None] = {}
   around: list[Tokens] = []
@@ -60,7 +61,7 @@ def maps(apply: Apply, params, image) -> dict[str, Tokens | None]:
 
   with nn.intercept_methods(record):
     outputs = jax.eval_shape(lambda *arguments: apply(*arguments), params, image)
-  gates = sorted(name for name in outputs if name.startswith(_GATE))
+  gates = sorted(name for name in outputs if name.startswith(_GATE) or name == _SHAPE)
   return {**dict.fromkeys(gates), **found}
 
 

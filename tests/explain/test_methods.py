@@ -133,6 +133,16 @@ def test_gates_give_their_coefficients():
     attention(apply, variables, image, aim, layer="attention9")
 
 
+def test_the_edges_of_a_shape_stream_are_a_map_and_their_logits_are_none():
+  def apply(params, x):
+    return {"logits": x * params, "edge": x[..., :1], "edge_logits": x[..., :1]}
+
+  image = jax.random.uniform(jax.random.key(0), (1, 4, 4, 2))
+  assert list(maps(apply, 1.0, image)) == ["edge"]
+  values = attention(apply, 1.0, image, image, layer="edge").values
+  np.testing.assert_array_equal(values, image[..., 0])
+
+
 @pytest.mark.parametrize(
   "name", [name for name, of in explain.METHODS.items() if of.kind in (explain.LAYER, explain.HEAD)]
 )

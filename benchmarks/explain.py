@@ -3,7 +3,7 @@
 Usage: python benchmarks/explain.py [train] [measure] [table] [--only PATTERN ...] [--list]
 
 - train: the two runs of configs/explain.py, in runs/explain, a few minutes of one core each.
-- measure: the maps of up to 20 validation cases of each in which the run sees the class, with
+- measure: the maps of up to 10 validation cases of each in which the run sees the class, with
   deletion, insertion and the pointing game; kept after each case, so that it can be stopped.
 - table: writes the table of docs/explain.md.
 
@@ -23,7 +23,7 @@ from run_rows import ROOT
 from scipy import ndimage
 from table_text import paired_p, shown, write_between
 
-from jaxseg.explain import explained
+from jaxseg.explain import mapping
 from jaxseg.explain import scan as scans
 from jaxseg.feeding import source_of
 from jaxseg.runs.folder import read_config, read_dataset
@@ -31,7 +31,7 @@ from jaxseg.runs.load import as_model, open_runs
 
 CONFIG = "configs/explain.py"
 PAGE = ROOT / "docs" / "explain.md"
-CASES, DRAWS = 20, 5
+CASES, DRAWS = 10, 5
 METHODS = (
   "gradient",
   "guided",
@@ -68,10 +68,10 @@ def chance(shape, kind: str, seed: int) -> np.ndarray:
   return ndimage.gaussian_filter(noise, min(shape) / 12) if kind == BLOBS else noise
 
 
-def figures(scan, found, made: explained.Map, label) -> dict[str, float]:
+def figures(scan, found, made: mapping.Map, label) -> dict[str, float]:
   """What a map of a case is worth; `label` is (*space) bool on the scan's grid."""
-  areas = {kind: of.area for kind, of in explained.curves(scan, found, made).items()}
-  pointing = explained.pointed(scan, made, label)
+  areas = {kind: of.area for kind, of in mapping.curves(scan, found, made).items()}
+  pointing = mapping.point(scan, made, label)
   return {**areas, "hit": float(pointing.hit), "share": pointing.energy}
 
 
@@ -81,18 +81,18 @@ def of_case(subject, raw, name: str) -> dict[str, dict[str, float]] | None:
   if not scans.present(scan):
     return None
   target = scans.target(scan, scans.CLASS)
-  found, _ = explained.views(scan, target, 1)
+  found, _ = mapping.views(scan, target, 1)
   label = subject.labels.encode(raw.label, name)[0] == target.channel
   if not label.any():
     return None
 
   def judged(title, values):
-    return figures(scan, found, explained.Map(title, values, False, {}), label)
+    return figures(scan, found, mapping.Map(title, values, False, {}), label)
 
   told = {}
   for method in METHODS:
-    for layer in explained.chosen_layers(scan, found[0], method, ()):
-      made = explained.explained(scan, found, method, layer, {})
+    for layer in mapping.select_layers(scan, found[0], method, ()):
+      made = mapping.map_of(scan, found, method, layer, {})
       told[made.name] = figures(scan, found, made, label)
       told[made.name] |= {k: v for k, v in made.numbers.items() if k == "completeness_error"}
   for kind in (VOXELS, BLOBS):
@@ -108,7 +108,10 @@ def measure(table: run_rows.Table, run: Run, folder: pathlib.Path) -> None:
   subject, source = scans.subject(opened, as_model(opened)), source_of(read_config(folder))
   names = read_dataset(folder, {"validation": list})["validation"]
   key = f"{run.key}/maps"
-  kept = table.read().get(key, {"cases": {}, "without": []})
+  config = run_rows.config_sum(read_config(folder))
+  kept = table.read().get(key, {})
+  if kept.get("config") != config:  # of another run
+    kept = {"config": config, "cases": {}, "without": []}
   # evenly through the patients
   order = np.argsort((np.arange(len(names)) * 0.6180339887) % 1, kind="stable")
   for name in (names[i] for i in order):

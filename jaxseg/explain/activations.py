@@ -31,7 +31,7 @@ def deconvolution(x, cotangent):
   return jnp.maximum(cotangent, 0)
 
 
-def swapped(apply: Callable, rule: Rule) -> Callable:
+def with_rule(apply: Callable, rule: Rule) -> Callable:
   """`apply` with the same values, its rectifiers' derivative by `rule`.
 
   ReLU6 is passed as a ReLU, and a leaky one's slope below zero is left out: by both rules the side

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxseg.explain.scan import Subject, answer, prepared
+from jaxseg.explain.scan import Subject, answer, prepare
 from jaxseg.feeding import source_of
 from jaxseg.runs.folder import read_config, read_dataset
 
@@ -42,6 +42,6 @@ def held_out(
 
 def _case(subject: Subject, source, name: str, member: int):
   raw, labels = source.read(name), subject.labels
-  seen = prepared(subject, raw._replace(label=None, weight=None), f"case '{name}'")
+  seen = prepare(subject, raw._replace(label=None, weight=None), f"case '{name}'")
   laid = seen.grid.label(seen.grid.cut(raw.label), np.unique(raw.label))
   return answer(seen, member), labels.encode(laid, f"case '{name}'")[0]

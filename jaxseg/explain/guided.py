@@ -33,6 +33,6 @@ def _by_rule(apply, params, image, target, rule) -> Attribution:
       "guided and deconvolution: the network has no ReLU to pass by their rule, so that they would "
       "be the gradient; use gradient or integrated_gradients."
     )
-  apply = activations.swapped(apply, rule)
+  apply = activations.with_rule(apply, rule)
   values = jax.grad(lambda x: score(apply(params, x), target))(image)
   return Attribution(values, {"rectifiers": swapped})

@@ -123,14 +123,22 @@ def _parts(known: dict[str, Layer], prefix: str, rank: int) -> list[str]:
   return sorted(found, key=list(known).index)
 
 
-def head(known: dict[str, Layer], classes: int) -> str:
-  """The 1x1 convolution that gives the scores; raises ValueError where there is none."""
+def head(known: dict[str, Layer], classes: int, layer: str = "") -> str:
+  """The 1x1 convolution that gives the scores, the last one if none is asked for.
+
+  Raises ValueError where there is none, or another layer is asked for.
+  """
   found = [path for path, of in known.items() if _is_head(of) and of.shape[-1] == classes]
   if not found:
     raise ValueError(
       "cam: needs a network whose scores are a 1x1 convolution of its last features; use grad_cam."
     )
-  return found[-1]
+  if layer and layer not in found:
+    raise ValueError(
+      f"--layer {layer}: is no 1x1 convolution that gives {classes} scores, which cam needs; "
+      f"choices: {', '.join(found)}."
+    )
+  return layer or found[-1]
 
 
 def _is_head(layer: Layer) -> bool:
@@ -160,7 +168,7 @@ def _tap_backward(x, gradient):
 _tap.defvjp(_tap_forward, _tap_backward)
 
 
-def tapped(apply: Apply, layer: str, probe: dict[str, Any], side: str = OUTPUT) -> Apply:
+def with_probe(apply: Apply, layer: str, probe: dict[str, Any], side: str = OUTPUT) -> Apply:
   """`apply` with a probe at a layer's (first) output, or input."""
 
   def intercept(call, args, kwargs, context):
@@ -215,7 +223,7 @@ def features(apply: Apply, params, image, target, layer: str, side: str = OUTPUT
   probe = {"pair": jnp.zeros((2, *shape), jnp.float32), "uses": jnp.zeros((), jnp.float32)}
 
   def explained(probe):
-    return score(tapped(apply, layer, probe, side)(params, image), target)
+    return score(with_probe(apply, layer, probe, side)(params, image), target)
 
   taken = jax.grad(explained)(probe)
   values, gradients = taken["pair"]

@@ -1,5 +1,6 @@
 """The sanity check: does a map change when the network's weights become random?"""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from jaxseg.metrics.image import ssim
 
 # a map that is more like the trained network's than this has survived (0 to 1)
 SURVIVAL = 0.5
+# of the strongest value
+_NOTHING = 0.01
 
 
 class Check(NamedTuple):
@@ -69,12 +72,22 @@ def check(explain: Callable[[Any], Array], steps: Sequence[tuple[str, Any]], tra
     steps: of `cascade`.
     trained: the trained network's map.
   """
-  reference = scaled(trained)
-  similarity = [ssim(scaled(explain(params)), reference, data_range=1.0) for _, params in steps]
-  return Check(tuple(name for name, _ in steps), tuple(map(float, similarity)))
+  similarity = [likeness(explain(params), trained) for _, params in steps]
+  return Check(tuple(name for name, _ in steps), tuple(similarity))
 
 
-def scaled(values: Array) -> np.ndarray:
+def likeness(values: Array, reference: Array) -> float:
+  """SSIM of two maps' sizes, where one of them is more than nothing.
+
+  Two maps of one voxel are alike by what lies beyond its receptive field, were that counted.
+  """
+  one, other = strength(values), strength(reference)
+  seen = np.maximum(one, other) > _NOTHING
+  found = ssim(one, other, seen.astype(np.float32), data_range=1.0) if seen.any() else math.nan
+  return float(ssim(one, other, data_range=1.0) if math.isnan(found) else found)
+
+
+def strength(values: Array) -> np.ndarray:
   """Absolute values from 0 to 1, the 99th percentile and what is above it 1."""
   values = np.abs(np.asarray(values, np.float64))
   top = np.percentile(values, 99) or values.max()

@@ -79,7 +79,7 @@ class Scan(NamedTuple):
     ]
 
 
-def prepared(subject: Subject, raw: RawCase, where: str) -> Scan:
+def prepare(subject: Subject, raw: RawCase, where: str) -> Scan:
   """A scan that is not predicted yet: without logits."""
   case, grid = prepared_case(subject.model.configuration, raw, where)
   return Scan(subject, raw, where, case, grid, np.zeros((0,), np.float32))
@@ -87,7 +87,7 @@ def prepared(subject: Subject, raw: RawCase, where: str) -> Scan:
 
 def scan(subject: Subject, raw: RawCase, where: str) -> Scan:
   """Prepares and predicts a scan."""
-  ready = prepared(subject, raw, where)
+  ready = prepare(subject, raw, where)
   logits = subject.model.configuration.logits(ready.case)
   return ready._replace(logits=np.asarray(logits, np.float32))
 
@@ -137,7 +137,7 @@ class Target(NamedTuple):
   words: str
 
 
-def predicted(scan: Scan, channel: int) -> np.ndarray:
+def prediction(scan: Scan, channel: int) -> np.ndarray:
   """(*space) bool: where the runs see a class or region."""
   classes = scan.subject.labels.classes(scan.logits)
   return classes[..., channel] > 0 if scan.subject.labels.regions else classes == channel
@@ -147,7 +147,7 @@ def present(scan: Scan) -> dict[str, int]:
   """Voxels of each class or region that counts and is predicted, the most first."""
   labels = scan.subject.labels
   counts = {
-    labels.names[k]: int(predicted(scan, k).sum()) for k in range(labels.first, labels.channels)
+    labels.names[k]: int(prediction(scan, k).sum()) for k in range(labels.first, labels.channels)
   }
   return {k: n for k, n in sorted(counts.items(), key=lambda item: -item[1]) if n}
 
@@ -177,7 +177,7 @@ def target(
   labels = scan.subject.labels
   if kind == CLASS:
     channel = _present_channel(scan, label)
-    inside = predicted(scan, channel)
+    inside = prediction(scan, channel)
     return Target(channel, inside, _words(labels, channel, inside, "predicted"))
   stored, words = _drawn(scan, kind, at, region, mask)
   inside = on_network(scan.grid, stored)
@@ -200,7 +200,7 @@ def _present_channel(scan: Scan, label: str | None) -> int:
       )
     return labels.names.index(next(iter(known)))
   channel = channel_of(labels, label)
-  if not predicted(scan, channel).any():
+  if not prediction(scan, channel).any():
     there = ", ".join(known) or "the background alone"
     raise ValueError(
       f"{scan.where}: class '{labels.names[channel]}' is absent: the run predicts no voxel of it, "

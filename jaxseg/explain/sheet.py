@@ -24,7 +24,7 @@ class Tile(NamedTuple):
   picture: np.ndarray
 
 
-def scaled(values: np.ndarray, top: float) -> np.ndarray:
+def scale(values: np.ndarray, top: float) -> np.ndarray:
   """Values between -1 and 1, `top` and what is above it 1."""
   return np.clip(values / top, -1, 1) if top > 0 else np.zeros_like(values)
 
@@ -54,7 +54,7 @@ def heat(grey: np.ndarray, values: np.ndarray, *, signed: bool) -> np.ndarray:
   return (grey * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
-def outlined(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def outline(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
   """The picture with the border of a mask (h, w) bool in green."""
   padded = np.pad(inside, 1)
   core = padded[1:-1, :-2] & padded[1:-1, 2:] & padded[:-2, 1:-1] & padded[2:, 1:-1]
@@ -93,13 +93,13 @@ def tiles(
   found = [Tile("image", grey)]
   inside = [shown(mask[at].astype(np.uint8), Image.Resampling.NEAREST) > 0 for mask in masks]
   if target is not None:
-    found.append(Tile("target", outlined(grey, inside[0])))
+    found.append(Tile("target", outline(grey, inside[0])))
   if label is not None:
-    found.append(Tile("label", outlined(grey, inside[-1])))
+    found.append(Tile("label", outline(grey, inside[-1])))
   for (name, of, signed), plane in zip(maps, values, strict=True):
-    level = scaled(plane[at].astype(np.float32), top_of(of))
+    level = scale(plane[at].astype(np.float32), top_of(of))
     laid = heat(base, shown(level, Image.Resampling.BILINEAR), signed=signed)
-    found.append(Tile(name, laid if target is None else outlined(laid, inside[0])))
+    found.append(Tile(name, laid if target is None else outline(laid, inside[0])))
   return found, names[at]
 
 

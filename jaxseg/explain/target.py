@@ -33,7 +33,7 @@ def score(outputs: dict[str, Array], target: Array) -> Array:
   return jnp.sum(outputs["logits"].astype(jnp.float32) * target)
 
 
-def merged(values: Array, rank: int, how: str) -> Array:
+def over_channels(values: Array, rank: int, how: str) -> Array:
   """(b, *space, c) -> (b, *space): "sum" of the channels, or "largest" absolute value of them."""
   if values.ndim == rank + 1:
     return values

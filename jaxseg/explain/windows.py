@@ -85,7 +85,7 @@ def frame(predict: Callable, case: Case) -> Frame:
   return Frame(fields, case.space, before, patch, margin, axis, stride)
 
 
-def chosen(frame: Frame, target: np.ndarray, most: int) -> tuple[list[Window], int]:
+def select(frame: Frame, target: np.ndarray, most: int) -> tuple[list[Window], int]:
   """The windows for a target, those with the most of it first, and how many are left out.
 
   A target that fits into a window is in the middle of one. A larger one is parted among windows

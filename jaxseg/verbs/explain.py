@@ -18,7 +18,7 @@ from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data.formats.images import read_label
 from jaxseg.data.sources.case_files import find_cases
 from jaxseg.data.sources.source import on_image_grid
-from jaxseg.explain import explained, layers, sheet
+from jaxseg.explain import layers, mapping, sheet
 from jaxseg.explain import scan as scans
 from jaxseg.explain.calibration_cases import held_out
 from jaxseg.explain.page import page
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--at", nargs="+", type=number(int, FROM_0), metavar="I", help="a voxel: Z Y X, or Y X")
   add("--region", nargs="+", metavar="A:B", help="a box: a range for each of z y x, or y x")
   add("--mask", type=pathlib.Path, help="a label file; what is not 0 is explained")
-  add("--score", choices=explained.SCORES, default=explained.MARGIN, help="default: margin")
+  add("--score", choices=mapping.SCORES, default=mapping.MARGIN, help="default: margin")
   add("--layer", nargs="+", default=[], metavar="PATH", help="default: deepest and last stage")
   add("--layers", action="store_true", help="list the network's layers, and stop")
   add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="options of the method")
@@ -73,7 +73,7 @@ def _options(words: list[str], methods: list[str]) -> dict[str, Any]:
       raise ValueError(f"--set {word}: expected NAME=VALUE, as samples=50.")
     options[name] = literal(value)
   for method in methods:
-    explained.check(method, options)
+    mapping.check(method, options)
   return options
 
 
@@ -90,7 +90,7 @@ def _spans(words: list[str]) -> list[tuple[int, int]]:
 def _check(wanted) -> None:
   """Raises ValueError for options that are missing or would have no effect."""
   for method in wanted.method:
-    explained.method(method)
+    mapping.method(method)
   needs = _NEEDS[wanted.target]
   if needs and getattr(wanted, needs) is None:
     raise ValueError(f"--target {wanted.target}: needs --{needs}.")
@@ -173,7 +173,7 @@ def _targeted(wanted, scan: scans.Scan, options) -> tuple[list, list[str], scans
     region=_spans(wanted.region) if wanted.region else None,
     mask=wanted.mask,
   )
-  found, left = explained.views(scan, aim, wanted.windows, score=wanted.score)
+  found, left = mapping.views(scan, aim, wanted.windows, score=wanted.score)
   runs, notes = len(scan.members), []
   frame = found[0].frame
   if frame.padded != frame.scores or left:
@@ -189,8 +189,8 @@ def _targeted(wanted, scan: scans.Scan, options) -> tuple[list, list[str], scans
     if explain.METHODS[name].kind == explain.ANSWERS:
       continue
     asked = wanted.layer if explain.METHODS[name].kind != explain.IMAGE else ()
-    for layer in explained.chosen_layers(scan, found[0], name, asked):
-      made = explained.explained(scan, found, name, layer, options)
+    for layer in mapping.select_layers(scan, found[0], name, asked):
+      made = mapping.map_of(scan, found, name, layer, options)
       if not made.values.any():
         notes.append(f"{made.name}: is 0 everywhere: nothing there speaks for the target.")
       maps.append(_judged(wanted, scan, found, made, name, layer, options, label))
@@ -198,17 +198,17 @@ def _targeted(wanted, scan: scans.Scan, options) -> tuple[list, list[str], scans
   return maps, notes, aim, label
 
 
-def _judged(wanted, scan, found, made, name, layer, options, label) -> explained.Map:
+def _judged(wanted, scan, found, made, name, layer, options, label) -> mapping.Map:
   """The map with the numbers of the checks that are asked for."""
   numbers, notes = dict(made.numbers), []
   if wanted.quality:
-    for kind, curve in explained.curves(scan, found, made).items():
+    for kind, curve in mapping.curves(scan, found, made).items():
       numbers[f"{kind}_area"] = curve.area
   if label is not None:
-    pointing = explained.pointed(scan, made, label)
+    pointing = mapping.point(scan, made, label)
     numbers |= {"points_at_label": pointing.hit, "share_in_label": pointing.energy}
-  if wanted.randomise:
-    check = explained.survival(scan, found, name, layer, options, seed=0)
+  if wanted.randomise and made.values.any():
+    check = mapping.survival(scan, found, name, layer, options, seed=0)
     for part, value in zip(check.parts, check.similarity, strict=True):
       numbers[f"likeness_after_randomising_{part}"] = value
     if check.survives:
@@ -224,7 +224,7 @@ def _judged(wanted, scan, found, made, name, layer, options, label) -> explained
   return made._replace(numbers=numbers, notes=tuple(notes))
 
 
-def _answers(wanted, scan: scans.Scan, options, runs) -> list[explained.Map]:
+def _answers(wanted, scan: scans.Scan, options, runs) -> list[mapping.Map]:
   maps = []
   for name in wanted.method:
     if explain.METHODS[name].kind != explain.ANSWERS:
@@ -233,7 +233,7 @@ def _answers(wanted, scan: scans.Scan, options, runs) -> list[explained.Map]:
     made, numbers = explain.METHODS[name].function(scan, **options, **more)
     for kind, values in made.items():
       title = name if kind == name else f"{name}_{kind}"
-      maps.append(explained.Map(title, values, False, {**numbers, "mean": float(values.mean())}))
+      maps.append(mapping.Map(title, values, False, {**numbers, "mean": float(values.mean())}))
   return maps
 
 

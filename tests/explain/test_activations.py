@@ -51,7 +51,7 @@ def built(net, shape=(1, 4, 4, 3)):
 def test_a_leaky_relu_drops_its_leak():
   apply, params, image, _ = built(Small("leaky_relu"))
   assert activations.count(apply, params, image) == {"leaky_relu": 1}
-  rule = activations.swapped(lambda x: jax.nn.leaky_relu(x, 0.1), activations.guided)
+  rule = activations.with_rule(lambda x: jax.nn.leaky_relu(x, 0.1), activations.guided)
   gradient = jax.vjp(rule, jnp.array([-1.0, 2.0, 3.0]))[1](jnp.array([5.0, 5.0, -5.0]))[0]
   np.testing.assert_array_equal(gradient, [0, 5, 0])
 
@@ -108,7 +108,7 @@ def test_the_forward_pass_is_the_same_bit_for_bit(name, options, rank, rule):
     return net.apply(variables, x)["logits"]
 
   plain = jax.jit(apply)(variables, image)
-  swapped = jax.jit(activations.swapped(apply, rule))(variables, image)
+  swapped = jax.jit(activations.with_rule(apply, rule))(variables, image)
   np.testing.assert_array_equal(plain, swapped)
 
 

@@ -83,6 +83,13 @@ def test_a_map_of_the_image_alone_survives_random_weights_and_one_of_the_weights
   assert not other.survives
 
 
+def test_what_no_map_reaches_does_not_make_two_maps_alike():
+  maps = np.zeros((2, 40, 40))
+  maps[:, 15:25, 15:25] = np.random.default_rng(0).random((2, 10, 10))
+  assert randomisation.likeness(*maps) < 0.5
+  assert randomisation.likeness(maps[0], 3 * maps[0]) == pytest.approx(1)
+
+
 def test_baselines_show_nothing_and_keep_the_level():
   image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 32, 48, 2)), jnp.float32)
   for name, of in BASELINES.items():

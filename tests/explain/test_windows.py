@@ -24,7 +24,7 @@ def test_a_voxel_is_in_the_middle_of_one_window_and_near_the_edge_it_is_moved_in
   for place, corner in (((10, 15), (6, 11)), ((0, 29), (0, 22))):
     target = np.zeros((20, 30), bool)
     target[place] = True
-    (window,), left = windows.chosen(of, target, 8)
+    (window,), left = windows.select(of, target, 8)
     assert (window.corner, left) == (corner, 0)
     fields = windows.fields_of(of, window)
     weights = windows.target_of(of, window, np.array([0, 1.0]))
@@ -36,12 +36,12 @@ def test_a_voxel_is_in_the_middle_of_one_window_and_near_the_edge_it_is_moved_in
 def test_a_large_target_is_parted_so_that_each_voxel_counts_once():
   of = frame((20, 30), patch=(8, 8))
   target = np.random.default_rng(0).random((20, 30)) < 0.5
-  found, left = windows.chosen(of, target, 1000)
+  found, left = windows.select(of, target, 1000)
   total = windows.empty(of)
   for window in found:
     windows.add(total, of, window, window.inside.astype(np.float32))
   np.testing.assert_array_equal(windows.whole(of, total), target)
-  few, more = windows.chosen(of, target, 3)
+  few, more = windows.select(of, target, 3)
   assert (len(few), left, more) == (3, 0, len(found) - 3)
   assert few[0].inside.sum() == max(window.inside.sum() for window in found)
 
@@ -51,7 +51,7 @@ def test_a_case_smaller_than_the_patch_is_padded_and_valid_convolutions_have_the
   assert (of.scores, of.padded, of.before) == ((8, 8), (8, 8), (1, 1))
   target = np.zeros((5, 6), bool)
   target[4, 0] = True
-  (window,), _ = windows.chosen(of, target, 8)
+  (window,), _ = windows.select(of, target, 8)
   image = windows.fields_of(of, window)["image"]
   assert image.shape == (1, 16, 16, 1)
   assert image[0, 4 + 1 + 4, 4 + 1 + 0, 0] == 4 * 6
@@ -67,7 +67,7 @@ def test_a_2d_network_sees_a_volume_slice_by_slice():
   assert (of.patch, of.axis, of.stride) == ((4, 1, 4), 1, (2, 2))
   target = np.zeros((6, 5, 7), bool)
   target[2, 1:3, 3] = True
-  found, _ = windows.chosen(of, target, 8)
+  found, _ = windows.select(of, target, 8)
   assert sorted(window.corner[1] for window in found) == [1, 2]
   fields = windows.fields_of(of, found[0])
   assert fields["image"].shape == (1, 4, 4, 1)

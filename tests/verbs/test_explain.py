@@ -129,6 +129,7 @@ VOXEL = ("--target", "voxel", "--at", "1", "1", "1")
 BAD = {
   ("--method", "grad_can"): "no such method .*did you mean 'grad_cam'",
   ("--layer", "encodr1", *VOXEL): "no such layer; nearest: encoder1",
+  ("--method", "cam", "--layer", "encoder1", *VOXEL): "is no 1x1 convolution .*choices: head",
   ("--target", "voxel"): "--target voxel: needs --at",
   ("--at", "1", "1", "1"): "--at: is of --target voxel, but the target is class",
   ("--target", "voxel", "--at", "1", "1"): "2 axes; expected 3",

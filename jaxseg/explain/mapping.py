@@ -13,7 +13,7 @@ from jaxseg.build import suggestion
 from jaxseg.explain import layers, quality, randomisation, windows
 from jaxseg.explain.attention import maps as attention_maps
 from jaxseg.explain.scan import Scan, Target, on_scan
-from jaxseg.explain.target import merged
+from jaxseg.explain.target import over_channels
 from jaxseg.networks.blocks.options import choice
 
 MARGIN, LOGIT = SCORES = ("margin", "logit")
@@ -80,7 +80,7 @@ def check(name: str, options: Mapping[str, Any]) -> None:
       raise ValueError(f"--set {option}={value}: expected a value like {usual!r}.")
 
 
-def scored(scan: Scan, channel: int, score: str) -> np.ndarray:
+def score_weights(scan: Scan, channel: int, score: str) -> np.ndarray:
   """(k,) weights of the scores of a voxel.
 
   "logit" is the class's own. "margin" takes the mean of the others' from it: of classes that
@@ -96,12 +96,12 @@ def scored(scan: Scan, channel: int, score: str) -> np.ndarray:
 
 
 def views(scan: Scan, target: Target, most: int, *, score: str = MARGIN) -> tuple[list[View], int]:
-  """The runs' windows that hold a target, and how many of these are left out; see `scored`."""
+  """The runs' windows that hold a target, and how many are left out; see `score_weights`."""
   found, left = [], 0
-  weights = scored(scan, target.channel, score)
+  weights = score_weights(scan, target.channel, score)
   for state, case in scan.members:
     frame = windows.frame(scan.subject.opened.predict, case)
-    held, left = windows.chosen(frame, target.inside, most)
+    held, left = windows.select(frame, target.inside, most)
     for window in held:
       fields = windows.fields_of(frame, window)
       image = jnp.asarray(fields.pop("image"))
@@ -115,7 +115,7 @@ def layers_of(scan: Scan, view: View) -> dict[str, layers.Layer]:
   return layers.layers(scan.subject.apply, view.params, view.image)
 
 
-def chosen_layers(scan: Scan, view: View, name: str, asked: Sequence[str]) -> tuple[str, ...]:
+def select_layers(scan: Scan, view: View, name: str, asked: Sequence[str]) -> tuple[str, ...]:
   """The layers that a method is to look at: those asked for, checked, or its own choice."""
   kind, rank = method(name).kind, view.image.ndim - 2
   classes = view.target.shape[-1]
@@ -138,7 +138,7 @@ def chosen_layers(scan: Scan, view: View, name: str, asked: Sequence[str]) -> tu
   for layer in asked:
     layers.check(layer, known, rank, classes)
   if kind == explain.HEAD:
-    return tuple(asked) or (layers.head(known, classes),)
+    return tuple(layers.head(known, classes, layer) for layer in asked or ("",))
   return tuple(asked) or layers.stages(known, rank, classes)
 
 
@@ -154,13 +154,13 @@ def explanation(
 
   def explain_view(view: View):
     made = of.function(scan.subject.apply, view.params, view.image, view.target, **more)
-    values = merged(np.asarray(made.values, np.float32), view.image.ndim - 2, of.channels)[0]
+    values = over_channels(np.asarray(made.values, np.float32), view.image.ndim - 2, of.channels)[0]
     return values, {number: float(value) for number, value in made.numbers.items()}
 
   return explain_view
 
 
-def explained(
+def map_of(
   scan: Scan,
   found: Sequence[View],
   name: str,
@@ -232,6 +232,6 @@ def fresh(scan: Scan, view: View, seed: int) -> Any:
   return state.replace(learners=held)
 
 
-def pointed(scan: Scan, made: Map, label: np.ndarray) -> quality.Pointing:
+def point(scan: Scan, made: Map, label: np.ndarray) -> quality.Pointing:
   """The pointing game on the scan's own grid; `label` is (*space) bool there."""
   return quality.pointing(on_scan(scan, made.values), label)

@@ -90,7 +90,7 @@ SHAPE = dict(spatial=dict(rotation=10.0, scale=(0.85, 1.15)))
 ADAM = dict(name="adam", learning_rate=2e-4, b1=0.5)
 FALLING = dict(**ADAM, schedule=dict(name="linear", begin=0.5))
 CRITIC = dict(name="patch_critic", norm="instance")
-GENERATOR = dict(name="resnet_generator", blocks=9)
+GENERATOR = dict(name="resnet_generator", blocks=9, skip=True)
 # of networks beside the one that predicts, published sizes; a short run has a quarter of the widths
 WIDTHS = {"patch_critic": (64, 128, 256, 512), "resnet_generator": (64, 128, 256)}
 

@@ -92,6 +92,9 @@ class ResnetGenerator(nn.Module):
     blocks: residual blocks of the coarsest stage: 9, and 6 for images of 128 x 128, in the paper.
     norm: "instance", "batch", "group" or "none".
     dropout: inside the residual blocks; pix2pix's code has 0.5 there, CycleGAN's none.
+    skip: the input is added before the tanh, so that a change is what is learnt, and a short
+      training keeps what is there; of as many channels as are made. CycleGAN's ports to TensorFlow
+      have it, and SIFA's generator (2002.02255).
     dtype: of the computation, "float32" or "bfloat16".
 
   11,365,633 parameters from 1 to 1 channel, 11,378,179 from 3 to 3.
@@ -103,6 +106,7 @@ class ResnetGenerator(nn.Module):
   blocks: int = 9
   norm: str = "instance"
   dropout: float = 0.0
+  skip: bool = False
   dtype: str = "float32"
 
   def __post_init__(self):
@@ -121,13 +125,21 @@ class ResnetGenerator(nn.Module):
   def __call__(self, x, *, train: bool = False):
     del train
     need_rank(x.ndim - 2, (2, 3), "resnet_generator")
-    x, bottleneck = translate(
+    channels = x.shape[-1] if self.channels is None else self.channels
+    if self.skip and channels != x.shape[-1]:
+      raise ValueError(
+        f"resnet_generator: skip=True adds the input, which has {x.shape[-1]} channel(s), to an "
+        f"image of {channels}; expected skip=False, or as many."
+      )
+    made, bottleneck = translate(
       x,
-      x.shape[-1] if self.channels is None else self.channels,
+      channels,
       widths=self.widths,
       blocks=self.blocks,
       norm=self.norm,
       dropout=self.dropout,
       dtype=self.dtype,
     )
-    return {"image": jnp.tanh(x.astype(jnp.float32)), "bottleneck": bottleneck}
+    made = made.astype(jnp.float32)
+    made = jnp.tanh(made + x.astype(jnp.float32) if self.skip else made)
+    return {"image": made, "bottleneck": bottleneck}

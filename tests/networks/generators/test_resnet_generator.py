@@ -56,3 +56,15 @@ def test_bad_options_are_told(options):
       net(**options)
   with pytest.raises(ValueError, match="resnet_segmenter: classes=0; expected at least one"):
     ResnetSegmenter(classes=0)
+
+
+def test_a_skip_adds_the_input_before_the_end():
+  shape = 1, 12, 16, 2
+  plain, added = (ResnetGenerator(widths=(3, 4), blocks=1, skip=skip) for skip in (False, True))
+  variables, x = waves.variables(plain, *shape), waves.inputs(*shape)
+  before = np.arctanh(plain.apply(variables, x)["image"])
+  assert_close(added.apply(variables, x)["image"], np.tanh(before + x), rtol=1e-4)
+  with pytest.raises(
+    ValueError, match=r"skip=True adds the input, which has 2 channel.s., to an im"
+  ):
+    traced(ResnetGenerator(widths=(3, 4), blocks=1, skip=True, channels=1), *shape)

@@ -8,8 +8,8 @@ Montgomery County, 40 of Shenzhen. Of both domains of a pair some patients are n
 Run: python train.py --config=configs/domains.py:source,pair=mr_to_ct --workdir=runs/mr_to_ct
 After the method, one of METHODS, separated by commas: pair (one of PAIRS, "montgomery_to_shenzhen"
 if there is none) and protocol ("cpu": 128x128, small widths, minutes of one core; "published":
-256x256, batches of 8, 20,000 steps, for an accelerator); for second_stage, which learns from what a
-run of cyclegan has made, run (that run's folder).
+256x256, batches of 8, 20,000 steps, for an accelerator); for second_stage and cycada,
+which learn from what a run of cyclegan has made, run (that run's folder).
 What is scored are the target's unseen cases, with the last step's weights. The target's training
 cases are fed without labels; those of its unseen cases are used for the scores alone. The best
 checkpoint is the best on the source's unseen cases (docs/domains.md).
@@ -245,7 +245,7 @@ def _arguments(wanted):
   if (method in TRANSLATED) is not bool(given["run"]):
     raise ValueError(
       f"run={given['run']}: the folder of a run of {TRANSLATOR} on the same pair, which "
-      f"{', '.join(TRANSLATED)} needs and no other method takes; expected "
+      f"{', '.join(TRANSLATED)} need and no other method takes; expected "
       f"{TRANSLATED[0]},pair={given['pair']},run=FOLDER."
     )
   return method, given["pair"], given["protocol"], given["run"]

@@ -74,7 +74,10 @@ def test_published_sizes_are_those_of_the_paper():
     ("source,pair=ct_to_ct", r"pair=ct_to_ct: expected one of .*did you mean"),
     ("source,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
     ("source,steps=3", "'steps=3' is no argument"),
-    ("second_stage", "run=: the folder of a run of cyclegan on the same pair, which second_stage"),
+    (
+      "second_stage",
+      "run=: the folder of a run of cyclegan on the same pair, which second_stage, ",
+    ),
     ("source,run=runs/a", "run=runs/a: the folder of a run of cyclegan .* no other method takes"),
   ],
 )

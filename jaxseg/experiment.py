@@ -18,6 +18,7 @@ from jaxseg.compose import (
 )
 from jaxseg.config import (
   accumulation,
+  domains,
   effects,
   encoder_inputs,
   modalities,
@@ -145,7 +146,7 @@ def experiment(
   streams, sets = {}, {}
   for name, feed in feeds.items():
     dataset = first_stage if name == MAIN else feeding.prepared(feed, fed, prepared)
-    sets[name] = dataset
+    dataset = sets[name] = domains.numbered(config, name, dataset)
     with named(name):
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
   # what training sees of the labels
@@ -211,6 +212,7 @@ def _rehearse(
     with named(name):
       parts[name] = _part(feed, name, main, net.margin(len(patch)), further)
   needs.check_fields(config, parts[MAIN].shapes)
+  needs.check_labels(config, {name: of.shapes for name, of in parts.items()})
   channels = synthesis.input_channels(config, len(main.source.channels), labels.channels)
   rehearsal.predict(predictor, net, channels, aim.channels, rank=len(patch), slices=slices)
   placed = layout(config, net, devices)
@@ -250,7 +252,8 @@ def _rehearse(
   )
   photographs = encoder_inputs.notes(config, schemes[MAIN])
   random = frozen_from_nothing(config, state.learners, starts)
-  told = (*whole_batch, *random, *photographs, *effects.notes(config))
+  shared = methods.notes(config["method"]["name"], state.learners)
+  told = (*shared, *whole_batch, *random, *photographs, *effects.notes(config))
   return placed, starts, (*told, *other_runs.check_patch(config, nets))
 
 

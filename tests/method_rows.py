@@ -230,6 +230,7 @@ ROWS = {
     regions=False,
     rate=0.05,
   ),
+  "unpaired": Row(plainly),
 }
 
 
@@ -248,5 +249,7 @@ def batch_of(rank: int = 2, *, regions: bool = False, seed: int = 0):
   soft = np.stack([label > 0, label > 1, label == 2], -1).astype(np.float32)
   labels = {"soft_label": jnp.asarray(soft)} if regions else {"label": jnp.asarray(label)}
   batch = {"image": image, **labels, "spacing": jnp.ones((4, rank))}
+  # another domain, darker where the first one is bright, of as many cases
+  other = {**batch, "image": 2 - image}
   streams = {"unlabelled": {"image": image[:, ::-1]}, "target": {"image": 1 - image[:, ::-1]}}
-  return {**batch, "target_image": 2 * image, **streams}
+  return {**batch, "target_image": 2 * image, **streams, "other": other}

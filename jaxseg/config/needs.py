@@ -42,6 +42,8 @@ def check_streams(config: Mapping[str, Any]) -> None:
         f"config.streams.{stream}: {what}; the method '{name}' learns from images of another "
         f"domain, too: expected config.streams.{stream}=dict(source=dict(...), batch={batch})."
       )
+  if of(config).domains:
+    _check_domains(config)
   for stream in of(config).streams:
     where, spec = f"config.streams.{stream}", config["streams"].get(stream)
     if spec is None:
@@ -61,6 +63,38 @@ def check_streams(config: Mapping[str, Any]) -> None:
       raise ValueError(
         f"{where}.patch: {tuple(patch)}, and the main stream's is {tuple(ours)}; the method "
         f"'{name}' puts both in one batch: leave the field out."
+      )
+
+
+def _check_domains(config: Mapping[str, Any]) -> None:
+  method = config["method"]["name"]
+  if not config["streams"]:
+    raise ValueError(
+      f"config.streams: is empty, and the method '{method}' learns from several domains: add one, "
+      'as config.streams.mr=dict(source=dict(name="paired_folder", ...), split=dict(...)).'
+    )
+  for stream, spec in config["streams"].items():
+    where = f"config.streams.{stream}"
+    if "source" not in spec:
+      raise ValueError(
+        f"{where}.source: is missing; the stream would be fed the main stream's cases, and for the "
+        f"method '{method}' each stream is a domain of its own: name its source."
+      )
+    if spec.get("cases", TRAINING) != TRAINING:
+      raise ValueError(
+        f"{where}.cases: '{spec['cases']}'; the method '{method}' learns every domain from labels: "
+        "leave the field out."
+      )
+
+
+def check_labels(config: Mapping[str, Any], streams: Mapping[str, Collection[str]]) -> None:
+  """Raises ValueError for a domain without labels; `streams` are the fields of each by name."""
+  for stream, there in streams.items() if of(config).domains else ():
+    if not {"label", "soft_label", "scribble"} & set(there):
+      raise ValueError(
+        f"config.streams.{stream}.source: its cases have no labels, and the method "
+        f"'{config['method']['name']}' learns every domain from labels; expected a source that has "
+        "some."
       )
 
 

@@ -103,6 +103,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("patch_critic", "scores"): COUNT,
   ("mmd", "bandwidths"): POSITIVE,
   **_all("cycle translation masks inner_masks cycle_fool pool", FROM_0),
+  ("unpaired", "distillation"): FROM_0,
+  ("unpaired", "temperature"): POSITIVE,
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),

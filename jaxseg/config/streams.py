@@ -15,12 +15,13 @@ from jaxseg.build import suggestion
 from jaxseg.config.annotation import FULL
 from jaxseg.config.fields import FIELDS
 from jaxseg.config.option_values import check_value
+from jaxseg.methods import by_domain
 
 # a stream's samples lie beside the main stream's, or in their place, see `methods.joined`
 BESIDE, INSTEAD = "beside", "instead"
 TRAINING, UNLABELLED = "training", "unlabelled"
 # what config.evaluate.streams calls the main stream, which has no name
-MAIN_WORD = "main"
+MAIN_WORD = by_domain.MAIN
 # how cases become what lies on the disk
 PREPARATION = (
   "normalise",

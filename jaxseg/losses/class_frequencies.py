@@ -15,6 +15,10 @@ def _inverse_sqrt(counts, **_):
   return np.sqrt(total.sum() / total)
 
 
+def _complement(counts, **_):
+  return 1 - counts.sum(0) / counts.sum()
+
+
 def _median_frequency(counts, **_):
   # the voxels of all cases that have the class, whatever their label
   voxels = (counts.sum(1, keepdims=True) * (counts > 0)).sum(0)
@@ -32,6 +36,7 @@ def _effective_number(counts, *, beta):
 _FORMULAS = {
   "inverse": _inverse,
   "inverse_sqrt": _inverse_sqrt,
+  "complement": _complement,
   "median_frequency": _median_frequency,
   "effective_number": _effective_number,
 }
@@ -45,6 +50,7 @@ def class_weights(counts, *, how: str = "inverse", beta: float = 0.999999) -> tu
     how: with N_k the voxels of class k, N all and f_k = N_k / N,
       "inverse": N / (K N_k), so that the mean over all voxels is 1 if every class has some;
       "inverse_sqrt": sqrt(N / N_k) (Wong et al. 2018, 1809.00076);
+      "complement": 1 - f_k (Dou et al. 2020, 2001.03111, who count each batch);
       "median_frequency": median(f) / f_k, where N counts only the cases that have the class
       (Eigen and Fergus 2014, 1411.4734);
       "effective_number": (1 - beta) / (1 - beta^N_k), scaled to mean 1 (Cui et al. 2019,

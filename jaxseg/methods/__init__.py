@@ -1,9 +1,13 @@
 """Training schemes: who is trained against what."""
 
+from collections.abc import Callable, Mapping
+
+from jaxseg.method import Learner
 from jaxseg.methods import (
   adabn,
   adversarial,
   averaged,
+  by_domain,
   cascaded,
   copy_paste,
   cross_pseudo,
@@ -36,6 +40,7 @@ from jaxseg.methods import (
   translation,
   uncertainty_mean_teacher,
   unimatch,
+  unpaired,
 )
 from jaxseg.methods.needs import Needs
 
@@ -67,6 +72,7 @@ METHODS = {
   "sifa": sifa.sifa,
   "cyclegan": cyclegan.cyclegan,
   "synseg": synseg.synseg,
+  "unpaired": unpaired.unpaired,
 }
 
 # what the loop must feed a method beside images and labels
@@ -91,6 +97,7 @@ NEEDS: dict[str, Needs] = {
   "sifa": _TWO_DOMAINS._replace(task="segmentation"),
   "cyclegan": _TWO_DOMAINS._replace(task="translation"),
   "synseg": _TWO_DOMAINS._replace(task="segmentation"),
+  "unpaired": Needs(domains=True),
 }
 
 # what starts as another learner, whatever its weights were
@@ -100,6 +107,15 @@ FOLLOWERS: dict[str, dict[str, str]] = {
   "uncertainty_mean_teacher": _TEACHER,
   "copy_paste": _TEACHER,
 }
+
+# what is told of a method's learners before it begins, from their shapes
+_NOTES: dict[str, Callable[[Learner], str]] = {"unpaired": by_domain.note}
+
+
+def notes(method: str, learners: Mapping[str, Learner]) -> tuple[str, ...]:
+  """Sentences about the learners of the method of that name."""
+  return (_NOTES[method](learners["network"]),) if method in _NOTES else ()
+
 
 __all__ = [
   "FOLLOWERS",
@@ -139,4 +155,5 @@ __all__ = [
   "synseg",
   "uncertainty_mean_teacher",
   "unimatch",
+  "unpaired",
 ]

@@ -52,4 +52,5 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
     Acts("places_temperature", "places"),
     Acts("optimisers.regressor", "features"),
   ),
+  "unpaired": (Acts("temperature", "distillation"),),
 }

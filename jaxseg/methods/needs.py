@@ -14,6 +14,8 @@ class Needs(NamedTuple):
       images have the main stream's channels and rank.
     signed: images lie in [-1, 1].
     task: the only one that the method's output means something in; "" is any.
+    domains: each stream is a domain, with labels and a source of its own, and there are several;
+      where the method is applied, the field `domain` tells which (`by_domain.names`).
   """
 
   streams: tuple[str, ...] = ()
@@ -21,3 +23,4 @@ class Needs(NamedTuple):
   other_domains: tuple[str, ...] = ()
   signed: bool = False
   task: str = ""
+  domains: bool = False

@@ -13,6 +13,7 @@ import jax
 from jaxseg import defaults, files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
+from jaxseg.config import domains
 from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
@@ -46,6 +47,8 @@ class Described(NamedTuple):
     labels, rank: of the data set.
     channels, preparation: of what the network is given.
     targets: channel that it makes -> its normalisation; {} of networks that segment.
+    domain: the number of the domain that labels and preparation are of; None where the network
+      makes no difference.
   """
 
   config: dict
@@ -54,6 +57,7 @@ class Described(NamedTuple):
   rank: int
   preparation: Preparation
   targets: dict[str, dict] = {}  # noqa: RUF012  (never mutated)
+  domain: int | None = None
 
 
 def versions() -> dict:
@@ -305,8 +309,12 @@ def json_like(value):
   return plain(json.loads(json.dumps(value, default=str)))
 
 
-def describe(workdir) -> Described:
-  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged."""
+def describe(workdir, domain: str | None = None) -> Described:
+  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged.
+
+  `domain` is the stream whose labels and preparation are told, "main" or None the main one. Raises
+  ValueError for one that the run does not know.
+  """
   workdir = pathlib.Path(workdir)
   kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
   config, where = read_config(workdir), workdir / DATASET
@@ -315,7 +323,26 @@ def describe(workdir) -> Described:
   _check_whole(workdir / CONFIG)
   labels, preparation = _labels(told["labels"], where), _preparation(told, where)
   targets = told[TARGETS] if TARGETS in kinds else {}
-  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation, targets)
+  whole = Described(config, labels, tuple(told["channels"]), told["rank"], preparation, targets)
+  return whole if domain is None else _of_domain(whole, domain, workdir)
+
+
+def _of_domain(told: Described, domain: str, workdir: pathlib.Path) -> Described:
+  """What a run tells of one of its domains."""
+  domains.check(told.config, domain, str(workdir))
+  told = told._replace(domain=domains.number(told.config, domain))
+  if domain == domains.names(told.config)[0]:
+    return told
+  where = workdir / DATASET
+  of = read_dataset(workdir, {"streams": dict})["streams"].get(domain, {})
+  files.check_fields(
+    of, where, advice=_ADVICE, fields={"preparation": dict}, prefix=f"streams.{domain}."
+  )
+  channels = of["preparation"].get("channels", told.channels)
+  preparation = _preparation({**of, "channels": list(channels), "rank": told.rank}, where)
+  # of a stream without labels they are the main one's
+  labels = _labels(of["labels"], where) if "labels" in of else told.labels
+  return told._replace(labels=labels, channels=tuple(channels), preparation=preparation)
 
 
 def meaning(labels: LabelSpec) -> tuple:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxseg import inference
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
-from jaxseg.config import rehearsal
+from jaxseg.config import domains, rehearsal
 from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.formats.images import integers
 from jaxseg.data.prepared.label_files import decoded, on_grid
@@ -72,19 +72,21 @@ class Opened(NamedTuple):
   flips: dict
 
 
-def load(workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
+def load(
+  workdir, *, kind: str = checkpoint.LATEST, mirror: bool = False, domain: str | None = None
+) -> Model:
   """Loads a run, or several of one configuration; a run folder needs nothing but itself.
 
   Args, and what it raises: as `open_runs`. FileNotFoundError also for a cascade's without its first
   stage.
   """
-  return as_model(open_runs(workdir, kind=kind, mirror=mirror), kind=kind, mirror=mirror)
+  return as_model(open_runs(workdir, kind=kind, mirror=mirror, domain=domain), kind=kind, mirror=mirror)
 
 
 def as_model(opened: Opened, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:
   """What `load` gives, of runs that were opened with the same options."""
   first = opened.told[0]
-  fields = _fields(first, next(iter(opened.states)), kind=kind, mirror=mirror)
+  fields = _with_domain(first, _fields(first, next(iter(opened.states)), kind=kind, mirror=mirror))
   apply = _mean(opened)
 
   def logits(case: inference.Case, **options):
@@ -98,6 +100,7 @@ def open_runs(
   *,
   kind: str = checkpoint.LATEST,
   mirror: bool = False,
+  domain: str | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> Opened:
   """A run, or several of one configuration, ready to be applied.
@@ -107,16 +110,20 @@ def open_runs(
     kind: checkpoint.LATEST (the end of training) or checkpoint.BEST (the best validation score).
     mirror: averages the logits over the mirror images that training drew from: over all if its
       augmentation has no `mirror`.
+    domain: the stream whose images are given, "main" or None the main one; runs whose network
+      treats domains otherwise want it.
     devices: where windows are computed; all of this process if None.
 
   Raises:
     FileNotFoundError: no run, or one without a checkpoint.
-    ValueError: the runs differ in labels or channels.
+    ValueError: the runs differ in labels or channels, or an unknown or missing domain.
   """
   several = [workdir] if isinstance(workdir, str | pathlib.Path) else workdir
   folders = list(dict.fromkeys(map(pathlib.Path, several)))
-  described = {str(folder): run_folder.describe(folder) for folder in folders}
+  described = {str(folder): run_folder.describe(folder, domain) for folder in folders}
   check_alike(described)
+  for folder, one in described.items():
+    domains.check(one.config, domain, folder)
   if len(by_configuration(folders)) > 1:
     raise ValueError(
       f"{', '.join(map(str, folders))}: differ in network, method or data options, or are no folds "
@@ -257,6 +264,14 @@ def _fields(told: run_folder.Described, folder: pathlib.Path, **options) -> Call
     return {"prior": decoded(on_grid(early, grid, labels, where), labels)}
 
   return fields
+
+
+def _with_domain(told: run_folder.Described, fields: Callable) -> Callable:
+  """(raw, where) -> `fields`, and the number of the domain if the network asks for it."""
+  if told.domain is None:
+    return fields
+  own = {domains.FIELD: np.array(told.domain, np.int32)}
+  return lambda raw, where: {**fields(raw, where), **own}
 
 
 def _label_input(preparation: Preparation, labels: LabelSpec) -> Callable:

@@ -35,6 +35,7 @@ def _of_stream(stream) -> dict[str, Any]:
     "cases": [dataset.names[i] for i in cases],
     "content": _contents(dataset, cases),
     "preparation": json.loads(dataset.preparation.to_json()),
+    "labels": json.loads(dataset.labels.to_json()),
   }
 
 

@@ -74,16 +74,21 @@ def blank(raw: RawCase, channels: Sequence[str]) -> str:
 
 
 def load_all(
-  paths: Sequence, *, kind: str = checkpoint.LATEST, mirror: bool = False
+  paths: Sequence,
+  *,
+  kind: str = checkpoint.LATEST,
+  mirror: bool = False,
+  domain: str | None = None,
 ) -> tuple[Model, ...]:
   """Run folders, and folders of folds -> one model for each configuration among them.
 
   Raises FileNotFoundError where there is no run or checkpoint, ValueError where a fold is missing
-  or the runs differ in labels or channels.
+  or the runs differ in labels or channels, or know no such domain.
   """
   folders = [folder for path in paths for folder in run_folders(path, seeds=True)]
-  check_alike({str(folder): run_folder.describe(folder) for folder in folders})
-  return tuple(load(group, kind=kind, mirror=mirror) for group in by_configuration(folders))
+  check_alike({str(folder): run_folder.describe(folder, domain) for folder in folders})
+  options = {"kind": kind, "mirror": mirror, "domain": domain}
+  return tuple(load(group, **options) for group in by_configuration(folders))
 
 
 def unfinished(paths: Sequence) -> list[pathlib.Path]:
@@ -154,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
   )
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
   add("--mirror", action="store_true", help="average over mirror images: slower, often better")
+  add(
+    "--domain",
+    metavar="NAME",
+    help="the stream that the images are of: a name of config.streams, or main; runs of the method "
+    "'unpaired' want it",
+  )
   add("--overlay", action="store_true", help="also write pictures, image | labels over image")
   add("--probabilities", action="store_true", help="also write probabilities as .npz")
   add(
@@ -198,7 +209,7 @@ def _check_options(wanted) -> None:
 
 def _run(wanted) -> None:
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
-  models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror)
+  models = load_all(wanted.workdir, kind=kind, mirror=wanted.mirror, domain=wanted.domain)
   if kind == checkpoint.LATEST and (short := unfinished(wanted.workdir)):
     print(
       f"predict: note: {', '.join(map(str, short))}: not trained to the end; its newest checkpoint "

@@ -16,6 +16,7 @@ COUNTS = [[50, 40, 10, 0], [80, 20, 0, 0]]
     # 200 / (4 * N_k), N = 130, 60, 10
     ("inverse", (0.384615, 0.833333, 5, 0)),
     ("inverse_sqrt", (1.240347, 1.825742, 4.472136, 0)),
+    ("complement", (0.35, 0.7, 0.95, 0)),
     # shares 130 / 200, 60 / 200, 10 / 100; the median is 0.3
     ("median_frequency", (0.461538, 1, 3, 0)),
   ],
@@ -40,7 +41,7 @@ def test_the_effective_number_counts_voxels_until_they_repeat():
 
 
 def test_bad_counts_and_names_are_refused_in_words():
-  with pytest.raises(ValueError, match="'rare' is unknown; choices: inverse, inverse_sqrt, median"):
+  with pytest.raises(ValueError, match="'rare' is unknown; choices: inverse, inverse_sqrt, comple"):
     class_weights([1, 2], how="rare")
   with pytest.raises(ValueError, match="not all 0"):
     class_weights([0, 0])

@@ -13,7 +13,6 @@ import jax
 from jaxseg import defaults, files, sealed
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
-from jaxseg.config import domains
 from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import natural
@@ -24,19 +23,13 @@ FOLD = "fold_"  # and a number: a fold's run folder in that of a cross-validatio
 SEED = "seed_"  # and a number: a run folder among those of other seeds
 CONFIG, DATASET, VERSIONS = "config.json", "dataset.json", "versions.json"
 PACKAGES = ("jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_DATASET_KINDS = {
-  "labels": dict,
-  "channels": list,
-  "rank": int,
-  "preparation": dict,
-  "training": list,
-  "validation": list,
-}
+_DATASET_KINDS = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
+_DATASET_KINDS |= {"training": list, "validation": list}
 RUN, TARGETS = "run", "targets"
 _LEARNT_FROM = ("seed", "method", "network", "loss", "optimiser", "augment", "average")
 _ROLES = ("networks", "losses", "optimisers", "views")  # empty of a run that has none
 _TASK = {"name": "segmentation"}
-_ADVICE = "copy the run folder again, from where it is whole"
+ADVICE = "copy the run folder again, from where it is whole"
 
 
 class Described(NamedTuple):
@@ -149,7 +142,7 @@ def identity(workdir) -> str | None:
   """What tells a run's files from another one's; None where dataset.json is gone or older."""
   path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
   try:
-    return sealed.read(path, what=what, advice=_ADVICE, fields={RUN: str}, only=True)[RUN]
+    return sealed.read(path, what=what, advice=ADVICE, fields={RUN: str}, only=True)[RUN]
   except (OSError, ValueError):
     return None
 
@@ -216,9 +209,9 @@ def steps_done(workdir) -> int:
 
 def _check_same_data(workdir: pathlib.Path, now: dict) -> None:
   before = plain(read_dataset(workdir, _DATASET_KINDS, only=False))
-  _preparation(before, workdir / DATASET)
+  preparation_in(before, workdir / DATASET)
   for told in (before, now):
-    _labels(told["labels"], workdir / DATASET)
+    labels_in(told["labels"], workdir / DATASET)
   if what := same_data.difference(before, now):
     raise ValueError(f"{_another(workdir)} it began {what}. {_ways_out(workdir)}")
 
@@ -309,40 +302,17 @@ def json_like(value):
   return plain(json.loads(json.dumps(value, default=str)))
 
 
-def describe(workdir, domain: str | None = None) -> Described:
-  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged.
-
-  `domain` is the stream whose labels and preparation are told, "main" or None the main one. Raises
-  ValueError for one that the run does not know.
-  """
+def describe(workdir) -> Described:
+  """Reads a run folder; raises FileNotFoundError if it is none, ValueError if it is damaged."""
   workdir = pathlib.Path(workdir)
   kinds = {"labels": dict, "channels": list, "rank": int, "preparation": dict}
   config, where = read_config(workdir), workdir / DATASET
   kinds |= {TARGETS: dict} if makes_images(config) else {}
   told = read_dataset(workdir, kinds)
   _check_whole(workdir / CONFIG)
-  labels, preparation = _labels(told["labels"], where), _preparation(told, where)
+  labels, preparation = labels_in(told["labels"], where), preparation_in(told, where)
   targets = told[TARGETS] if TARGETS in kinds else {}
-  whole = Described(config, labels, tuple(told["channels"]), told["rank"], preparation, targets)
-  return whole if domain is None else _of_domain(whole, domain, workdir)
-
-
-def _of_domain(told: Described, domain: str, workdir: pathlib.Path) -> Described:
-  """What a run tells of one of its domains."""
-  domains.check(told.config, domain, str(workdir))
-  told = told._replace(domain=domains.number(told.config, domain))
-  if domain == domains.names(told.config)[0]:
-    return told
-  where = workdir / DATASET
-  of = read_dataset(workdir, {"streams": dict})["streams"].get(domain, {})
-  files.check_fields(
-    of, where, advice=_ADVICE, fields={"preparation": dict}, prefix=f"streams.{domain}."
-  )
-  channels = of["preparation"].get("channels", told.channels)
-  preparation = _preparation({**of, "channels": list(channels), "rank": told.rank}, where)
-  # of a stream without labels they are the main one's
-  labels = _labels(of["labels"], where) if "labels" in of else told.labels
-  return told._replace(labels=labels, channels=tuple(channels), preparation=preparation)
+  return Described(config, labels, tuple(told["channels"]), told["rank"], preparation, targets)
 
 
 def meaning(labels: LabelSpec) -> tuple:
@@ -360,15 +330,15 @@ def read_config(workdir) -> dict:
 def _stored(workdir) -> dict:
   """The config in a run folder as it lies there, whatever version wrote it."""
   path = pathlib.Path(workdir) / CONFIG
-  return plain(sealed.read(path, what="the config of a run", advice=_ADVICE))
+  return plain(sealed.read(path, what="the config of a run", advice=ADVICE))
 
 
 def _check_whole(path: pathlib.Path) -> None:
   """Raises ValueError where a model would be built of a default that training did not have."""
   parts = dict.fromkeys(("data", "network", "method"), dict)
-  told = files.read_json(path, what="the config of a run", advice=_ADVICE, fields=parts)
+  told = files.read_json(path, what="the config of a run", advice=ADVICE, fields=parts)
   fields = {"source": dict, "patch": list}
-  files.check_fields(told["data"], path, advice=_ADVICE, fields=fields, prefix="data.")
+  files.check_fields(told["data"], path, advice=ADVICE, fields=fields, prefix="data.")
 
 
 def read_dataset(workdir, kinds: dict, *, only: bool = True) -> dict:
@@ -377,7 +347,7 @@ def read_dataset(workdir, kinds: dict, *, only: bool = True) -> dict:
   Raises ValueError where it was damaged or edited.
   """
   path, what = pathlib.Path(workdir) / DATASET, "what a run knows of its data"
-  return sealed.read(path, what=what, advice=_ADVICE, fields=kinds, only=only)
+  return sealed.read(path, what=what, advice=ADVICE, fields=kinds, only=only)
 
 
 def read_versions(workdir) -> dict:
@@ -390,27 +360,29 @@ def read_versions(workdir) -> dict:
   )
 
 
-def _labels(told: dict, where) -> LabelSpec:
+def labels_in(told: dict, where) -> LabelSpec:
+  """Labels as dataset.json tells them; raises ValueError, which `where` begins."""
   try:
     return LabelSpec.from_json(json.dumps(told))
   except ValueError as error:
-    raise ValueError(f"{where}: 'labels': {error}; {_ADVICE}.") from error
+    raise ValueError(f"{where}: 'labels': {error}; {ADVICE}.") from error
 
 
-def _preparation(told: dict, where) -> Preparation:
+def preparation_in(told: dict, where) -> Preparation:
+  """The preparation of a set that is told with its channels and rank; as `labels_in`."""
   try:
     preparation = Preparation.from_json(json.dumps(told["preparation"]))
     if (list(preparation.channels), preparation.rank) != (list(told["channels"]), told["rank"]):
       raise ValueError("its channels and rank are not those of the data set")
   except ValueError as error:
-    raise ValueError(f"{where}: 'preparation': {error}; {_ADVICE}.") from error
+    raise ValueError(f"{where}: 'preparation': {error}; {ADVICE}.") from error
   return preparation
 
 
 def is_sealed(workdir) -> bool:
   """Whether the config in a run folder has digests; those of earlier versions have none."""
   return sealed.DIGESTS in files.read_json(
-    pathlib.Path(workdir) / CONFIG, what="the config of a run", advice=_ADVICE
+    pathlib.Path(workdir) / CONFIG, what="the config of a run", advice=ADVICE
   )
 
 
@@ -420,6 +392,6 @@ def _check_kinds(told: dict, known: dict, path: pathlib.Path, prefix: str = "") 
     if name not in told or default is None or name == "normalise":
       continue
     kinds = (int, float) if isinstance(default, float) else (type(default),)
-    files.check_fields(told, path, advice=_ADVICE, fields={name: kinds}, prefix=prefix)
+    files.check_fields(told, path, advice=ADVICE, fields={name: kinds}, prefix=prefix)
     if name in ("data", "evaluate"):
       _check_kinds(told[name], default, path, f"{name}.")

@@ -24,6 +24,7 @@ from jaxseg.method import Learner, Method, State
 from jaxseg.runs import checkpoint, same_run
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.domain import describe
 from jaxseg.runs.folder import run_folders
 from jaxseg.sharding import BATCH, Layout
 from jaxseg.task import Task, only
@@ -120,7 +121,7 @@ def open_runs(
   """
   several = [workdir] if isinstance(workdir, str | pathlib.Path) else workdir
   folders = list(dict.fromkeys(map(pathlib.Path, several)))
-  described = {str(folder): run_folder.describe(folder, domain) for folder in folders}
+  described = {str(folder): describe(folder, domain) for folder in folders}
   check_alike(described)
   for folder, one in described.items():
     domains.check(one.config, domain, folder)

@@ -25,6 +25,7 @@ from jaxseg.inference.writing import write
 from jaxseg.interop.exports import saved
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.domain import describe
 from jaxseg.runs.folder import FOLD, run_folders
 from jaxseg.runs.load import Model, by_configuration, check_alike, load
 from jaxseg.task import MASKS
@@ -86,7 +87,7 @@ def load_all(
   or the runs differ in labels or channels, or know no such domain.
   """
   folders = [folder for path in paths for folder in run_folders(path, seeds=True)]
-  check_alike({str(folder): run_folder.describe(folder, domain) for folder in folders})
+  check_alike({str(folder): describe(folder, domain) for folder in folders})
   options = {"kind": kind, "mirror": mirror, "domain": domain}
   return tuple(load(group, **options) for group in by_configuration(folders))
 

@@ -53,9 +53,16 @@ ARGUMENTS = {"size": "cpu"}
 def volumes(modality, names):
   """The source of a modality's volumes image_N.nii.gz with label_N.nii.gz beside them."""
   folder = f"{DATA}/{modality}"
-  files = dict(image_pattern="image_*", case=r"image_(\d+)", mask_pattern="label_{case}.nii.gz")
-  names = ("background", *names)
-  return dict(name="paired_folder", images=folder, masks=folder, names=names, **files)
+  return dict(
+    name="paired_folder",
+    images=folder,
+    masks=folder,
+    names=("background", *names),
+    channels=(modality,),
+    image_pattern="image_*",
+    case=r"image_(\d+)",
+    mask_pattern="label_{case}.nii.gz",
+  )
 
 
 def get_config(wanted="unpaired"):

@@ -60,6 +60,7 @@ class Experiment(NamedTuple):
     targets: channel that is made -> its normalisation; {} of networks that segment.
     notes: what is to be told of it, a sentence each.
     held_out: the cases that the final weights are scored on, if not `validation` alone.
+    watched_further: cases of further streams that are scored while training, beside `watched`.
   """
 
   config: dict[str, Any]
@@ -77,12 +78,19 @@ class Experiment(NamedTuple):
   targets: Mapping[str, Mapping] = {}
   notes: tuple[str, ...] = ()
   held_out: tuple[HeldCases, ...] = ()
+  watched_further: tuple[HeldCases, ...] = ()
 
   @property
   def scored_cases(self) -> tuple[HeldCases, ...]:
     """The cases that the final weights are scored on, of one or more streams."""
     own = HeldCases(MAIN, self.main.dataset, self.validation, self.read)
     return self.held_out or (own,)
+
+  @property
+  def watched_cases(self) -> tuple[HeldCases, ...]:
+    """The cases that are scored while training, of one or more streams."""
+    own = HeldCases(MAIN, self.main.dataset, self.watched, self.read)
+    return (own, *self.watched_further)
 
   @property
   def main(self) -> Stream:
@@ -155,6 +163,7 @@ def experiment(
     told.append(unseen.shared(streams, held_out_by, own=prepared, number=len(teachers)))
   other_runs.check_numbers(config, prepared.preparation)
   validation = feeding.indices(prepared, fed.sides.validation)
+  held = held_cases.cases_of(config, feeds, sets) if config["evaluate"]["streams"] else ()
   return Experiment(
     config=config,
     method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=placed),
@@ -170,7 +179,12 @@ def experiment(
     starts=starts,
     targets=other_domain | {name: numbers[name] for name in synthesis.target_names(config)},
     notes=(*notes, *told),
-    held_out=held_cases.cases_of(config, feeds, sets) if config["evaluate"]["streams"] else (),
+    held_out=held,
+    watched_further=tuple(
+      of._replace(cases=evenly_spread(of.cases, config["evaluate"]["cases"]))
+      for of in held
+      if of.stream != MAIN and domains.differ(config)
+    ),
   )
 
 

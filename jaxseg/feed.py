@@ -50,6 +50,22 @@ class Feed(NamedTuple):
     return self.labelled and not is_full(self.config)
 
 
+def other_classes(source: data.Source, main: LabelSpec) -> str:
+  """How the labels of a further source are not those of the main stream, in words; "" if they are.
+
+  One network gives the scores of both.
+  """
+  theirs = source.labels
+  if (main.names, main.regions) == (theirs.names, theirs.regions):
+    return ""
+  common = [name for name in main.scored if name in theirs.scored]
+  shared = f"in common: {', '.join(common)}" if common else "no class in common"
+  return (
+    f"the labels of '{source.name}' are {', '.join(theirs.names)}, the main stream's "
+    f"{', '.join(main.names)}, {shared}"
+  )
+
+
 def fields_of(feed: Feed, maps: Mapping[str, Mapping]) -> tuple[str, ...]:
   """The fields that a stream's cases have besides those of every case."""
   kept = _kept(feed)

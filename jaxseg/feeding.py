@@ -26,7 +26,7 @@ from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.chosen_classes import with_classes
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
-from jaxseg.feed import Feed, Sides, with_fields
+from jaxseg.feed import Feed, Sides, other_classes, with_fields
 from jaxseg.feed import fields_of as fields_of
 from jaxseg.feed import label_files as label_files
 
@@ -119,11 +119,10 @@ def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Fe
       "centre patches on; leave it out."
     )
   ours, theirs = main.source.labels, source.labels
-  if not bare and (ours.names, ours.regions) != (theirs.names, theirs.regions):
+  if not bare and (words := other_classes(source, ours)):
     raise ValueError(
-      f"config.streams.{name}.source: the labels of '{source.name}' are {', '.join(theirs.names)}, "
-      f"the main stream's {', '.join(ours.names)}; expected the same classes in the same order, or "
-      "labelled=False."
+      f"config.streams.{name}.source: {words}; expected the same classes in the same order (choose "
+      "those that count by config.data.classes), or labelled=False."
     )
   if bare and synthesis.from_label(config):
     raise ValueError(

@@ -8,7 +8,7 @@ from jaxseg.build import suggestion
 from jaxseg.config.streams import MAIN_WORD
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.stream import MAIN, HeldCases
-from jaxseg.feed import Feed
+from jaxseg.feed import Feed, other_classes
 
 
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -52,14 +52,10 @@ def _check_stream(name: str, feed: Feed, main: Feed) -> None:
       "source of its own and a split, as "
       f'{where}.split=dict(name="explicit", validation=("CASE", ...)).'
     )
-  ours, theirs = main.source.labels, feed.source.labels
-  if (ours.names, ours.regions) != (theirs.names, theirs.regions):
-    common = [of for of in ours.scored if of in theirs.scored]
-    what = f"in common: {', '.join(common)}" if common else "no class in common"
+  if words := other_classes(feed.source, main.source.labels):
     raise ValueError(
-      f"{where}.source: the labels of '{feed.source.name}' are {', '.join(theirs.names)}, the main "
-      f"stream's {', '.join(ours.names)}, {what}; expected the same classes in the same order: "
-      "choose those that count by config.data.classes."
+      f"{where}.source: {words}; expected the same classes in the same order: choose those that "
+      "count by config.data.classes."
     )
   for what, theirs, ours in (
     ("channel(s)", len(feed.source.channels), len(main.source.channels)),

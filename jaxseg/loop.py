@@ -252,7 +252,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
       waited, mark, timed = 0.0, time.perf_counter(), number
     scores, scored = [None] * len(members), number % evaluate == 0 and not leave
     # a run may train on all cases
-    scored = scored and bool(members[0].run.watched)
+    scored = scored and any(of.cases for of in members[0].run.watched_cases)
     if scored:
       pause = time.perf_counter()
       scores = [
@@ -279,7 +279,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
 
 def _evaluate(member: Member, program: Program, state, number: int) -> float:
   """Scores the watched cases; returns what judges the best checkpoint."""
-  scores = validate(member.run, program.step.apply, state, member.run.watched)
+  scores = validate(member.run, program.step.apply, state, member.run.watched_cases)
   if member.writer:
     member.writer.scalars(number, scores.scalars())
     member.writer.picture(f"step_{number:07d}", pictures.stack(scores.panels))

@@ -184,7 +184,7 @@ def test_volumes_are_made_by_windows_that_are_averaged(prepared):
   np.testing.assert_allclose(
     seen, run.main.dataset.load(0)["image"][..., :1] * 2 + 1, rtol=1e-4, atol=1e-4
   )
-  scores = validate(run, identity, None, (0,))
+  scores = validate(run, identity, None, [run.watched_cases[0]._replace(cases=(0,))])
   assert scores.metrics == ("psnr", "ssim", "mae")
   assert np.isfinite(scores.mean)
 

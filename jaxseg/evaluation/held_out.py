@@ -19,11 +19,11 @@ import numpy as np
 from jaxseg import files, sealed
 from jaxseg.data import read_label
 from jaxseg.data.prepared.integrity import file_sum
-from jaxseg.data.stream import MAIN, HeldCases
+from jaxseg.data.stream import HeldCases
 from jaxseg.evaluation.reporting import as_json
 from jaxseg.evaluation.results import RESULTS
 from jaxseg.evaluation.scores import Scores
-from jaxseg.evaluation.while_training import validate
+from jaxseg.evaluation.while_training import streams_of, validate
 from jaxseg.report import views
 
 FOLDER, SCORES, VIEWS = "validation", "scores.json", "views"
@@ -78,9 +78,9 @@ def predict(
   held = {
     name: (of, i) for of in run.scored_cases for i, name in zip(of.cases, of.names, strict=True)
   }
-  names, watched = list(held), [run.main.dataset.names[i] for i in run.watched]
+  names, watched = list(held), [name for of in run.watched_cases for name in of.names]
   # whose cases choose the best checkpoint need not be those that are scored here
-  both = any(of.stream == MAIN for of in run.scored_cases)
+  both = set(watched) <= set(names)
   found, sums = _found(folder, step) if resume else ({}, {})
   # the command may ask for more now than when a case was done
   lacking = set()
@@ -107,7 +107,8 @@ def predict(
     if stop():
       save(False)
       return None
-    cases[name] = _one(run, apply, state, of, index, folder if record else None)
+    place = folder if record else None
+    cases[name] = _one(run, apply, state, of, index, place, watched=name in watched)
     if record:
       sums[name] = _sums(folder, name)
     if time.monotonic() - saved > _PAUSE:
@@ -116,11 +117,13 @@ def predict(
   if fresh:
     save(True)
   panels = [views.load(folder / VIEWS, name).panel() for name in names[:_PANELS]] if record else []
-  own = Scores(scored, {name: cases[name]["own"] for name in names}, run.task.best, panels)
+  parts = streams_of(run.scored_cases)
+  own = Scores(scored, {name: cases[name]["own"] for name in names}, run.task.best, panels, parts)
   if both:
     seen = {name: cases[name]["network"] for name in watched}
-    return Outcome(own, Scores(scored, seen, run.task.best, []), fresh)
-  return Outcome(own, validate(run, apply, state, run.watched), fresh)
+    parts = streams_of(run.watched_cases)
+    return Outcome(own, Scores(scored, seen, run.task.best, [], parts), fresh)
+  return Outcome(own, validate(run, apply, state, run.watched_cases), fresh)
 
 
 def without_probabilities(workdir, names: Iterable[str]) -> list[str]:
@@ -246,7 +249,7 @@ def _chosen(scores: dict[str, dict], asked: dict[str, Iterable[str]]) -> dict[st
 
 
 def _one(
-  run, apply, state, held: HeldCases, index: int, folder: pathlib.Path | None
+  run, apply, state, held: HeldCases, index: int, folder: pathlib.Path | None, *, watched: bool
 ) -> dict[str, dict]:
   """Predicts and scores a case; "own" on its own grid, "network" on the network's if watched."""
   task, name = run.task, held.dataset.names[index]
@@ -273,7 +276,7 @@ def _one(
   result = RESULTS[task.name](run, held.dataset, predict, raw, sample, name)
   spacing = raw.geometry.spacing
   scored = {"own": task.score(task.final, *result[:3], spacing)}
-  if held.stream == MAIN and index in run.watched:
+  if watched:
     arrays = (seen["network"], task.truth(sample), sample.get("weight"), sample["spacing"])
     scored["network"] = task.score(task.metrics, *arrays)
   if folder is not None:

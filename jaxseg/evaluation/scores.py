@@ -1,6 +1,7 @@
 """The scores of a set of cases, and what they say together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,21 @@ class Scores(NamedTuple):
     cases: case name -> metric -> name -> value; NaN where it is undefined.
     best: the metric that judges, one of the cases'.
     panels: pictures image | label | prediction of some cases.
+    streams: stream -> names of its cases, where they are of several; {} of one.
   """
 
   names: tuple[str, ...]
   cases: dict[str, dict[str, dict[str, float]]]
   best: str
   panels: list[np.ndarray]
+  streams: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+  def parts(self) -> "dict[str, Scores]":
+    """Stream -> the scores of its cases alone; {} where they are of one."""
+    return {
+      stream: self._replace(cases={name: self.cases[name] for name in own}, streams={})
+      for stream, own in self.streams.items()
+    }
 
   def of(self, metric: str) -> dict[str, float]:
     """Mean over cases by name, of finite values: neither empty classes nor absent surfaces."""
@@ -46,12 +56,16 @@ class Scores(NamedTuple):
     values = {f"validation/{self.best}": self.mean}
     for metric in self.metrics:
       values |= {f"validation/{metric}/{name}": v for name, v in self.of(metric).items()}
+    for stream, own in self.parts().items():
+      values[f"validation/{stream}/{self.best}"] = own.mean
     return values
 
   def summary(self) -> dict:
     by_name = {metric: self.of(metric) for metric in self.metrics}
     means = {metric: _mean(list(values.values())) for metric, values in by_name.items()}
-    return {"cases": len(self.cases), "mean": means, "classes": by_name}
+    told = {"cases": len(self.cases), "mean": means, "classes": by_name}
+    parts = {stream: own.summary() for stream, own in self.parts().items()}
+    return {**told, "streams": parts} if parts else told
 
   def table(self) -> str:
     """The summary as text."""
@@ -66,6 +80,7 @@ class Scores(NamedTuple):
       padded = (f"{c:>{max(9, w + 2)}}" for c, w in zip(cells, others, strict=True))
       rows.append(f"{name:<{first}}" + "".join(padded))
     rows.append(f"({len(self.cases)} validation cases)")
+    rows += [f"Stream '{stream}':\n{own.table()}" for stream, own in self.parts().items()]
     return "\n".join(rows)
 
 

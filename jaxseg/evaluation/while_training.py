@@ -1,39 +1,56 @@
 """Whole validation cases through the run's predictor, scored on the network's grid."""
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from jaxseg.batch import inputs
+from jaxseg.config.streams import MAIN_WORD
+from jaxseg.data.prepared.dataset import Dataset
+from jaxseg.data.stream import HeldCases
 from jaxseg.evaluation.scores import Scores
 from jaxseg.inference import Case
 
 PANELS = 4
 
 
-def validate(run, apply, state, cases) -> Scores:
+def validate(run, apply, state, held: Sequence[HeldCases]) -> Scores:
   """Predicts cases, and scores them by the task's metrics.
 
   Args:
     run: the experiment.
     apply: jitted (state, batch) -> {the task's output}.
     state: the state to predict with.
-    cases: indices into the data set.
+    held: cases of one or more streams.
   """
   table, panels = {}, []
 
   def window(batch):
     return apply(state, batch)
 
-  for index in cases:
-    sample = run.main.dataset.load(index)
+  for number, (dataset, index) in in_turns(held):
+    sample = dataset.load(index)
     scores = run.predict(window, Case(inputs(sample)))
     truth, predicted = run.task.truth(sample), run.task.decode(scores)
-    table[run.main.dataset.names[index]] = run.task.score(
+    table[dataset.names[index]] = run.task.score(
       run.task.metrics, predicted, truth, sample.get("weight"), sample["spacing"]
     )
-    if len(panels) < PANELS:
+    if number < PANELS:
       shown = (sample["image"], truth, predicted)
       panels.append(run.task.panel(*(_turn(run, array) for array in shown)))
-  return Scores(run.task.scored, table, run.task.best, panels)
+  return Scores(run.task.scored, table, run.task.best, panels, streams_of(held))
+
+
+def in_turns(held: Sequence[HeldCases]) -> Iterator[tuple[int, tuple[Dataset, int]]]:
+  """Numbers and cases, a stream's beside another's: pictures are made of the first few."""
+  rows = itertools.zip_longest(*(((of.dataset, case) for case in of.cases) for of in held))
+  return enumerate(case for row in rows for case in row if case is not None)
+
+
+def streams_of(held: Sequence[HeldCases]) -> dict[str, tuple[str, ...]]:
+  """Stream -> its cases, to tell what each scores; {} of a single one."""
+  return {of.stream or MAIN_WORD: of.names for of in held} if len(held) > 1 else {}
 
 
 def absent_classes(run) -> list[str]:

@@ -107,7 +107,11 @@ def test_domains_that_are_no_one_problem_are_told(tmp_path):
   for changes, words in (
     (
       {"labels": dataclasses.replace(labels, names=names)},
-      "expected the same classes in the same order",
+      "in common: .*; expected the same classes in the same order",
+    ),
+    (
+      {"labels": dataclasses.replace(labels, names=("background", *"abcdefgh"[: len(names) - 1]))},
+      "no class in common; expected the same classes in the same order",
     ),
     (
       {"channels": ("a", "b")},

@@ -4,12 +4,13 @@ import pathlib
 
 from jaxseg import files
 from jaxseg.config import domains
+from jaxseg.config.streams import as_main
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.folder import Described
 
 
 def describe(workdir, domain: str | None) -> Described:
-  """What a run folder tells, with labels and preparation of a domain; None is the main stream's.
+  """What a run folder tells, as if a domain were the main stream's, which is what None means.
 
   Raises as `runs.folder.describe`, and ValueError for a domain that the run does not know.
   """
@@ -31,4 +32,5 @@ def describe(workdir, domain: str | None) -> Described:
   )
   # of a stream without labels they are the main one's
   labels = run_folder.labels_in(of["labels"], where) if "labels" in of else told.labels
-  return told._replace(labels=labels, channels=tuple(channels), preparation=preparation)
+  own = {"config": as_main(told.config, domain), "preparation": preparation}
+  return told._replace(labels=labels, channels=tuple(channels), **own)

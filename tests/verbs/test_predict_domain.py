@@ -28,7 +28,7 @@ def run(tmp_path_factory):
   """A run on two domains, whose norms, intensities and label values differ."""
   folder = tmp_path_factory.mktemp("run")
   options = {"method.name": "unpaired", "data.source": {"name": "phantom"}}
-  made = tiny.experiment(**options, streams={"mr": {"source": {"name": "phantom"}}})
+  made = tiny.experiment(**options, streams={"mr": {"source": {"name": "phantom", "seed": 3}}})
   prepared = made.main.dataset.preparation
   preparation = dataclasses.replace(prepared, normalisation=({"name": "zscore"},))
   other = made.main._replace(
@@ -86,6 +86,11 @@ def test_each_domain_has_its_norms_and_its_normalisation(run):
     load(run, domain=n).configuration.preparations[0].normalisation for n in ("main", "mr")
   ]
   assert [of[0]["name"] for of in schemes] == ["none", "zscore"]
+
+
+def test_each_domains_files_are_read_as_its_source_says(run):
+  sources = [load(run, domain=n).described.config["data"]["source"] for n in ("main", "mr")]
+  assert [of.get("seed") for of in sources] == [None, 3]
 
 
 @pytest.mark.parametrize(

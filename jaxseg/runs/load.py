@@ -81,7 +81,9 @@ def load(
   Args, and what it raises: as `open_runs`. FileNotFoundError also for a cascade's without its first
   stage.
   """
-  return as_model(open_runs(workdir, kind=kind, mirror=mirror, domain=domain), kind=kind, mirror=mirror)
+  return as_model(
+    open_runs(workdir, kind=kind, mirror=mirror, domain=domain), kind=kind, mirror=mirror
+  )
 
 
 def as_model(opened: Opened, *, kind: str = checkpoint.LATEST, mirror: bool = False) -> Model:

@@ -82,7 +82,7 @@ def get_config(wanted="unpaired"):
     dice=dict(weight=1.0, include_background=False, batch=True),
   )
   config.augment = dict(
-    spatial=dict(rotation=15.0, p_rotation=0.5, scale=(0.8, 1.25), p_scale=0.5, axes="in plane"),
+    spatial=dict(rotation=15.0, p_rotation=0.5, scale=(0.8, 1.25), p_scale=0.5, axes="inplane"),
     brightness=dict(),
     contrast=dict(),
     gamma=dict(),

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from drawn_states import state_of
-from method_rows import batch_of, method
+from method_rows import batch_of, method, small_unet
 
 
 @pytest.fixture
@@ -42,6 +42,17 @@ def test_the_passes_of_a_step_are_found(step_time, name, options, expected):
   calls = step_time.passes(scheme.train_step, state, batch, jax.random.key(0))
   found = [(len(of.inputs[0]), of.learns, of.through, of.times) for of in calls]
   assert found == [((expected_row[0]), *expected_row[1:]) for expected_row in expected]
+
+
+def test_what_is_asked_for_its_shapes_alone_is_no_pass(step_time):
+  net, x = small_unet(), batch_of()["image"]
+  variables = jax.eval_shape(net.init, jax.random.key(0), x)
+
+  def step(variables, x):
+    jax.eval_shape(net.apply, variables, x)
+    return net.apply(variables, x)["logits"]
+
+  assert len(step_time.passes(step, variables, x)) == 1
 
 
 def test_a_pass_is_timed_by_itself(step_time):

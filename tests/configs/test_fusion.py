@@ -43,7 +43,7 @@ def test_the_arguments_choose_dropout_and_the_patient_that_validates():
 @pytest.mark.parametrize(
   ("argument", "message"),
   [
-    ("late", "'late' is no kind of fusion here; choices: input, layer, decision, attention"),
+    ("xyz", "'xyz' is no kind of fusion here; choices: input, layer, decision, attention"),
     ("attnetion", r"\(did you mean 'attention'\?\)"),
     ("input,fold=3", "fold=3: expected 0, 1, 2"),
     ("input,dropout=some", "dropout=some: expected independent, count, none"),

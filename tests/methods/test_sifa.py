@@ -184,7 +184,7 @@ def test_the_decoder_sees_features_and_the_image_that_they_are_of():
   assert out.shape == image.shape
   zero = jax.tree.map(jnp.zeros_like, variables)
   assert_close(net.apply(zero, features, image)["image"], np.tanh(0.3), rtol=1e-6)
-  plain = small_decoder(residual=False)
+  plain = small_decoder(skip=False)
   assert_close(plain.apply(zero, features, image)["image"], 0.0)
   volume = small_decoder(widths=(4, 4, 4))
   deep, scan = jnp.ones((1, 4, 2, 2, 3)), jnp.ones((1, 4, 8, 8, 1))

@@ -25,14 +25,14 @@ class FeatureDecoder(nn.Module):
   Attributes:
     widths: of the coarsest stage, then of each that doubles.
     blocks: residual blocks of the coarsest stage.
-    residual: the image is added before the tanh, so that what is learnt is the difference.
+    skip: the image is added before the tanh, so that what is learnt is the difference.
     norm: "instance", "batch", "group" or "none".
     dtype: of the computation, "float32" or "bfloat16".
   """
 
   widths: Sequence[int] = (128, 64, 64, 32)
   blocks: int = 4
-  residual: bool = True
+  skip: bool = True
   norm: str = "instance"
   dtype: str = "float32"
 
@@ -61,7 +61,7 @@ class FeatureDecoder(nn.Module):
       options = {"use_bias": self.norm != "batch", "kernel_init": _WEIGHTS, "dtype": self.dtype}
       x = self._normed(TransposedConv(width, 3, stride, (1,) * rank, further, **options)(x))
     x = self._conv(x, image.shape[-1], 7, use_bias=True).astype(jnp.float32)
-    return {"image": jnp.tanh(x + image if self.residual else x)}
+    return {"image": jnp.tanh(x + image if self.skip else x)}
 
   def _conv(self, x, width: int, kernel: int, *, use_bias: bool | None = None):
     bias = self.norm != "batch" if use_bias is None else use_bias

@@ -6,9 +6,9 @@ CT = dict(name="phantom", cases=4, size=(24, 20), appearance="ct", noise=5.0)
 MR = dict(name="phantom", cases=3, size=(20, 24), appearance="mr", noise=5.0, seed=7)
 HOUNSFIELD = dict(name="window", lower=-1000.0, upper=450.0, signed=True)
 SIGNAL = dict(name="window", lower=0.0, upper=900.0, signed=True)
-GENERATOR = dict(name="resnet_generator", widths=(4, 6), blocks=1)
-CRITIC = dict(name="patch_critic", widths=(4, 8), norm="instance")
-UNET = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+GENERATOR = dict(name="resnet_generator", widths=(4,), blocks=1)
+CRITIC = dict(name="patch_critic", widths=(4,), norm="instance")
+UNET = dict(name="unet", widths=(4, 6), depth=1, decoder_depth=1)
 
 
 def _config(folder):
@@ -26,7 +26,7 @@ def _config(folder):
   made.data.workers = 1
   made.streams = dict(target=dict(source=dict(MR, labelled=False), normalise=dict(SIGNAL)))
   made.augment = dict(mirror=dict())
-  made.evaluate.every = 1
+  made.evaluate.every = 2
   return made
 
 

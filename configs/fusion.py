@@ -10,7 +10,7 @@ Run: python train.py --config=configs/fusion.py:input --workdir=runs/fusion/inpu
      python -m jaxseg predict --workdir=runs/fusion/input --missing t1c --input=... --output=...
 After the kind of fusion, separated by commas: dropout ("independent": every subset as likely as
 every other; "count": as ivadomed; "none"), fold (0, 1, 2: the patient that validates), protocol
-("cpu": axial slices at 2 mm, narrow networks, about 8 minutes of one core by the pace of attention's
+("cpu": axial slices at 2 mm, narrow networks, about 8 minutes of a core by the pace of attention's
 first steps; "published": volumes at 1 mm and the papers' widths, for an accelerator, not run here).
 Scored: whole tumour, tumour core, enhancing tumour, as BraTS does. All kinds with every subset of
 channels: python benchmarks/fusion.py (docs/domains.md).

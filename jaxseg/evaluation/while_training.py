@@ -44,7 +44,8 @@ def validate(run, apply, state, held: Sequence[HeldCases]) -> Scores:
 
 def in_turns(held: Sequence[HeldCases]) -> Iterator[tuple[int, tuple[Dataset, int]]]:
   """Numbers and cases, a stream's beside another's: pictures are made of the first few."""
-  rows = itertools.zip_longest(*(((of.dataset, case) for case in of.cases) for of in held))
+  streams = [[(of.dataset, case) for case in of.cases] for of in held]
+  rows = itertools.zip_longest(*streams)
   return enumerate(case for row in rows for case in row if case is not None)
 
 

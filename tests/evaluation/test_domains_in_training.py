@@ -7,6 +7,7 @@ from jaxseg import defaults, files, loop
 from jaxseg.build import plain
 from jaxseg.data import read_label
 from jaxseg.evaluation import held_out
+from jaxseg.evaluation.while_training import in_turns
 from jaxseg.experiment import experiment
 from jaxseg.feeding import source_of
 from jaxseg.inference.segmentation import segment
@@ -66,6 +67,16 @@ def test_each_domains_unseen_cases_are_scored_while_training_and_at_the_end(trai
   # NaN is NaN there, too
   stored = files.read_json(folder / "report.json", what="", advice="")
   np.testing.assert_equal(stored["validation"], report["validation"])
+
+
+def test_streams_take_turns_and_each_case_is_of_its_own_set(trained):
+  _, _, run = trained
+  ours, theirs = (of.dataset for of in run.watched_cases)
+  assert ours is not theirs
+  told = [
+    (number, dataset is theirs, case) for number, (dataset, case) in in_turns(run.watched_cases)
+  ]
+  assert told == [(0, False, 0), (1, True, 1), (2, True, 2)]
 
 
 def test_a_case_is_predicted_alike_from_the_run_folder_by_its_domain(trained):

@@ -83,6 +83,11 @@ def _detected(constructor, tx):
   return constructor(net, LOSSES["cross_entropy"], tx)
 
 
+def _edge_supervision(constructor, tx, **options):
+  net = NETWORKS["shape_attentive"](classes=3, **NETWORK_ROWS["shape_attentive"].small)
+  return plainly(constructor, tx, net=net, **options)
+
+
 def _regression(constructor, tx):
   return constructor(small_unet(1), IMAGE_LOSSES["l1"], tx)
 
@@ -189,6 +194,8 @@ CRITIC = ("network", "critic")
 ROWS = {
   "supervised": Row(plainly, regions=False, elsewhere=True),
   "detected": Row(_detected, regions=False, elsewhere=True),
+  # its network takes no volumes
+  "edge_supervision": Row(_edge_supervision, elsewhere=True),
   "distillation": Row(_distillation, ("network", "regressor"), frozen=("teacher",), elsewhere=True),
   "dual_branch": Row(_dual_branch),
   "regression": Row(_regression, regions=False, elsewhere=True),

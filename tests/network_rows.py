@@ -393,4 +393,23 @@ ROWS = {
     # the instance norm that follows takes a bias away
     silent=("first/bias", "down*/bias", "block*/bias", "up*/bias"),
   ),
+  # the release's, without the ImageNet classifier that it registers and doesn't use
+  "shape_attentive": Row(
+    dict(
+      encoder=dict(name="densenet121", blocks=(1, 2), growth=3, width=4),
+      centre=6,
+      widths=(8, 6),
+      shape_widths=(4, 3),
+      head_widths=(4, 4),
+      reduction=1,  # all hidden units may be off where they are few
+    ),
+    (Count(32_896_505 - 1_025_000, classes=4, channels=3),),
+    sizes=((13, 10),),
+    silent=(
+      "*/conv/bias",  # a norm follows
+      "shape/asked*/bias",  # likewise
+      "shape/gate*/alpha/bias",  # likewise
+      "expand/conv/kernel",  # likewise, of one channel: it scales what the norm scales back
+    ),
+  ),
 }

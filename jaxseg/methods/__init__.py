@@ -17,6 +17,7 @@ from jaxseg.methods import (
   detected,
   distillation,
   dual_branch,
+  edge_supervision,
   ensemble,
   entropy_minimisation,
   feature_alignment,
@@ -47,6 +48,7 @@ from jaxseg.methods.needs import Needs
 METHODS = {
   "supervised": supervised.supervised,
   "detected": detected.detected,
+  "edge_supervision": edge_supervision.edge_supervision,
   "distillation": distillation.distillation,
   "dual_branch": dual_branch.dual_branch,
   "regression": regression.regression,
@@ -134,6 +136,7 @@ __all__ = [
   "detected",
   "distillation",
   "dual_branch",
+  "edge_supervision",
   "ensemble",
   "entropy_minimisation",
   "feature_alignment",

@@ -19,6 +19,7 @@ class Acts(NamedTuple):
 
 
 EFFECTS: dict[str, tuple[Acts, ...]] = {
+  "edge_supervision": (Acts("radius", "edge_weight"),),
   "adversarial": (
     Acts("least", "inputs", ("scaling",)),
     Acts("include_background", "inputs", ("product",)),

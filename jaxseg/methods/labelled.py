@@ -48,6 +48,46 @@ def supervision(
   return of
 
 
+def fitting(
+  network: nn.Module,
+  objective: Callable[[Outputs, Target], tuple[Array, Metrics]],
+  optimiser: optax.GradientTransformation,
+  *,
+  freeze_statistics: bool = False,
+) -> Method:
+  """One network that minimises what `objective` says of its outputs in training and the labels."""
+
+  def init(key, batch):
+    step = jnp.zeros((), jnp.int32)
+    return State(step, {"network": learner(network, optimiser, key, batch["image"])})
+
+  def train_step(state, batch, key):
+    current = state.learners["network"]
+    target = batch_module.target(batch, state.step)
+
+    def of(params):
+      outputs, stats = forward(
+        network,
+        params,
+        current.stats,
+        batch["image"],
+        key=key,
+        update_stats=not freeze_statistics,
+        train=True,
+      )
+      total, metrics = objective(outputs, target)
+      return total, (stats, metrics)
+
+    updated, metrics = descend(optimiser, current, of)
+    return state.replace(step=state.step + 1, learners={"network": updated}), metrics
+
+  def apply(state, batch):
+    current = state.learners["network"]
+    return forward(network, current.params, current.stats, batch["image"])[0]
+
+  return Method(init, train_step, apply)
+
+
 def images(batch: Batch, unlabelled: Batch | None = None) -> Array:
   """The labelled images and those of the stream without labels, as one batch; see `parts`.
 

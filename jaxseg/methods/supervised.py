@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxseg import batch as batch_module
 from jaxseg.losses import Loss
-from jaxseg.method import Method, State, descend, forward, learner
-from jaxseg.methods.labelled import supervision
+from jaxseg.method import Method
+from jaxseg.methods.labelled import fitting, supervision
 from jaxseg.schedules import Schedule
 
 
@@ -47,31 +45,9 @@ def supervised(
     auxiliary=auxiliary,
   )
 
-  def init(key, batch):
-    step = jnp.zeros((), jnp.int32)
-    return State(step, {"network": learner(network, optimiser, key, batch["image"])})
-
-  def train_step(state, batch, key):
-    current = state.learners["network"]
-    target = batch_module.target(batch, state.step)
-
-    def objective(params):
-      outputs, stats = forward(
-        network,
-        params,
-        current.stats,
-        batch["image"],
-        key=key,
-        update_stats=not freeze_statistics,
-        train=True,
-      )
-      return heads(outputs, target), (stats, {})
-
-    updated, metrics = descend(optimiser, current, objective)
-    return state.replace(step=state.step + 1, learners={"network": updated}), metrics
-
-  def apply(state, batch):
-    current = state.learners["network"]
-    return forward(network, current.params, current.stats, batch["image"])[0]
-
-  return Method(init, train_step, apply)
+  return fitting(
+    network,
+    lambda outputs, target: (heads(outputs, target), {}),
+    optimiser,
+    freeze_statistics=freeze_statistics,
+  )

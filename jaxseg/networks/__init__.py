@@ -37,6 +37,7 @@ from jaxseg.networks.recurrent_saliency import RecurrentSaliency
 from jaxseg.networks.resenc_unet import ResEncUNet
 from jaxseg.networks.resnet_segmenter import ResnetSegmenter
 from jaxseg.networks.segresnet import SegResNet
+from jaxseg.networks.shape_attentive import ShapeAttentive
 from jaxseg.networks.ssl4mis_unet import SSL4MISUNet
 from jaxseg.networks.swin_unetr import SwinUNETR
 from jaxseg.networks.triplanar import Triplanar
@@ -91,6 +92,7 @@ NETWORKS = {
   "hyper_densenet": HyperDenseNet,
   "decision_fusion": DecisionFusion,
   "attention_fusion": AttentionFusion,
+  "shape_attentive": ShapeAttentive,
 }
 
 __all__ = [
@@ -134,6 +136,7 @@ __all__ = [
   "ResnetSegmenter",
   "SSL4MISUNet",
   "SegResNet",
+  "ShapeAttentive",
   "SwinUNETR",
   "Triplanar",
   "UNet",

@@ -185,6 +185,7 @@ def test_fields_that_are_missing_or_unknown_are_told():
     ("mesh.member", 2, r"config\.mesh\.member: 2 devices for 1 network"),
     ("mesh.parameters", {"*": "fsdp", "enc": "fsdp"}, r"mesh\.parameters: the pattern 'enc' names"),
     ("method", {"name": "detected"}, r"config\.method: detected: trains"),
+    ("method", {"name": "edge_supervision"}, r"config\.method: edge_supervision: the network UNet"),
     ("network", {"name": "pseudo3d"}, r"config\.network: pseudo3d: an input with 2"),
   ],
 )

@@ -342,6 +342,29 @@ def test_images_are_padded_until_the_features_span_them():
   assert padded == [32, 32, 128, 480]
 
 
+def test_a_densenet_gives_what_follows_its_transitions():
+  options, x = dict(blocks=(1, 2, 1), growth=2, width=4), waves.inputs(1, 32, 16, 1)
+  plain, net = DenseNet(**options), DenseNet(**options, plain_stem=True, after_transitions=True)
+  variables = waves.variables(plain, *x.shape)
+  assert jax.tree.map(jnp.shape, waves.variables(net, *x.shape)) == jax.tree.map(
+    jnp.shape, variables
+  )
+  assert DenseNet(**options, after_transitions=True).strides() == (2, 8, 16, 16)
+  assert net.strides() == (2, 4, 8, 8)
+  features = jax.jit(net.apply)(variables, x)
+  for stride, f in zip(net.strides(), features, strict=True):
+    assert f.shape[1:-1] == (32 // stride, 16 // stride)
+  # halved by each transition; the last is after a norm alone
+  assert [f.shape[-1] for f in features] == [4, 3, 3, 5]
+  assert features[0].min() < 0
+  assert features[-1].min() < 0
+  params, stats = variables["params"], variables["batch_stats"]
+  own = {name: tree["denseblock3"] for name, tree in variables.items()}
+  y = DenseBlock(1, {"growth": 2}).apply(own, features[2])
+  y = (y - stats["norm4"]["mean"]) / np.sqrt(stats["norm4"]["var"] + 1e-5)
+  assert_close(features[3], y * params["norm4"]["scale"] + params["norm4"]["bias"], atol=1e-5)
+
+
 def test_bad_options_are_told_in_words():
   with pytest.raises(
     ValueError, match=r"'resnet43' is unknown .* choices: densenet121, .* vgg19_bn"
@@ -351,6 +374,10 @@ def test_bad_options_are_told_in_words():
     encoder(dict(name="vgg16", blocks=(1,)))
   with pytest.raises(ValueError, match="output_stride=12; expected 8, 16 or 32"):
     encoder(dict(name="resnet18", output_stride=12))
+  with pytest.raises(ValueError, match="after_transitions=True with output_stride=8"):
+    DenseNet(after_transitions=True, output_stride=8).strides()
+  with pytest.raises(ValueError, match="before_norm=True; a transition's features"):
+    DenseNet(after_transitions=True, before_norm=True).strides()
   for name in ("densenet121", "vgg16"):
     with pytest.raises(ValueError, match="output_stride=4; expected 8, 16 or 32"):
       encoder(dict(name=name, output_stride=4))

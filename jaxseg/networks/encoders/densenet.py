@@ -35,6 +35,9 @@ class DenseNet(nn.Module):
     before_norm: gives all but the coarsest block's features as they are before norm and activation.
     epsilon: what the norms add to the variance.
     scale_layers: a `Scale` after every norm, as Caffe's DenseNets have.
+    plain_stem: the stem ends with its norm: no activation, no max-pooling (strides 2, 4, 8, 16).
+    after_transitions: gives each transition's features instead of the block's before it, and the
+      last block's after its norm alone (strides 8, 16, 32, 32; after a plain stem half of each).
 
   Raises ValueError for an output stride that cannot be.
   Source: Huang et al., "Densely connected convolutional networks", arXiv 1608.06993; dilated: Yang
@@ -61,6 +64,8 @@ class DenseNet(nn.Module):
   before_norm: bool = False
   epsilon: float = 1e-5
   scale_layers: bool = False
+  plain_stem: bool = False
+  after_transitions: bool = False
 
   def strides(self) -> tuple[int, ...]:
     """Voxels per voxel of each of the features."""
@@ -84,18 +89,27 @@ class DenseNet(nn.Module):
         f"densenet: transition_stride={tuple(self.transition_stride)}; this network needs the same "
         "stride along all axes: give one integer."
       )
-    strides = [2, *(4 * self.transition_stride**i for i in range(len(self.blocks)))]
+    if self.after_transitions and (self.output_stride is not None or self.before_norm):
+      raise ValueError(
+        f"densenet: after_transitions=True with output_stride={self.output_stride}, before_norm="
+        f"{self.before_norm}; a transition's features have the next block's stride and no norm: "
+        "leave the others out."
+      )
+    first, blocks = 2 if self.plain_stem else 4, len(self.blocks)
+    steps = [min(i + self.after_transitions, blocks - 1) for i in range(blocks)]
+    strides = [2, *(first * self.transition_stride**i for i in steps)]
     return dilated(strides, self.output_stride, "densenet")
 
   @nn.compact
   def __call__(self, x):
     x = standardised(x, self.inputs, self.colours)
     x = Conv(self.width, 7, 2, use_bias=False, dtype=self.dtype, name="conv0")(x)
-    x = self._norm_relu(x, "norm0")
+    x = self._norm(x, "norm0") if self.plain_stem else self._norm_relu(x, "norm0")
     undilated = (1,) * (len(self.blocks) + 1)
     dilations = undilated if self.output_stride is None else self._dilated()[1]
     features = [x]
-    x = pool(x, "max", kernel=3, stride=2, padding=1)
+    if not self.plain_stem:
+      x = pool(x, "max", kernel=3, stride=2, padding=1)
     for i, layers in enumerate(self.blocks, start=1):
       layer = {
         "growth": self.growth,
@@ -111,18 +125,27 @@ class DenseNet(nn.Module):
       }
       x = DenseBlock(layers, layer, name=f"denseblock{i}")(x)
       last, before = i == len(self.blocks), x
-      x = self._norm_relu(x, f"norm{i + 1}" if last else f"transition{i}_norm")
-      features.append(before if self.before_norm and not last else x)
+      if last and self.after_transitions:
+        x = self._norm(x, f"norm{i + 1}")
+      else:
+        x = self._norm_relu(x, f"norm{i + 1}" if last else f"transition{i}_norm")
+      if last or not self.after_transitions:
+        features.append(before if self.before_norm and not last else x)
       if not last:
         options = {"use_bias": False, "dtype": self.dtype, "name": f"transition{i}_conv"}
         x = Conv(int(x.shape[-1] * self.compression), 1, **options)(x)
         if dilations[i + 1] == dilations[i]:
           x = pool(x, "average", kernel=self.transition_stride)
+        if self.after_transitions:
+          features.append(x)
     return tuple(features)
 
-  def _norm_relu(self, x, name):
+  def _norm(self, x, name):
     options = {"epsilon": self.epsilon, "dtype": self.dtype}
     x = Norm(self.norm, self.norm_groups, name=name, **options)(x)
     if self.scale_layers:
       x = Scale(self.dtype, name=f"{name}_scale")(x)
-    return Activation(self.activation, name=f"{name}_relu")(x)
+    return x
+
+  def _norm_relu(self, x, name):
+    return Activation(self.activation, name=f"{name}_relu")(self._norm(x, name))

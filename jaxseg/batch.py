@@ -102,6 +102,14 @@ FIELDS: dict[str, Kind] = {
   "prior": SCORES,  # (b, *space, k) float, an earlier stage's scores
   "previous": SCORES,  # (b, *space, k) float, a segmentation that a user goes on from
   "clicks": MARKS,  # (b, *space, k) float, 1 around the points that a user gave a class
+  # (b, *space, k) float, fading from 1 at these points to 0: Gaussians, balls
+  "click_heat": SCORES,
+  # (b, *space, k) float, from 0 at these points to 1 far from all of them: tanh, clipped distances
+  "click_distance": SCORES._replace(pad=1.0),
+  # (b, *space, k) float, from 0 at these points to 1: the cheapest ways along the image
+  "click_geodesic": SCORES._replace(pad=None),
+  "strokes": MARKS,  # (b, *space, k) float, 1 where a user drew a class, to be seen by a network
+  "prompt_box": MARKS,  # (b, *space, k) float, 1 inside the boxes that a user drew around a class
   "scribble": MARKS._replace(target=True),  # (b, *space, k) float, 1 where a class was marked
   # (b, *space, k) float, 1 inside a class's boxes
   "box": MARKS._replace(target=True, map=True, bounds=True),

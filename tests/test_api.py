@@ -31,6 +31,7 @@ FILES = sorted(
   path for folder in ("jaxseg", "configs", "benchmarks") for path in (ROOT / folder).rglob("*.py")
 )
 BARE = ("networks", "losses", "metrics", "augment", "batch", "method", "methods", "morphology")
+BARE += ("interaction",)
 HEAVY = ("tensorflow_datasets", "grain", "nibabel", "SimpleITK", "orbax", "ml_collections")
 
 

@@ -1,0 +1,259 @@
+"""A user's prompts: checked and packed on the host, and the fields of a batch that they become."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import build
+from jaxseg.batch import Array, Batch
+from jaxseg.interaction import maps
+from jaxseg.interaction.distances import (
+  distance_to_points,
+  distance_to_strokes,
+  geodesic_distance,
+)
+
+# what stands in the place of a class where there is no prompt
+NONE = -1
+
+
+class Prompts(NamedTuple):
+  """All prompts of one image, in arrays whose sizes are fixed, for jit; `NONE` is no class.
+
+  Attributes:
+    points: (n, rank) float32, voxels in the image's order of axes.
+    point_class: (n,) int32, 0 is the background: a "negative" click.
+    boxes: (m, 2, rank) int32, the first voxel, and the one after the last.
+    box_class: (m,) int32.
+    strokes: (s, 2, rank) float32, the ends of straight pieces.
+    stroke_class: (s,) int32.
+  """
+
+  points: Array
+  point_class: Array
+  boxes: Array
+  box_class: Array
+  strokes: Array
+  stroke_class: Array
+
+
+def pack(
+  prompts: Sequence[Mapping[str, Any]],
+  space: Sequence[int],
+  *,
+  classes: int,
+  points: int = 24,
+  boxes: int = 4,
+  strokes: int = 256,
+  where: str = "prompts",
+) -> Prompts:
+  """A list of prompts as people write them -> Prompts.
+
+  Args:
+    prompts: each `{"class": 1, "point": (y, x)}`, `{"class": 1, "box": ((y, x), (y, x))}`, first
+      and last voxel, or `{"class": 0, "stroke": ((y, x), (y, x), ...)}`, a chain of positions.
+    space: the image's size.
+    classes: how many there are, background included.
+    points, boxes, strokes: room for so many; a stroke of k positions takes k - 1, at least one.
+    where: for messages.
+
+  Raises ValueError for what is none of these, for a position outside of the image, an unknown
+  class, two classes of one voxel's points, and for more than there is room for.
+  """
+  space, rank = tuple(space), len(space)
+  made = {"point": [], "box": [], "stroke": []}
+  seen: dict[tuple[int, ...], tuple[int, int]] = {}
+  for number, prompt in enumerate(prompts):
+    at = f"{where}[{number}]"
+    kind = _kind_of(prompt, at)
+    index = _class_of(prompt["class"], classes, at)
+    positions = _positions(prompt[kind], kind, space, at)
+    if kind == "point":
+      voxel = tuple(np.floor(positions[0] + 0.5).astype(int).tolist())
+      before, other = seen.setdefault(voxel, (number, index))
+      if other != index:
+        raise ValueError(
+          f"{at}: class {index} at voxel {voxel}, of which {where}[{before}] says class {other}; "
+          "leave one of them out."
+        )
+      made[kind].append((positions[0], index))
+    elif kind == "box":
+      low, high = np.floor(positions + 0.5).astype(int)
+      if (low > high).any():
+        raise ValueError(
+          f"{at}.box: first voxel {tuple(low.tolist())}, last {tuple(high.tolist())}; expected no "
+          "axis along which the last comes before the first."
+        )
+      made[kind].append((np.stack([low, high + 1]), index))
+    else:
+      pieces = itertools.pairwise(positions) if len(positions) > 1 else [(positions[0],) * 2]
+      for piece in pieces:
+        made[kind].append((np.stack(piece), index))
+  shapes = {"point": (rank,), "box": (2, rank), "stroke": (2, rank)}
+  room = {"point": points, "box": boxes, "stroke": strokes}
+  out = []
+  for kind, of in made.items():
+    if len(of) > room[kind]:
+      what = "pieces of strokes" if kind == "stroke" else f"prompts of kind '{kind}'"
+      raise ValueError(f"{where}: {len(of)} {what}; there is room for {room[kind]}.")
+    values = np.zeros((room[kind], *shapes[kind]), np.int32 if kind == "box" else np.float32)
+    index = np.full(room[kind], NONE, np.int32)
+    for i, (value, of_class) in enumerate(of):
+      values[i], index[i] = value, of_class
+    out += [values, index]
+  return Prompts(*out)
+
+
+def _kind_of(prompt, at):
+  kinds = ("point", "box", "stroke")
+  if not isinstance(prompt, Mapping):
+    raise ValueError(
+      f"{at}: {prompt!r}; expected an object with a class and a point, box or stroke."
+    )
+  kind = [key for key in prompt if key in kinds]
+  if len(kind) != 1 or set(prompt) != {"class", *kind}:
+    raise ValueError(
+      f"{at}: has {', '.join(map(repr, prompt)) or 'nothing'}; expected 'class' and one of "
+      f"{', '.join(map(repr, kinds))}."
+    )
+  return kind[0]
+
+
+def _class_of(value, classes, at):
+  if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
+    raise ValueError(f"{at}.class: {value!r}; expected a whole number from 0 to {classes - 1}.")
+  return value
+
+
+def _positions(value, kind, space, at):
+  """(k, rank) float64 of a point (k = 1), box (2) or stroke (1 or more)."""
+  rank = len(space)
+  try:
+    positions = np.asarray(value, np.float64)
+  except (TypeError, ValueError):
+    positions = np.zeros(())
+  positions = positions[None] if kind == "point" else positions
+  counts = {"point": "one position", "box": "two positions", "stroke": "one or more positions"}
+  fits = positions.ndim == 2 and positions.shape[1] == rank and len(positions) > 0
+  if not fits or (kind == "box" and len(positions) != 2):
+    raise ValueError(
+      f"{at}.{kind}: {value!r}; expected {counts[kind]} of {rank} numbers each, in the image's "
+      "order of axes."
+    )
+  inside = (positions >= -0.5) & (positions < np.asarray(space) - 0.5)
+  if not inside.all():  # so is what is no number
+    wrong = tuple(positions[~inside.all(1)][0].tolist())
+    raise ValueError(
+      f"{at}.{kind}: {wrong} is outside of the image, whose voxels go from 0 to "
+      f"{tuple(n - 1 for n in space)}."
+    )
+  return positions
+
+
+class Marks(NamedTuple):
+  """One class's marks, and where they are."""
+
+  points: Array
+  there: Array
+  strokes: Array
+  space: tuple[int, ...]
+  spacing: Array | None
+  image: Array | None
+
+
+class Shown(NamedTuple):
+  """How points are shown: the field of a batch that it is, (*inputs(marks), options) -> the map."""
+
+  field: str
+  encode: Callable[..., Array]
+  inputs: Callable[[Marks], tuple]
+
+
+def _distance(marks: Marks):
+  return (distance_to_points(marks.points, marks.there, marks.space, marks.spacing),)
+
+
+def _places(marks: Marks):
+  return marks.points, marks.there, marks.space
+
+
+def _seeds(marks: Marks):
+  if marks.image is None:
+    raise ValueError("interaction: points 'geodesic' are ways along the image; give `image`.")
+  voxels = jnp.floor(jnp.asarray(marks.points) + 0.5).astype(jnp.int32)
+  flat = jnp.ravel_multi_index(tuple(voxels.T), marks.space, mode="clip")
+  mask = jnp.zeros(math.prod(marks.space), bool).at[flat].max(marks.there)
+  return marks.image, mask.reshape(marks.space) | (marks.strokes > 0), marks.spacing
+
+
+def _geodesic(image, seeds, spacing, *, limit: float, contrast: float = 1.0, rounds=None):
+  """`clipped` `geodesic_distance`."""
+  distance = geodesic_distance(image, seeds, spacing, contrast=contrast, rounds=rounds)
+  return maps.clipped(distance, limit=limit)
+
+
+POINTS = {
+  "disk": Shown("clicks", maps.disk, _distance),
+  "gaussian": Shown("click_heat", maps.gaussian, _distance),
+  "ball": Shown("click_heat", maps.ball, _places),
+  "tanh": Shown("click_distance", maps.tanh, _distance),
+  "geodesic": Shown("click_geodesic", _geodesic, _seeds),
+}
+
+
+def fields(
+  prompts: Prompts,
+  space: Sequence[int],
+  *,
+  classes: int,
+  points: Mapping[str, Any] | str = "disk",
+  thickness: float = 2.0,
+  spacing: Array | None = None,
+  image: Array | None = None,
+) -> Batch:
+  """The fields of a sample that show a network its prompts, with one map for each class.
+
+  Args:
+    prompts: of one sample; for a batch of them, under vmap.
+    space: the image's size.
+    classes: how many channels each field has.
+    points: how points are shown, a name of `POINTS`, or a dict with its options. "geodesic" has
+      strokes among its seeds, and the options `limit`, `contrast` and `rounds`.
+    thickness: of a stroke.
+    spacing: (rank,), with which lengths are millimetres; None: voxels. A "ball" is in voxels.
+    image: (*space, channels), for "geodesic".
+
+  Returns:
+    {the points' field, "strokes", "prompt_box"}: (*space, classes) float32 each.
+  """
+  spec = {"name": points} if isinstance(points, str) else dict(points)
+  name = spec.pop("name", None)
+  if name not in POINTS:
+    raise ValueError(
+      f"interaction: points are shown as {name!r}{build.suggestion(str(name), POINTS)}; choices: "
+      f"{', '.join(POINTS)}."
+    )
+  how = POINTS[name]
+  build.check_options(name, list(spec), list(build.options_of(how.encode)), "points")
+
+  def of_class(at_points, in_boxes, on_strokes):
+    ends = prompts.strokes[:, 0], prompts.strokes[:, 1]
+    distance = distance_to_strokes(*ends, on_strokes, space, spacing)
+    strokes = maps.disk(distance, radius=thickness / 2)
+    marks = Marks(prompts.points, at_points, strokes, tuple(space), spacing, image)
+    box = maps.boxes(prompts.boxes[:, 0], prompts.boxes[:, 1], in_boxes, space)
+    return {
+      how.field: how.encode(*how.inputs(marks), **spec),
+      "strokes": strokes,
+      "prompt_box": box,
+    }
+
+  of = (prompts.point_class, prompts.box_class, prompts.stroke_class)
+  of_each = [jnp.asarray(index)[None] == jnp.arange(classes)[:, None] for index in of]
+  made = jax.vmap(of_class)(*of_each)
+  return {field: jnp.moveaxis(values, 0, -1) for field, values in made.items()}

@@ -244,7 +244,8 @@ def fields(
   def of_class(at_points, in_boxes, on_strokes):
     ends = prompts.strokes[:, 0], prompts.strokes[:, 1]
     distance = distance_to_strokes(*ends, on_strokes, space, spacing)
-    strokes = maps.disk(distance, radius=thickness / 2)
+    # the distance along a stroke is rounded
+    strokes = maps.disk(distance, radius=thickness / 2 + 1e-4)
     marks = Marks(prompts.points, at_points, strokes, tuple(space), spacing, image)
     box = maps.boxes(prompts.boxes[:, 0], prompts.boxes[:, 1], in_boxes, space)
     return {

@@ -360,7 +360,7 @@ def test_a_densenet_gives_what_follows_its_transitions():
   assert features[-1].min() < 0
   params, stats = variables["params"], variables["batch_stats"]
   own = {name: tree["denseblock3"] for name, tree in variables.items()}
-  y = DenseBlock(1, {"growth": 2}).apply(own, features[2])
+  y = np.asarray(DenseBlock(1, {"growth": 2}).apply(own, features[2]))
   y = (y - stats["norm4"]["mean"]) / np.sqrt(stats["norm4"]["var"] + 1e-5)
   assert_close(features[3], y * params["norm4"]["scale"] + params["norm4"]["bias"], atol=1e-5)
 

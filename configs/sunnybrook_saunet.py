@@ -18,7 +18,7 @@ VARIANTS = {
     "network": dict(
       name="shape_attentive",
       encoder=dict(name="densenet121", blocks=(2, 4, 6, 4), growth=8, width=16, **NORM),
-      centre=64,
+      centre_width=64,
       widths=(64, 32, 24, 16),
       shape_widths=(16, 8, 8, 4),
       head_widths=(24, 16),

@@ -359,7 +359,7 @@ ROWS = {
   "shape_attentive": Row(
     dict(
       encoder=dict(name="densenet121", blocks=(1, 2), growth=3, width=4),
-      centre=6,
+      centre_width=6,
       widths=(8, 6),
       shape_widths=(4, 3),
       head_widths=(4, 4),

@@ -50,7 +50,7 @@ class ShapeAttentive(nn.Module):
   Attributes:
     classes: scores per voxel.
     encoder: a DenseNet of `encoders.ENCODERS`, or a dict with its options.
-    centre: channels at the coarsest resolution.
+    centre_width: channels at the coarsest resolution.
     widths: of the decoder's attention blocks, coarsest first, one for each of the encoder's blocks.
     shape_widths: of the shape stream's steps, one for each of the encoder's blocks.
     head_widths: of the decoder's last steps; the second one is also that of the edges' features.
@@ -72,7 +72,7 @@ class ShapeAttentive(nn.Module):
 
   classes: int = 3
   encoder: str | Mapping[str, Any] = "densenet121"
-  centre: int = 512
+  centre_width: int = 512
   widths: Sequence[int] = (512, 256, 128, 64)
   shape_widths: Sequence[int] = (64, 32, 16, 8)
   head_widths: Sequence[int] = (48, 32)
@@ -133,7 +133,7 @@ class ShapeAttentive(nn.Module):
     both = jax.nn.sigmoid(both).astype(self.dtype)
     edges = self._layer(self.head_widths[1], "expand", kernel=1)(both)
 
-    bottleneck = self._layer(self.centre, "centre")(max_pool(features[-1]))
+    bottleneck = self._layer(self.centre_width, "centre")(max_pool(features[-1]))
     x, maps = bottleneck, {}
     for i, width in zip(reversed(range(len(features))), self.widths, strict=True):
       skip = features[i]

@@ -13,7 +13,7 @@ from jaxseg.networks.shape_attentive import DualAttention
 
 SMALL = dict(
   encoder=dict(name="densenet121", blocks=(1, 2, 1), growth=3, width=4),
-  centre=6,
+  centre_width=6,
   widths=(8, 6, 5),
   shape_widths=(5, 4, 3),
   head_widths=(5, 4),

@@ -129,8 +129,8 @@ class ShapeAttentive(nn.Module):
     edge_logits = stream(features)
     edge = jax.nn.sigmoid(edge_logits)
     both = jnp.concatenate([edge, pad_to_multiple(image_edges, self.total_stride(rank))], -1)
-    both = Conv(1, 1, use_bias=False, dtype=jnp.float32, name="join")(both)
-    both = jax.nn.sigmoid(both).astype(self.dtype)
+    both = Conv(1, 1, use_bias=False, dtype=self.dtype, name="join")(both)
+    both = jax.nn.sigmoid(both)
     edges = self._layer(self.head_widths[1], "expand", kernel=1)(both)
 
     bottleneck = self._layer(self.centre_width, "centre")(max_pool(features[-1]))

@@ -154,7 +154,9 @@ def test_factors_by_path_are_those_of_one_network():
   assert set(compose.optimisers_by_role(config)) == {"optimiser", "critic_optimiser"}
 
 
-def test_an_optional_role_stays_empty_and_losses_follow_the_first():
+def test_an_optional_role_stays_empty_and_losses_follow_the_first(monkeypatch):
+  # what is around every method
+  monkeypatch.setattr(methods.modalities, "masked", lambda scheme: scheme)
   config = compose.complete(config_of("distilled", networks={"teacher": {"name": "unet"}}))
   filled = compose.method(config, compose.networks_by_role(config, 3))
   assert filled["head_optimiser"] is None

@@ -120,8 +120,8 @@ NEEDED = {
   **{
     f"labelled {value!r}": ({"split": {"labelled": value}}, words)
     for value, words in (
-      (0, r"config\.data\.split\.labelled: 0 of 8 training cases is 0; expected 1 to 8"),
-      (0.0, r"config\.data\.split\.labelled: 0\.0 of 8 training cases is 0; expected"),
+      (0, r"config\.data\.split\.labelled: 0, but the main stream's cases learn from labels"),
+      (0.0, r"config\.data\.split\.labelled: 0, but the main stream's cases learn from labels"),
       (0.01, r"config\.data\.split\.labelled: 0\.01 of 8 training cases is 0; expected"),
       (-1, r"config\.data\.split\.labelled: -1 of 8 training cases is -1; expected"),
       (False, r"config\.data\.split\.labelled: False; expected"),

@@ -89,13 +89,16 @@ def show(
   return (maps, image) if takes_two(critic) else (jnp.concatenate([maps, image], -1),)
 
 
+def decided(maps: Array, *, sigmoid: bool = False) -> Array:
+  """The map of the likeliest class, or of the regions that are likelier than not: 0 or 1."""
+  if sigmoid:
+    return (maps > 0.5).astype(maps.dtype)
+  return jax.nn.one_hot(jnp.argmax(maps, -1), maps.shape[-1], dtype=maps.dtype)
+
+
 def straight_through(maps: Array, *, sigmoid: bool = False) -> Array:
   """The decided map, 0 or 1, with the gradient of the undecided one (1308.3432)."""
-  if sigmoid:
-    decided = (maps > 0.5).astype(maps.dtype)
-  else:
-    decided = jax.nn.one_hot(jnp.argmax(maps, -1), maps.shape[-1], dtype=maps.dtype)
-  return maps + jax.lax.stop_gradient(decided - maps)
+  return maps + jax.lax.stop_gradient(decided(maps, sigmoid=sigmoid) - maps)
 
 
 def softened(truth: Array, maps: Array, *, least: float, sigmoid: bool = False) -> Array:

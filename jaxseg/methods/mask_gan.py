@@ -40,8 +40,9 @@ def mask_gan(
     critic: of `networks.CRITICS`, of one input: maps.
     optimiser, critic_optimiser: Optax transformations.
     mode: "bce", "lsgan", "hinge" or "wgan", see `losses.gan`.
-    straight_through: the critic sees decided maps, as the labels are, and the gradient goes through
-      to the undecided (1308.3432); else it sees probabilities, which being no 0 or 1 give away.
+    straight_through: the critic sees decided maps, as the labels are, and its gradient goes through
+      to the scores as it is (1308.3432); else it sees probabilities, which being no 0 or 1 give
+      away.
     instance_noise: deviation of Gaussian noise on all maps that the critic sees, or a schedule of
       it: the two kinds overlap from the start (1610.04490), and being no 0 or 1 is hidden.
     critic_steps: of the critic for one of the network, on the same batch.
@@ -61,7 +62,9 @@ def mask_gan(
   def pair(logits, target):
     made, truth, visible = critics.judged_maps(logits, target, sigmoid=sigmoid)
     if straight_through:
-      made = critics.straight_through(made, sigmoid=sigmoid) * visible[..., None]
+      decided = critics.decided(made, sigmoid=sigmoid)
+      # by the scores themselves: a probability near 0 or 1 has no slope that brings it back
+      made = (decided + logits - jax.lax.stop_gradient(logits)) * visible[..., None]
     return (truth,), (made,), visible
 
   def init(key, batch):

@@ -94,6 +94,19 @@ def test_the_critic_sees_decided_maps_of_which_the_gradient_reaches_the_network(
     np.testing.assert_allclose(np.sort(maps, -1), np.broadcast_to([0, 0, 1], maps.shape), atol=1e-6)
 
 
+def test_scores_that_are_sure_of_themselves_still_learn():
+  """Of a softmax near 0 or 1 nothing would come back."""
+  method, batch = scheme(rates=(0.1, 0.0)), batch_of()
+  state = state_of(method, batch)
+  net = state.learners["network"]
+  last = {"up1": jax.tree.map(lambda w: 1e4 * w, net.params["up1"])}
+  sure = net.replace(params={**net.params, **last})
+  _, metrics = method.train_step(
+    state.replace(learners={**state.learners, "network": sure}), batch, jax.random.key(1)
+  )
+  assert metrics["gradient_norm"] > 1e-3
+
+
 def test_instance_noise_lies_on_both_kinds_of_maps_and_may_end(monkeypatch):
   seen = []
 

@@ -66,10 +66,7 @@ PARTS = {
   "masks": {
     "task": dict(name="masks"),
     "method": dict(
-      name="mask_gan",
-      mode="hinge",
-      straight_through=False,
-      instance_noise=dict(name="linear", start=0.5, end=0.1),
+      name="mask_gan", mode="hinge", instance_noise=dict(name="linear", start=0.5, end=0.1)
     ),
     "network": dict(name="mask_generator", coarser=2),
     # a norm of each map would hide how much of it is vessel
@@ -119,8 +116,10 @@ SIZES = {
       "steps": 3000,
       "data.patch": (128, 128),
       "data.batch": 8,
-      "network.widths": (8, 16, 32, 64, 64),
-      "networks.critic.widths": (8, 16, 32, 64),
+      "network.widths": (32, 64, 64, 64),
+      "networks.critic.widths": (16, 32, 64),
+      # of so narrow a network; the critic's is the published one
+      "optimiser.learning_rate": 5e-4,
     },
     "vae": {
       "steps": 3000,
@@ -201,13 +200,14 @@ def get_config(wanted="segment"):
   config.data.normalise = NORMALISE
   config.data.foreground = 1.0 if part != "segment" else 1 / 3  # inside the field of view
   defaults.assign(config, PARTS[part])
-  defaults.assign(config, SIZES[given["size"]][part])
   if part != "segment":
     config.optimiser = {**ADAM, "weight_decay": 0.0, "clip": 0.0}
     if "critic" in config.networks:
       config.optimisers = dict(critic=ADAM)
   else:
     config.optimiser.learning_rate = 2e-3
+  defaults.assign(config, SIZES[given["size"]][part])
+  if part == "segment":
     _mixed(config, given)
   if part in ("vae", "masks"):
     # a window is as large as a map, and one tells as much as many

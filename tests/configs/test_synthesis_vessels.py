@@ -27,6 +27,12 @@ def test_the_published_generator_is_pix2pixs():
     assert (optimiser.name, optimiser.learning_rate, optimiser.b1) == ("adam", 2e-4, 0.5)
 
 
+def test_label_maps_of_narrow_networks_have_a_rate_of_their_own_and_critics_the_published_one():
+  for size, rate in (("cpu", 5e-4), ("published", 2e-4)):
+    masks = load_config(f"{CONFIG}:masks,size={size}")
+    assert (masks.optimiser.learning_rate, masks.optimisers.critic.learning_rate) == (rate, 2e-4)
+
+
 @pytest.mark.parametrize(("data", "batches"), [("both", (4, 4)), ("synthetic", (8, 8))])
 def test_as_many_patches_of_each_kind_are_trained_on(data, batches):
   config = load_config(f"{CONFIG}:segment,data={data},masks=runs/a,images=runs/b,cases=7")

@@ -207,6 +207,10 @@ def get_config(wanted="source"):
   config.evaluate.every = config.steps // 4
   config.checkpoint_every = config.steps // 4
   defaults.assign(config, METHODS[method])
+  # so few steps want larger ones
+  for spec in (config.optimiser, *config.optimisers.values()) if protocol == "cpu" else ():
+    if spec.get("schedule", {}).get("name") == FALLING["schedule"]["name"]:
+      spec.learning_rate = 1e-3
   if config.network.name in WIDTHS:
     config.network = _sized(config.network, 0, protocol)
   for role, spec in config.networks.items():

@@ -12,7 +12,7 @@ from jaxseg.data.sources import dataset_json
 from jaxseg.feeding import mirroring
 from jaxseg.interop import nnunet, torch_writing
 from jaxseg.interop.nnunet_folder import DATASET, FINAL, PLANS
-from jaxseg.interop.nnunet_import import FIRST, plans_kept
+from jaxseg.interop.nnunet_import import FIRST, members_of, plans_kept
 from jaxseg.interop.nnunet_trainers import STANDARD, STEPS
 from jaxseg.networks.blocks import per_axis, per_stage
 from jaxseg.planning import Configuration, Plan, Resampling
@@ -294,15 +294,24 @@ def _weights(folder, told: run_folder.Described, kind: str):
   arrays = {name: np.asarray(of, np.float32) for name, of in paths.flatten(learner.params).items()}
   buffers = {} if average in learners else _momentum(folder, kind)
   if told.config["data"]["prior"]:
-    arrays, buffers = (_narrowed(folder, of, len(told.channels)) for of in (arrays, buffers))
+    arrays = _of_labels(folder, arrays, told)
+    buffers = _of_labels(folder, buffers, told, gradient=True)
   return arrays, buffers
 
 
-def _narrowed(folder, arrays: dict[str, np.ndarray], channels: int) -> dict[str, np.ndarray]:
-  """Without the background of the first stage, which nnU-Net's cascades are not given."""
-  first = next((name for name in FIRST if name in arrays), None)
+def _of_labels(
+  folder, arrays: dict[str, np.ndarray], told: run_folder.Described, *, gradient: bool = False
+) -> dict[str, np.ndarray]:
+  """The first layer for the labels of a first stage, as nnU-Net's has it: `prior_weights` back."""
+  first, channels = next((name for name in FIRST if name in arrays), None), len(told.channels)
   if first is None:
     return arrays
+  if told.labels.regions is not None:
+    matrix = members_of(told.labels)
+    by = np.linalg.inv(matrix) if gradient else matrix.T
+    image, prior = np.split(arrays[first], [channels], -2)
+    moved = np.einsum("vr,...ro->...vo", by, prior).astype(image.dtype)
+    return {**arrays, first: np.concatenate([image, moved], -2)}
   if arrays[first][..., channels, :].any():
     raise ValueError(
       f"{folder}: is a cascade that has learnt from the background of its first stage, which "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg import data, defaults, files, planning
+from jaxseg.batch import LabelSpec
 from jaxseg.build import build, plain
 from jaxseg.compose import complete
 from jaxseg.data.prepared.preparation import Preparation
@@ -120,17 +121,43 @@ def _steps(one: Checkpoint) -> int:
 
 
 def _joined(one: Checkpoint, told: run_folder.Described) -> Checkpoint:
-  """The weights as a cascade here takes them: its prior has the background as a further class."""
+  """The weights as a cascade here takes them, see `prior_weights`."""
   if not told.config["data"]["prior"]:
     return one
+  channels = len(told.channels)
+  of = {
+    name: prior_weights(getattr(one, name), channels, told.labels, gradient=name == "momentum")
+    for name in ("weights", "momentum")
+  }
+  return one._replace(**of)
 
-  def widened(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    first = next((name for name in FIRST if name in arrays), None)
-    if first is None:
-      return dict(arrays)
-    return {**arrays, first: np.insert(arrays[first], len(told.channels), 0, -2)}
 
-  return one._replace(weights=widened(one.weights), momentum=widened(one.momentum))
+def prior_weights(
+  arrays: Mapping[str, np.ndarray], channels: int, labels: LabelSpec, *, gradient: bool = False
+) -> dict[str, np.ndarray]:
+  """The first layer for what the first stage of a cascade is here: its classes, or its regions.
+
+  nnU-Net's has a channel for each label but the background. Of classes the background is a further
+  one here, whose weights are 0. Of regions the labels are sums and differences: with a region's
+  labels as the rows of M, the regions are M times the labels, so that the weights are those of the
+  labels times M's inverse, and a `gradient` is M times theirs.
+  """
+  first = next((name for name in FIRST if name in arrays), None)
+  if first is None:
+    return dict(arrays)
+  if labels.regions is None:
+    return {**arrays, first: np.insert(arrays[first], channels, 0, -2)}
+  matrix = members_of(labels)
+  by = matrix if gradient else np.linalg.inv(matrix).T
+  image, prior = np.split(np.asarray(arrays[first]), [channels], -2)
+  moved = np.einsum("rv,...vo->...ro", by, prior).astype(image.dtype)
+  return {**arrays, first: np.concatenate([image, moved], -2)}
+
+
+def members_of(labels: LabelSpec) -> np.ndarray:
+  """(regions, labels) of 0 and 1: which of the labels but the background a region unites."""
+  values = sorted({value for region in labels.regions for value in region})
+  return np.array([[value in region for value in values] for region in labels.regions], float)
 
 
 # of a network, whichever of them it has: what sees the input
@@ -147,10 +174,13 @@ def _check_previous(model: ModelFolder, previous: str | None) -> None:
       )
     return
   if model.labels.regions is not None:
-    raise ValueError(
-      f"{model.path}: is the second stage of a cascade on regions, which is given the labels that "
-      "the first stage wrote; here it would be given regions, so that it is not imported."
-    )
+    matrix = members_of(model.labels)
+    if len(set(matrix.shape)) > 1 or np.linalg.matrix_rank(matrix) < len(matrix):
+      raise ValueError(
+        f"{model.path}: is the second stage of a cascade on regions, which is given the "
+        f"{matrix.shape[1]} labels that the first stage wrote; here it would be given its "
+        f"{len(matrix)} regions, which don't tell these labels apart, so that it is not imported."
+      )
   if not previous:
     raise ValueError(
       f"{model.path}: is the second stage of a cascade ({model.configuration}), the first of which "

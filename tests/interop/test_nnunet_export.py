@@ -123,6 +123,21 @@ def test_a_cascades_second_stage_comes_back_without_the_background(tmp_path):
   assert read(tmp_path / "out", "plans.json") == plan
 
 
+def test_a_cascades_second_stage_on_regions_comes_back_for_its_labels(tmp_path):
+  labels, random = {"background": 0, "whole": [1, 2], "core": 2}, np.random.default_rng(0)
+  described = models.dataset(labels, regions_class_order=[1, 2])
+  import_model(models.write(tmp_path / "low", described=described), tmp_path / "low run")
+  weights = models.state_dict(random, inputs=3)
+  buffers = {i: {"momentum_buffer": 2 * weights[name]} for i, name in enumerate(weights)}
+  state = {"state": buffers, "param_groups": [{"lr": 0.01, "params": list(range(len(weights)))}]}
+  parts = {"described": described, "weights": weights, "optimizer_state": state}
+  late = models.write(tmp_path / "m", plan=models.plans(previous_stage="2d"), **parts)
+  done = import_model(late, tmp_path / "run", previous=str(tmp_path / "low run"))
+  export(done.folders, tmp_path / "out")
+  for name, of in tensors(late).items():
+    np.testing.assert_allclose(tensors(tmp_path / "out")[name], of, rtol=1e-5, atol=1e-6)
+
+
 def own(folder, *, network=None, preparation=None, labels=None, **changes):
   """A run of random weights that no nnU-Net made, like an imported one but for the changes."""
   home = folder.with_name(f"{folder.name} before")

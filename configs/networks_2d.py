@@ -64,6 +64,7 @@ OPTIONS = {
   "linknet": dict(widths=(16, 32, 64)),
   "deepbrain": dict(dropout=0.0),
   "deepbet": dict(widths=(16, 32, 64)),
+  "resnet_segmenter": dict(widths=(16, 32, 64), blocks=4, **NORM),
   "ssl4mis_unet": dict(widths=(16, 32, 64, 128), dropout=0.0, **NORM),
   "unetr": dict(features=8, hidden=96, mlp=192, heads=4, layers=6, taps=(2, 3, 5), image_size=96),
   "swin_unetr": dict(features=12, depths=(2, 2, 2), heads=(2, 4, 8), window=8),

@@ -44,7 +44,7 @@ def check(config: Mapping[str, Any], name: str | None, where: str) -> None:
   if name is None and differ(config):
     raise ValueError(
       f"{where}: was trained on the domains {', '.join(known)}, and treats each otherwise; say "
-      f"which the images are of: jaxseg predict --domain {known[-1]}."
+      f"which the images are of, as --domain {known[-1]}."
     )
   if name is not None and name not in known:
     only = "; it has no other, leave --domain out" if len(known) == 1 else ""

@@ -308,7 +308,9 @@ def _copies(
   made: Windows, unseen: Windows, real: dict[str, _Case], training: list[str], classes, count
 ) -> list[dict[str, Any]]:
   """Of each sample the nearest training label map and image, and how near an unseen image is."""
-  cases = [real[name] for name in training]
+  # every turn of a sample fits into a case
+  side = max(made.labels.shape[1:])
+  cases = [_at_least(real[name], side) for name in training]
   nearest_mask = generation.NearestMask([of.labels for of in cases], classes)
   nearest_image = generation.NearestImage([of.images for of in cases])
   rows = []
@@ -328,6 +330,13 @@ def _copies(
       }
     )
   return rows
+
+
+def _at_least(case: _Case, side: int) -> _Case:
+  """A case with so many voxels along every axis: background, and the image's edge, are appended."""
+  pads = [(0, max(0, side - have)) for have in case.labels.shape]
+  image = np.pad(case.images, [*pads, (0, 0)], mode="edge")
+  return _Case(np.pad(case.labels, pads), image, None)
 
 
 def _window(whole: np.ndarray, at: Nearest, sample: np.ndarray, channels: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxseg.runs.folder import read_config, read_dataset
 def held_out(
   subject: Subject, runs: Sequence[pathlib.Path], *, most: int = 12
 ) -> Callable[[], list[tuple[np.ndarray, np.ndarray]]]:
-  """() -> (logits, truth) on the network's grid, of cases that validated each run, by it alone.
+  """() -> (logits, truth) of cases that validated each run, by it alone: of voxels that count.
 
   Args:
     subject: the runs.
@@ -44,4 +44,10 @@ def _case(subject: Subject, source, name: str, member: int):
   raw, labels = source.read(name), subject.labels
   seen = prepare(subject, raw._replace(label=None, weight=None), f"case '{name}'")
   laid = seen.grid.label(seen.grid.cut(raw.label), np.unique(raw.label))
-  return answer(seen, member), labels.encode(laid, f"case '{name}'")[0]
+  truth, weight = labels.encode(laid, f"case '{name}'")
+  logits, counts = answer(seen, member), np.ones(laid.shape, bool)
+  if weight is not None:
+    counts &= weight > 0
+  if raw.weight is not None:
+    counts &= seen.grid.weight(seen.grid.cut(raw.weight)) > 0
+  return logits[counts], truth[counts]

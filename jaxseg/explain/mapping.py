@@ -15,6 +15,7 @@ from jaxseg.explain.attention import maps as attention_maps
 from jaxseg.explain.scan import Scan, Target, on_scan
 from jaxseg.explain.target import over_channels
 from jaxseg.networks.blocks.options import choice
+from jaxseg.runs.load import batch_of
 
 MARGIN, LOGIT = SCORES = ("margin", "logit")
 # options of methods that are not a user's
@@ -223,9 +224,11 @@ def survival(
 
 def fresh(scan: Scan, view: View, seed: int) -> Any:
   """The run's state as training begins with it, from another seed."""
-  state, further = view.params
-  scheme = scan.subject.opened.scheme
-  made = jax.jit(scheme.init)(jax.random.key(seed), {**further, "image": view.image})
+  (state, further), opened = view.params, scan.subject.opened
+  # of other streams and of labels a method asks the shapes alone
+  batch = jax.tree.map(lambda of: jnp.zeros(of.shape, of.dtype), batch_of(opened.told[0]))
+  batch |= {**further, "image": view.image}
+  made = jax.jit(opened.scheme.init)(jax.random.key(seed), batch)
   held = {
     name: of.replace(opt_state=state.learners[name].opt_state) for name, of in made.learners.items()
   }

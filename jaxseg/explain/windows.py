@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import Batch, by_kind
+from jaxseg.inference.boxed import boxed
 from jaxseg.inference.case import Case, cut, padded_fields
 from jaxseg.inference.planes import slices
 from jaxseg.inference.windows import window_starts
@@ -66,7 +67,15 @@ def _each(values, rank: int) -> tuple[int, ...]:
 
 
 def frame(predict: Callable, case: Case) -> Frame:
-  """A case as `predict` would cut it: a config's predictor with its options bound."""
+  """A case as `predict` would cut it: a config's predictor with its options bound.
+
+  Raises ValueError for one that shows its network other images than windows of the case.
+  """
+  if predict.func is boxed:
+    raise ValueError(
+      "the predictor 'boxed' shows its network images that it scales and normalises by itself; "
+      "only runs that predict by windows or slices can be explained."
+    )
   options, rank = predict.keywords, len(case.space)
   axis = options.get("axis", 0) if predict.func is slices and rank == 3 else None
   seen = rank - (axis is not None)

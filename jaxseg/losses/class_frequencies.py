@@ -62,7 +62,7 @@ def class_weights(counts, *, how: str = "inverse", beta: float = 0.999999) -> tu
     k numbers. A class that has no voxel has weight 0.
 
   Raises:
-    ValueError: no voxel at all, negative counts, an unknown name.
+    ValueError: no voxel at all, negative counts, an unknown name, weights of 0 alone.
   """
   if how not in _FORMULAS:
     raise ValueError(f"class_weights: '{how}' is unknown; choices: {', '.join(_FORMULAS)}.")
@@ -77,7 +77,13 @@ def class_weights(counts, *, how: str = "inverse", beta: float = 0.999999) -> tu
   # a class without voxels: infinity or 0 / 0
   with np.errstate(divide="ignore", invalid="ignore"):
     weights = _FORMULAS[how](counts, beta=beta)
-  return tuple(np.where(counts.sum(0) > 0, weights, 0).tolist())
+  weights = np.where(counts.sum(0) > 0, weights, 0)
+  if not weights.any():
+    raise ValueError(
+      f"class_weights: '{how}' gives every class the weight 0, because one alone has voxels; "
+      "expected another weighting, or none."
+    )
+  return tuple(weights.tolist())
 
 
 # what a config's class_weights="inverse" names: counts -> weights

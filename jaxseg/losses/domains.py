@@ -27,9 +27,12 @@ def maximum_mean_discrepancy(
   Source: Gretton et al. 2012; as a loss of features Long et al., DAN, 1502.02791.
   """
   points = jnp.concatenate([a, b]).astype(jnp.float32)
+  # distances stay, and are not lost between squares of a common part, nor to half precision
+  points -= jax.lax.stop_gradient(points.mean(0, keepdims=True))
   squares = jnp.square(points).sum(-1)
+  products = jnp.matmul(points, points.T, precision=jax.lax.Precision.HIGHEST)
   # rounding may leave a distance below 0
-  distance = jnp.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0.0)
+  distance = jnp.maximum(squares[:, None] + squares[None] - 2 * products, 0.0)
   number = len(points)
   scale = jax.lax.stop_gradient(distance.sum()) / (number * (number - 1))
   scale = jnp.maximum(scale, 1e-12)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -55,6 +57,10 @@ def mmd(
 
 def _places(features: Array, grid: int) -> Array:
   """(b, *space, c) -> (b * places, c), means over equal parts of at most `grid` per axis."""
-  window = tuple(max(1, side // grid) for side in features.shape[1:-1])
-  pooled = nn.avg_pool(features, window, window)
+  pooled = features.astype(jnp.float32)
+  for axis, side in enumerate(features.shape[1:-1], start=1):
+    number = min(grid, side)
+    ends = np.arange(1, number + 1) * side // number
+    whole = jnp.split(pooled, ends[:-1], axis)
+    pooled = jnp.stack([part.mean(axis) for part in whole], axis)
   return pooled.reshape(-1, pooled.shape[-1])

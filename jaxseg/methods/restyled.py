@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxseg.augment.modalities import without_missing
 from jaxseg.augment.style import STYLES
 from jaxseg.losses import Loss
 from jaxseg.method import Method
@@ -56,6 +57,7 @@ def restyled(
     styles = styles[jnp.arange(len(images)) % len(styles)]
     changed = jax.random.bernoulli(whether, p, (len(images), *(1,) * (images.ndim - 1)))
     images = jnp.where(changed, change(images, styles), images)
-    return inner.train_step(state, {**batch, "image": images}, key)
+    # what a sample lacks has no appearance
+    return inner.train_step(state, without_missing({**batch, "image": images}), key)
 
   return inner._replace(train_step=train_step)

@@ -212,14 +212,19 @@ def task_of(told: run_folder.Described) -> Task:
 
 def abstract_state(scheme: Method, told: run_folder.Described) -> State:
   """The state that a method begins with for a run's data: structure, shapes and types alone."""
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(scheme.init, key, batch_of(told))
+
+
+def batch_of(told: run_folder.Described) -> dict[str, Any]:
+  """The shapes of a batch of one that a run's method may begin with, of all its streams."""
   fields = ("prior",) if told.config["data"].get("prior") else ()
   shape, channels = (1, *_patch(told)), len(told.channels)
   if told.config["task"].get("inputs") == LABEL:
     channels = told.labels.channels
   made = len(told.targets)
   batch = rehearsal.batch_shapes(shape, channels, told.labels, fields=fields, made=made)
-  batch = {**batch, **dict.fromkeys(told.config.get("streams", {}), batch)}
-  return jax.eval_shape(scheme.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
+  return {**batch, **dict.fromkeys(told.config.get("streams", {}), batch)}
 
 
 def _check_fit(scheme: Method, state: State, told: run_folder.Described, folder) -> None:

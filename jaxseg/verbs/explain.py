@@ -14,6 +14,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.config import rehearsal
 from jaxseg.config.overrides import literal
 from jaxseg.config.ranges import COUNT, FROM_0
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data.formats.images import read_label
 from jaxseg.data.sources.case_files import find_cases
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--label", dest="truth", type=pathlib.Path, metavar="FILE", help="for the pointing game")
   add("--randomise", action="store_true", help="check that random weights change each map")
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
+  add("--domain", metavar="NAME", help="the stream that the scans are of, as of predict")
   return parser
 
 
@@ -101,6 +103,11 @@ def _check(wanted) -> None:
       )
   if wanted.layers:
     return
+  if "temperature" in wanted.method and wanted.domain not in (None, MAIN_WORD):
+    raise ValueError(
+      f"--domain {wanted.domain}: temperature is calibrated by cases of the main stream, and tells "
+      "nothing of another one; leave one out."
+    )
   for option in ("input", "output"):
     if getattr(wanted, option) is None:
       raise ValueError(f"--{option}: is missing.")
@@ -141,14 +148,14 @@ def _layers(subject: scans.Subject) -> dict[str, layers.Layer]:
   return layers.layers(subject.apply, (state, batch), batch.pop("image"))
 
 
-def _subject(paths, kind: str) -> tuple[scans.Subject, list[pathlib.Path]]:
+def _subject(paths, kind: str, domain: str | None) -> tuple[scans.Subject, list[pathlib.Path]]:
   folders = [folder for path in paths for folder in run_folders(path, seeds=True)]
   if len(by_configuration(folders)) > 1:
     raise ValueError(
       f"{', '.join(map(str, paths))}: differ in network, method or data options; explain each "
       "configuration on its own."
     )
-  opened = open_runs(folders, kind=kind)
+  opened = open_runs(folders, kind=kind, domain=domain)
   told = opened.told[0]
   if told.config["task"]["name"] == SYNTHESIS:
     raise ValueError(f"{folders[0]}: makes images; only segmentations are explained.")
@@ -274,7 +281,7 @@ def _run(wanted) -> None:
   _check(wanted)
   options = _options(wanted.set, wanted.method)
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
-  subject, runs = _subject(wanted.run, kind)
+  subject, runs = _subject(wanted.run, kind, wanted.domain)
   if wanted.layers:
     print(listing(subject))
     return

@@ -1,9 +1,13 @@
 """Entropy, disagreement and temperature, by their formulas."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import runs_to_explain
 
-from jaxseg.explain import uncertainty
+from jaxseg.explain import calibration_cases, uncertainty
 from jaxseg.explain.temperature import calibrate, likelihood
 
 
@@ -43,3 +47,23 @@ def test_the_likelihood_is_the_cross_entropy():
   logits, truth = np.array([[1.0, 3], [0, 0]]), np.array([1, 0])
   expected = (np.log(1 + np.exp(-1)) + np.log(2)) / 2
   assert likelihood(logits, truth, 2.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("told_by", ["label", "weight"])
+def test_ignored_voxels_do_not_calibrate(told_by, tmp_path):
+  subject = runs_to_explain.subject(tmp_path)
+  raw = runs_to_explain.raw((20, 18))
+  label = np.full((20, 18), 5, np.int32)
+  spec, weight = subject.labels, None
+  if told_by == "label":
+    label[:6] = 255
+    spec = dataclasses.replace(spec, ignore=255)
+    told = subject.model.described._replace(labels=spec)
+    subject = subject._replace(model=subject.model._replace(described=told))
+  else:
+    weight = np.ones((20, 18), np.float32)
+    weight[:6] = 0
+  source = SimpleNamespace(read=lambda name: raw._replace(label=label, weight=weight))
+  logits, truth = calibration_cases._case(subject, source, "one", 0)
+  assert logits.shape == (14 * 18, spec.channels)
+  assert (truth == 1).all()

@@ -3,8 +3,10 @@
 import functools
 
 import numpy as np
+import pytest
 
 from jaxseg.explain import windows
+from jaxseg.inference.boxed import boxed
 from jaxseg.inference.case import Case
 from jaxseg.inference.planes import slices
 from jaxseg.inference.windows import sliding_window
@@ -73,3 +75,8 @@ def test_a_2d_network_sees_a_volume_slice_by_slice():
   assert fields["image"].shape == (1, 4, 4, 1)
   assert fields["spacing"].shape == (1, 2)
   assert windows.target_of(of, found[0], np.ones(3)).shape == (1, 4, 4, 3)
+
+
+def test_a_predictor_that_shows_its_network_other_images_is_refused():
+  with pytest.raises(ValueError, match="'boxed' shows its network images that it scales"):
+    windows.frame(functools.partial(boxed, patch=(4, 4, 4)), case((8, 8, 8)))

@@ -58,3 +58,9 @@ def test_a_loss_does_not_take_a_name():
     cross_entropy(
       np.zeros((1, 2, 2, 3), np.float32), Target(np.zeros((1, 2, 2), int)), class_weights="inverse"
     )
+
+
+def test_weights_that_are_all_0_are_told():
+  for counts in ([12], [0, 7, 0]):
+    with pytest.raises(ValueError, match="'complement' gives every class the weight 0"):
+      class_weights(counts, how="complement")

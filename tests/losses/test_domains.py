@@ -55,3 +55,10 @@ def test_its_gradient_moves_the_sets_together():
   assert np.mean(np.asarray(slope)) < 0
   same = np.ones((3, 2), np.float32)
   assert np.all(np.isfinite(jax.grad(maximum_mean_discrepancy)(same, same)))
+
+
+def test_what_all_features_have_in_common_takes_no_digits():
+  random = np.random.default_rng(0)
+  a, b = random.normal(size=(4, 3)), random.normal(1.0, 2.0, size=(6, 3))
+  far = maximum_mean_discrepancy(a + 3000.0, b + 3000.0)
+  assert_close(far, written_out(a, b, BANDWIDTHS), atol=1e-3)

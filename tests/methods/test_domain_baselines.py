@@ -139,3 +139,39 @@ def test_a_critic_of_two_inputs_and_a_game_without_an_end_are_told():
     feature_alignment.feature_alignment(*parts)
   with pytest.raises(ValueError, match=r"feature_alignment: mode.*'wgan'"):
     aligned(mode="wgan")
+
+
+@pytest.mark.parametrize(("side", "places"), [(3, 3), (4, 4), (7, 4), (9, 4)])
+def test_mmd_has_at_most_so_many_places_as_its_grid_and_every_voxel_is_in_one(side, places):
+  features = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+  found = mmd._places(jnp.asarray(features), 4)
+  assert found.shape == (2 * places**2, 3)
+  # of the last rows and columns, too
+  changed = features.copy()
+  changed[:, -1, -1] += 1.0
+  assert not np.array_equal(found, mmd._places(jnp.asarray(changed), 4))
+
+
+def test_a_channel_that_a_sample_lacks_is_given_no_style():
+  seen = []
+
+  class Watching(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train: bool = False):
+      jax.debug.callback(lambda x: seen.append(np.asarray(x)), x)
+      return {"logits": nn.Conv(3, (1, 1))(x)}
+
+  random = np.random.default_rng(0)
+  images = random.normal(2.0, 1.0, (2, 4, 4, 2)).astype(np.float32)
+  batch = {"image": images * np.float32([1, 0]), "label": np.zeros((2, 4, 4), np.int32)}
+  batch |= {"modalities": np.float32([[1, 0]] * 2), "unlabelled": {"image": images + 1}}
+  scheme = restyled.restyled(Watching(), cross_entropy, optax.sgd(0.1), style="histogram")
+  state = jax.jit(scheme.init)(KEY, batch)
+  jax.effects_barrier()
+  seen.clear()
+  jax.block_until_ready(jax.jit(scheme.train_step)(state, batch, KEY))
+  jax.effects_barrier()
+  assert seen
+  for image in seen:
+    assert not image[..., 1].any()
+    assert image[..., 0].any()

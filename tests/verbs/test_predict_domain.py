@@ -5,6 +5,7 @@ import json
 
 import imageio.v3 as imageio
 import jax
+import nibabel as nib
 import numpy as np
 import pytest
 import run_folders
@@ -18,7 +19,7 @@ from jaxseg.methods import by_domain
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.load import load
-from jaxseg.verbs import predict
+from jaxseg.verbs import explain, predict
 
 VALUES = LabelSpec(tiny.LABELS.names, (0, 70, 30))
 
@@ -113,3 +114,21 @@ def test_a_run_folder_of_one_domain_takes_no_other(picture, tmp_path):
     SystemExit, match=r"knows no domain 'mr'.*it has no other, leave --domain out"
   ):
     main(plain, picture, tmp_path / "none", "--domain", "mr")
+
+
+def test_a_domain_is_explained_by_its_own_norms_and_preparation(run, picture, tmp_path, capsys):
+  def made(name, *options):
+    box = ("--target", "region", "--region", "4:12", "4:12", "--method", "gradient")
+    output = tmp_path / name
+    explain.main([str(run), "--input", str(picture), "--output", str(output), *box, *options])
+    (path,) = output.glob("*_gradient.nii.gz")
+    return np.asarray(nib.load(path).dataobj)
+
+  main, other = (made(name, "--domain", name, "--randomise") for name in ("main", "mr"))
+  assert main.any()
+  assert other.any()
+  assert not np.allclose(main, other)
+  with pytest.raises(SystemExit, match="say which the images are of, as --domain mr"):
+    made("none")
+  with pytest.raises(SystemExit, match="--domain mr: temperature is calibrated by cases of the"):
+    made("calibrated", "--domain", "mr", "--method", "temperature")

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxseg import samples
 from jaxseg.morphology import components
 
 # tan(22.5 degrees) in steps of 2^-15, as OpenCV rounds it
@@ -24,7 +25,7 @@ def canny(image, *, low: float = 10.0, high: float = 100.0):
   lowest, highest = (of(grey, (1, 2), keepdims=True) for of in (jnp.min, jnp.max))
   scale = 255 / jnp.where(highest > lowest, highest - lowest, 1)
   levels = jnp.round((grey - lowest) * scale).astype(jnp.int32)
-  return jax.vmap(lambda of: _edges(of, low, high))(levels)[..., None].astype(jnp.float32)
+  return samples.each(lambda of: _edges(of, low, high), levels)[..., None].astype(jnp.float32)
 
 
 def _edges(levels, low, high):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg import samples, sharding
+from jaxseg.benchmark import collectives
 from jaxseg.networks.blocks.canny import canny
 
 
@@ -102,3 +104,17 @@ def test_channels_are_averaged_and_a_constant_image_has_no_edges():
 def test_no_gradient_passes():
   image = jnp.asarray(picture(0)[None, ..., None], jnp.float32)
   assert not np.any(jax.grad(lambda x: (canny(x) * x).sum() - (canny(image) * x).sum())(image))
+
+
+def test_devices_do_not_ask_each_other_whether_all_edges_are_joined():
+  images = np.stack([picture(seed) for seed in range(2)])[..., None]
+  places = sharding.layout(batches={}, devices=jax.devices()[:2])
+
+  def edges(x):
+    with samples.split_over(places.mesh):
+      return canny(x)
+
+  split = jax.device_put(images, places.split)
+  program = jax.jit(edges).lower(split).compile()
+  assert not collectives.read(program.as_text(), 2)
+  np.testing.assert_array_equal(program(split), canny(images))

@@ -6,6 +6,7 @@ from typing import Any
 from jaxseg.build import suggestion
 from jaxseg.config import needs
 from jaxseg.config.streams import MAIN_WORD
+from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import with_numbers
 from jaxseg.data.stream import MAIN
@@ -52,3 +53,14 @@ def check(config: Mapping[str, Any], name: str | None, where: str) -> None:
       f"{where}: knows no domain '{name}'{suggestion(name, known)}; expected one of "
       f"{', '.join(known)}{only}."
     )
+
+
+def note(config: Mapping[str, Any], name: str | None) -> str:
+  """What is to be told where nobody says which domain images are of, "" where it makes no odds."""
+  others = [stream for stream, spec in config["streams"].items() if "source" in (spec or {})]
+  if name is not None or not others or config["task"]["name"] == TRANSLATION:
+    return ""
+  return (
+    f"the images are prepared as those of the main stream; if they are of {' or '.join(others)}, "
+    f"which the run has learned from, too, give --domain {others[0]}"
+  )

@@ -166,7 +166,7 @@ class Marks(NamedTuple):
   image: Array | None
 
 
-class Shown(NamedTuple):
+class PointEncoding(NamedTuple):
   """How points are shown: the field of a batch that it is, (*inputs(marks), options) -> the map."""
 
   field: str
@@ -198,11 +198,11 @@ def _geodesic(image, seeds, spacing, *, limit: float, contrast: float = 1.0, rou
 
 
 POINTS = {
-  "disk": Shown("clicks", maps.disk, _distance),
-  "gaussian": Shown("click_heat", maps.gaussian, _distance),
-  "ball": Shown("click_heat", maps.ball, _places),
-  "tanh": Shown("click_distance", maps.tanh, _distance),
-  "geodesic": Shown("click_geodesic", _geodesic, _seeds),
+  "disk": PointEncoding("clicks", maps.disk, _distance),
+  "gaussian": PointEncoding("click_heat", maps.gaussian, _distance),
+  "ball": PointEncoding("click_heat", maps.ball, _places),
+  "tanh": PointEncoding("click_distance", maps.tanh, _distance),
+  "geodesic": PointEncoding("click_geodesic", _geodesic, _seeds),
 }
 
 

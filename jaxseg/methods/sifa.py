@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxseg import batch as batch_module
 from jaxseg.losses import Loss, gan
+from jaxseg.losses.voxels import probabilities
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods import critics, image_pool, labelled
 from jaxseg.methods.critics import CRITIC, NETWORK
@@ -41,6 +42,7 @@ def sifa(
   cycle_fool: float | Schedule = 0.1,
   pool: int = 50,
   head_weights: Sequence[float] | None = None,
+  sigmoid: bool = False,
 ) -> Method:
   """Chen et al. 2020 (2002.02255; 1901.08211): S segments the target, E is its encoder.
 
@@ -84,6 +86,7 @@ def sifa(
     masks, inner_masks, cycle_fool: of the adversarial terms, numbers or schedules.
     pool: images of each critic's pool.
     head_weights: see `supervised`; (1.0, 0.1) with one auxiliary head is the paper's.
+    sigmoid: the labels are regions.
   """
   networks = {NETWORK: network, GENERATOR: generator, DECODER: decoder, CRITIC: critic}
   networks |= {SOURCE_CRITIC: source_critic, MASK_CRITIC: mask_critic}
@@ -98,9 +101,10 @@ def sifa(
 
   def maps(outputs, inner=False):
     if not inner:
-      return jax.nn.softmax(outputs["logits"])
-    logits = outputs["aux"][0]
-    return jax.nn.softmax(jax.image.resize(logits, outputs["logits"].shape, "linear"))
+      return probabilities(outputs["logits"].astype(jnp.float32), sigmoid=sigmoid)
+    logits = outputs["aux"][0].astype(jnp.float32)
+    logits = jax.image.resize(logits, outputs["logits"].shape, "linear")
+    return probabilities(logits, sigmoid=sigmoid)
 
   def scores(learners, role, image, params=None, stats=None):
     outputs, stats = run(learners, role, image, params=params, stats=stats)

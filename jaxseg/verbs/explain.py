@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxseg import data, explain, files
 from jaxseg.batch import LabelSpec
-from jaxseg.config import rehearsal
+from jaxseg.config import domains, rehearsal
 from jaxseg.config.overrides import literal
 from jaxseg.config.ranges import COUNT, FROM_0
 from jaxseg.config.streams import MAIN_WORD
@@ -286,6 +286,8 @@ def _run(wanted) -> None:
     print(listing(subject))
     return
   told = subject.model.described
+  if remark := domains.note(told.config, wanted.domain):
+    print(f"explain: note: {remark}.", file=sys.stderr)
   cases, notes = find_cases(
     wanted.input, channels=told.channels, rank=told.rank, output=wanted.output
   )

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from jaxseg import files
+from jaxseg.config import domains
 from jaxseg.config.synthesis import makes_images
 from jaxseg.data import RawCase
 from jaxseg.data.sources.case_files import LEGEND, CaseFiles, find_cases
@@ -218,6 +219,8 @@ def _run(wanted) -> None:
       file=sys.stderr,
     )
   told = models[0].described
+  if remark := domains.note(told.config, wanted.domain):
+    print(f"predict: note: {remark}.", file=sys.stderr)
   source, missing = told.config["data"]["source"], numbers(wanted.missing, told.channels)
   for note in {warning(model.described.config) for model in models} - {""} if missing else ():
     print(f"predict: note: {note}.", file=sys.stderr)

@@ -127,3 +127,15 @@ def test_what_is_shared_is_told(tmp_path):
   assert any(note.startswith("Domains main, mr: they share ") for note in run.notes)
   assert run.streams["mr"].dataset.load(0)["domain"] == 1
   assert run.main.dataset.load(0)["domain"] == 0
+
+
+def test_whose_preparation_images_get_is_told_where_nobody_says_of_which_domain_they_are():
+  config = {
+    "streams": {"target": {"source": {"name": "phantom"}}},
+    "task": {"name": "segmentation"},
+  }
+  assert domains.note(config, None).endswith("give --domain target")
+  assert not domains.note(config, "main")
+  assert not domains.note({**config, "task": {"name": "translation"}}, None)
+  # the unlabelled rest of the main stream's cases is prepared as they are
+  assert not domains.note({**config, "streams": {"unlabelled": {"cases": "unlabelled"}}}, None)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from flax import linen as nn
 from method_rows import batch_of, loss_of, small_decoder, small_unet
 
 from jaxseg import batch as batch_module
@@ -212,3 +213,32 @@ def test_the_decoder_sees_features_and_the_image_that_they_are_of():
 def test_networks_that_do_not_fit_are_told(changes, words):
   with pytest.raises(ValueError, match=words):
     jax.eval_shape(scheme(**changes).init, KEY, batch_of())
+
+
+def test_regions_are_shown_to_the_critics_as_probabilities_of_their_own():
+  seen = []
+
+  class Watching(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train: bool = False):
+      jax.debug.callback(lambda x: seen.append(np.asarray(x)), x)
+      return {"score": nn.Conv(1, (1, 1))(x)}
+
+  parts = {"mask_critic": Watching(), "inner_critic": Watching()}
+  batch = batch_of()
+  method = METHODS["sifa"](
+    **{**PARTS, **parts},
+    loss=loss_of(True),
+    **dict.fromkeys(("optimiser", "generator_optimiser", "critic_optimiser"), optax.sgd(0.0)),
+    pool=0,
+    sigmoid=True,
+  )
+  truth = jax.nn.one_hot(batch["label"], 3)
+  batch = {**batch, "label": truth}
+  state = jax.jit(method.init)(KEY, batch)
+  jax.block_until_ready(jax.jit(method.train_step)(state, batch, KEY))
+  jax.effects_barrier()
+  maps = [x for x in seen if x.any()]
+  assert maps
+  # of classes every sum would be 1
+  assert all(abs(x.sum(-1) - 1).max() > 1e-3 for x in maps)

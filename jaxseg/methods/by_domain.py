@@ -108,7 +108,7 @@ def put(tree: PyTree, name: str, after: PyTree) -> PyTree:
   return {**tree, DOMAINS: {**tree[DOMAINS], name: changed}}
 
 
-def chosen(learner: Learner, domain: Array | None) -> tuple[PyTree, PyTree]:
+def network_of(learner: Learner, domain: Array | None) -> tuple[PyTree, PyTree]:
   """(params, stats) for the domain of a batch of windows, (b,) int32 of one case; None is 0."""
   trees = (learner.params, learner.stats)
   known = [set(tree.get(DOMAINS, {})) for tree in (learner.params, *learner.stats.values())]

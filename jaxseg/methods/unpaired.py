@@ -159,7 +159,7 @@ def unpaired(
     return names
 
   def apply(state, batch):
-    params, stats = by_domain.chosen(state.learners[NETWORK], batch.get("domain"))
+    params, stats = by_domain.network_of(state.learners[NETWORK], batch.get("domain"))
     return forward(network, params, stats, batch["image"])[0]
 
   return Method(init, train_step, apply)

@@ -93,7 +93,7 @@ def test_networks_of_their_own_are_two_runs_of_supervised():
   for name in ("main", "other"):
     part = by_domain.part(batch, name)
     own = compiled(alone.init)(jax.random.key(0), {"image": part["image"]})
-    ours, stats = by_domain.chosen(learner, jnp.full((4,), int(name == "other")))
+    ours, stats = by_domain.network_of(learner, jnp.full((4,), int(name == "other")))
     jax.tree.map(np.testing.assert_array_equal, ours, own.learners["network"].params)
     now, _ = after(method, batch, state)
     expected, _ = after(alone, part, own)
@@ -130,7 +130,7 @@ def test_the_loss_is_that_of_each_domain_and_the_distance_of_their_confusions():
   current = state.learners["network"]
   logits, parts = [], [batch, batch["other"]]
   for number, part in enumerate(parts):
-    params, stats = by_domain.chosen(current, jnp.full((4,), number))
+    params, stats = by_domain.network_of(current, jnp.full((4,), number))
     logits.append(forward(small_unet(), params, stats, part["image"], update_stats=True)[0])
   logits = [of["logits"] for of in logits]
   losses = [loss_of(False)(of, target(part)) for of, part in zip(logits, parts, strict=True)]

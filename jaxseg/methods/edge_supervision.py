@@ -23,6 +23,8 @@ def edge_supervision(
   """Minimises `loss` of the logits + edge_weight * binary cross entropy of the edges: SAUNet's.
 
   The edges' truth is made from the labels, `losses.edges`; the image has no part in it.
+  Where a patch cuts an object the cut counts as an edge, as the image's border does: patches are
+  best whole images.
 
   Args:
     network: one that gives {"logits", "edge_logits"}, as `shape_attentive`.

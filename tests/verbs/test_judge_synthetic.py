@@ -77,6 +77,16 @@ def test_copies_of_training_windows_are_found_out():
   assert synthetic._leak(rows[1:])["passed"] is True
 
 
+def test_samples_larger_than_a_case_are_looked_up_in_what_training_pads_it_to():
+  random = np.random.default_rng(0)
+  case = synthetic._Case(random.integers(0, 2, (6, 20)), random.random((6, 20, 1)), None)
+  label = np.pad(case.labels[:, 4:12], [(0, 2), (0, 0)])
+  made = Windows(label[None], random.random((1, 8, 8, 1)))
+  (row,) = synthetic._copies(made, made, {"a": case}, ["a"], 2, 1)
+  assert row["dice"] == pytest.approx(1, abs=1e-5)
+  assert row["image"].shape == (8, 8, 1)
+
+
 def test_a_window_is_shown_as_the_sample_lies():
   whole = np.arange(30 * 2).reshape(5, 6, 2)
   cut = whole[1:4, 2:5]

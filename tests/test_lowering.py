@@ -140,7 +140,8 @@ def test_a_method_lowers_for_every_platform(name, rank):
   batch = shapes(random_batch(2, space=space))
   del batch["body"]
   batch["target_image"] = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
-  batch["unlabelled"] = {"image": batch["image"]}
+  batch["other"] = {of: batch[of] for of in ("image", "label", "spacing")}
+  batch["unlabelled"] = batch["target"] = {"image": batch["image"]}
   state = jax.eval_shape(method.init, KEY, batch)
   lower(method.train_step, state, batch, KEY)
   lower(method.apply, state, {name: batch[name] for name in ("image", "prior")})

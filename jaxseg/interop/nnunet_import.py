@@ -36,8 +36,6 @@ _OPTIMISER = {
   "scale": {},
 }
 _LOSS = {"cross_entropy": {"weight": 1.0}, "dice": {"weight": 1.0, "include_background": False}}
-# what nnU-Net divides the sorted cases into
-_FOLDS = 5
 # pictures hold values up to it; nnU-Net refuses others
 _LARGEST = 255.0
 
@@ -260,10 +258,10 @@ def _over(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def _split(fold: str, splits: str | None, source: str | None) -> dict[str, Any]:
   if fold == ALL:
     return {}
-  # a fold that nnU-Net doesn't make by itself, and no data to tell: the name is nnU-Net's own
-  if splits or (not source and int(fold) >= _FOLDS):
+  # without data nothing is known of the other folds: the name is nnU-Net's own
+  if splits or not source:
     return {"name": "file", "path": splits or "splits_final.json", "fold": int(fold)}
-  return {"name": "kfold", "fold": int(fold), "folds": _FOLDS}
+  return {"name": "kfold", "fold": int(fold), "folds": 5}
 
 
 def _sides(config: dict[str, Any], model: ModelFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -18,7 +18,10 @@ from jaxseg.methods.feature_perturbation import drop_channels, encode
 REFUSED = {
   "pseudo3d": "nothing that the network gives is computed from its 'bottleneck'",
   **dict.fromkeys(
-    ("recurrent_saliency", "detect_then_segment", "triplanar", "h_denseunet", "bdclstm", "kiunet"),
+    (
+      *("recurrent_saliency", "detect_then_segment", "triplanar", "h_denseunet", "bdclstm"),
+      *("kiunet", "hyper_densenet", "decision_fusion"),
+    ),
     "have no 'bottleneck' features that tell where its encoder ends",
   ),
 }

@@ -63,23 +63,17 @@ def test_with_its_data_a_run_validates_reports_and_is_compared(raw, tmp_path, ca
   assert experiment(fresh).starts["network"].weights.run == str(tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-  ("fold", "words"), [("4", ""), ("5", r"^config\.data\.split\.path: splits")]
-)
-def test_without_its_data_a_runs_config_trains_on_others_by_nnunets_folds(
-  raw, tmp_path, monkeypatch, fold, words
-):
+def test_without_its_data_a_runs_config_asks_for_the_folds_of_others(raw, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  models.write(tmp_path / "m", folds=(fold,))
+  models.write(tmp_path / "m", folds=("4",))
   import_model.main([str(tmp_path / "m"), "--output", str(tmp_path / "run")])
   config = load_config(str(tmp_path / "run" / "config.py"))
   config.data.source.path = str(raw)
-  if words:
-    with pytest.raises(FileNotFoundError, match=words):
-      experiment(config)
-  else:
-    run = experiment(config)
-    assert [run.main.dataset.names[i] for i in run.validation] == ["c2"]
+  with pytest.raises(FileNotFoundError, match=r"^config\.data\.split\.path: splits.*name='kfold'"):
+    experiment(config)
+  config.data.split = dict(name="kfold", fold=4, folds=5)
+  run = experiment(config)
+  assert [run.main.dataset.names[i] for i in run.validation] == ["c2"]
 
 
 def test_data_of_another_model_are_refused(raw, tmp_path):

@@ -42,7 +42,7 @@ def call(*arguments, program=("train.py",), cwd=ROOT):
     ),
     (
       ["--config=configs/unet_phantom2d.py", "--workdir=x", "--config.network.name=unett"],
-      r"config.network.name: 'unett' is unknown (did you mean 'unet'?); choices: attention_unet, ",
+      r"config.network.name: 'unett' is unknown (did you mean 'unet'?); choices: attention_",
     ),
     (
       [

@@ -107,7 +107,7 @@ def annotated(source: Source) -> Source:
 
 def check_complete(source: Source, what: str) -> None:
   """Raises ValueError where a case lacks channels, which `what` cannot do without."""
-  for case, lacking in source.incomplete.items():
+  for case, lacking in sorted(source.incomplete.items()):
     raise ValueError(
       f"{what}: case '{case}' of '{source.name}' has no {', '.join(lacking)}, and every case needs "
       "all channels here; leave such cases out (config.data.source.incomplete=False names them), "

@@ -36,7 +36,7 @@ def check(config: Mapping[str, Any], source: Source, schemes, channels: int) -> 
       f"{asks}: config.task makes images, of all its inputs; expected complete cases, and no "
       "modality dropout."
     )
-  for case, lacking in source.incomplete.items():
+  for case, lacking in sorted(source.incomplete.items()):
     for name, scheme in zip(source.channels, schemes, strict=True):
       if name in lacking and needs_statistics(scheme):
         raise ValueError(

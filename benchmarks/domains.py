@@ -18,12 +18,11 @@ papers', for an accelerator, with rows of its own. What follows a lone -- goes t
 import functools
 import itertools
 import runpy
-import sys
 from typing import NamedTuple
 
 import domains_table
 import run_rows
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 
 from jaxseg import sealed
 from jaxseg.evaluation import held_out
@@ -116,12 +115,8 @@ def main():
   name = "domains" if wanted.protocol == "cpu" else f"domains_{wanted.protocol}"
   table = run_rows.places(wanted, name)
   of = functools.partial(ready, wanted.runs, wanted.protocol)
-  if wanted.list:
-    for row in run_rows.pending(wanted, table, of):
-      print(row.key)
+  if not run_rows.begin(wanted, table, of, score):
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, of, score):
-    sys.exit(LEFT)
   if "table" in wanted.verbs:
     done = run_rows.current(wanted, table.read(), of)
     domains_table.write(done, rows(wanted.protocol), module(), ROOT, wanted.runs, name)

@@ -168,8 +168,7 @@ def main():
       state = "to train" if run.key in left else "trained"
       print(f"{run.key}: {state}, {cases} of {CASES} cases measured")
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, rows):
-    return
+  run_rows.begin(wanted, table, rows)
   if "measure" in wanted.verbs:
     for run in chosen:
       measure(table, run, wanted.runs / run.key)

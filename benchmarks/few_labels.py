@@ -17,12 +17,11 @@ with rows of its own; `--list` shows what would run. What follows a lone -- goes
 import functools
 import itertools
 import runpy
-import sys
 from typing import NamedTuple
 
 import few_labels_table
 import run_rows
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 
 CONFIG = "configs/few_labels.py"
 SCRIBBLES = "configs/scribbles_acdc.py"
@@ -105,16 +104,6 @@ def rows(protocol: str, done) -> list[Row]:
   ]
 
 
-def train(wanted, table: run_rows.Table) -> bool:
-  """Runs what is not there yet; whether all of it was done."""
-  return run_rows.train(wanted, table, functools.partial(rows, wanted.protocol))
-
-
-def pending(wanted, table: run_rows.Table) -> list[Row]:
-  """The rows that are asked for and not done, or done by another config."""
-  return run_rows.pending(wanted, table, functools.partial(rows, wanted.protocol))
-
-
 def current(wanted, done: dict[str, dict]) -> dict[str, dict]:
   """The rows without those that another config trained, which are told."""
   return run_rows.current(wanted, done, functools.partial(rows, wanted.protocol))
@@ -126,12 +115,8 @@ def main():
   wanted = run_rows.parsed(parser)
   name = "few_labels" if wanted.protocol == "cpu" else f"few_labels_{wanted.protocol}"
   table = run_rows.places(wanted, name)
-  if wanted.list:
-    for row in pending(wanted, table):
-      print(row.key)
+  if not run_rows.begin(wanted, table, functools.partial(rows, wanted.protocol)):
     return
-  if "train" in wanted.verbs and not train(wanted, table):
-    sys.exit(LEFT)
   if "table" in wanted.verbs:
     few_labels_table.write(current(wanted, table.read()), methods(), ROOT, wanted.runs, name)
 

@@ -17,13 +17,12 @@ the patient that nothing was chosen on. What follows a lone -- goes to train.py
 
 import pathlib
 import runpy
-import sys
 from typing import NamedTuple
 
 import fusion_table
 import numpy as np
 import run_rows
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 
 from jaxseg.evaluation.subsets import evaluate_subsets
 from jaxseg.inference import pictures
@@ -83,12 +82,8 @@ def score(folder: pathlib.Path) -> dict:
 def main():
   wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
   table = run_rows.places(wanted, "fusion")
-  if wanted.list:
-    for row in run_rows.pending(wanted, table, rows):
-      print(row.key)
+  if not run_rows.begin(wanted, table, rows, score):
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, rows, score):
-    sys.exit(LEFT)
   if "table" in wanted.verbs:
     done = run_rows.current(wanted, table.read(), rows)
     fusion_table.write(done, rows(), wanted.runs, ROOT / "docs" / "domains.md")

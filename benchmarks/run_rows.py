@@ -203,6 +203,20 @@ def pinned(core: int) -> list[str]:
   return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
 
 
+def begin(wanted, table: Table, rows: Rows, score=score) -> bool:
+  """What every table begins with, --list or the training; whether anything is to come after it.
+
+  Arguments as of `train`. Ends the process where a signal stopped the training.
+  """
+  if wanted.list:
+    for row in pending(wanted, table, rows):
+      print(row.key)
+    return False
+  if "train" in wanted.verbs and not train(wanted, table, rows, score):
+    sys.exit(LEFT)
+  return True
+
+
 def train(wanted, table: Table, rows: Rows, score=score) -> bool:
   """Runs what is not there yet; whether all of it was done.
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import run_rows
 import synthesis_table
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 
 from jaxseg import files, sealed
 
@@ -151,12 +151,8 @@ def main():
   wanted = run_rows.parsed(parser)
   table = run_rows.places(wanted, "synthesis")
   of = functools.partial(ready, wanted.runs)
-  if wanted.list:
-    for row in run_rows.pending(wanted, table, of):
-      print(row.key)
+  if not run_rows.begin(wanted, table, of, score):
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, of, score):
-    sys.exit(LEFT)
   if "judge" in wanted.verbs:
     judge(wanted, table)
   if "table" in wanted.verbs:

@@ -17,12 +17,11 @@ lone -- goes to train.py (-- --config.steps=20), with --output and --runs for ro
 import functools
 import itertools
 import runpy
-import sys
 from typing import NamedTuple
 
 import run_rows
 import transfer_table
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 
 from jaxseg.evaluation import held_out
 
@@ -134,12 +133,8 @@ def main():
   wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
   table = run_rows.places(wanted, "transfer")
   of = functools.partial(ready, wanted.runs)
-  if wanted.list:
-    for row in run_rows.pending(wanted, table, of):
-      print(row.key)
+  if not run_rows.begin(wanted, table, of, score):
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, of, score):
-    sys.exit(LEFT)
   if "table" in wanted.verbs:
     done = run_rows.current(wanted, table.read(), of)
     transfer_table.write(done, rows(), patients(), ROOT / "docs" / "transfer.md")

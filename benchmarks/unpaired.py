@@ -18,12 +18,11 @@ rows of its own. What follows a lone -- goes to train.py (-- --config.steps=20),
 import functools
 import pathlib
 import runpy
-import sys
 from typing import NamedTuple
 
 import numpy as np
 import run_rows
-from run_rows import LEFT, ROOT
+from run_rows import ROOT
 from table_text import paired_p, shown, write_between
 
 from jaxseg import sealed
@@ -160,12 +159,8 @@ def main():
   parser.add_argument("--size", choices=("cpu", "published"), default="cpu")
   wanted = run_rows.parsed(parser)
   table, of = run_rows.places(wanted, "unpaired"), functools.partial(rows, wanted.size)
-  if wanted.list:
-    for row in run_rows.pending(wanted, table, of):
-      print(row.key)
+  if not run_rows.begin(wanted, table, of, score):
     return
-  if "train" in wanted.verbs and not run_rows.train(wanted, table, of, score):
-    sys.exit(LEFT)
   if "table" in wanted.verbs and not wanted.further:
     done = run_rows.current(wanted, table.read(), of)
     write_between(ROOT / "docs" / "domains.md", "unpaired", text(done, wanted.size))

@@ -8,6 +8,21 @@ Score: vessel Dice 0.762 on the four images; 19 minutes of CPU time (docs/result
 
 from jaxseg import defaults
 
+ROOT = "../shared/data/drive/training"
+# also of the other configs of this set
+SOURCE = dict(
+  name="paired_folder",
+  images=f"{ROOT}/images",
+  masks=f"{ROOT}/1st_manual",
+  weights=f"{ROOT}/mask",
+  names=("background", "vessel"),
+  values=(0, 255),
+  channels=("red", "green", "blue"),
+  case=r"(\d+)_training",
+  mask_pattern="{case}_manual1.gif",
+  weight_pattern="{case}_training_mask.gif",
+)
+
 
 def get_config():
   config = defaults.config()
@@ -16,19 +31,7 @@ def get_config():
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
 
-  root = "../shared/data/drive/training"
-  config.data.source = dict(
-    name="paired_folder",
-    images=f"{root}/images",
-    masks=f"{root}/1st_manual",
-    weights=f"{root}/mask",
-    names=("background", "vessel"),
-    values=(0, 255),
-    channels=("red", "green", "blue"),
-    case=r"(\d+)_training",
-    mask_pattern="{case}_manual1.gif",
-    weight_pattern="{case}_training_mask.gif",
-  )
+  config.data.source = SOURCE
   config.data.patch = (160, 160)
   config.data.batch = 8
 

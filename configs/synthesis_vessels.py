@@ -18,26 +18,19 @@ maps, turned) and cases (how many are made). The table: python benchmarks/synthe
 (docs/synthesis.md).
 """
 
+import pathlib
+import runpy
+
 from jaxseg import defaults
 from jaxseg.build import suggestion
 
+DRIVE = runpy.run_path(str(pathlib.Path(__file__).parent / "drive_unet.py"))
 DATA = "../shared/data"
 COLOURS = ("red", "green", "blue")
 # both data sets and what is made have the same channels, and vessels about as wide
 SETS = {
   "drive": {
-    "data.source": dict(
-      name="paired_folder",
-      images=f"{DATA}/drive/training/images",
-      masks=f"{DATA}/drive/training/1st_manual",
-      weights=f"{DATA}/drive/training/mask",
-      names=("background", "vessel"),
-      values=(0, 255),
-      channels=COLOURS,
-      case=r"(\d+)_training",
-      mask_pattern="{case}_manual1.gif",
-      weight_pattern="{case}_training_mask.gif",
-    ),
+    "data.source": DRIVE["SOURCE"],
   },
   "chase_db1": {
     "data.source": dict(

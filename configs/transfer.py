@@ -14,9 +14,13 @@ core.
 The table of all of them, three seeds each: python benchmarks/transfer.py (docs/transfer.md).
 """
 
+import pathlib
+import runpy
+
 from jaxseg import defaults
 from jaxseg.build import suggestion
 
+DRIVE = runpy.run_path(str(pathlib.Path(__file__).parent / "drive_unet.py"))
 DATA = "../shared/data"
 COLOURS = ("red", "green", "blue")
 # sequences 4, 8, 12, 16 and 20 of the 29 that the frames are of
@@ -80,18 +84,7 @@ SETS = {
   },
   "drive": {
     "data.normalise": "rgb",
-    "data.source": dict(
-      name="paired_folder",
-      images=f"{DATA}/drive/training/images",
-      masks=f"{DATA}/drive/training/1st_manual",
-      weights=f"{DATA}/drive/training/mask",
-      names=("background", "vessel"),
-      values=(0, 255),
-      channels=COLOURS,
-      case=r"(\d+)_training",
-      mask_pattern="{case}_manual1.gif",
-      weight_pattern="{case}_training_mask.gif",
-    ),
+    "data.source": DRIVE["SOURCE"],
     "data.split": dict(name="kfold", folds=5),
     "augment": PHOTOGRAPH,
   },

@@ -11,7 +11,7 @@ from jaxseg.method import Method, State, forward, learner
 from jaxseg.methods import labelled
 from jaxseg.methods.critics import NETWORK
 from jaxseg.methods.jointly import descend_jointly
-from jaxseg.methods.translation import CRITIC, JUDGES, REVERSE, SOURCE_CRITIC, TARGET, Translation
+from jaxseg.methods.translation import CRITIC, REVERSE, SOURCE_CRITIC, TARGET, Translation
 from jaxseg.schedules import Schedule
 
 GENERATOR = "generator"
@@ -110,15 +110,9 @@ def synseg(
 
     learnt, metrics = descend_jointly(optimisers, learning, translate_and_segment)
     # no metrics: the critics learn from the same pass
-    judges, pools, of_judges = game.judge(
-      critic_optimiser,
-      {role: state.learners[role] for role in JUDGES},
-      state.extra,
-      {CRITIC: target, SOURCE_CRITIC: source},
-      {CRITIC: metrics.pop("made"), SOURCE_CRITIC: metrics.pop("back")},
-      of_critics,
-    )
-    after = state.replace(step=state.step + 1, learners={**learnt, **judges}, extra=pools)
+    made = {CRITIC: metrics.pop("made"), SOURCE_CRITIC: metrics.pop("back")}
+    real = {CRITIC: target, SOURCE_CRITIC: source}
+    after, of_judges = game.judge(critic_optimiser, state, learnt, real, made, of_critics)
     return after, {**metrics, **of_judges}
 
   def apply(state, batch):

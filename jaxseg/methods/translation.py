@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxseg.batch import Array
 from jaxseg.losses import gan
-from jaxseg.method import Learner, Metrics, forward, learner
+from jaxseg.method import Learner, Metrics, State, forward, learner
 from jaxseg.methods import critics, image_pool
 from jaxseg.methods.image_pool import Pool
 from jaxseg.networks.blocks.options import choice
@@ -166,20 +166,29 @@ class Translation(NamedTuple):
   def judge(
     self,
     optimiser: optax.GradientTransformation,
+    state: State,
     learners: Mapping[str, Learner],
-    pools: Mapping[str, Pool | None],
     real: Mapping[str, Array],
     made: Mapping[str, Array],
     key,
-  ) -> tuple[dict[str, Learner], dict[str, Pool | None], Metrics]:
-    """The critics after a step, each on real images and on made ones by way of its pool."""
-    after, left, metrics = {}, {}, {}
+  ) -> tuple[State, Metrics]:
+    """The end of a step: each critic learns from real images and, by way of its pool, made ones.
+
+    Args:
+      optimiser: of the critics.
+      state: before the step.
+      learners: role -> learner after the step, of all others.
+      real, made: images by critic.
+      key: of the step's draws from the pools.
+    """
+    after, pools, metrics = {}, {}, {}
     for role, own in zip(JUDGES, jax.random.split(key, len(JUDGES)), strict=True):
       drawn, noise = jax.random.split(own)
-      shown, left[role] = image_pool.exchange(drawn, pools[role], made[role])
+      shown, pools[role] = image_pool.exchange(drawn, state.extra[role], made[role])
       net, image = self.networks[role], jnp.asarray(real[role], jnp.float32)
       objective = critics.tell_apart(net, (image,), (shown,), mode=self.mode)
-      after[role], of = critics.learn(optimiser, learners[role], objective, noise)
+      after[role], of = critics.learn(optimiser, state.learners[role], objective, noise)
       prefix = "" if role == CRITIC else "source_"
       metrics |= {f"{prefix}{name}": value for name, value in of.items()}
-    return after, left, metrics
+    state = state.replace(step=state.step + 1, learners={**learners, **after}, extra=pools)
+    return state, metrics

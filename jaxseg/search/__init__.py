@@ -1,0 +1,1 @@
+"""Search: spaces of architectures as data, genotypes, and what is chosen among them."""

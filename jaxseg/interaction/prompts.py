@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxseg import build
 from jaxseg.batch import Array, Batch
@@ -215,6 +216,8 @@ def fields(
   thickness: float = 2.0,
   spacing: Array | None = None,
   image: Array | None = None,
+  strengths: tuple[Array, Array, Array] | None = None,
+  drawn: Array | None = None,
 ) -> Batch:
   """The fields of a sample that show a network its prompts, with one map for each class.
 
@@ -227,6 +230,9 @@ def fields(
     thickness: of a stroke.
     spacing: (rank,), with which lengths are millimetres; None: voxels. A "ball" is in voxels.
     image: (*space, channels), for "geodesic".
+    strengths: of points, boxes and strokes a factor each, for maps that are 0 far from all marks;
+      of several marks the strongest is seen.
+    drawn: (*space, classes), 1 where strokes were painted, beside those of the prompts.
 
   Returns:
     {the points' field, "strokes", "prompt_box"}: (*space, classes) float32 each.
@@ -241,20 +247,52 @@ def fields(
   how = POINTS[name]
   build.check_options(name, list(spec), list(build.options_of(how.encode)), "points")
 
-  def of_class(at_points, in_boxes, on_strokes):
-    ends = prompts.strokes[:, 0], prompts.strokes[:, 1]
-    distance = distance_to_strokes(*ends, on_strokes, space, spacing)
-    # the distance along a stroke is rounded
-    strokes = maps.disk(distance, radius=thickness / 2 + 1e-4)
-    marks = Marks(prompts.points, at_points, strokes, tuple(space), spacing, image)
-    box = maps.boxes(prompts.boxes[:, 0], prompts.boxes[:, 1], in_boxes, space)
-    return {
-      how.field: how.encode(*how.inputs(marks), **spec),
-      "strokes": strokes,
-      "prompt_box": box,
-    }
+  def of_class(at_points, in_boxes, on_strokes, painted):
+    def stroke_map(ends, there):
+      distance = distance_to_strokes(ends[:, 0], ends[:, 1], there, space, spacing)
+      # the distance along a stroke is rounded
+      return maps.disk(distance, radius=thickness / 2 + 1e-4)
+
+    def box_map(corners, there):
+      return maps.boxes(corners[:, 0], corners[:, 1], there, space)
+
+    def point_map(points, there, strokes=None):
+      marks = Marks(points, there, strokes, tuple(space), spacing, image)
+      return how.encode(*how.inputs(marks), **spec)
+
+    each = (
+      (stroke_map, prompts.strokes, on_strokes),
+      (box_map, prompts.boxes, in_boxes),
+      (point_map, prompts.points, at_points),
+    )
+    if strengths is None:
+      strokes, box = (show(marks, there) for show, marks, there in each[:2])
+      strokes = jnp.maximum(strokes, painted)
+      points = point_map(prompts.points, at_points, strokes)
+    else:
+      strokes, box, points = (
+        _strongest(*of, factor, space)
+        for of, factor in zip(each, (strengths[2], strengths[1], strengths[0]), strict=True)
+      )
+      strokes = jnp.maximum(strokes, painted)
+    return {how.field: points, "strokes": strokes, "prompt_box": box}
 
   of = (prompts.point_class, prompts.box_class, prompts.stroke_class)
   of_each = [jnp.asarray(index)[None] == jnp.arange(classes)[:, None] for index in of]
-  made = jax.vmap(of_class)(*of_each)
+  painted = jnp.zeros((classes, *(1,) * len(space)))
+  if drawn is not None:
+    painted = jnp.moveaxis(jnp.asarray(drawn, jnp.float32), -1, 0)
+  made = jax.vmap(of_class)(*of_each, painted)
   return {field: jnp.moveaxis(values, 0, -1) for field, values in made.items()}
+
+
+def _strongest(show: Callable, marks, there, strengths, space) -> jax.Array:
+  """(*space): of each mark's own map times its strength the largest."""
+
+  def stronger(best, mark):
+    one, counts, strength = mark
+    return jnp.maximum(best, strength * show(one[None], counts[None])), None
+
+  nothing = jnp.zeros(tuple(space), jnp.float32)
+  given = tuple(jnp.asarray(of) for of in (marks, there, strengths))
+  return lax.scan(stronger, nothing, given)[0]

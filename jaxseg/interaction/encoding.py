@@ -2,7 +2,7 @@
 
 The contract between who trains, who answers and who asks:
 
-- A method that learns from prompts has the option `prompts`, which `encoding_of` reads. `show` makes
+- A method that learns from prompts has the option `prompts`, see `encoding_of`. `show` makes
   the fields of one sample from its `Prompts`, in training and in a session alike, and `joined`
   appends them to the image: the network's input has `channels` more. The order is "previous",
   boxes, points, strokes; within each the classes, the background first.

@@ -73,18 +73,18 @@ def pack(
     at = f"{where}[{number}]"
     kind = _kind_of(prompt, at)
     index = _class_of(prompt["class"], classes, at)
-    positions = _positions(prompt[kind], kind, space, at)
+    places = positions(prompt[kind], kind, space, at)
     if kind == "point":
-      voxel = tuple(np.floor(positions[0] + 0.5).astype(int).tolist())
+      voxel = tuple(np.floor(places[0] + 0.5).astype(int).tolist())
       before, other = seen.setdefault(voxel, (number, index))
       if other != index:
         raise ValueError(
           f"{at}: class {index} at voxel {voxel}, of which {where}[{before}] says class {other}; "
           "leave one of them out."
         )
-      made[kind].append((positions[0], index))
+      made[kind].append((places[0], index))
     elif kind == "box":
-      low, high = np.floor(positions + 0.5).astype(int)
+      low, high = np.floor(places + 0.5).astype(int)
       if (low > high).any():
         raise ValueError(
           f"{at}.box: first voxel {tuple(low.tolist())}, last {tuple(high.tolist())}; expected no "
@@ -92,11 +92,24 @@ def pack(
         )
       made[kind].append((np.stack([low, high + 1]), index))
     else:
-      pieces = itertools.pairwise(positions) if len(positions) > 1 else [(positions[0],) * 2]
-      for piece in pieces:
-        made[kind].append((np.stack(piece), index))
+      made[kind] += [(piece, index) for piece in pieces_of(places)]
+  return arrays(made, rank, {"point": points, "box": boxes, "stroke": strokes}, where)
+
+
+def pieces_of(places: np.ndarray) -> list[np.ndarray]:
+  """(n, rank) positions of a stroke -> its straight pieces, (2, rank) each."""
+  pieces = itertools.pairwise(places) if len(places) > 1 else [(places[0],) * 2]
+  return [np.stack(piece) for piece in pieces]
+
+
+def arrays(
+  made: Mapping[str, Sequence[tuple[np.ndarray, int]]],
+  rank: int,
+  room: Mapping[str, int],
+  where: str = "prompts",
+) -> Prompts:
+  """Kind -> (values, class) of each prompt, and how many there is room for -> Prompts."""
   shapes = {"point": (rank,), "box": (2, rank), "stroke": (2, rank)}
-  room = {"point": points, "box": boxes, "stroke": strokes}
   out = []
   for kind, of in made.items():
     if len(of) > room[kind]:
@@ -131,29 +144,33 @@ def _class_of(value, classes, at):
   return value
 
 
-def _positions(value, kind, space, at):
-  """(k, rank) float64 of a point (k = 1), box (2) or stroke (1 or more)."""
-  rank = len(space)
+def positions(value, kind: str, space: Sequence[int], at: str, *, name: str = "") -> np.ndarray:
+  """(k, rank) float64 of a "point" (k = 1), "box" (2) or "stroke" (1 or more), in the image.
+
+  Raises ValueError in words, that call it `name` if it is another one than `kind`.
+  """
+  name, rank = name or kind, len(space)
   try:
-    positions = np.asarray(value, np.float64)
+    places = np.asarray(value, np.float64)
   except (TypeError, ValueError):
-    positions = np.zeros(())
-  positions = positions[None] if kind == "point" else positions
+    places = np.zeros(())
+  places = places[None] if kind == "point" else places
   counts = {"point": "one position", "box": "two positions", "stroke": "one or more positions"}
-  fits = positions.ndim == 2 and positions.shape[1] == rank and len(positions) > 0
-  if not fits or (kind == "box" and len(positions) != 2):
+  fits = places.ndim == 2 and places.shape[1] == rank and len(places) > 0
+  if not fits or (kind == "box" and len(places) != 2):
+    shown = repr(value) if len(repr(value)) < 200 else f"{repr(value)[:200]}..."
     raise ValueError(
-      f"{at}.{kind}: {value!r}; expected {counts[kind]} of {rank} numbers each, in the image's "
+      f"{at}.{name}: {shown}; expected {counts[kind]} of {rank} numbers each, in the image's "
       "order of axes."
     )
-  inside = (positions >= -0.5) & (positions < np.asarray(space) - 0.5)
+  inside = (places >= -0.5) & (places < np.asarray(space) - 0.5)
   if not inside.all():  # so is what is no number
-    wrong = tuple(positions[~inside.all(1)][0].tolist())
+    wrong = tuple(places[~inside.all(1)][0].tolist())
     raise ValueError(
-      f"{at}.{kind}: {wrong} is outside of the image, whose voxels go from 0 to "
+      f"{at}.{name}: {wrong} is outside of the image, whose voxels go from 0 to "
       f"{tuple(n - 1 for n in space)}."
     )
-  return positions
+  return places
 
 
 class Marks(NamedTuple):

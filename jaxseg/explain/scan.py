@@ -180,7 +180,7 @@ def target(
     inside = prediction(scan, channel)
     return Target(channel, inside, _words(labels, channel, inside, "predicted"))
   stored, words = _drawn(scan, kind, at, region, mask)
-  inside = on_network(scan.grid, stored)
+  inside = scan.grid.mask(stored)
   if not inside.any():
     raise ValueError(
       f"{scan.where}: the {kind} lies outside of what the network is shown of the scan; choose "
@@ -247,20 +247,6 @@ def _drawn(scan: Scan, kind: str, at, region, mask) -> tuple[np.ndarray, str]:
   stored[tuple(slice(*span) for span in spans)] = True
   words = ":".join(map(str, at)) if kind == VOXEL else " ".join(f"{a}:{b}" for a, b in spans)
   return stored, f"{kind} {words}"
-
-
-def on_network(grid: Grid, stored: np.ndarray) -> np.ndarray:
-  """(*own grid) bool -> (*network's grid): where the nearest voxel is inside, or one inside falls.
-
-  A single voxel is none of the nearest ones where the network's are larger.
-  """
-  laid = grid.cut(stored)
-  if not grid.resamples:
-    return np.ascontiguousarray(laid)
-  inside = grid.weight(laid.astype(np.float32)) > 0.5
-  places = (np.argwhere(laid) + 0.5) * np.array(grid.shape) / np.array(grid.cropped)
-  inside[tuple(np.minimum(places.astype(int), np.array(grid.shape) - 1).T)] = True
-  return inside
 
 
 def on_scan(scan: Scan, values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@
 
 from jaxseg.inference.boxed import boxed
 from jaxseg.inference.case import Case
+from jaxseg.inference.interactive import Focus, interactive
 from jaxseg.inference.planes import slices
 from jaxseg.inference.windows import sliding_window
 
@@ -13,6 +14,15 @@ PREDICTORS = {
   "sliding_window": sliding_window,
   "slices": slices,
   "boxed": boxed,
+  "interactive": interactive,
 }
 
-__all__ = ["PREDICTORS", "Case", "boxed", "slices", "sliding_window"]
+__all__ = [
+  "PREDICTORS",
+  "Case",
+  "Focus",
+  "boxed",
+  "interactive",
+  "slices",
+  "sliding_window",
+]

@@ -11,7 +11,7 @@ from jaxseg.inference.case import Apply, Case
 from jaxseg.inference.windows import sliding_window
 
 
-def _with_options_of(inner: Callable) -> Callable[[Callable], Callable]:
+def with_options_of(inner: Callable) -> Callable[[Callable], Callable]:
   """A decorator: `**options` are those of `inner`, and the signature says so.
 
   Configs are checked against signatures: an option of `inner` is one of the function, too.
@@ -28,13 +28,30 @@ def _with_options_of(inner: Callable) -> Callable[[Callable], Callable]:
   return decorated
 
 
-def _inserted(values: int | Sequence[int], axis: int, value: int) -> tuple[int, ...]:
+def inserted(values: int | Sequence[int], axis: int, value: int) -> tuple[int, ...]:
   """Per-axis values of the plane -> of the volume."""
   values = (values, values) if isinstance(values, int | np.integer) else tuple(values)
   return (*values[:axis], value, *values[axis:])
 
 
-@_with_options_of(sliding_window)
+def on_slices(apply: Apply, axis: int) -> Apply:
+  """A 2D network's `apply` for windows of a volume that are one voxel thin along an axis."""
+
+  def flat(row, values):
+    if row.spatial:
+      return values.squeeze(axis + 1)
+    return np.delete(values, axis, -1) if row.axes else values
+
+  def apply_to_slices(batch):
+    return {
+      name: jnp.expand_dims(scores, axis + 1)
+      for name, scores in apply(by_kind(flat, batch)).items()
+    }
+
+  return apply_to_slices
+
+
+@with_options_of(sliding_window)
 def slices(
   apply: Apply,
   case: Case,
@@ -76,23 +93,12 @@ def slices(
   def in_volume(a: int) -> int:
     return a + (a >= axis)
 
-  def flat(row, values):
-    if row.spatial:
-      return np.squeeze(values, axis + 1)
-    return np.delete(values, axis, -1) if row.axes else values
-
-  def apply_to_slices(batch):
-    return {
-      name: jnp.expand_dims(scores, axis + 1)
-      for name, scores in apply(by_kind(flat, batch)).items()
-    }
-
   return sliding_window(
-    apply_to_slices,
+    on_slices(apply, axis),
     case,
-    patch=_inserted(patch, axis, 1),
-    total_stride=_inserted(total_stride, axis, 1),
-    margin=_inserted(margin, axis, 0),
+    patch=inserted(patch, axis, 1),
+    total_stride=inserted(total_stride, axis, 1),
+    margin=inserted(margin, axis, 0),
     mirror_axes=tuple(in_volume(a) for a in mirror_axes),
     swap_axis=in_volume(swap_axis % 2),
     **options,

@@ -82,12 +82,18 @@ def _grid(space, spacing):
 
 
 def _nearest(squared: Callable, marks, there, space):
-  def nearer(nearest, mark):
-    of, counts = mark
-    return jnp.where(counts, jnp.minimum(nearest, squared(of)), nearest), None
+  there = jnp.asarray(there)
+
+  def nearer(index, nearest):
+    mark = jax.tree.map(lambda of: of[index], marks)
+    return jnp.where(there[index], jnp.minimum(nearest, squared(mark)), nearest)
 
   far = jnp.full(tuple(space), jnp.inf, jnp.float32)
-  return jnp.sqrt(lax.scan(nearer, far, (marks, jnp.asarray(there)))[0])
+  if not len(there):
+    return far
+  # marks come first, and the room that is left after them costs nothing
+  used = jnp.max(jnp.where(there, 1 + jnp.arange(len(there)), 0), initial=0)
+  return jnp.sqrt(lax.fori_loop(0, used, nearer, far))
 
 
 def geodesic_distance(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg import build
 from jaxseg.batch import Array, Batch, kind
@@ -57,6 +58,17 @@ class Encoding(NamedTuple):
     """The kinds of prompts that are shown, of `KINDS`."""
     seen = (self.points, self.boxes, self.strokes)
     return tuple(name for name, of in zip(KINDS, seen, strict=True) if of is not None)
+
+  @property
+  def radius(self) -> float:
+    """How far from a point it is seen, in voxels; RITM's 5 where the encoding does not tell."""
+    spec = dict(self.points or {})
+    known = build.options_of(POINTS[spec["name"]].encode) if spec else {}
+    for option, factor in (("radius", 1.0), ("sigma", 2.5)):
+      if option in known:
+        value = spec.get(option, known[option].default)
+        return factor * float(np.min(value))
+    return 5.0
 
   @property
   def fields(self) -> tuple[str, ...]:

@@ -306,10 +306,14 @@ def fields(
 def _strongest(show: Callable, marks, there, strengths, space) -> jax.Array:
   """(*space): of each mark's own map times its strength the largest."""
 
-  def stronger(best, mark):
-    one, counts, strength = mark
-    return jnp.maximum(best, strength * show(one[None], counts[None])), None
-
+  marks, there, strengths = (jnp.asarray(of) for of in (marks, there, strengths))
   nothing = jnp.zeros(tuple(space), jnp.float32)
-  given = tuple(jnp.asarray(of) for of in (marks, there, strengths))
-  return lax.scan(stronger, nothing, given)[0]
+  if not len(there):
+    return nothing
+
+  def stronger(index, best):
+    one = show(marks[index][None], there[index][None])
+    return jnp.maximum(best, strengths[index] * one)
+
+  used = jnp.max(jnp.where(there, 1 + jnp.arange(len(there)), 0), initial=0)
+  return lax.fori_loop(0, used, stronger, nothing)

@@ -90,7 +90,7 @@ def as_model(opened: Opened, *, kind: str = checkpoint.LATEST, mirror: bool = Fa
   """What `load` gives, of runs that were opened with the same options."""
   first = opened.told[0]
   fields = _with_domain(first, _fields(first, next(iter(opened.states)), kind=kind, mirror=mirror))
-  apply = _mean(opened)
+  apply = mean_apply(opened)
 
   def logits(case: inference.Case, **options):
     return opened.predict(apply, case, **opened.flips, **options)
@@ -144,7 +144,7 @@ def open_runs(
   )
 
 
-def _mean(opened: Opened) -> Callable:
+def mean_apply(opened: Opened) -> Callable:
   """(batch of windows) -> the mean of what the runs' methods give, each for its own preparation.
 
   Images are decoded first: runs may differ in the numbers of their normalisation.

@@ -23,9 +23,9 @@ def test_a_voxel_is_kept_where_the_networks_voxels_are_larger():
   assert grid.shape == (10, 5)
   stored = np.zeros((40, 20), bool)
   stored[13, 7] = True
-  assert np.argwhere(scans.on_network(grid, stored)).tolist() == [[3, 1]]
+  assert np.argwhere(grid.mask(stored)).tolist() == [[3, 1]]
   stored[20:28, 8:16] = True
-  inside = scans.on_network(grid, stored)
+  inside = grid.mask(stored)
   assert inside[5:7, 2:4].all()
   assert inside.sum() == 5
 
@@ -36,7 +36,7 @@ def test_a_voxel_is_where_the_scan_has_it_though_the_network_sees_it_turned():
   grid = how.grid(Geometry(affine, (7, 6, 5), "nifti", nib.Nifti1Header()))
   stored = np.zeros((7, 6, 5), bool)
   stored[1, 4, 2] = True
-  inside = scans.on_network(grid, stored)
+  inside = grid.mask(stored)
   assert inside.sum() == 1
   np.testing.assert_array_equal(grid.restore(inside.astype(np.float32)) > 0.5, stored)
 

@@ -72,6 +72,40 @@ class Grid(NamedTuple):
     """(*cropped) weights -> (*shape), of the nearest voxel: what is ignored stays ignored."""
     return resize(array, self.shape, (0,) * len(self.shape), corners=self.corners)
 
+  def mask(self, stored: np.ndarray) -> np.ndarray:
+    """(*space) bool as stored -> (*shape): where the nearest voxel is inside, or one inside falls.
+
+    A single voxel is none of the nearest ones where the network's are larger.
+    """
+    laid = self.cut(stored)
+    if not self.resamples:
+      return np.ascontiguousarray(laid)
+    inside = self.weight(laid.astype(np.float32)) > 0.5
+    places = (np.argwhere(laid) + 0.5) * np.array(self.shape) / np.array(self.cropped)
+    inside[tuple(np.minimum(places.astype(int), np.array(self.shape) - 1).T)] = True
+    return inside
+
+  def positions(self, stored: np.ndarray) -> np.ndarray:
+    """(n, rank) positions in voxels of the stored image -> on the network's grid, float64.
+
+    The middle of the first voxel is 0. What is cropped away comes to lie outside of the grid.
+    """
+    stored = np.asarray(stored, np.float64)
+    out = np.empty_like(stored)
+    for own in range(self.geometry.rank):
+      axis, size = self.axis(own), self.geometry.shape[own]
+      # of an image of two voxels along this axis, 0 and 1, the one that comes first
+      ends = np.arange(2).reshape([-1 if a == own else 1 for a in range(self.geometry.rank)])
+      first = turned(ends, self.geometry, self.orientation, self.transpose).flat[0]
+      place = size - 1 - stored[:, own] if first else stored[:, own]
+      place = place - self.box[axis].start
+      new, old = self.shape[axis], self.cropped[axis]
+      if self.corners and old > 1:
+        out[:, axis] = place * (new - 1) / (old - 1)
+      else:
+        out[:, axis] = (place + 0.5) * new / old - 0.5
+    return out
+
   def restore(self, array: np.ndarray, *, outside: float = 0) -> np.ndarray:
     """(*shape[, k]) -> (*space[, k]) on the grid of the stored image.
 

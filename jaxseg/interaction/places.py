@@ -148,3 +148,24 @@ def check_apart(prompts: Sequence[Mapping[str, Any]], where: str = "prompts") ->
           f"{where}[{number}]: class {index} {named.format(key)}, of which {where}[{before}] says "
           f"class {other}; leave one of them out, or undo it."
         )
+
+
+def runs_of(region: np.ndarray) -> list[list[int]]:
+  """A mask as [first, count] of the voxels in it, one after the other in the order of storage."""
+  flat = np.concatenate([[False], np.asarray(region, bool).reshape(-1), [False]])
+  edges = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
+  return [[int(a), int(b - a)] for a, b in edges]
+
+
+def from_runs(value: Sequence[Sequence[int]], space: Sequence[int]) -> np.ndarray:
+  """The inverse of `runs_of`; raises ValueError for what it does not give."""
+  flat = np.zeros(int(np.prod(space)), bool)
+  spans = np.asarray(value)
+  whole = np.issubdtype(spans.dtype, np.integer)
+  if spans.ndim != 2 or spans.shape[1] != 2 or not whole or (spans < 0).any():
+    raise ValueError("freeze_region: expected pairs of a first voxel and a number of voxels.")
+  if (spans.sum(1) > len(flat)).any():
+    raise ValueError(f"freeze_region: has voxels outside of the scan, which has {len(flat)}.")
+  for first, count in spans:
+    flat[first : first + count] = True
+  return flat.reshape(space)

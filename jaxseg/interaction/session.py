@@ -13,7 +13,7 @@ calls, `Scan` being what a run knows of a scan (`jaxseg.runs.interactive.open_ru
     labels(scan, state)         # (*space) int32 stored values on the scan's own grid, to be written
     legend(scan, state)         # name -> stored value
     can_undo(state), can_redo(state), state.steps[-1].seconds        # the time of the last answer
-    record(scan, state)         # as JSON: the scan, and all steps; `replay(scan, told)` plays it
+    record.record(state, raw)   # as JSON: the scan, and all steps; `record.replay` plays it again
 
 Prompts are in the scan's own voxels, as its array has them: (z, y, x) or (y, x), the middle of the
 first voxel 0; see `jaxseg.interaction.record` for the file, which may have millimetres. A class is
@@ -31,7 +31,7 @@ import numpy as np
 
 from jaxseg.build import suggestion
 from jaxseg.interaction.keeping import Held, confined, freeze_label, freeze_region, held_back
-from jaxseg.interaction.places import check_apart, read_prompt
+from jaxseg.interaction.places import check_apart, read_prompt, runs_of
 
 # logit of what is certain: a probability of 1 in float32
 SURE = 30.0
@@ -282,7 +282,7 @@ def freeze(
         f"expected {scan.own_space}, the scan's, with some."
       )
     held = freeze_region(known.held, scan.on_network(region != 0), region != 0, own)
-    what = {"freeze_region": np.flatnonzero(region).tolist()}
+    what = {"freeze_region": runs_of(region)}
   return _next(state, what, known._replace(held=held))
 
 

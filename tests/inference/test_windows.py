@@ -6,7 +6,7 @@ from closeness import assert_close
 from scipy import ndimage
 
 from jaxseg.build import bind, options_of
-from jaxseg.inference import PREDICTORS, Case, boxed, slices, sliding_window
+from jaxseg.inference import PREDICTORS, Case, boxed, interactive, slices, sliding_window
 from jaxseg.inference.windows import window_starts, window_weights
 
 
@@ -275,7 +275,12 @@ def test_slices_of_no_volume_are_refused():
 
 
 def test_every_predictor_is_in_the_table():
-  assert {"sliding_window": sliding_window, "slices": slices, "boxed": boxed} == PREDICTORS
+  assert {
+    "sliding_window": sliding_window,
+    "slices": slices,
+    "boxed": boxed,
+    "interactive": interactive,
+  } == PREDICTORS
 
 
 def test_windows_over_four_devices_need_a_quarter_of_the_calls():

@@ -1,0 +1,188 @@
+"""A session as JSON, and a file of prompts, which is the same: the scan, and what was done.
+
+    {"scan": {"shape": [35, 51, 35]},           also "spacing" and "content", of the scan's voxels
+     "coordinates": "voxel",                    or "mm"
+     "automatic": true,                         whether it begins with the automatic segmentation
+     "steps": [
+       {"class": "anterior", "point": [17, 20, 12]},
+       {"prompts": [{"class": 0, "stroke": [[1, 2, 3], [1, 9, 3]]}, ...]},   answered together
+       {"undo": 1}, {"redo": 1}, {"reset": true}, {"freeze": "anterior"}, {"thaw": true},
+       {"freeze_box": [[0, 0, 0], [9, 9, 9]]}, {"object": "left kidney"}]}
+
+"voxel" positions are indices of the scan's own array, (z, y, x) or (y, x), that count from 0; "mm"
+are the file's own RAS millimetres, (x, y, z) as viewers show them, of volumes whose file tells them.
+"shape" is the size of that array: a file of prompts for another scan is told by it.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxseg import files
+from jaxseg.build import suggestion
+from jaxseg.data.formats.geometry import Geometry
+from jaxseg.data.sources.source import RawCase, content
+from jaxseg.interaction import session
+from jaxseg.interaction.places import SHOWN_AS, from_runs, read_prompt
+
+VOXEL, MM = "voxel", "mm"
+_KNOWN = ("scan", "coordinates", "automatic", "steps")
+_ADVICE = "see docs/interactive.md for the form of such a file"
+_SPACING = 0.01
+
+
+def identity(raw: RawCase) -> dict[str, Any]:
+  """What tells a scan from another: its size, spacing, and a sum of its voxels."""
+  return {
+    "shape": list(raw.geometry.shape),
+    "spacing": [float(s) for s in raw.geometry.spacing],
+    "content": content(raw._replace(label=None, weight=None)),
+  }
+
+
+def record(state: session.State, raw: RawCase) -> dict[str, Any]:
+  """The session so far, without what was undone: JSON that `replay` plays."""
+  steps = [_plain(step.what) for step in state.steps[: state.at]]
+  return {
+    "scan": identity(raw),
+    "coordinates": VOXEL,
+    "automatic": state.began,
+    "steps": steps,
+  }
+
+
+def _plain(value):
+  if isinstance(value, Mapping):
+    return {key: _plain(of) for key, of in value.items()}
+  if isinstance(value, np.ndarray | np.generic):
+    return value.tolist()
+  return [_plain(of) for of in value] if isinstance(value, list | tuple) else value
+
+
+def read(path) -> dict[str, Any]:
+  """A file of prompts, checked as far as it goes without its scan."""
+  told = files.read_json(
+    path, what="a file of prompts", advice=_ADVICE, fields={"scan": dict, "steps": list}
+  )
+  for field in told:
+    if field not in _KNOWN:
+      raise ValueError(
+        f"{path}: '{field}' is no field of a file of prompts{suggestion(field, _KNOWN)}; expected "
+        f"{', '.join(_KNOWN)}."
+      )
+  if told.get("coordinates", VOXEL) not in (VOXEL, MM):
+    raise ValueError(f"{path}: coordinates: {told['coordinates']!r}; expected '{VOXEL}' or '{MM}'.")
+  if not isinstance(told.get("automatic", True), bool):
+    raise ValueError(f"{path}: automatic: {told['automatic']!r}; expected true or false.")
+  files.check_fields(told["scan"], path, advice=_ADVICE, fields={"shape": list}, prefix="scan.")
+  return told
+
+
+def check_scan(told: Mapping[str, Any], raw: RawCase, path, where: str) -> None:
+  """Raises ValueError for a file of prompts that is of another scan than this."""
+  own, of = identity(raw), told["scan"]
+  spacing = of.get("spacing")
+  if list(of["shape"]) != own["shape"]:
+    different = f"its scan has the size {of['shape']}, this one {own['shape']}"
+  elif "content" in of and of["content"] != own["content"]:
+    different = "its scan has other voxels of the same size"
+  elif spacing is not None and not _close(spacing, own["spacing"]):
+    different = f"its scan has a spacing of {spacing} mm, this one {own['spacing']}"
+  else:
+    return
+  raise ValueError(
+    f"{path}: is of another scan than {where}: {different}; give the scan that the prompts were "
+    "made on."
+  )
+
+
+def _close(told, own) -> bool:
+  try:
+    return len(told) == len(own) and np.allclose(told, own, rtol=_SPACING)
+  except (TypeError, ValueError):
+    return False
+
+
+def replay(
+  scan: session.Scan, told: Mapping[str, Any], geometry: Geometry, path="the prompts"
+) -> Iterator[session.State]:
+  """The state at the beginning, and after each step; a ValueError names the step that is wrong."""
+  to_voxels = _from_mm(geometry, path) if told.get("coordinates", VOXEL) == MM else None
+  state = session.start(scan, automatic=told.get("automatic", True))
+  yield state
+  for number, step in enumerate(told["steps"]):
+    try:
+      state = _taken(scan, state, step, to_voxels)
+    except ValueError as error:
+      raise ValueError(f"{path}: steps[{number}]: {error}") from error
+    yield state
+
+
+def _taken(scan, state, step, to_voxels: Callable | None) -> session.State:
+  """The state after a step."""
+  if isinstance(step, Mapping) and len(step) == 1:
+    ((name, value),) = step.items()
+    if name in ("undo", "redo"):
+      return {"undo": session.undo, "redo": session.redo}[name](state, value)
+    if name in ("reset", "thaw"):
+      if value is not True:
+        raise ValueError(f"{name}: {value!r}; expected true.")
+      return session.reset(state) if name == "reset" else session.thaw(scan, state)
+    if name == "freeze":
+      return session.freeze(scan, state, label=value)
+    if name == "freeze_box":
+      return session.freeze(scan, state, region=_box(scan, value, to_voxels))
+    if name == "freeze_region":
+      return session.freeze(scan, state, region=from_runs(value, scan.own_space))
+    if name == "object":
+      return session.select(scan, state, value)
+    if name == "prompts":
+      if not isinstance(value, list):
+        raise ValueError(f"prompts: {value!r}; expected a list of prompts.")
+      return session.add(scan, state, [_moved(prompt, to_voxels) for prompt in value])
+  return session.add(scan, state, _moved(step, to_voxels))
+
+
+def _moved(prompt, to_voxels):
+  """A prompt in voxels."""
+  if to_voxels is None or not isinstance(prompt, Mapping):
+    return prompt
+  return {name: to_voxels(of, name) if name in SHOWN_AS else of for name, of in prompt.items()}
+
+
+def _box(scan: session.Scan, value, to_voxels) -> np.ndarray:
+  prompt = read_prompt(
+    _moved({"class": 0, "box": value}, to_voxels),
+    scan.own_space,
+    lambda index, where: index,
+    ("box",),
+    "freeze_box",
+  )
+  low, high = np.floor(prompt["box"] + 0.5).astype(int)
+  region = np.zeros(scan.own_space, bool)
+  region[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
+  return region
+
+
+def _from_mm(geometry: Geometry, path) -> Callable:
+  """(positions in millimetres, kind) -> in voxels; raises ValueError where no file tells them."""
+  if geometry.rank != 3 or not geometry.directed:
+    raise ValueError(
+      f"{path}: coordinates: '{MM}', but the scan's file does not tell where it lies; give "
+      f"positions in '{VOXEL}'."
+    )
+  return functools.partial(_voxels, np.linalg.inv(geometry.affine))
+
+
+def _voxels(inverse: np.ndarray, value, kind: str):
+  try:
+    places = np.asarray(value, np.float64)
+    if places.shape[-1:] != (3,):
+      return value
+  except (TypeError, ValueError):
+    # it is told in words where prompts are read
+    return value
+  moved = (places @ inverse[:3, :3].T + inverse[:3, 3])[..., ::-1]
+  return np.sort(moved, 0) if kind == "box" and moved.ndim == 2 else moved

@@ -10,7 +10,7 @@
        {"freeze_box": [[0, 0, 0], [9, 9, 9]]}, {"object": "left kidney"}]}
 
 "voxel" positions are indices of the scan's own array, (z, y, x) or (y, x), that count from 0; "mm"
-are the file's own RAS millimetres, (x, y, z) as viewers show them, of volumes whose file tells them.
+are the file's own RAS millimetres, (x, y, z) as viewers show them, of volumes whose file has them.
 "shape" is the size of that array: a file of prompts for another scan is told by it.
 """
 

@@ -18,6 +18,7 @@ def empty(machine: Mapping[str, Any]) -> dict[str, Any]:
 
   A row is {"label", "overrides": the command line, "failed": None or a sentence, "identity",
   "options", "row_seconds", "conditions", and by name what each part measured}; see `parts.PARTS`.
+  "repeats" of a row holds what "training" does, of further processes.
   """
   return {"format": FORMAT, "version": VERSION, "machine": dict(machine), "rows": []}
 
@@ -39,6 +40,8 @@ def read(path, option: str) -> dict[str, Any]:
   for number, row in enumerate(results["rows"]):
     prefix = f"rows[{number}]."
     files.check_fields(row, where, advice=_ADVICE, fields=_ROW, prefix=prefix)
+    if not isinstance(row.get("repeats", []), list):
+      raise ValueError(f"{where}: {prefix}repeats is no list; {_ADVICE}.")
     if row["failed"] is None:
       files.check_fields(row, where, advice=_ADVICE, fields={"conditions": dict}, prefix=prefix)
   return results

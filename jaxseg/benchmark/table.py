@@ -3,16 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.benchmark import training
 from jaxseg.benchmark.parts import PARTS, part
 
 
 def show(results: Mapping[str, Any]) -> str:
   """Machine and rows as text."""
-  rows = results["rows"]
+  rows = [_together(row) for row in results["rows"]]
   head = _machine(results["machine"])
   if len(rows) == 1:
     return f"{head}\n{_in_full(rows[0])}"
   return f"{head}\n\n{_lines(rows)}"
+
+
+def _together(row: Mapping[str, Any]) -> Mapping[str, Any]:
+  """The row with the times of all the processes that measured it."""
+  if not row.get("repeats"):
+    return row
+  return {**row, "training": training.together(row["training"], row["repeats"])}
 
 
 def _machine(machine: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jaxseg.config.ranges import COUNT, POSITIVE
 
 WARM_UP = 2  # steps
+_PER_SECOND = "_per_second"
 FEWEST, MOST = 5, 300  # steps that are timed, however long they take; times that are kept
 
 
@@ -38,6 +39,19 @@ def spread(seconds: Sequence[float], count: str = "steps") -> dict[str, Any]:
     "p90": float(high),
     count: len(seconds),
   }
+
+
+def together(values: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """What was measured by several processes as if by one: times are of the steps of all.
+
+  Args:
+    values: of `measure`, in the first process; what is not a time or a speed stays its.
+    others: of `measure`, in further ones.
+  """
+  times = [t for of in (values, *others) for t in of["each_step_seconds"]]
+  pooled = {**values, "step_seconds": spread(times), "processes": 1 + len(others)}
+  factor = values["step_seconds"]["median"] / pooled["step_seconds"]["median"]
+  return pooled | {name: value * factor for name, value in values.items() if _PER_SECOND in name}
 
 
 def _goes_on(times: Sequence[float], steps: int, seconds: float) -> bool:
@@ -91,12 +105,14 @@ def measure(program, *, options) -> dict[str, Any]:
 
 def lines(values) -> list[tuple[str, str]]:
   step = values["step_seconds"]
+  processes = values.get("processes", 1)
+  several_processes = f" of {processes} processes" if processes > 1 else ""
   several = values["images_per_second"] != values["images_per_second_per_device"]
   rows = [
     (
       "step",
       f"{1e3 * step['median']:.4g} ms (p10 {1e3 * step['p10']:.4g}, p90 {1e3 * step['p90']:.4g}; "
-      f"{step['steps']} steps)",
+      f"{step['steps']} steps{several_processes})",
     ),
     ("step, unblocked", f"{1e3 * values['unblocked_step_seconds']:.4g} ms"),
     (

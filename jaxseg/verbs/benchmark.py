@@ -37,6 +37,13 @@ def parser() -> Parser:
   add("--devices", type=number(int, COUNT), help="default: all; a CPU is divided into as many")
   here = [name for name in parts.PARTS if name not in parts.ELSEWHERE]
   add("--parts", nargs="+", choices=here, metavar="PART", help=f"of {', '.join(here)}")
+  add(
+    "--processes",
+    type=number(int, COUNT),
+    default=1,
+    help="how often the steps of each row are timed, each time in a process of its own, the rows "
+    "taking turns: times differ from process to process, and then --against knows by how much",
+  )
   add("--output", metavar="FILE.json", help="keep the results there; rows that it holds are kept")
   add("--again", action="store_true", help="measure the rows anew that --output holds already")
   add("--against", metavar="OTHER.json", help="compare step times with those of another run")
@@ -55,7 +62,10 @@ def parser() -> Parser:
 
 
 # options that say which rows are measured, not how
-_NOT_OF_A_ROW = ("config", "sweep", "devices", "parts", "output", "again", "against", "fail_above")
+_NOT_OF_A_ROW = (
+  *("config", "sweep", "devices", "parts", "processes"),
+  *("output", "again", "against", "fail_above"),
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -71,6 +81,8 @@ def main(arguments: list[str]) -> None:
   if abs(options.compile_effort or 0) > 1:
     made.error(f"--compile-effort: {options.compile_effort:g}; expected a number from -1 to 1")
   options.parts = list(parts.ELSEWHERE) if options.compile_for else parts.choice(options)
+  if options.processes > 1 and "training" not in options.parts:
+    made.error("--processes: times the part 'training' again, which --parts leaves out")
   try:
     parts.check(plain(config), options.parts, vars(options))
     other = schema.read(options.against, "--against") if options.against else None
@@ -124,11 +136,7 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
       continue
     begin = f"[{count}/{len(asked)}] {row.label or 'the config'}: "
     begun = time.monotonic()
-    values = children.measure(
-      {**request, "words": row.words}, options.devices, lambda text, begin=begin: _say(begin + text)
-    )
-    if values["failed"]:
-      _say(f"{begin}failed: {values['failed']}")
+    values = _measured({**request, "words": row.words}, options.devices, begin)
     new = {
       "label": row.label,
       "overrides": list(row.words),
@@ -141,7 +149,26 @@ def run(arguments: list[str], options) -> tuple[dict[str, Any], list[dict[str, A
     ours.append(new)
     if output:
       schema.write(output, results)
+  again = {**request, "parts": ["training"]}
+  for turn in range(2, options.processes + 1):
+    for row, of in zip(asked, ours, strict=True):
+      if of["failed"] or len(of.get("repeats", ())) >= turn - 1:
+        continue
+      begin = f"[process {turn}/{options.processes}] {row.label or 'the config'}: "
+      values = _measured({**again, "words": row.words}, options.devices, begin)
+      if not values["failed"]:
+        of.setdefault("repeats", []).append(values["training"])
+      if output:
+        schema.write(output, results)
   return results, ours
+
+
+def _measured(request: dict[str, Any], devices: int | None, begin: str) -> dict[str, Any]:
+  """A row from a process of its own, its progress shown behind `begin`."""
+  values = children.measure(request, devices, lambda text: _say(begin + text))
+  if values["failed"]:
+    _say(f"{begin}failed: {values['failed']}")
+  return values
 
 
 def _check_target(options) -> None:

@@ -49,6 +49,16 @@ def test_speeds_follow_from_the_median_step(values):
   assert np.isfinite(of["loss"])
 
 
+def test_times_of_several_processes_are_one_row_of_their_pooled_steps(values):
+  of = values["training"]
+  slow = {**of, "each_step_seconds": [10.0] * (len(of["each_step_seconds"]) + 1)}
+  pooled = training.together(of, [slow])
+  assert pooled["step_seconds"]["median"] == pooled["step_seconds"]["p90"] == 10
+  assert pooled["images_per_second"] == pytest.approx(2 / 10)
+  assert pooled["data_wait_share"] == of["data_wait_share"]
+  assert "of 2 processes" in dict(training.lines(pooled))["step"]
+
+
 def test_memory_is_the_compilers_and_holds_at_least_the_state(values):
   of = values["memory"]
   assert of["compiler"]["peak_bytes"] > of["state_bytes"] > 0

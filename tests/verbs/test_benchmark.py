@@ -99,6 +99,24 @@ def test_rows_that_are_there_are_kept_those_that_failed_are_tried_again(
   assert sorted(labels) == ["data.batch=1", "data.batch=4", "data.batch=8"]
 
 
+def test_rows_take_turns_in_several_processes_and_missing_turns_alone_are_made_up(
+  config, asked, tmp_path, capsys
+):
+  output = tmp_path / "a.json"
+  words = [config, "--output", str(output), "--sweep", "data.batch=1,4,8", "--parts", "training"]
+  main([*words, "--processes=2"])
+  assert asked == [1, 4, 8, 1, 4]
+  table = capsys.readouterr().out
+  main([*words, "--processes=3"])
+  assert asked == [1, 4, 8, 1, 4, 8, 1, 4]
+  rows = {row["label"]: row for row in schema.read(output, "--output")["rows"]}
+  assert [len(rows[f"data.batch={n}"]["repeats"]) for n in (1, 4)] == [2, 2]
+  assert "100" in table
+  with pytest.raises(SystemExit):
+    main([config, "--parts", "flops", "--processes=2"])
+  assert "--processes: times the part 'training' again" in capsys.readouterr().err
+
+
 def test_other_options_of_measuring_make_other_rows(config, asked, tmp_path):
   words = [config, "--output", str(tmp_path / "a.json")]
   main([*words, "--steps=3"])

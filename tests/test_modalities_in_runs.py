@@ -13,6 +13,10 @@ from jaxseg.loop import train
 from jaxseg.verbs import predict
 
 CHANNELS = ("flair", "t1")
+UNLABELLED = {
+  "streams": {"unlabelled": {"cases": "unlabelled", "batch": 4}},
+  "data__split": {"name": "explicit", "validation": ("c2", "c4"), "labelled": 2},
+}
 
 
 def save(path, array):
@@ -108,6 +112,14 @@ def test_training_validates_and_predicts_cases_as_their_channels_are(folder, tmp
     (
       {"augment": {"cutmix": {}}},
       r"field 'modalities' cannot be mixed as labels are; leave out cutmix",
+    ),
+    (
+      {**UNLABELLED, "method": {"name": "unimatch"}, "views": {"strong": {"noise": {}}}},
+      r"incomplete: the method 'unimatch' \(cutmix=0.5; 0 does without\) pastes a part of one",
+    ),
+    (
+      {**UNLABELLED, "method": {"name": "copy_paste"}},
+      r"config.data.source.incomplete: the method 'copy_paste' pastes a part of one image",
     ),
     (
       {"augment": {"modality_dropout": {"rule": "count", "p_channel": 0.2}}},

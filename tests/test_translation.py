@@ -247,3 +247,10 @@ def test_images_with_numbers_of_their_own_are_made_from_0_to_255(prepared):
   )
   assert scores["ssim"]["t1"] == pytest.approx(1)
   assert HOUNSFIELD["signed"]
+
+
+def test_cases_that_lack_channels_are_not_translated(tmp_path, monkeypatch):
+  incomplete = ct()._replace(incomplete={"phantom_0": ("portal",)})
+  monkeypatch.setitem(data.SOURCES, "phantom", lambda **options: incomplete)
+  with pytest.raises(ValueError, match=r"case 'phantom_0' lacks portal, and images are made"):
+    data.SOURCES["translated"](source=dict(name="phantom"), run=str(tmp_path))

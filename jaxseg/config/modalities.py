@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxseg.config.synthesis import SYNTHESIS
+from jaxseg.build import options_of
+from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.normalise import needs_statistics
 from jaxseg.data.sources.source import Source
+from jaxseg.methods import METHODS
 
 DROPOUT = "modality_dropout"
+# methods that paste a part of one image into another, and the option without which they do not
+_PASTES = {"copy_paste": "", "cross_pseudo": "cutmix", "unimatch": "cutmix"}
 
 
 def drops_modalities(config: Mapping[str, Any]) -> bool:
@@ -31,10 +35,15 @@ def check(config: Mapping[str, Any], source: Source, schemes, channels: int) -> 
       "choose a data set of several channels."
     )
   asks = "config.data.source.incomplete" if source.incomplete else f"config.augment.{DROPOUT}"
-  if (drops or source.incomplete) and config["task"]["name"] == SYNTHESIS:
+  if (drops or source.incomplete) and makes_images(config):
     raise ValueError(
       f"{asks}: config.task makes images, of all its inputs; expected complete cases, and no "
       "modality dropout."
+    )
+  if (drops or source.incomplete) and (option := _pastes(config["method"])):
+    raise ValueError(
+      f"{asks}: the method {option} pastes a part of one image into another, which may lack other "
+      "channels; expected complete cases and no modality dropout, or a method that does not."
     )
   for case, lacking in sorted(source.incomplete.items()):
     for name, scheme in zip(source.channels, schemes, strict=True):
@@ -44,3 +53,15 @@ def check(config: Mapping[str, Any], source: Source, schemes, channels: int) -> 
           f"and case '{case}' has no {name}; give the numbers of this channel, or choose a scheme "
           "of each case's own, as 'zscore'."
         )
+
+
+def _pastes(method: Mapping[str, Any]) -> str:
+  """What of a method mixes images in its own step, in words; "" where nothing does."""
+  name = method["name"]
+  if name not in _PASTES:
+    return ""
+  option = _PASTES[name]
+  if not option:
+    return f"'{name}'"
+  value = method.get(option, options_of(METHODS[name])[option].default)
+  return f"'{name}' ({option}={value}; 0 does without)" if value else ""

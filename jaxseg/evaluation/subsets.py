@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.data.sources.source import RawCase
 from jaxseg.feeding import source_of
 from jaxseg.inference.missing import subsets, warning
@@ -65,7 +66,12 @@ def evaluate_subsets(
   cases: dict[tuple[int, ...], dict[str, dict]] = {subset: {} for subset in subsets(number)}
   for folder, one in zip(folders, told.values(), strict=True):
     names = run_folder.read_dataset(folder, {"validation": list})["validation"]
-    model, aim = load([folder], kind=kind), task_of(one)
+    model, aim = load([folder], kind=kind, domain=MAIN_WORD), task_of(one)
+    if not names:
+      raise ValueError(
+        f"{folder}: no case of its main stream validates, whose subsets could be scored; expected "
+        "a run with config.data.split."
+      )
     chosen = {name: METRICS[name] for name in metrics}
     reader = source_of(one.config).read if read is None else read
     for name in names:

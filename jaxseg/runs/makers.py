@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import data
-from jaxseg.build import build
 from jaxseg.config.synthesis import SYNTHESIS
 from jaxseg.data.prepared.pairs import LABEL
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.sources.source import RawCase, Source
 from jaxseg.data.sources.synthetic import TRAINING, Makers, TurnedMasks, run_of, sum_of
+from jaxseg.feeding import source_of
 from jaxseg.runs import checkpoint as checkpoints
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.load import open_runs, task_of
@@ -55,7 +54,7 @@ def makers(masks: str, images: str, *, checkpoint: str = "latest") -> Makers:
 def training_cases(folder: pathlib.Path) -> tuple[Source, tuple[str, ...]]:
   """The source of a run's data, and the names of the cases that it was trained on."""
   told = run_folder.read_dataset(folder, {"training": list})
-  source = build(data.SOURCES, run_folder.read_config(folder)["data"]["source"], "data.source")
+  source = source_of(run_folder.read_config(folder))
   known = set(source.cases)
   if gone := [case for case in told["training"] if case not in known]:
     raise ValueError(

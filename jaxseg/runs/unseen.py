@@ -5,14 +5,17 @@ Cases are known by their names; dataset.json of a run folder tells those that tr
 
 import collections
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxseg import methods
 from jaxseg.build import plain
+from jaxseg.config.streams import MAIN_WORD, UNLABELLED, as_main
 from jaxseg.data import splits
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import with_numbers
 from jaxseg.data.stream import MAIN, Stream
+from jaxseg.methods.needs import Needs
 from jaxseg.runs import folder as run_folder
 
 # of a sample: which run never saw its case
@@ -78,9 +81,12 @@ def leaks(
   """
   notes, held, group = [], set(validation), config["data"]["split"].get("group")
 
-  def seen(folder: pathlib.Path) -> str:
-    """What of validation a run has learnt from, in words; nothing if it is nothing."""
-    learnt = sorted(_sides(folder)[0])
+  # the sets that validate
+  scored = [name for name in config["evaluate"]["streams"] if name != MAIN_WORD]
+  own = [config, *(as_main(config, name) for name in scored)]
+
+  def words(folder: pathlib.Path, learnt: Sequence[str]) -> str:
+    """What of validation is among the cases that a run has learnt from; "" if nothing is."""
     if both := [case for case in learnt if case in held]:
       return f"{folder}: has learnt from {len(both)} of this run's validation cases, as '{both[0]}'"
     if both := splits.related(learnt, validation, group=group):
@@ -90,18 +96,28 @@ def leaks(
       )
     return ""
 
+  def seen(folder: pathlib.Path) -> tuple[str, bool]:
+    """What of validation a run has learnt from, and whether it is known to be the same set."""
+    found = "", False
+    for theirs, learnt in _learnt(folder):
+      if what := words(folder, learnt):
+        if any(_same_source(ours, theirs) for ours in own):
+          return what, True
+        found = what, False
+    return found
+
   for field, folder in (begins or {}).items():
     # what is no run is told where its weights are looked for
     known = (folder / run_folder.DATASET).is_file() and (folder / run_folder.CONFIG).is_file()
-    what = seen(folder) if known else ""
-    if what and _same_source(config, run_folder.read_config(folder)):
+    what, same = seen(folder) if known else ("", False)
+    if what and same:
       notes.append(f"Warning: config.{field}: {what}: the scores are too good.")
   for field, folders in runs.items():
     for folder in folders:
-      what = seen(folder)
+      what, same = seen(folder)
       if not what:
         continue
-      if not _same_source(config, run_folder.read_config(folder)):
+      if not same:
         notes.append(
           f"Warning: config.{field}: {what}, if that is one case in both data sets: the validation "
           "scores would then be too good."
@@ -155,6 +171,19 @@ def _same_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
   paths = [str(config["data"]["source"].get("path", "")).rstrip("/") for config in (ours, theirs)]
   # the same set may lie elsewhere, under its own name
   return a == b and pathlib.Path(paths[0]).name == pathlib.Path(paths[1]).name
+
+
+def _learnt(run: pathlib.Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+  """(config as of a run whose main stream it were, cases) of each stream with labels."""
+  config = run_folder.read_config(run)
+  yield config, sorted(_sides(run)[0])
+  needs = methods.NEEDS.get(config["method"]["name"], Needs())
+  unseen = {*needs.streams, *needs.other_domains}
+  told = run_folder.read_dataset(run, {"training": list, "validation": list})
+  for name, of in told.get("streams", {}).items():
+    bare = (config["streams"].get(name) or {}).get("cases") == UNLABELLED
+    if name in config["streams"] and name not in unseen and not bare:
+      yield as_main(config, name), sorted(of["cases"])
 
 
 def _sides(run: pathlib.Path) -> tuple[set[str], set[str]]:

@@ -214,6 +214,14 @@ def test_weights_that_have_learnt_from_validation_cases_are_told(home):
       assert all(part in note for part, note in zip(words, warnings, strict=True))
 
 
+def test_weights_that_have_learnt_from_validation_cases_by_a_further_stream_are_told(home):
+  config, other = config_of(home), {"name": "phantom", "cases": 6, "size": (32, 32), "seed": 5}
+  stream = {"source": config["data"]["source"], "joins": "beside", "split": {}}
+  write(home, "joint", streams={"further": stream}, data=config["data"] | {"source": other})
+  notes = experiment(config | {"initialise": {"network": str(home / "joint")}}).notes
+  assert any("initialise.network" in note and "has learnt from 2 of" in note for note in notes)
+
+
 def test_a_teacher_of_another_set_whose_cases_have_the_same_names_is_told(home):
   config = student(home)
   config["data"] |= {"split": {"name": "kfold", "fold": 1, "folds": FOLDS}}

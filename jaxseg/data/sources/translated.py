@@ -29,6 +29,12 @@ def translated(*, source: Mapping[str, Any], run: str) -> Source:
   from jaxseg.runs.translator import translator
 
   inner = build(SOURCES, source, "data.source.source")
+  if inner.incomplete:
+    case, lacking = min(inner.incomplete.items())
+    raise ValueError(
+      f"config.data.source.source: case '{case}' lacks {', '.join(lacking)}, and images are made "
+      "of all channels; leave such cases out (incomplete=False names them)."
+    )
   made = translator(run, inner)
 
   def read(case: str) -> RawCase:

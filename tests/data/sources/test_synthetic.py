@@ -192,3 +192,13 @@ def test_a_stream_that_joins_has_labels_and_a_known_way(runs, prepared):
     streams["synthetic"] |= changes
     with pytest.raises(ValueError, match=words):
       experiment(config(prepared, "segment", streams=streams))
+
+
+def test_masks_of_training_have_the_classes_of_their_run_alone(prepared, tmp_path):
+  classes = ("liver", "lesion")
+  run = trained(prepared, tmp_path / "images", "images", data__classes=classes)
+  source, _ = makers.training_cases(run)
+  assert source.labels.names == ("background", *classes)
+  made = synthetic("training", str(run), cases=3)
+  values = np.unique([made.read(case).label for case in made.cases])
+  assert set(values) <= set(source.labels.stored_values)

@@ -5,6 +5,8 @@ import shlex
 import sys
 
 from jaxseg import files
+from jaxseg.config import domains
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.evaluation import choice as selection
 from jaxseg.evaluation import held_out
 from jaxseg.feeding import source_of
@@ -75,7 +77,7 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
   postprocessing.write(steps_file, learned)
   report = {
     "best": [str(folder) for folder in best.members],
-    "command": _command(best.members, steps_file),
+    "command": _command(best.members, steps_file, told),
     "dice": best.dice,
     "dice_postprocessed": mean_of_classes(cleaned),
     "classes": {"plain": best.classes, "postprocessed": cleaned},
@@ -90,10 +92,13 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
   return report
 
 
-def _command(members, steps_file: pathlib.Path) -> str:
+def _command(members, steps_file: pathlib.Path, told) -> str:
+  """How to predict; images of the domain that was scored, where networks ask which it is."""
+  chosen = [told[str(run)] for folder in members for run in run_folders(folder)]
+  domain = f" --domain {MAIN_WORD}" if any(domains.differ(one.config) for one in chosen) else ""
   runs = " ".join(shlex.quote(str(folder)) for folder in members)
   steps = f" --postprocessing {shlex.quote(str(steps_file))}"
-  return f"jaxseg predict --workdir {runs} --input IMAGES --output SEGMENTATIONS{steps}"
+  return f"jaxseg predict --workdir {runs} --input IMAGES --output SEGMENTATIONS{domain}{steps}"
 
 
 def as_text(report: dict) -> str:

@@ -1,5 +1,6 @@
 """predict with folds, several configurations and post-processing; find-best, from the command."""
 
+import functools
 import json
 
 import nibabel as nib
@@ -10,10 +11,12 @@ import tiny
 from scipy import special
 
 from jaxseg import data
+from jaxseg.config import domains
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.integrity import file_sum
 from jaxseg.inference import Case, postprocessing
 from jaxseg.inference.postprocessing import Learned, Step
+from jaxseg.runs import folder as run_folder
 from jaxseg.runs.load import load
 from jaxseg.verbs import find_best, predict
 
@@ -176,3 +179,12 @@ def test_find_best_tells_what_is_missing(home, tmp_path):
     find_best.main([str(home / "a"), str(home / "b")])
   with pytest.raises(SystemExit, match=r"find-best: .*config.json: not found"):
     find_best.main([str(tmp_path)])
+
+
+def test_the_written_command_names_the_scored_domain_where_networks_ask_for_one(home, monkeypatch):
+  runs = run_folder.run_folders(home / "a")
+  described = {str(run): run_folder.describe(run) for run in runs}
+  written = functools.partial(find_best._command, [home / "a"], home / "p.json", described)
+  assert "--domain" not in written()
+  monkeypatch.setattr(domains, "differ", lambda config: True)
+  assert " --domain main " in written()

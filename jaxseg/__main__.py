@@ -14,6 +14,7 @@ VERBS = {
   "submit": "trains folds and settings as jobs of a cluster (Slurm, or this machine), by submitit",
   "augment": "writes a picture sheet of what a config's augmentation does to its data",
   "predict": "segments images with a trained run",
+  "serve": "a page to segment scans by clicks, and MONAI Label's REST API, for trained runs",
   "explain": "maps of why a run said so: saliency, CAM, occlusion, attention, uncertainty",
   "find-best": "the best configuration or pair of a cross-validation, with post-processing",
   "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",

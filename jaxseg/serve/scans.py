@@ -1,0 +1,229 @@
+"""The scans that the server knows: those of a folder, and those that were uploaded; their labels.
+
+What a client names is looked up in a table and never made a part of a path.
+"""
+
+import collections
+import pathlib
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from jaxseg import data, files
+from jaxseg.data import RawCase
+from jaxseg.data.formats.images import read_label
+from jaxseg.data.sources.case_files import CaseFiles, find_cases
+from jaxseg.data.sources.source import on_image_grid
+from jaxseg.runs.folder import Described
+from jaxseg.serve import uploads
+from jaxseg.serve.guard import Refusal
+from jaxseg.verbs.predict import read
+
+FINAL, ORIGINAL = "final", "original"
+# scans that stay in memory
+_KEPT = 3
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
+
+
+class Scan(NamedTuple):
+  """A scan: its name for clients, its files, whether it was uploaded, and when it came."""
+
+  name: str
+  case: CaseFiles
+  own: bool
+  since: float
+
+  @property
+  def series(self) -> str:
+    """The DICOM series' UID, by which OHIF names it; "" of other files."""
+    return self.case.series.headers[0].series if self.case.series else ""
+
+
+class Scans:
+  """Scans and labels on disk. Methods may be called from several threads."""
+
+  def __init__(self, home, given, told: Described, limits: uploads.Limits):
+    """
+    Args:
+      home: the server's own folder: uploads, labels and sessions lie in it.
+      given: a folder of scans that is only read, or None.
+      told: what the runs take: channels, rank.
+      limits: of uploads.
+    """
+    self.home = files.writable_folder(home, "--folder").resolve()
+    self._told, self._limits = told, limits
+    self._lock = threading.RLock()
+    self._scans: dict[str, Scan] = {}
+    self._images: collections.OrderedDict[str, RawCase] = collections.OrderedDict()
+    self.notes: list[str] = []
+    if given is not None:
+      self._find(pathlib.Path(given).expanduser().resolve())
+    self._find_uploads()
+
+  @property
+  def _uploads(self) -> pathlib.Path:
+    return self.home / "scans"
+
+  def _find(self, folder: pathlib.Path) -> None:
+    cases, notes = find_cases(folder, channels=self._told.channels, rank=self._told.rank)
+    self.notes += notes
+    for name, case in cases.items():
+      if any(not file.resolve().is_relative_to(folder) for file in case.files):
+        self.notes.append(f"{case.files[0]}: is a link out of {folder}; left out")
+      elif case.problem:
+        self.notes.append(case.problem)
+      else:
+        self._scans[name] = Scan(name, case, False, case.files[0].stat().st_mtime)
+
+  def _find_uploads(self) -> None:
+    for folder in sorted(self._uploads.glob("*/files")):
+      try:
+        case = self._case(folder)
+      except (ValueError, OSError) as error:
+        self.notes.append(f"{folder}: {error}")
+        continue
+      name = self._unused(folder.parent.name)
+      self._scans[name] = Scan(name, case, True, folder.stat().st_mtime)
+
+  def _case(self, folder: pathlib.Path) -> CaseFiles:
+    return uploads.one_case(folder, self._told.channels, self._told.rank, self._limits)
+
+  def _unused(self, name: str) -> str:
+    unique, number = name, 1
+    while unique.casefold() in {known.casefold() for known in self._scans}:
+      number += 1
+      unique = f"{name}-{number}"
+    return unique
+
+  def names(self) -> list[str]:
+    with self._lock:
+      return list(self._scans)
+
+  def get(self, name: str) -> Scan:
+    """The scan of that name, or the DICOM series of that UID; Refusal (404) for another."""
+    with self._lock:
+      if name in self._scans:
+        return self._scans[name]
+      for scan in self._scans.values():
+        if name and scan.series == name:
+          return scan
+    raise Refusal(404, f"there is no scan '{name[:80]}' here; open or upload it first.")
+
+  def image(self, name: str) -> RawCase:
+    """The scan as read; the last few stay in memory. ValueError for one that cannot be read."""
+    scan = self.get(name)
+    with self._lock:
+      if scan.name in self._images:
+        self._images.move_to_end(scan.name)
+        return self._images[scan.name]
+    try:
+      raw = read(scan.case, self._told)
+    except (ValueError, OSError) as error:
+      raise ValueError(uploads.inside(error, scan.case.files[0].parent)) from error
+    with self._lock:
+      self._images[scan.name] = raw
+      while len(self._images) > _KEPT:
+        self._images.popitem(last=False)
+    return raw
+
+  def add(self, sent: Iterable[tuple[str, BinaryIO]], name: str = "") -> Scan:
+    """Takes an upload in; ValueError in one sentence, and nothing stays, for what is no scan."""
+    sent = list(sent)
+    if not sent:
+      raise ValueError("the upload holds no file; choose a scan.")
+    wanted = stem(uploads.plain_name(name or sent[0][0]))
+    self._uploads.mkdir(exist_ok=True)
+    arrived = pathlib.Path(tempfile.mkdtemp(prefix=".arriving-", dir=self._uploads))
+    try:
+      folder = uploads.receive(sent, arrived / "files", self._limits)
+      raw = self._readable(folder)
+      with self._lock:
+        own = self._unused(wanted)
+        while (home := self._uploads / own).exists():
+          own = f"{own}-again"
+        files.rename(arrived, home)
+        self._scans[own] = Scan(own, self._case(home / "files"), True, time.time())
+        self._images[own] = raw
+      return self._scans[own]
+    finally:
+      uploads.remove(arrived)
+
+  def _readable(self, folder: pathlib.Path) -> RawCase:
+    case = self._case(folder)
+    try:
+      return read(case, self._told)
+    except (ValueError, OSError) as error:
+      raise ValueError(uploads.inside(error, case.files[0].parent)) from error
+
+  def remove(self, name: str) -> None:
+    """Removes an uploaded scan with its labels; Refusal (403) for one of the folder given."""
+    scan = self.get(name)
+    if not scan.own:
+      raise Refusal(403, f"'{scan.name}' lies in the folder of scans, which is only read.")
+    with self._lock:
+      del self._scans[scan.name]
+      self._images.pop(scan.name, None)
+    for tag in self.tags(scan.name):
+      self.label(scan.name, tag).unlink(missing_ok=True)
+    uploads.remove(
+      scan.case.files[0].parents[1 if scan.case.files[0].parent.name == "files" else 2]
+    )
+
+  # labels
+
+  def label(self, name: str, tag: str) -> pathlib.Path:
+    """Where a label of a scan lies, or would; Refusal for a tag that is no plain word."""
+    if not _TAG.fullmatch(tag):
+      raise Refusal(400, f"tag '{tag[:40]}': expected a word of letters and digits, as final.")
+    return self.home / "labels" / tag / f"{self.get(name).name}.nii.gz"
+
+  def tags(self, name: str) -> list[str]:
+    """The tags that a scan has labels of."""
+    own = f"{self.get(name).name}.nii.gz"
+    return sorted(
+      path.parent.name for path in (self.home / "labels").glob("*/*") if path.name == own
+    )
+
+  def write_label(self, name: str, stored: np.ndarray, tag: str = FINAL) -> pathlib.Path:
+    """Writes (*space) stored values as NIfTI in the scan's own geometry; gives the file."""
+    path = self.label(name, tag)
+    data.write_label(path, stored, self.image(name).geometry)
+    return path
+
+  def receive_label(self, name: str, filename: str, stream: BinaryIO, tag: str = FINAL):
+    """Takes a label that a client drew; ValueError where it does not lie on the scan's grid."""
+    raw, path = self.image(name), self.label(name, tag)
+    with tempfile.TemporaryDirectory(dir=self.home, prefix=".arriving-") as folder:
+      place = uploads.receive([(filename, stream)], pathlib.Path(folder) / "files", self._limits)
+      (file, *more) = [of for of in place.rglob("*") if of.is_file()]
+      if more:
+        raise ValueError("the label holds several files; send one.")
+      try:
+        values, geometry = read_label(file)
+        stored = on_image_grid(values, geometry, raw.geometry, file.name)
+      except (ValueError, OSError) as error:
+        raise ValueError(uploads.inside(error, place)) from error
+    data.write_label(path, stored, raw.geometry)
+    return path
+
+  def unlabelled(self) -> list[str]:
+    """Scans without a final label, in the order of their names."""
+    return [name for name in self.names() if FINAL not in self.tags(name)]
+
+  def status(self) -> dict[str, Any]:
+    """How many scans there are, and how many are labelled."""
+    counts: dict[str, int] = {}
+    for name in self.names():
+      for tag in self.tags(name):
+        counts[tag] = counts.get(tag, 0) + 1
+    return {"total": len(self.names()), "completed": counts.get(FINAL, 0), "label_tags": counts}
+
+
+def stem(name: str) -> str:
+  """A file's name without its endings: scan.nii.gz -> scan."""
+  return re.sub(r"(\.nii\.gz|\.[A-Za-z0-9]{1,5})$", "", name) or "scan"

@@ -1,0 +1,482 @@
+// The page: what the user does becomes a request, and the answer a new mask.
+
+import { Pointer } from "./pointer.js";
+import { bytes, get, post, send } from "./server.js";
+import { Viewer } from "./viewer.js";
+
+const $ = (id) => document.getElementById(id);
+// told apart by people who see red and green alike (Okabe, Ito), brightened for a black ground
+const COLOURS = [[86, 180, 233], [240, 200, 60], [0, 190, 140], [230, 120, 40], [214, 140, 190], [70, 120, 230], [190, 230, 120], [170, 140, 110]];
+const WHY = {
+  grad_cam: "Regions (Grad-CAM)",
+  hires_cam: "Regions, sharper (HiResCAM)",
+  guided: "Edges (guided back-propagation)",
+  integrated_gradients: "Voxels (integrated gradients)",
+  entropy: "Where it is unsure",
+};
+
+const view = new Viewer($("scan"), $("marks"));
+let state = null; // of the server
+let session = null;
+let chosen = 0; // which label
+let tool = "plus";
+let hidden = false;
+let working = 0;
+let pen = null; // a line or box drawn by keys
+
+const session_url = (rest = "") => `/api/sessions/${session.session}${rest}`;
+const rgb = (place) => COLOURS[place % COLOURS.length];
+const css = (place) => `rgb(${rgb(place).join()})`;
+const label = () => session.labels[chosen];
+
+function say(words, good = false) {
+  $("message").hidden = !words;
+  $("message").textContent = words;
+  $("message").classList.toggle("good", good);
+}
+
+// one request at a time; what fails is told, and the newest state shown
+async function busy(words, act) {
+  if (working) return;
+  working += 1;
+  const timer = setTimeout(() => {
+    $("busy-words").textContent = words;
+    $("busy").hidden = false;
+  }, 150);
+  try {
+    say("");
+    await act();
+  } catch (error) {
+    say(error.message);
+    if (error.status === 409) await renew(await get(session_url()));
+  } finally {
+    clearTimeout(timer);
+    $("busy").hidden = true;
+    working -= 1;
+  }
+}
+
+async function begin() {
+  if (!window.WebGL2RenderingContext) {
+    say("This browser has no WebGL 2, which the viewer needs; use a current Firefox, Chrome, Edge or Safari.");
+    return;
+  }
+  try {
+    await view.attach();
+  } catch (error) {
+    say(`The viewer cannot start (${error.message}); switch on WebGL 2 in this browser.`);
+    return;
+  }
+  window.view = view;
+  await busy("Connecting", async () => {
+    state = await get("/api/state");
+    choices($("models"), state.models.map((m) => m.name), state.model);
+    $("model-row").hidden = state.models.length < 2;
+    choices($("method"), state.explain, state.explain[0], (name) => WHY[name] ?? name);
+    list_scans();
+    model_note();
+    const name = location.hash.slice(1);
+    if (!name) return;
+    try {
+      await show(await get(`/api/sessions/${encodeURIComponent(name)}`));
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      history.replaceState(null, "", " ");
+    }
+  });
+  document.body.dataset.ready = "yes";
+}
+
+function choices(select, names, value, words = (name) => name) {
+  select.replaceChildren(...names.map((name) => new Option(words(name), name, false, name === value)));
+}
+
+function list_scans() {
+  const first = new Option(state.scans.length ? "Choose a scan" : "No scans yet", "");
+  first.disabled = true;
+  choices($("scans"), state.scans, session?.scan);
+  $("scans").prepend(first);
+  if (!session) $("scans").value = "";
+}
+
+const model = () => state.models.find((m) => m.name === (session?.model ?? $("models").value));
+
+function model_note() {
+  const of = state.models.find((m) => m.name === $("models").value);
+  $("model-note").textContent = of.interactive ? "" : "This model segments by itself; it takes no clicks.";
+}
+
+async function open(scan) {
+  const changes = session && session.undo > 0;
+  if (changes && !sessionStorage.getItem("told")) sessionStorage.setItem("told", "yes");
+  await show(await post("/api/sessions", { scan, model: $("models").value }));
+  history.replaceState(null, "", `#${session.session}`);
+}
+
+async function show(told) {
+  const image = `/api/scans/${encodeURIComponent(told.scan)}/image.nii.gz?channel=${$("channel").value || 0}`;
+  await view.load(image, `/api/sessions/${told.session}/mask.nii.gz`, told.rank);
+  chosen = 0;
+  $("empty").hidden = true;
+  $("toolbar").hidden = false;
+  $("planes").hidden = told.rank === 2;
+  press($("planes"), "plane", 0);
+  for (const id of ["label", "mark", "why", "save"]) $(`${id}-section`).classList.remove("off");
+  session = told;
+  $("models").value = told.model;
+  model_note();
+  channels();
+  sliders();
+  renew(told, false);
+  list_scans();
+  $("why-note").textContent = "";
+  $("explain").textContent = "Show";
+  if (told.others)
+    say(`${told.others === 1 ? "Another session is" : `${told.others} other sessions are`} open on this scan; yours is separate from ${told.others === 1 ? "it" : "them"}.`);
+  $("viewer").focus();
+}
+
+function channels() {
+  const names = model().channels;
+  $("channel-row").hidden = names.length < 2;
+  if ($("channel").options.length !== names.length)
+    $("channel").replaceChildren(...names.map((name, i) => new Option(name, i)));
+}
+
+// a new state of the session: labels, marks, and the mask if it changed
+async function renew(told, repaint = true) {
+  session = told;
+  chosen = Math.min(chosen, told.labels.length - 1);
+  if (told.several && told.objects.length > 1) chosen = told.objects.indexOf(told.current);
+  if (repaint) view.paint(await bytes(session_url("/mask")));
+  view.prompts = told.prompts ?? [];
+  view.colour = (prompt) => css(place_of(prompt));
+  paint_labels();
+  list_labels();
+  const on = told.interactive;
+  $("undo").disabled = !told.undo;
+  $("redo").disabled = !told.redo;
+  $("automatic").disabled = !told.undo;
+  for (const button of $("tools").children)
+    button.disabled = !on || (button.dataset.tool === "box" ? !told.kinds.includes("box") : !told.kinds.some((k) => k !== "box"));
+  $("new-label").hidden = !told.several;
+  $("tool-note").textContent = on ? note_of_tool() : "This model segments by itself; it takes no clicks.";
+  if (on && $("tools").querySelector("[aria-checked=true]").disabled) pick_tool(told.kinds.includes("box") ? "box" : "plus");
+  const seconds = told.seconds.toFixed(told.seconds < 1 ? 2 : 1);
+  $("answer").textContent = `Answered in ${seconds} s`;
+  document.body.dataset.changes = told.changes;
+  view.draw();
+}
+
+function place_of(prompt) {
+  const name = session.several && session.objects.length > 1 ? prompt.object : prompt.class;
+  return Math.max(0, session.labels.findIndex((l) => l.name === name));
+}
+
+function paint_labels() {
+  const colours = [[0, 0, 0, 0], ...session.labels.map((_, i) => [...rgb(i), hidden ? 0 : 1])];
+  view.colours(colours, [session.background ?? "background", ...session.labels.map((l) => l.name)]);
+}
+
+function list_labels() {
+  $("labels").replaceChildren(
+    ...session.labels.map((of, i) => {
+      const row = document.createElement("div");
+      row.className = `label${i === chosen ? " chosen" : ""}`;
+      const pick = document.createElement("button");
+      pick.type = "button";
+      pick.className = "pick";
+      pick.setAttribute("role", "radio");
+      pick.setAttribute("aria-checked", i === chosen);
+      const [chip, name, size] = ["chip", "name", "size"].map((kind) => {
+        const span = document.createElement("span");
+        span.className = kind;
+        return span;
+      });
+      chip.style.background = css(i);
+      name.textContent = of.name;
+      size.textContent = amount(of.voxels);
+      pick.append(chip, name, size);
+      pick.onclick = () => pick_label(i);
+      row.append(pick);
+      if (session.interactive) row.append(hold(of));
+      return row;
+    }),
+  );
+}
+
+function amount(voxels) {
+  if (session.unit === "voxels") return `${voxels.toLocaleString("en")} px`;
+  const ml = voxels * session.voxel;
+  return `${ml >= 100 ? Math.round(ml) : ml.toFixed(ml < 10 ? 2 : 1)} ml`;
+}
+
+function hold(of) {
+  const frozen = session.frozen.includes(of.name);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "hold";
+  button.textContent = frozen ? "Frozen" : "Freeze";
+  button.title = frozen ? "Later answers leave it as it is" : "Leave it as it is from now on (F)";
+  button.setAttribute("aria-pressed", frozen);
+  button.setAttribute("aria-label", `${frozen ? "Frozen" : "Freeze"}: ${of.name}`);
+  button.onclick = () => freeze(of.name);
+  return button;
+}
+
+const step = (name, more = {}) =>
+  busy("Computing", async () => renew(await post(session_url("/steps"), { step: name, seen: session.changes, ...more })));
+
+const freeze = (name) => step(session.frozen.includes(name) ? "thaw" : "freeze", { name });
+
+function pick_label(i) {
+  if (i >= session.labels.length) return;
+  chosen = i;
+  if (session.several && session.objects.length > 1 && session.labels[i].name !== session.current)
+    step("object", { name: session.labels[i].name });
+  else list_labels();
+  view.draw();
+}
+
+function pick_tool(name) {
+  tool = name;
+  press($("tools"), "tool", name);
+  $("tool-note").textContent = note_of_tool();
+}
+
+function note_of_tool() {
+  const line = session.kinds.includes("stroke") ? ", or draw a line through it" : "";
+  return {
+    plus: `Click on what belongs to it${line}.`,
+    minus: `Click on what does not belong to it${line}.`,
+    box: "Draw a box around it.",
+  }[tool];
+}
+
+function press(group, key, value) {
+  for (const button of group.children) {
+    const on = button.dataset[key] === String(value);
+    button.setAttribute("aria-checked", on);
+  }
+}
+
+// a mark that is finished: a point, a stroke, or a box, in the file's voxels
+function mark(kind, positions, positive) {
+  if (!session?.interactive) return;
+  if (!session.kinds.includes(kind)) {
+    say(`This model was trained without ${kind === "stroke" ? "lines" : `${kind}s`}; use ${session.kinds.join(" or ")}.`);
+    return;
+  }
+  const name = positive ? (session.several ? session.classes[0] : label().name) : session.background;
+  const prompt = { class: name, [kind]: kind === "point" ? positions[0] : positions };
+  const object = session.several && session.objects.length > 1 ? { object: label().name } : {};
+  return busy("Computing", async () =>
+    renew(await post(session_url("/prompts"), { prompts: [prompt], seen: session.changes, ...object })),
+  );
+}
+
+const save = () =>
+  busy("Saving", async () => {
+    const told = await post(session_url("/save"));
+    const link = document.createElement("a");
+    link.href = session_url("/label.nii.gz");
+    link.download = "";
+    link.click();
+    say(`Saved as ${told.file} in ${told.folder}, and downloaded.${told.note ? ` ${told.note}` : ""}`, true);
+  });
+
+const explain = () =>
+  busy("Explaining", async () => {
+    if (view.mapped) {
+      view.put_away();
+      $("explain").textContent = "Show";
+      $("why-note").textContent = "";
+      return;
+    }
+    const at = $("at-cursor").checked ? { at: view.toFile(view.cursor) } : {};
+    const told = await post(session_url("/explain"), { method: $("method").value, label: label().name, ...at });
+    await view.overlay(`${session_url("/map.nii.gz")}?${Date.now()}`, told.signed);
+    $("explain").textContent = "Put away";
+    $("why-note").textContent = `The model alone, without your marks: ${[told.words, ...told.notes].join(" ")}`;
+  });
+
+const load_files = (files) =>
+  busy("Reading", async () => {
+    if (!files.length) return;
+    const told = await send(files);
+    state.scans = told.scans;
+    await open(told.scan);
+  });
+
+function sliders() {
+  const [low, high] = view.limits;
+  const at = (value) => Math.round((1000 * (value - low)) / (high - low || 1));
+  $("low").value = at(view.range[0]);
+  $("high").value = at(view.range[1]);
+}
+
+function windowed() {
+  const [low, high] = view.limits;
+  const of = (id) => low + ((high - low) * $(id).value) / 1000;
+  view.window(of("low"), of("high"));
+}
+
+// where the cursor is, and what is there
+view.ondraw = () => {
+  if (!session) return;
+  const ras = view.cursor;
+  const file = view.toFile(ras);
+  const [image, mask] = view.nv.volumes.map((volume) => volume.getValue(...ras));
+  const name = mask ? session.labels[Math.round(mask) - 1]?.name : (session.background ?? "background");
+  const value = Math.abs(image) >= 100 || Number.isInteger(image) ? Math.round(image) : image.toPrecision(3);
+  const slice = session.rank === 3 ? `Slice ${view.cursor[[2, 1, 0][view.turned]] + 1} of ${view.size[[2, 1, 0][view.turned]]}   ` : "";
+  $("place").textContent = `${slice}Voxel ${[...file].reverse().join(", ")}   Value ${value}   ${name}`;
+};
+
+// keys
+
+function at_cursor() {
+  return [...view.toFile(view.cursor)];
+}
+
+function draw_by_keys(kind) {
+  if (!session?.interactive) return;
+  if (pen?.kind !== kind) {
+    pen = { kind, positions: [at_cursor()], positive: kind === "box" || tool !== "minus" };
+    view.sketch = { ...pen, class: label().name, object: label().name };
+    $("tool-note").textContent = `Move the cursor, then press ${kind === "box" ? "B" : "D"} again.`;
+    view.draw();
+    return;
+  }
+  const { positions, positive } = pen;
+  leave();
+  const ends = kind === "box" ? corners(positions[0], at_cursor()) : positions;
+  mark(kind, ends, positive);
+}
+
+export function corners(a, b) {
+  return [a.map((v, i) => Math.min(v, b[i])), a.map((v, i) => Math.max(v, b[i]))];
+}
+
+function leave() {
+  pen = view.sketch = null;
+  $("tool-note").textContent = note_of_tool();
+  view.draw();
+}
+
+function moved(across, up, through = 0) {
+  view.move(across, up, through);
+  if (!pen) return;
+  if (pen.kind === "stroke") pen.positions.push(at_cursor());
+  view.sketch.positions = pen.kind === "box" ? corners(pen.positions[0], at_cursor()) : pen.positions;
+  view.draw();
+}
+
+const KEYS = {
+  ArrowLeft: (n) => moved(-n, 0),
+  ArrowRight: (n) => moved(n, 0),
+  ArrowUp: (n) => moved(0, n),
+  ArrowDown: (n) => moved(0, -n),
+  PageUp: () => moved(0, 0, 1),
+  PageDown: () => moved(0, 0, -1),
+  Enter: () => mark("point", [at_cursor()], true),
+  "+": () => mark("point", [at_cursor()], true),
+  "=": () => mark("point", [at_cursor()], true),
+  "-": () => mark("point", [at_cursor()], false),
+  "\u2212": () => mark("point", [at_cursor()], false),
+  d: () => draw_by_keys("stroke"),
+  b: () => draw_by_keys("box"),
+  p: () => pick_tool("plus"),
+  m: () => pick_tool("minus"),
+  f: () => session.interactive && freeze(label().name),
+  a: () => session.undo && step("automatic"),
+  v: () => session.rank === 3 && plane((view.planeNumber + 1) % 4),
+  h: () => {
+    hidden = !hidden;
+    paint_labels();
+  },
+  e: explain,
+  s: save,
+  0: () => view.zoom(0),
+  Escape: leave,
+};
+
+function plane(number) {
+  press($("planes"), "plane", number);
+  view.plane(number);
+}
+
+document.addEventListener("keydown", (event) => {
+  if ($("help").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const control = event.ctrlKey || event.metaKey;
+  if (key === "?") return void $("help").showModal();
+  if (!session || event.altKey) return;
+  if (key === "z" || (control && key === "y")) {
+    event.preventDefault();
+    const again = event.shiftKey || key === "y";
+    return void ((again ? session.redo : session.undo) && step(again ? "redo" : "undo"));
+  }
+  if (control && key !== "s") return;
+  // on a button Enter and the arrows are the button's
+  const inside = event.target === $("viewer") || event.target === document.body;
+  if (!inside && (key === "Enter" || key.startsWith("Arrow"))) return;
+  if (/^[1-9]$/.test(key)) pick_label(Number(key) - 1);
+  else if (KEYS[key]) KEYS[key](event.shiftKey ? 10 : 1);
+  else return;
+  event.preventDefault();
+});
+
+// arrows within a group of choices, as screen readers expect
+for (const group of document.querySelectorAll("[role=radiogroup]")) {
+  group.addEventListener("keydown", (event) => {
+    const way = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!way) return;
+    const all = [...group.querySelectorAll("[role=radio]:enabled")];
+    const next = all[(all.indexOf(document.activeElement) + way + all.length) % all.length];
+    next?.focus();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+$("file").onchange = (event) => load_files([...event.target.files]).then(() => (event.target.value = ""));
+$("file-button").onclick = () => $("file").click();
+$("scans").onchange = (event) => busy("Segmenting", () => open(event.target.value));
+$("models").onchange = () => {
+  model_note();
+  if (session) busy("Segmenting", () => open(session.scan));
+};
+$("channel").onchange = () => busy("Reading", async () => show(await get(session_url())));
+$("planes").onclick = (event) => event.target.dataset.plane && plane(Number(event.target.dataset.plane));
+$("tools").onclick = (event) => {
+  const button = event.target.closest("[data-tool]");
+  if (button && !button.disabled) pick_tool(button.dataset.tool);
+};
+$("zoom-in").onclick = () => view.zoom(1.25);
+$("zoom-out").onclick = () => view.zoom(0.8);
+$("zoom-fit").onclick = () => view.zoom(0);
+$("low").oninput = $("high").oninput = windowed;
+$("opacity").oninput = (event) => view.setOpacity(event.target.value / 100);
+$("keys").onclick = () => $("help").showModal();
+$("undo").onclick = () => step("undo");
+$("redo").onclick = () => step("redo");
+$("automatic").onclick = () => step("automatic");
+$("explain").onclick = explain;
+$("save").onclick = save;
+$("new-label").onsubmit = (event) => {
+  event.preventDefault();
+  const name = $("new-name").value.trim();
+  if (!name) return;
+  $("new-name").value = "";
+  step("object", { name });
+};
+
+new Pointer($("viewer"), view, {
+  files: load_files,
+  tool: () => (session?.interactive ? tool : null),
+  ready: () => session && !working,
+  mark,
+  corners,
+});
+begin();

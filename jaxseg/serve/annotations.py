@@ -6,6 +6,7 @@ to the bit.
 """
 
 import collections
+import contextlib
 import re
 import secrets
 import threading
@@ -18,6 +19,7 @@ import numpy as np
 from jaxseg import files
 from jaxseg.interaction import record, session
 from jaxseg.interaction.places import kind_of
+from jaxseg.runs import interactive
 from jaxseg.serve import models
 from jaxseg.serve.guard import Refusal
 from jaxseg.serve.models import Model
@@ -25,6 +27,7 @@ from jaxseg.serve.scans import Scans
 
 # sessions that stay in memory, with their logits; others are played again when they are asked for
 _KEPT = 4
+_DAY = 86400  # seconds
 _NAME = re.compile(r"[A-Za-z0-9_-]{16}")
 _ADVICE = "remove the file; the session in it is lost"
 _FIELDS = {
@@ -50,6 +53,7 @@ class Annotation:
     # of one that does not: (*space) stored values
     self.fixed: np.ndarray | None = None
     self.seconds = 0.0
+    self._index: tuple[int, np.ndarray] | None = None
 
   def stored(self) -> np.ndarray:
     """(*space) int32 values of `legend`, on the scan's own grid."""
@@ -65,11 +69,15 @@ class Annotation:
     return {name: value for name, value in told.items() if name != background}
 
   def index(self) -> np.ndarray:
-    """(*space) uint8: position in the legend from 1, 0 the background."""
+    """(*space) uint8: position in the legend from 1, 0 the background; not to be written to."""
+    known, changes = self._index, self.changes
+    if known is not None and known[0] == changes:
+      return known[1]
     stored = self.stored()
     out = np.zeros(stored.shape, np.uint8)
     for place, value in enumerate(self.legend().values(), start=1):
       out[stored == value] = place
+    self._index = changes, out
     return out
 
 
@@ -81,6 +89,10 @@ class Annotations:
     self._folder = scans.home / "sessions"
     self._lock = threading.RLock()
     self._open: collections.OrderedDict[str, Annotation] = collections.OrderedDict()
+    # session -> its scan, and when it was changed last
+    self._known: dict[str, tuple[str, float]] = {}
+    for path in sorted(self._folder.glob("*.json")):
+      self._known[path.stem] = _read(path)["scan"], path.stat().st_mtime
 
   def begin(self, scan: str, model: str) -> Annotation:
     """A session with the automatic segmentation of a run; it is the caller's alone."""
@@ -90,13 +102,15 @@ class Annotations:
     self._load(made, None)
     self._keep(made)
     self.save(made)
+    if made.subject is not None:
+      threading.Thread(target=_warm, args=(made,), daemon=True).start()
     return made
 
   def _load(self, made: Annotation, told: Mapping[str, Any] | None) -> None:
     """Begins a session, or plays one that is told again."""
     raw, model = self._scans.image(made.scan), made.model
     if model.run is None:
-      made.fixed, made.seconds = models.segmented(model, raw, made.scan)
+      made.fixed, made.seconds = models.segment_scan(model, raw, made.scan)
       return
     with model.lock:
       made.subject = model.run.scan(raw, made.scan)
@@ -117,7 +131,7 @@ class Annotations:
     path = self._folder / f"{name}.json"
     if not _NAME.fullmatch(name) or not path.is_file():
       raise Refusal(404, "there is no such session; open the scan again.")
-    told = files.read_json(path, what="a session of jaxseg serve", advice=_ADVICE, fields=_FIELDS)
+    told = _read(path)
     made = Annotation(name, told["scan"], models.get(self._models, told["model"]), told["since"])
     self._load(made, told)
     made.changes = told["changes"]
@@ -150,6 +164,8 @@ class Annotations:
       "record": told,
     }
     files.write_json(self._folder / f"{one.name}.json", content)
+    with self._lock:
+      self._known[one.name] = one.scan, time.time()
 
   def change(
     self,
@@ -166,6 +182,9 @@ class Annotations:
         raise Refusal(
           409, "this session was changed in another window; its newest state is shown now."
         )
+      with self._lock:
+        if self._open.setdefault(one.name, one) is not one:
+          raise Refusal(409, "this session was read again meanwhile; its newest state is shown.")
       if one.state is None:
         raise ValueError(
           f"the run '{one.model.name}' takes no prompts: it only segments automatically; choose "
@@ -181,27 +200,36 @@ class Annotations:
         one.state, one.changes = before, one.changes - 1
         raise
 
-  def remove(self, one: Annotation) -> None:
-    with self._lock:
-      self._open.pop(one.name, None)
-    (self._folder / f"{one.name}.json").unlink(missing_ok=True)
-
   def others(self, one: Annotation) -> int:
-    """How many further sessions there are on the same scan that were touched within a day."""
-    count = 0
-    for path in self._folder.glob("*.json"):
-      if path.stem == one.name or time.time() - path.stat().st_mtime > 86400:
-        continue
-      told = files.read_json(path, what="a session of jaxseg serve", advice=_ADVICE, fields=_FIELDS)
-      count += told["scan"] == one.scan
-    return count
+    """How many further sessions there are on the same scan that were changed within a day."""
+    now = time.time()
+    with self._lock:
+      return sum(
+        name != one.name and scan == one.scan and now - changed < _DAY
+        for name, (scan, changed) in self._known.items()
+      )
+
+
+def _read(path) -> dict[str, Any]:
+  return files.read_json(path, what="a session of jaxseg serve", advice=_ADVICE, fields=_FIELDS)
+
+
+def _warm(one: Annotation) -> None:
+  """Compiles what a first click needs, while the user looks at the scan."""
+  scan = one.subject
+  middle = [size // 2 for size in scan.own_space]
+  of = {"point": middle, "box": [middle, middle], "stroke": [middle]}
+  prompt = {"class": scan.values[-1], scan.kinds[0]: of[scan.kinds[0]]}
+  # the middle may be cut away before the network sees it; the first click then takes longer
+  with one.model.lock, contextlib.suppress(ValueError):
+    interactive.warm(scan, [prompt])
 
 
 def _seconds(state: session.State) -> float:
   return state.steps[state.at - 1].seconds if state.at else state.seconds
 
 
-def told(one: Annotation) -> dict[str, Any]:
+def description(one: Annotation) -> dict[str, Any]:
   """A session as the page shows it."""
   index, state = one.index(), one.state
   counts = np.bincount(index.ravel(), minlength=len(one.legend()) + 1)

@@ -130,7 +130,7 @@ def default(models: Mapping[str, Model]) -> str:
   return next((name for name, of in models.items() if of.run is not None), next(iter(models)))
 
 
-def segmented(model: Model, raw: RawCase, where: str) -> tuple[np.ndarray, float]:
+def segment_scan(model: Model, raw: RawCase, where: str) -> tuple[np.ndarray, float]:
   """(*space) stored values of an automatic segmentation, and the seconds that it took."""
   with model.lock:
     begun = time.perf_counter()
@@ -155,7 +155,7 @@ class Explanation(NamedTuple):
   notes: tuple[str, ...]
 
 
-def explained(
+def explain_scan(
   model: Model, raw: RawCase, where: str, *, method: str, label: str | None, at
 ) -> Explanation:
   """Why a run said so, as `jaxseg explain` does it with the method's usual options.

@@ -153,14 +153,14 @@ async def _datastore(studio: Studio, request: Request) -> Response:
 async def _add_image(studio: Studio, request: Request) -> Response:
   async with requests.form(request) as content:
     name = request.query_params.get("image", "")
-    scan = await requests.work(studio.scans.add, requests.sent(content, "file"), name)
+    scan = await requests.work(studio.scans.add, requests.sent(content, "file", paths=True), name)
   return JSONResponse({"image": scan.name})
 
 
 async def _remove(studio: Studio, request: Request) -> Response:
   name, kind = _asked(request, "id"), request.query_params.get("type", "image")
   if kind == "image":
-    await requests.work(studio.scans.remove, name)
+    await requests.work(studio.forget, name)
   elif kind in ("label", "label_tag"):
     tags = studio.scans.tags(name) if kind == "label" else [_asked(request, "tag")]
     for tag in tags:
@@ -217,7 +217,7 @@ async def _label_info(studio: Studio, request: Request) -> Response:
 async def _put_label(studio: Studio, request: Request) -> Response:
   image, tag = _asked(request, "image"), request.query_params.get("tag") or FINAL
   async with requests.form(request) as content:
-    labels = requests.sent(content, "label")
+    labels = requests.sent(content, "label", paths=True)
     if len(labels) != 1:
       raise Refusal(400, "expected one file 'label'.")
     await requests.work(_take_label, studio, image, tag, *labels[0])

@@ -75,10 +75,10 @@ async def infer(studio: Studio, request: Request) -> Response:
     params = requests.parse(str(content.get("params") or "{}"))
     if not isinstance(params, dict):
       raise Refusal(400, "params: expected an object.")
-    if requests.sent(content, "label"):
+    if requests.sent(content, "label", paths=True):
       raise Refusal(400, "label: scribbles in a label file are not used here; send points.")
     ending = _ending(params)
-    sent, own = requests.sent(content, "file"), None
+    sent, own = requests.sent(content, "file", paths=True), None
     if query.get("session_id"):
       image = monai_sessions.image(studio, query["session_id"])
     elif sent:
@@ -106,7 +106,7 @@ async def infer(studio: Studio, request: Request) -> Response:
     file = await requests.work(_encoded, stored, geometry, ending, params)
   finally:
     if own is not None:
-      studio.scans.remove(own)
+      studio.forget(own)
   if output == "image":
     named = {"content-disposition": f'attachment; filename="label{ending}"'}
     return Response(file, media_type=_TYPE, headers=named)
@@ -127,7 +127,7 @@ def _answer(
   raw = studio.scans.image(image)
   asked = _prompts(model, params, raw.geometry.rank)
   if not asked or automatic:
-    return models.segmented(model, raw, image)[0]
+    return models.segment_scan(model, raw, image)[0]
   if model.run is None:
     raise ValueError(f"model '{model.name}' takes no points: it only segments automatically.")
   key = (model.name, image)

@@ -37,14 +37,14 @@ def _write(studio: Studio, told: dict[str, Any]) -> None:
 
 def _forget(studio: Studio, of: dict[str, Any]) -> None:
   if of["image"] in studio.scans.names():
-    studio.scans.remove(of["image"])
+    studio.forget(of["image"])
 
 
 async def put(studio: Studio, request: Request) -> Response:
   text = request.query_params.get("expiry", "0")
   asked = int(text) if text.isdigit() and len(text) < 9 else 0
   async with requests.form(request) as content:
-    scan = await requests.work(studio.scans.add, requests.sent(content, "files"))
+    scan = await requests.work(studio.scans.add, requests.sent(content, "files", paths=True))
   name, now = secrets.token_urlsafe(18), int(time.time())
   told = {
     "name": name,

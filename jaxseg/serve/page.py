@@ -79,13 +79,16 @@ async def _image(studio: Studio, request: Request) -> Response:
 
 
 async def _told(studio: Studio, one: annotations.Annotation, **more) -> Response:
-  content = await requests.work(annotations.told, one)
-  geometry = studio.scans.image(one.scan).geometry
-  millilitres = float(np.prod(geometry.spacing.astype(np.float64))) / 1000
-  unit = "ml" if geometry.rank == 3 and geometry.directed else "voxels"
-  others = await requests.work(studio.annotations.others, one)
-  told = {"unit": unit, "voxel": millilitres, "rank": geometry.rank, "others": others}
-  return JSONResponse(content | told | more)
+  def content():
+    geometry = studio.scans.image(one.scan).geometry
+    return annotations.description(one) | {
+      "unit": "ml" if geometry.rank == 3 and geometry.directed else "voxels",
+      "voxel": float(np.prod(geometry.spacing.astype(np.float64))) / 1000,
+      "rank": geometry.rank,
+      "others": studio.annotations.others(one),
+    }
+
+  return JSONResponse(await requests.work(content) | more)
 
 
 async def _begin(studio: Studio, request: Request) -> Response:
@@ -193,7 +196,7 @@ async def _explain(studio: Studio, request: Request) -> Response:
     )
   label = asked["label"] if asked["label"] in one.model.labels.scored else None
   made = await requests.work(
-    models.explained, one.model, raw, one.scan, method=asked["method"], label=label, at=at
+    models.explain_scan, one.model, raw, one.scan, method=asked["method"], label=label, at=at
   )
   studio.maps[one.name] = made.values
   told = {"words": made.words, "notes": list(made.notes), "signed": made.signed}
@@ -210,11 +213,24 @@ async def _map(studio: Studio, request: Request) -> Response:
 
 
 async def _save(studio: Studio, request: Request) -> Response:
+  """Writes the final label; one that another session saved is kept beside it."""
   one = await _one(studio, request)
-  path = await requests.work(lambda: studio.scans.write_label(one.scan, one.stored()))
-  return JSONResponse(
-    {"file": str(path.relative_to(studio.scans.home)), "folder": str(studio.scans.home)}
-  )
+
+  def write():
+    mine = studio.savers.get(one.scan) == one.name
+    kept = None if mine else studio.scans.put_aside(one.scan)
+    path = studio.scans.write_label(one.scan, one.stored())
+    studio.savers[one.scan] = one.name
+    return path, kept
+
+  path, kept = await requests.work(write)
+  home = studio.scans.home
+  told = {"file": str(path.relative_to(home)), "folder": str(home)}
+  if kept is not None:
+    told["note"] = (
+      f"The one that was saved before, in another session, is kept as {kept.relative_to(home)}."
+    )
+  return JSONResponse(told)
 
 
 async def _label(studio: Studio, request: Request) -> Response:

@@ -68,13 +68,17 @@ async def form(request: Request):
     await content.close()
 
 
-def sent(content, *names: str) -> list[tuple[str, Any]]:
-  """The files under some fields of a form: (name, stream)."""
+def sent(content, *names: str, paths: bool = False) -> list[tuple[str, Any]]:
+  """The files under some fields of a form: (name, stream); of `paths` their last part."""
   return [
-    (of.filename or "", of.file)
+    (_last(of.filename or "") if paths else of.filename or "", of.file)
     for name, of in content.multi_items()
     if name in names and hasattr(of, "file")
   ]
+
+
+def _last(path: str) -> str:
+  return path.replace("\\", "/").rpartition("/")[2]
 
 
 async def work(function: Callable, *arguments, **options):

@@ -165,11 +165,11 @@ class Scans:
     scan = self.get(name)
     if not scan.own:
       raise Refusal(403, f"'{scan.name}' lies in the folder of scans, which is only read.")
+    for tag in self.tags(scan.name):
+      self.label(scan.name, tag).unlink(missing_ok=True)
     with self._lock:
       del self._scans[scan.name]
       self._images.pop(scan.name, None)
-    for tag in self.tags(scan.name):
-      self.label(scan.name, tag).unlink(missing_ok=True)
     uploads.remove(
       scan.case.files[0].parents[1 if scan.case.files[0].parent.name == "files" else 2]
     )
@@ -194,6 +194,18 @@ class Scans:
     path = self.label(name, tag)
     data.write_label(path, stored, self.image(name).geometry)
     return path
+
+  def put_aside(self, name: str, tag: str = FINAL) -> pathlib.Path | None:
+    """Keeps the label that another user saved under another name; None where there is none."""
+    path = self.label(name, tag)
+    if not path.is_file():
+      return None
+    folder, number = self.home / "labels" / "replaced", 1
+    folder.mkdir(exist_ok=True)
+    while (kept := folder / f"{path.name.removesuffix('.nii.gz')}_{number}.nii.gz").exists():
+      number += 1
+    files.rename(path, kept)
+    return kept
 
   def receive_label(self, name: str, filename: str, stream: BinaryIO, tag: str = FINAL):
     """Takes a label that a client drew; ValueError where it does not lie on the scan's grid."""

@@ -32,6 +32,7 @@ class Studio:
     scans, annotations, trainings: on disk, in one folder.
     maps: session -> (*space) values of the last explanation.
     starts: (model, scan) -> a session's scan and its automatic start, for clients without sessions.
+    savers: scan -> the session that saved its label last.
     uncertainties: scan -> what the first model says of it.
     limits: of uploads.
   """
@@ -42,4 +43,14 @@ class Studio:
     self.trainings = Trainings(scans, served)
     self.maps: dict[str, Any] = Recent()
     self.starts: dict[tuple[str, str], Any] = Recent()
+    self.savers: dict[str, str] = {}
     self.uncertainties: dict[str, float] = {}
+
+  def forget(self, name: str) -> None:
+    """Removes an uploaded scan, and what was computed of it; Refusal as `Scans.remove`."""
+    own = self.scans.get(name).name
+    self.scans.remove(own)
+    for key in [key for key in self.starts if key[1] == own]:
+      del self.starts[key]
+    for table in (self.savers, self.uncertainties):
+      table.pop(own, None)

@@ -19,6 +19,7 @@ from jaxseg.serve.guard import Refusal
 from jaxseg.serve.models import Model
 from jaxseg.serve.scans import FINAL, Scans
 
+COMMAND = ("-m", "jaxseg", "train")
 # lines of a job's output that clients see
 _LINES = 20
 _RUNNING, _DONE, _ERROR, _STOPPED = "RUNNING", "DONE", "ERROR", "STOPPED"
@@ -70,7 +71,7 @@ class Trainings:
         "run": str(home.relative_to(self._scans.home) / "run"),
         "details": collections.deque(maxlen=_LINES),
       }
-      command = [sys.executable, "-m", "jaxseg", "train"]
+      command = [sys.executable, *COMMAND]
       command += [f"--config={home / 'config.py'}", f"--workdir={home / 'run'}"]
       self._process = subprocess.Popen(
         command,

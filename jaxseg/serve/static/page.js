@@ -1,5 +1,7 @@
 // The page: what the user does becomes a request, and the answer a new mask.
 
+import { Keys, corners } from "./keys.js";
+import { amount, label_row } from "./labels.js";
 import { Pointer } from "./pointer.js";
 import { bytes, get, post, send } from "./server.js";
 import { Viewer } from "./viewer.js";
@@ -22,7 +24,6 @@ let chosen = 0; // which label
 let tool = "plus";
 let hidden = false;
 let working = 0;
-let pen = null; // a line or box drawn by keys
 
 const session_url = (rest = "") => `/api/sessions/${session.session}${rest}`;
 const rgb = (place) => COLOURS[place % COLOURS.length];
@@ -107,8 +108,6 @@ function model_note() {
 }
 
 async function open(scan) {
-  const changes = session && session.undo > 0;
-  if (changes && !sessionStorage.getItem("told")) sessionStorage.setItem("told", "yes");
   await show(await post("/api/sessions", { scan, model: $("models").value }));
   history.replaceState(null, "", `#${session.session}`);
 }
@@ -169,6 +168,7 @@ async function renew(told, repaint = true) {
 }
 
 function place_of(prompt) {
+  if (!prompt.class) return chosen; // not yet sent
   const name = session.several && session.objects.length > 1 ? prompt.object : prompt.class;
   return Math.max(0, session.labels.findIndex((l) => l.name === name));
 }
@@ -180,48 +180,17 @@ function paint_labels() {
 
 function list_labels() {
   $("labels").replaceChildren(
-    ...session.labels.map((of, i) => {
-      const row = document.createElement("div");
-      row.className = `label${i === chosen ? " chosen" : ""}`;
-      const pick = document.createElement("button");
-      pick.type = "button";
-      pick.className = "pick";
-      pick.setAttribute("role", "radio");
-      pick.setAttribute("aria-checked", i === chosen);
-      const [chip, name, size] = ["chip", "name", "size"].map((kind) => {
-        const span = document.createElement("span");
-        span.className = kind;
-        return span;
-      });
-      chip.style.background = css(i);
-      name.textContent = of.name;
-      size.textContent = amount(of.voxels);
-      pick.append(chip, name, size);
-      pick.onclick = () => pick_label(i);
-      row.append(pick);
-      if (session.interactive) row.append(hold(of));
-      return row;
-    }),
+    ...session.labels.map((of, i) =>
+      label_row(of, {
+        chosen: i === chosen,
+        colour: css(i),
+        amount: amount(session, of.voxels),
+        pick: () => pick_label(i),
+        frozen: session.interactive ? session.frozen.includes(of.name) : null,
+        freeze: () => freeze(of.name),
+      }),
+    ),
   );
-}
-
-function amount(voxels) {
-  if (session.unit === "voxels") return `${voxels.toLocaleString("en")} px`;
-  const ml = voxels * session.voxel;
-  return `${ml >= 100 ? Math.round(ml) : ml.toFixed(ml < 10 ? 2 : 1)} ml`;
-}
-
-function hold(of) {
-  const frozen = session.frozen.includes(of.name);
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "hold";
-  button.textContent = frozen ? "Frozen" : "Freeze";
-  button.title = frozen ? "Later answers leave it as it is" : "Leave it as it is from now on (F)";
-  button.setAttribute("aria-pressed", frozen);
-  button.setAttribute("aria-label", `${frozen ? "Frozen" : "Freeze"}: ${of.name}`);
-  button.onclick = () => freeze(of.name);
-  return button;
 }
 
 const step = (name, more = {}) =>
@@ -329,115 +298,15 @@ view.ondraw = () => {
   const [image, mask] = view.nv.volumes.map((volume) => volume.getValue(...ras));
   const name = mask ? session.labels[Math.round(mask) - 1]?.name : (session.background ?? "background");
   const value = Math.abs(image) >= 100 || Number.isInteger(image) ? Math.round(image) : image.toPrecision(3);
-  const slice = session.rank === 3 ? `Slice ${view.cursor[[2, 1, 0][view.turned]] + 1} of ${view.size[[2, 1, 0][view.turned]]}   ` : "";
-  $("place").textContent = `${slice}Voxel ${[...file].reverse().join(", ")}   Value ${value}   ${name}`;
-};
-
-// keys
-
-function at_cursor() {
-  return [...view.toFile(view.cursor)];
-}
-
-function draw_by_keys(kind) {
-  if (!session?.interactive) return;
-  if (pen?.kind !== kind) {
-    pen = { kind, positions: [at_cursor()], positive: kind === "box" || tool !== "minus" };
-    view.sketch = { ...pen, class: label().name, object: label().name };
-    $("tool-note").textContent = `Move the cursor, then press ${kind === "box" ? "B" : "D"} again.`;
-    view.draw();
-    return;
-  }
-  const { positions, positive } = pen;
-  leave();
-  const ends = kind === "box" ? corners(positions[0], at_cursor()) : positions;
-  mark(kind, ends, positive);
-}
-
-export function corners(a, b) {
-  return [a.map((v, i) => Math.min(v, b[i])), a.map((v, i) => Math.max(v, b[i]))];
-}
-
-function leave() {
-  pen = view.sketch = null;
-  $("tool-note").textContent = note_of_tool();
-  view.draw();
-}
-
-function moved(across, up, through = 0) {
-  view.move(across, up, through);
-  if (!pen) return;
-  if (pen.kind === "stroke") pen.positions.push(at_cursor());
-  view.sketch.positions = pen.kind === "box" ? corners(pen.positions[0], at_cursor()) : pen.positions;
-  view.draw();
-}
-
-const KEYS = {
-  ArrowLeft: (n) => moved(-n, 0),
-  ArrowRight: (n) => moved(n, 0),
-  ArrowUp: (n) => moved(0, n),
-  ArrowDown: (n) => moved(0, -n),
-  PageUp: () => moved(0, 0, 1),
-  PageDown: () => moved(0, 0, -1),
-  Enter: () => mark("point", [at_cursor()], true),
-  "+": () => mark("point", [at_cursor()], true),
-  "=": () => mark("point", [at_cursor()], true),
-  "-": () => mark("point", [at_cursor()], false),
-  "\u2212": () => mark("point", [at_cursor()], false),
-  d: () => draw_by_keys("stroke"),
-  b: () => draw_by_keys("box"),
-  p: () => pick_tool("plus"),
-  m: () => pick_tool("minus"),
-  f: () => session.interactive && freeze(label().name),
-  a: () => session.undo && step("automatic"),
-  v: () => session.rank === 3 && plane((view.planeNumber + 1) % 4),
-  h: () => {
-    hidden = !hidden;
-    paint_labels();
-  },
-  e: explain,
-  s: save,
-  0: () => view.zoom(0),
-  Escape: leave,
+  const across = [2, 1, 0][view.turned];
+  const slice = session.rank === 3 ? [`Slice ${ras[across] + 1} of ${view.size[across]}`] : [];
+  const parts = [...slice, `Voxel ${[...file].reverse().join(", ")}`, `Value ${value}`, name];
+  $("place").textContent = parts.join("  \u00b7  ");
 };
 
 function plane(number) {
   press($("planes"), "plane", number);
   view.plane(number);
-}
-
-document.addEventListener("keydown", (event) => {
-  if ($("help").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const control = event.ctrlKey || event.metaKey;
-  if (key === "?") return void $("help").showModal();
-  if (!session || event.altKey) return;
-  if (key === "z" || (control && key === "y")) {
-    event.preventDefault();
-    const again = event.shiftKey || key === "y";
-    return void ((again ? session.redo : session.undo) && step(again ? "redo" : "undo"));
-  }
-  if (control && key !== "s") return;
-  // on a button Enter and the arrows are the button's
-  const inside = event.target === $("viewer") || event.target === document.body;
-  if (!inside && (key === "Enter" || key.startsWith("Arrow"))) return;
-  if (/^[1-9]$/.test(key)) pick_label(Number(key) - 1);
-  else if (KEYS[key]) KEYS[key](event.shiftKey ? 10 : 1);
-  else return;
-  event.preventDefault();
-});
-
-// arrows within a group of choices, as screen readers expect
-for (const group of document.querySelectorAll("[role=radiogroup]")) {
-  group.addEventListener("keydown", (event) => {
-    const way = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!way) return;
-    const all = [...group.querySelectorAll("[role=radio]:enabled")];
-    const next = all[(all.indexOf(document.activeElement) + way + all.length) % all.length];
-    next?.focus();
-    event.preventDefault();
-    event.stopPropagation();
-  });
 }
 
 $("file").onchange = (event) => load_files([...event.target.files]).then(() => (event.target.value = ""));
@@ -472,6 +341,25 @@ $("new-label").onsubmit = (event) => {
   step("object", { name });
 };
 
+new Keys(view, {
+  viewer: $("viewer"),
+  help: $("help"),
+  session: () => session,
+  tool: () => tool,
+  note: (words) => ($("tool-note").textContent = words ?? note_of_tool()),
+  freeze: () => session.interactive && freeze(label().name),
+  hide: () => {
+    hidden = !hidden;
+    paint_labels();
+  },
+  mark,
+  pick_tool,
+  pick_label,
+  step,
+  plane,
+  explain,
+  save,
+});
 new Pointer($("viewer"), view, {
   files: load_files,
   tool: () => (session?.interactive ? tool : null),

@@ -38,7 +38,7 @@ export class Pointer {
     if (!at || at.plane !== down.plane || !down.far) return;
     const last = down.path[down.path.length - 1];
     if (at.ras.some((v, a) => v !== last[a])) down.path.push(at.ras);
-    this.view.sketch = { kind: this.#kind(), positions: this.#positions(), positive: down.positive, class: null, object: null };
+    this.view.sketch = { kind: this.#kind(), positions: this.#positions(), positive: down.positive };
     this.view.draw();
   }
 

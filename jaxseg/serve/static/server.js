@@ -8,7 +8,8 @@ async function answered(response) {
   } catch {
     // no JSON: the status is all there is
   }
-  const error = new Error(words[0].toUpperCase() + words.slice(1));
+  // a sentence may begin with a file's name, which stays as it is
+  const error = new Error(/^[a-z]+ /.test(words) ? words[0].toUpperCase() + words.slice(1) : words);
   error.status = response.status;
   throw error;
 }

@@ -16,10 +16,8 @@ export class Viewer {
   async attach() {
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
-      crosshairColor: [1, 0.82, 0.3, 0.75],
-      crosshairWidth: 1,
-      crosshairWidthUnit: "voxels",
-      crosshairGap: 4,
+      crosshairWidth: 0, // its lines are as wide as voxels; ours are drawn above it
+      fontColor: [0.75, 0.8, 0.87, 1],
       show3Dcrosshair: false,
       interactive: false,
       dragAndDropEnabled: false,
@@ -227,9 +225,31 @@ export class Viewer {
     this.marks.height = box.height * ratio;
     const pen = this.marks.getContext("2d");
     pen.scale(ratio, ratio);
+    this.#cross(pen, box);
     for (const prompt of this.prompts) this.#mark(pen, prompt);
     if (this.sketch) this.#mark(pen, this.sketch);
     this.ondraw?.();
+  }
+
+  // where the cursor is: thin lines that leave what they point at free
+  #cross(pen, { width, height }) {
+    const scale = this.canvas.width / width;
+    for (const { at, plane } of this.places(this.cursor)) {
+      const tile = this.nv.screenSlices.find((slice) => slice.axCorSag === plane).leftTopWidthHeight;
+      const [left, top, wide, high] = tile.map((v) => Math.abs(v) / scale);
+      const [x, y] = at.map((v) => Math.round(v) + 0.5);
+      pen.beginPath();
+      for (const [a, b, c, d] of [
+        [left, y, x - 16, y], [x + 16, y, Math.min(left + wide, width), y],
+        [x, top, x, y - 16], [x, y + 16, x, Math.min(top + high, height)],
+      ]) {
+        pen.moveTo(a, b);
+        pen.lineTo(c, d);
+      }
+      pen.lineWidth = 1;
+      pen.strokeStyle = "rgba(255, 214, 110, 0.6)";
+      pen.stroke();
+    }
   }
 
   #mark(pen, prompt) {

@@ -1,0 +1,367 @@
+"""The page's requests: clicks, undo, freeze, save; a restart; two users; what is refused."""
+
+import io
+import zipfile
+
+import dicom_files
+import nibabel as nib
+import numpy as np
+import pointer
+import pytest
+import run_folders
+import served
+from pointer import pointer_tables  # noqa: F401
+
+from jaxseg.interaction import session as sessions
+
+pytestmark = pytest.mark.usefixtures("pointer_tables")
+SHAPE = (9, 12, 10)  # of the scan's file: x, y, z
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, pointer_tables):  # noqa: F811
+  folder = tmp_path_factory.mktemp("runs") / "pointer"
+  return pointer.write(folder, rank=3, **{"data.patch": (8, 8, 8)})
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory, pointer_tables):  # noqa: F811
+  return pointer.write(tmp_path_factory.mktemp("runs") / "flat")
+
+
+@pytest.fixture
+def studio(run, tmp_path):
+  return served.studio(tmp_path / "home", [run])
+
+
+@pytest.fixture
+def client(studio):
+  return served.client(studio)
+
+
+def upload(client, name="scan.nii.gz", content=None):
+  files = {"files": (name, content or served.volume(SHAPE))}
+  answer = client.post("/api/scans", files=files)
+  assert answer.status_code == 200, answer.text
+  return answer.json()["scan"]
+
+
+def begin(client, scan, model="pointer"):
+  answer = client.post("/api/sessions", json={"scan": scan, "model": model})
+  assert answer.status_code == 200, answer.text
+  return answer.json()
+
+
+def post(client, told, rest, **content):
+  answer = client.post(f"/api/sessions/{told['session']}/{rest}", json=content)
+  assert answer.status_code == 200, answer.text
+  return answer.json()
+
+
+def click(client, told, at, name):
+  return post(client, told, "prompts", prompts=[{"class": name, "point": at}])
+
+
+def mask(client, told):
+  """(z, y, x) positions among the labels, from the bytes that the page paints."""
+  content = client.get(f"/api/sessions/{told['session']}/mask").content
+  return np.frombuffer(content, np.uint8).reshape(SHAPE[::-1])
+
+
+def ball(at, radius=2):
+  return (
+    sum((axis - i) ** 2 for axis, i in zip(np.indices(SHAPE[::-1]), at, strict=True)) <= radius**2
+  )
+
+
+def refused(answer, status, *words):
+  assert answer.status_code == status, answer.text
+  sentence = answer.json()["detail"]
+  assert sentence.endswith(".")
+  assert "\n" not in sentence
+  assert "Traceback" not in sentence
+  for word in words:
+    assert word in sentence
+
+
+def test_a_scan_is_opened_clicked_undone_and_saved_in_its_own_geometry(client, studio):
+  told = begin(client, upload(client))
+  assert [of["name"] for of in told["labels"]] == ["dim", "bright"]
+  assert not mask(client, told).any()
+  told = click(client, told, [3, 5, 4], "bright")
+  expected = 2 * ball((3, 5, 4))
+  np.testing.assert_array_equal(mask(client, told), expected)
+  assert told["labels"][1]["voxels"] == expected.astype(bool).sum()
+  assert told["prompts"][0]["positions"] == [[3.0, 5.0, 4.0]]
+  assert told["seconds"] > 0
+  click(client, told, [7, 2, 2], "dim")
+  told = post(client, told, "steps", step="undo")
+  np.testing.assert_array_equal(mask(client, told), expected)
+  told = post(client, told, "steps", step="redo")
+  np.testing.assert_array_equal(mask(client, told) == 1, ball((7, 2, 2)) & (expected == 0))
+  told = post(client, told, "steps", step="automatic")
+  assert (told["undo"], told["redo"]) == (0, 2)
+  post(client, told, "steps", step="redo")
+  saved = post(client, told, "save")
+  written = nib.load(studio.scans.home / saved["file"])
+  np.testing.assert_allclose(written.affine, served.AFFINE, atol=1e-6)
+  values = np.asarray(written.dataobj)
+  assert values.shape == SHAPE
+  np.testing.assert_array_equal(values.transpose(2, 1, 0), 9 * ball((3, 5, 4)))
+  sent = served.array(client.get(f"/api/sessions/{told['session']}/label.nii.gz").content)
+  np.testing.assert_array_equal(np.asarray(sent.dataobj), values)
+
+
+def test_what_the_page_shows_lies_where_the_file_has_it(client):
+  told = begin(client, upload(client))
+  click(client, told, [3, 5, 4], "dim")
+  image = served.array(client.get(f"/api/scans/{told['scan']}/image.nii.gz").content)
+  shown = served.array(client.get(f"/api/sessions/{told['session']}/mask.nii.gz").content)
+  stored = served.array(served.volume(SHAPE))
+  for of in (image, shown):
+    np.testing.assert_allclose(of.affine, served.AFFINE, atol=1e-6)
+  # 16 bits of a range of one
+  np.testing.assert_allclose(image.get_fdata(), stored.get_fdata(), atol=2e-5)
+  np.testing.assert_array_equal(np.asarray(shown.dataobj).transpose(2, 1, 0), mask(client, told))
+
+
+def test_a_picture_stands_upright_and_takes_clicks(flat, tmp_path):
+  client = served.client(served.studio(tmp_path / "home", [flat]))
+  told = begin(client, upload(client, "photo.png", served.picture()), "flat")
+  image = served.array(client.get(f"/api/scans/{told['scan']}/image.nii.gz").content)
+  assert image.shape == (40, 32, 1)
+  assert nib.aff2axcodes(image.affine)[:2] == ("R", "P")
+  told = click(client, told, [3, 30], "dim")
+  content = client.get(f"/api/sessions/{told['session']}/mask").content
+  shown = np.frombuffer(content, np.uint8).reshape(32, 40)
+  assert shown[3, 30] == 1
+  y, x = np.nonzero(shown == 1)
+  assert ((y - 3) ** 2 + (x - 30) ** 2).max() <= 4  # a disk of radius 2
+
+
+def test_a_zip_of_dicom_slices_is_one_scan_and_its_label_lies_on_it(client, studio, tmp_path):
+  pixels = np.full((4, 6, 5), -9, np.int16)
+  dicom_files.write_series(
+    tmp_path / "study" / "series", pixels, spacing=(0.5, 0.7), step=(0, 0, 2.5)
+  )
+  content = io.BytesIO()
+  with zipfile.ZipFile(content, "w") as archive:
+    for path in (tmp_path / "study" / "series").iterdir():
+      archive.write(path, f"study/series/{path.stem}")  # without an ending, as scanners write them
+    archive.writestr("study/README.txt", "notes")
+  scan = upload(client, "study.zip", content.getvalue())
+  told = begin(client, scan)
+  saved = post(client, told, "save")
+  written = nib.load(studio.scans.home / saved["file"])
+  assert written.shape == (5, 6, 4)
+  np.testing.assert_allclose(written.header.get_zooms(), (0.7, 0.5, 2.5), atol=1e-5)
+  # as a series of files, too
+  files = [
+    ("files", (path.name, path.read_bytes()))
+    for path in sorted((tmp_path / "study" / "series").iterdir())
+  ]
+  answer = client.post("/api/scans", files=files)
+  assert answer.status_code == 200, answer.text
+
+
+def test_what_is_frozen_stays_and_can_be_changed_again_afterwards(client):
+  told = click(client, begin(client, upload(client)), [3, 5, 4], "bright")
+  told = post(client, told, "steps", step="freeze", name="bright")
+  assert told["frozen"] == ["bright"]
+  before = mask(client, told) == 2
+  told = click(client, told, [3, 5, 5], "dim")
+  np.testing.assert_array_equal(mask(client, told) == 2, before)
+  told = post(client, told, "steps", step="thaw", name="bright")
+  assert told["frozen"] == []
+  told = click(client, told, [3, 4, 4], "dim")
+  assert (mask(client, told) == 2).sum() < before.sum()
+
+
+def test_after_a_restart_a_session_is_the_same_to_the_bit_undone_steps_included(run, tmp_path):
+  home = tmp_path / "home"
+  before = served.studio(home, [run])
+  client = served.client(before)
+  told = begin(client, upload(client))
+  for at, name in (((3, 5, 4), "bright"), ((7, 2, 2), "dim"), ((3, 5, 5), "background")):
+    told = click(client, told, list(at), name)
+  told = post(client, told, "steps", step="freeze", name="dim")
+  told = post(client, told, "steps", step="undo")
+  told = post(client, told, "steps", step="undo")
+  old = before.annotations.get(told["session"])
+  after = served.studio(home, [run])
+  again = served.client(after).get(f"/api/sessions/{told['session']}").json()
+  new = after.annotations.get(told["session"])
+  assert new is not old
+  for name, logits in old.state.logits.items():
+    np.testing.assert_array_equal(new.state.logits[name], logits)
+  assert {**again, "seconds": 0} == {**told, "seconds": 0}
+  assert (again["undo"], again["redo"]) == (2, 2)
+  one, other = (sessions.redo(of.state, 2) for of in (old, new))
+  np.testing.assert_array_equal(one.logits["object 1"], other.logits["object 1"])
+
+
+def test_two_users_on_one_scan_have_sessions_of_their_own_and_are_told(client):
+  scan = upload(client)
+  first, second = begin(client, scan), begin(client, scan)
+  assert (first["others"], second["others"]) == (0, 1)
+  assert first["session"] != second["session"]
+  click(client, first, [3, 5, 4], "bright")
+  assert mask(client, first).any()
+  assert not mask(client, second).any()
+
+
+def test_a_window_that_has_not_seen_the_last_step_is_told_and_changes_nothing(client):
+  told = begin(client, upload(client))
+  click(client, told, [3, 5, 4], "bright")
+  late = {"prompts": [{"class": "dim", "point": [7, 2, 2]}], "seen": told["changes"]}
+  answer = client.post(f"/api/sessions/{told['session']}/prompts", json=late)
+  refused(answer, 409, "another window")
+  np.testing.assert_array_equal(mask(client, told), 2 * ball((3, 5, 4)))
+
+
+def test_saving_over_anothers_label_keeps_that_one(client, studio):
+  scan = upload(client)
+  first, second = begin(client, scan), begin(client, scan)
+  click(client, first, [3, 5, 4], "bright")
+  assert "note" not in post(client, first, "save")
+  assert "note" not in post(client, first, "save")
+  note = post(client, second, "save")["note"]
+  (kept,) = (studio.scans.home / "labels" / "replaced").iterdir()
+  assert kept.name in note
+  assert (np.asarray(nib.load(kept).dataobj) == 9).any()
+
+
+@pytest.mark.parametrize(
+  ("prompt", "words"),
+  [
+    ({"class": "dim", "point": [99, 0, 0]}, ("outside", "99")),
+    ({"class": "dim", "point": [-4, 0, 0]}, ("outside",)),
+    ({"class": "dim", "point": [1, 2]}, ("3 numbers",)),
+    ({"class": "dmi", "point": [1, 2, 3]}, ("dim",)),
+    ({"class": "dim", "box": [[1, 2, 3], [2, 3, 4]]}, ("box", "point")),
+    ({"class": "dim"}, ("class",)),
+    ("click", ("click",)),
+  ],
+)
+def test_prompts_that_mean_nothing_are_refused_and_change_nothing(prompt, words, client):
+  told = begin(client, upload(client))
+  answer = client.post(f"/api/sessions/{told['session']}/prompts", json={"prompts": [prompt]})
+  refused(answer, 400, *words)
+  assert client.get(f"/api/sessions/{told['session']}").json()["changes"] == 0
+
+
+def test_contradicting_prompts_are_refused(client):
+  told = click(client, begin(client, upload(client)), [3, 5, 4], "bright")
+  prompt = {"class": "background", "point": [3, 5, 4]}
+  answer = client.post(f"/api/sessions/{told['session']}/prompts", json={"prompts": [prompt]})
+  refused(answer, 400, "class 0", "class 2")
+
+
+def test_an_upload_that_is_no_image_is_refused_in_a_sentence_and_leaves_nothing(client, studio):
+  for name, content in (("x.nii.gz", b"no image"), ("cv.pdf", b"%PDF"), ("x.png", b"\x89PNG")):
+    answer = client.post("/api/scans", files={"files": (name, content)})
+    refused(answer, 400, "no")
+    assert str(studio.scans.home) not in answer.text
+  assert studio.scans.names() == []
+  assert not list((studio.scans.home / "scans").iterdir())
+  refused(client.post("/api/scans", files={"files": ("p.png", served.picture())}), 400, "3")
+
+
+def test_a_run_without_prompts_segments_by_itself_and_says_so(run, tmp_path):
+  plain = run_folders.write(tmp_path / "plain", rank=3)
+  client = served.client(served.studio(tmp_path / "home", [run, plain]))
+  told = begin(client, upload(client), "plain")
+  assert told["interactive"] is False
+  assert mask(client, told).any()
+  content = {"prompts": [{"class": "dim", "point": [1, 2, 3]}]}
+  answer = client.post(f"/api/sessions/{told['session']}/prompts", json=content)
+  refused(answer, 400, "takes no prompts")
+  saved = post(client, told, "save")
+  assert (tmp_path / "home" / saved["file"]).is_file()
+  state = client.get("/api/state").json()
+  assert [of["interactive"] for of in state["models"]] == [True, False]
+  assert state["model"] == "pointer"
+
+
+def test_runs_on_other_channels_are_refused_together(run, flat, tmp_path):
+  with pytest.raises(ValueError, match="number of axes"):
+    served.studio(tmp_path / "home", [run, flat])
+
+
+def test_an_explanation_lies_on_the_scan(client):
+  told = begin(client, upload(client, content=served.volume(SHAPE, dark=False)))
+  made = post(client, told, "explain", method="entropy")
+  shown = served.array(client.get(f"/api/sessions/{told['session']}/map.nii.gz").content)
+  assert shown.shape == SHAPE
+  np.testing.assert_allclose(shown.affine, served.AFFINE, atol=1e-6)
+  assert made["most"] == pytest.approx(shown.get_fdata().max())
+  answer = client.post(f"/api/sessions/{told['session']}/explain", json={"method": "x"})
+  refused(answer, 400, "entropy")
+  absent = {"method": "guided", "label": "dim"}
+  answer = client.post(f"/api/sessions/{told['session']}/explain", json=absent)
+  refused(answer, 400, "dim", "absent")
+
+
+def test_scans_of_a_folder_are_offered_but_not_those_that_links_lead_out_to(run, tmp_path):
+  given, secret = tmp_path / "given", tmp_path / "secret.nii.gz"
+  given.mkdir()
+  (given / "a.nii.gz").write_bytes(served.volume(SHAPE))
+  secret.write_bytes(served.volume(SHAPE))
+  (given / "b.nii.gz").symlink_to(secret)
+  studio = served.studio(tmp_path / "home", [run], scans=given)
+  assert studio.scans.names() == ["a"]
+  assert "link" in studio.scans.notes[0]
+  client = served.client(studio)
+  post(client, begin(client, "a"), "save")
+  assert sorted(path.name for path in given.iterdir()) == ["a.nii.gz", "b.nii.gz"]
+
+
+HOSTILE = {
+  "another host": lambda c: c.get("/api/state", headers={"host": "evil.example"}),
+  "another site's page": lambda c: c.post(
+    "/api/sessions", json={}, headers={"origin": "https://evil.example"}
+  ),
+  "a file by its path": lambda c: c.get("/static/..%2f..%2f..%2fpyproject.toml"),
+  "a scan by its path": lambda c: c.get("/api/scans/..%2f..%2fetc%2fpasswd/image.nii.gz"),
+  "a session by its path": lambda c: c.get("/api/sessions/..%2f..%2fscans"),
+  "a folder in a name": lambda c: c.post(
+    "/api/scans", files={"files": ("../../evil.nii.gz", served.volume())}
+  ),
+  "too large a request": lambda c: c.post("/api/sessions", content=b"x" * 2**21),
+  "JSON that is none": lambda c: c.post("/api/sessions", content=b"[" * 100_000),
+  "a field that is not asked for": lambda c: c.post(
+    "/api/sessions", json={"scan": "a", "model": "b", "path": "/etc/passwd"}
+  ),
+  "another type": lambda c: c.post("/api/sessions", json={"scan": {"$ne": 1}, "model": ["x"]}),
+  "numbers that are none": lambda c: c.post("/api/sessions", content=b'{"scan": NaN, "model": ""}'),
+  "no form": lambda c: c.post("/api/scans", content=b"x", headers={"content-type": "text/plain"}),
+  "a form that ends early": lambda c: c.post(
+    "/api/scans", content=b"--x\r\n", headers={"content-type": "multipart/form-data"}
+  ),
+  "another method": lambda c: c.delete("/api/state"),
+  "a label by its path": lambda c: c.get("/datastore/label?label=..%2f..%2fx&tag=final"),
+  "a tag that is a path": lambda c: c.put(
+    "/datastore/label?image=scan&tag=..%2f..%2fx", files={"label": ("a.nii.gz", b"x")}
+  ),
+  "a model that is a path": lambda c: c.post("/infer/..%2fx?image=scan", files={"params": b"{}"}),
+}
+
+
+@pytest.fixture(scope="module")
+def attacked(run, tmp_path_factory):
+  home = tmp_path_factory.mktemp("attacked")
+  studio = served.studio(home / "home", [run])
+  studio.scans.add([("scan.nii.gz", io.BytesIO(served.volume(SHAPE)))])
+  return home, served.client(studio)
+
+
+@pytest.mark.parametrize("request_of", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_requests_are_refused_in_a_sentence_and_write_nothing(request_of, attacked):
+  home, client = attacked
+  before = sorted(path for path in home.rglob("*"))
+  answer = request_of(client)
+  assert 400 <= answer.status_code < 500, answer.text
+  assert answer.json()["detail"].endswith(".")
+  assert "/work" not in answer.text
+  assert str(home) not in answer.text
+  assert sorted(path for path in home.rglob("*")) == before

@@ -57,6 +57,21 @@ OPTIONS = {
   # its norms are the release's
   "dense_unet161": dict(blocks=(3, 6, 8, 6), growth=16, width=32, widths=(16, 32, 32, 64, 128)),
   "attention_unet": dict(widths=(16, 32, 64, 128), **NORM),
+  # the genotype of NAS-UNet's own search, and two made by hand to be like DiNTS' first ones
+  "cell_unet": dict(genotype="nas_unet_v2", features=16, depth=3),
+  "dints": dict(
+    genotype=dict(
+      space="dints",
+      depths=3,
+      blocks=(
+        ((0, "conv_3x3"), (2, "conv_3x3")),
+        ((0, "conv_3x3"), (3, "conv_3x3"), (5, "conv_3x3")),
+        ((0, "conv_3x3"), (1, "skip"), (3, "conv_3x3"), (4, "skip"), (6, "conv_3x3")),
+      ),
+    ),
+    features=12,
+    halve=False,
+  ),
   "plain_conv_unet": dict(widths=(12, 24, 48, 96)),
   "resenc_unet": dict(widths=(12, 24, 48, 96), depth=(1, 2, 2, 2)),
   "mednext": dict(widths=(16, 32, 64, 128), blocks=1, expansion=2),

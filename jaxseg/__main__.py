@@ -24,6 +24,7 @@ VERBS = {
   "import-model": "makes run folders of a model that nnU-Net trained",
   "convert": "writes a config's cases in nnU-Net's raw format, or as a set of TFDS",
   "export-model": "writes a trained run as one file for other programs: nnU-Net, StableHLO, ONNX",
+  "derive": "the architecture that a search chose, as JSON for a config and as a drawing",
   "describe": "layers, parameters, FLOPs and memory of a config's network",
   "benchmark": "step time, speed, compile time, FLOPs and memory of a config, or of a sweep",
 }

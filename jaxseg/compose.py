@@ -27,7 +27,7 @@ from jaxseg.build import (
   in_field,
   options_of,
 )
-from jaxseg.config import annotation, effects, needs, option_values, streams, synthesis
+from jaxseg.config import annotation, effects, needs, option_values, search, streams, synthesis
 from jaxseg.config import checks as config_checks
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
@@ -54,7 +54,7 @@ def complete(config) -> dict[str, Any]:
   exist or are missing, for values of another type or outside of their range, for components and
   options that there are not, and for roles that the method lacks or the config.
   """
-  config = other_runs.resolve(config_checks.fields(config))
+  config = search.resolve(other_runs.resolve(config_checks.fields(config)))
   options = config["data"]
   check(tasks.TASKS, config["task"], "task", given=("labels", "schemes", "made", "metrics", "best"))
   tasks.choose_metrics(
@@ -66,6 +66,7 @@ def complete(config) -> dict[str, Any]:
   further = {key: config_checks.parts(of, f"losses.{key}") for key, of in config["losses"].items()}
   seen = {key: config_checks.parts(of, f"views.{key}") for key, of in config["views"].items()}
   config = {**config, "losses": further, "views": seen}
+  search.check(config)
   needs.check_streams(config)
   annotation.check_losses(config, named_losses(config), losses.FIELDS_NEEDED)
   for role in roles.of_kind(constructor, roles.NETWORK).values():
@@ -138,7 +139,7 @@ def task(
 
 def _table(role: roles.Role) -> dict[str, Callable]:
   """The networks that a role may be filled with: the one that predicts is no critic."""
-  predict = {**networks.NETWORKS, **networks.GENERATORS}
+  predict = {**networks.NETWORKS, **networks.SUPERNETS, **networks.GENERATORS}
   further = {**networks.CRITICS, **networks.DECODERS}
   return predict if role.field == roles.NETWORK else {**predict, **further}
 

@@ -14,11 +14,15 @@ from jaxseg.data.prepared.marks import check_boxed, check_drawn, readers
 
 
 class Sides(NamedTuple):
-  """Names of cases: those that train with their labels, that validate, that have no labels."""
+  """Names of cases: those that train with their labels, that validate, that have no labels.
+
+  `held_back` are those of the last whose labels config.data.split.labelled leaves out.
+  """
 
   train: tuple[str, ...]
   validation: tuple[str, ...]
   unlabelled: tuple[str, ...]
+  held_back: tuple[str, ...] = ()
 
 
 class Feed(NamedTuple):

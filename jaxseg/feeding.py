@@ -16,7 +16,14 @@ from jaxseg.build import bind, build
 from jaxseg.compose import split_options
 from jaxseg.config import synthesis
 from jaxseg.config.annotation import is_full
-from jaxseg.config.streams import PREPARATION, TRAINING, UNLABELLED, as_main, named
+from jaxseg.config.streams import (
+  HELD_BACK,
+  PREPARATION,
+  TRAINING,
+  UNLABELLED,
+  as_main,
+  named,
+)
 from jaxseg.data.prepared import maps as data_maps
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import without_labels
@@ -67,7 +74,8 @@ def divided(config: dict[str, Any], source: data.Source) -> Sides:
     train, rest = data.splits.share(train, **share, group=folds.get("group"))
   bare = source.unlabelled | set(rest)
   bare = [case for case in source.cases if case in bare]
-  return Sides(train, validation, data.splits.apart(bare, validation, group=folds.get("group")))
+  apart = data.splits.apart(bare, validation, group=folds.get("group"))
+  return Sides(train, validation, apart, tuple(case for case in apart if case in set(rest)))
 
 
 def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Feed]:
@@ -96,8 +104,15 @@ def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Fe
     with named(name):
       source = sources(view)
       sides = divided(view, source)
-  bare = spec.get("cases", TRAINING) == UNLABELLED or not sides.train
-  cases = sides.unlabelled if bare else sides.train
+  which = spec.get("cases", TRAINING)
+  bare = which == UNLABELLED or not sides.train
+  cases = {UNLABELLED: sides.unlabelled, HELD_BACK: sides.held_back}.get(which, sides.train)
+  cases = sides.unlabelled if bare else cases
+  if not cases and which == HELD_BACK:
+    raise ValueError(
+      f"config.streams.{name}.cases: '{HELD_BACK}', but the main stream leaves no case out; "
+      "expected config.data.split.labelled, the share of the training cases that it has, as 0.5."
+    )
   if not cases:
     raise ValueError(
       f"config.streams.{name}.cases: '{UNLABELLED}', but every case of '{source.name}' trains or "

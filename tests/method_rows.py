@@ -8,12 +8,13 @@ import numpy as np
 import optax
 from critic_rows import SMALL as CRITIC_OPTIONS
 from network_rows import ROWS as NETWORK_ROWS
+from network_rows import SUPERNETS as SMALL_SUPERNETS
 
 from jaxseg import augment
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.method import Method
 from jaxseg.methods import METHODS
-from jaxseg.networks import CRITICS, DECODERS, GENERATORS, NETWORKS
+from jaxseg.networks import CRITICS, DECODERS, GENERATORS, NETWORKS, SUPERNETS
 from jaxseg.networks.several import Several
 
 
@@ -188,6 +189,22 @@ def _synseg(constructor, tx, *, net=None, **options):
   return constructor(*nets, judge, loss_of(False), tx, *rates, **options)
 
 
+def _searching(constructor, tx, **options):
+  net = small_supernet("dints" if constructor.__name__ == "dints" else "cells")
+  return constructor(net, loss_of(False), tx, optax.sgd(0.05), **options)
+
+
+def _sandwich(constructor, tx):
+  net = NETWORKS["plain_conv_unet"](classes=3, widths=(4, 6), deep_supervision=0)
+  return constructor(net, loss_of(False), tx, widths=((2, 4), (3, 6)), kernels=(1, 3))
+
+
+def small_supernet(kind: str, **options):
+  """Of "cells" or "dints"."""
+  name = "dints_supernet" if kind == "dints" else "cell_supernet"
+  return SUPERNETS[name](**{**SMALL_SUPERNETS[name], **options})
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -238,6 +255,11 @@ ROWS = {
     rate=0.05,
   ),
   "unpaired": Row(plainly),
+  **dict.fromkeys(
+    ("darts", "gdas", "fairdarts", "dints"),
+    Row(_searching, ("network", "architecture"), regions=False),
+  ),
+  "sandwich": Row(_sandwich, regions=False),
 }
 
 
@@ -259,4 +281,6 @@ def batch_of(rank: int = 2, *, regions: bool = False, seed: int = 0):
   # another domain, darker where the first one is bright, of as many cases
   other = {**batch, "image": 2 - image}
   streams = {"unlabelled": {"image": image[:, ::-1]}, "target": {"image": 1 - image[:, ::-1]}}
-  return {**batch, "target_image": 2 * image, **streams, "other": other}
+  # cases with labels that the main stream leaves out
+  rest = {name: of[::-1] for name, of in batch.items()}
+  return {**batch, "target_image": 2 * image, **streams, "other": other, "architecture": rest}

@@ -8,11 +8,31 @@ from published_options import (
   GCR,
   HIPPOCAMPUS,
   KITENET,
+  NAS_UNET,
   PSPNET_SMP,
   TINY_RESNET,
   VNET_PORT,
+  dints_genotype,
   kiunet3d,
 )
+
+from jaxseg.search import genotypes
+
+# options that make the networks of whole spaces tiny
+SUPERNETS = {
+  "cell_supernet": dict(
+    nodes=1,
+    features=4,
+    depth=1,
+    operations={
+      "down": ("max", "down_conv"),
+      "up": ("up_conv",),
+      "normal": ("none", "identity", "conv"),
+    },
+    norm="instance",
+  ),
+  "dints_supernet": dict(blocks=2, depths=2, features=4),
+}
 
 ROWS = {
   # other public U-Nets by its options: test_unet.py
@@ -373,5 +393,25 @@ ROWS = {
       "shape/gate*/alpha/bias",  # likewise
       "expand/conv/kernel",  # likewise, of one channel: it scales what the norm scales back
     ),
+  ),
+  # the published code's counts, with the norm of its head that it never applies
+  "cell_unet": Row(
+    dict(genotype=genotypes.PUBLISHED["nas_unet_v2"], features=4, depth=1),
+    (
+      Count(123_611, classes=2, options=dict(NAS_UNET, features=16)),
+      Count(1_086_409, classes=2, options=dict(NAS_UNET, features=48)),
+      Count(
+        833_401,
+        classes=2,
+        options=dict(NAS_UNET, genotype=genotypes.PUBLISHED["nas_unet_v2_en"], features=48),
+      ),
+    ),
+    # the channel weights of 4 channels have one hidden unit, which may be off
+    silent=("*/squeeze/*", "*/excite/kernel"),
+  ),
+  # MONAI 1.6.1's TopologyInstance, without the stems and joins that nothing reads
+  "dints": Row(
+    dict(genotype=dints_genotype("conv_3x3"), features=4),
+    sizes=((13, 10),),
   ),
 }

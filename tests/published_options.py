@@ -1,5 +1,7 @@
 """Options that make published networks of ours, for the table of networks."""
 
+from jaxseg.search import genotypes
+
 # AGN's unet_grid_attention_3D: one gating signal for all skips but the first
 ATTENTION_UNET_AGN = {
   "widths": (16, 32, 64, 128, 256),
@@ -75,3 +77,13 @@ ATTENTION_UNET_MONAI = {
     "decoder": {"name": "plain", "norm": "instance", "affine": False, "activation": "prelu_shared"}
   },
 }
+
+# NAS-UNet's derived networks, to be counted as its code counts them
+NAS_UNET = dict(genotype=genotypes.PUBLISHED["nas_unet_v2"], depth=5, unused_norms=True)
+
+
+def dints_genotype(operation: str) -> dict:
+  """Two blocks of two resolutions that use every kind of path."""
+  first = [[0, operation], [2, "skip"]]
+  second = [[0, operation], [1, "skip"], [3, operation]]
+  return {"space": "dints", "depths": 2, "blocks": [first, second]}

@@ -16,7 +16,7 @@ import pytest
 from abstract import shapes, trained_shapes
 from closeness import assert_close
 from gradients import drawn, silent_parameters
-from network_rows import ROWS
+from network_rows import ROWS, SUPERNETS
 from part_rows import PARTS
 
 from jaxseg import augment, data, inference, losses, methods, metrics, networks
@@ -246,7 +246,9 @@ def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_ro
   rank = len(config.data.patch)
   if config.network.name != "unet" and "auto" not in path.stem:
     small = {name: of for name, of in small.items() if not name.startswith("network.")}
-    small |= {f"network.{name}": of for name, of in ROWS[config.network.name].small.items()}
+    name = config.network.name
+    options = SUPERNETS[name] if name in SUPERNETS else ROWS[name].small
+    small |= {f"network.{name}": of for name, of in options.items()}
   if "kernels" in config.network:  # a plan's
     small |= {"network.depth": (1, 1), "network.decoder_depth": (1,)}
     small |= {"network.kernels": ((3,) * rank,) * 2, "network.strides": ((2,) * rank,)}

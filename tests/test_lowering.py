@@ -141,6 +141,7 @@ def test_a_method_lowers_for_every_platform(name, rank):
   del batch["body"]
   batch["target_image"] = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
   batch["other"] = {of: batch[of] for of in ("image", "label", "spacing")}
+  batch["architecture"] = {of: batch[of] for of in ("image", "label")}
   batch["unlabelled"] = batch["target"] = {"image": batch["image"]}
   state = jax.eval_shape(method.init, KEY, batch)
   lower(method.train_step, state, batch, KEY)

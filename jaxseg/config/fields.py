@@ -132,7 +132,7 @@ def table_of(path: str) -> Mapping[str, Callable] | None:
     task,
   )
 
-  predict = {**networks.NETWORKS, **networks.GENERATORS}
+  predict = {**networks.NETWORKS, **networks.SUPERNETS, **networks.GENERATORS}
   tables = {
     "task": task.TASKS,
     "network": predict,

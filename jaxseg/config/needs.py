@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxseg import methods
-from jaxseg.config.streams import TRAINING, UNLABELLED, as_main
+from jaxseg.config.streams import HELD_BACK, TRAINING, UNLABELLED, as_main
 from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.stream import MAIN
 from jaxseg.methods.needs import Needs
@@ -44,6 +44,8 @@ def check_streams(config: Mapping[str, Any]) -> None:
       )
   if of(config).domains:
     _check_domains(config)
+  for stream in of(config).held_back:
+    _check_held_back(config, stream)
   for stream in of(config).streams:
     where, spec = f"config.streams.{stream}", config["streams"].get(stream)
     if spec is None:
@@ -64,6 +66,20 @@ def check_streams(config: Mapping[str, Any]) -> None:
         f"{where}.patch: {tuple(patch)}, and the main stream's is {tuple(ours)}; the method "
         f"'{name}' puts both in one batch: leave the field out."
       )
+
+
+def _check_held_back(config: Mapping[str, Any], stream: str) -> None:
+  where, spec = f"config.streams.{stream}", config["streams"].get(stream)
+  method, batch = config["method"]["name"], config["data"]["batch"]
+  # a source of its own has other cases
+  if spec is not None and ("source" in spec or spec.get("cases") == HELD_BACK):
+    return
+  have = "is missing" if spec is None else f"has cases='{spec.get('cases', TRAINING)}'"
+  raise ValueError(
+    f"{where}: {have}; the method '{method}' judges by training cases that the main stream does "
+    f'not learn from: expected {where}=dict(cases="{HELD_BACK}", batch={batch}), and '
+    "config.data.split.labelled=0.5, the share of the main stream."
+  )
 
 
 def _check_domains(config: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from jaxseg.methods import by_domain
 
 # a stream's samples lie beside the main stream's, or in their place, see `methods.joined`
 BESIDE, INSTEAD = "beside", "instead"
-TRAINING, UNLABELLED = "training", "unlabelled"
+TRAINING, UNLABELLED, HELD_BACK = "training", "unlabelled", "held_back"
 # what config.evaluate.streams calls the main stream, which has no name
 MAIN_WORD = by_domain.MAIN
 # how cases become what lies on the disk
@@ -59,10 +59,16 @@ def check(streams: Mapping[str, Any]) -> None:
         of = FIELDS[f"data.{field}"]
         check_value(value, f"{where}.{field}", of.kind, of.span)
     cases = spec.get("cases", TRAINING)
-    if cases not in (TRAINING, UNLABELLED):
+    if cases not in (TRAINING, UNLABELLED, HELD_BACK):
       raise ValueError(
-        f"{where}.cases: {cases!r}; expected '{TRAINING}', the training side of its split, or "
-        f"'{UNLABELLED}', the cases without labels."
+        f"{where}.cases: {cases!r}; expected '{TRAINING}', the training side of its split, "
+        f"'{UNLABELLED}', the cases without labels, or '{HELD_BACK}', with their labels those that "
+        "config.data.split.labelled leaves out of the main stream."
+      )
+    if cases == HELD_BACK and "source" in spec:
+      raise ValueError(
+        f"{where}.cases: '{HELD_BACK}' are cases of the main stream's source, and the stream has "
+        "one of its own; leave one of the two out."
       )
     if "joins" in spec:
       _check_joins(spec, where)
@@ -81,9 +87,9 @@ def _check_joins(spec: Mapping[str, Any], where: str) -> None:
       f"{where}.joins: {spec['joins']!r}; expected '{BESIDE}' (its samples are learnt from beside "
       f"the main stream's) or '{INSTEAD}' (in their place, the main stream validates alone)."
     )
-  if spec.get("cases", TRAINING) == UNLABELLED:
+  if spec.get("cases", TRAINING) != TRAINING:
     raise ValueError(
-      f"{where}.joins: '{spec['joins']}' with cases='{UNLABELLED}'; what is learnt from as the "
+      f"{where}.joins: '{spec['joins']}' with cases='{spec['cases']}'; what is learnt from as the "
       "main stream is has labels: leave one of the two out."
     )
 

@@ -14,6 +14,8 @@ class Needs(NamedTuple):
       images have the main stream's channels and rank.
     signed: images lie in [-1, 1].
     task: the only one that the method's output means something in; "" is any.
+    held_back: names of further streams of training cases with labels that the main stream leaves
+      out.
     domains: each stream is a domain, with labels and a source of its own, and there are several;
       where the method is applied, the field `domain` tells which (`by_domain.names`).
   """
@@ -24,3 +26,4 @@ class Needs(NamedTuple):
   signed: bool = False
   task: str = ""
   domains: bool = False
+  held_back: tuple[str, ...] = ()

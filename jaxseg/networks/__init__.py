@@ -6,6 +6,7 @@ from jaxseg.networks.attention_unet_dsv import AttentionUNetDSV
 from jaxseg.networks.bcdunet import BCDUNet
 from jaxseg.networks.bdclstm import BDCLSTM
 from jaxseg.networks.blocks.hdc import check_hdc
+from jaxseg.networks.cell_unet import CellSupernet, CellUNet
 from jaxseg.networks.cenet import CENet
 from jaxseg.networks.critics import CRITICS
 from jaxseg.networks.decision_fusion import DecisionFusion
@@ -15,6 +16,7 @@ from jaxseg.networks.deeplabv3 import DeepLabV3
 from jaxseg.networks.dense_unet3d import DenseUNet3D
 from jaxseg.networks.dense_unet161 import DenseUNet161
 from jaxseg.networks.detect_then_segment import DetectThenSegment
+from jaxseg.networks.dints import Dints, DintsSupernet
 from jaxseg.networks.encoder_unet import EncoderUNet
 from jaxseg.networks.encoder_unetpp import EncoderUNetPP
 from jaxseg.networks.encoders import ENCODERS
@@ -93,6 +95,14 @@ NETWORKS = {
   "decision_fusion": DecisionFusion,
   "attention_fusion": AttentionFusion,
   "shape_attentive": ShapeAttentive,
+  "cell_unet": CellUNet,
+  "dints": Dints,
+}
+
+# config name -> all architectures of a space in one, which methods of search train
+SUPERNETS = {
+  "cell_supernet": CellSupernet,
+  "dints_supernet": DintsSupernet,
 }
 
 __all__ = [
@@ -103,12 +113,15 @@ __all__ = [
   "GENERATORS",
   "LWHCN",
   "NETWORKS",
+  "SUPERNETS",
   "UNETR",
   "AttentionFusion",
   "AttentionUNet",
   "AttentionUNetDSV",
   "BCDUNet",
   "CENet",
+  "CellSupernet",
+  "CellUNet",
   "DecisionFusion",
   "DeepBet",
   "DeepBrain",
@@ -116,6 +129,8 @@ __all__ = [
   "DenseUNet3D",
   "DenseUNet161",
   "DetectThenSegment",
+  "Dints",
+  "DintsSupernet",
   "EncoderUNet",
   "EncoderUNetPP",
   "FCDenseNet",

@@ -207,7 +207,8 @@ def _stream(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _roles(config: dict[str, Any]) -> dict[str, Any]:
   """What fills each role of the method, said for each of them."""
-  tables = networks.NETWORKS | networks.CRITICS | networks.GENERATORS | networks.DECODERS
+  tables = networks.NETWORKS | networks.SUPERNETS | networks.CRITICS
+  tables |= networks.GENERATORS | networks.DECODERS
   filled = {
     roles.NETWORK: lambda spec: _network(spec, tables),
     roles.LOSS: lambda spec: {key: _loss(key, part) for key, part in spec.items()},

@@ -253,6 +253,8 @@ def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_ro
     small |= {"network.depth": (1, 1), "network.decoder_depth": (1,)}
     small |= {"network.kernels": ((3,) * rank,) * 2, "network.strides": ((2,) * rank,)}
     small["method.drop_last_head"] = False  # of two stages only the finest has one
+  if "warm_up" in config.method:
+    small["method.warm_up"] = 1
   small["data.patch"] = (16,) * rank
   small["data.batch"] = 2
   if config.data.source.name == "phantom":

@@ -108,6 +108,13 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("cycle translation masks inner_masks cycle_fool pool", FROM_0),
   ("unpaired", "distillation"): FROM_0,
   ("unpaired", "temperature"): POSITIVE,
+  # searches
+  **_all("warm_up terms zero_one", FROM_0),
+  **dict.fromkeys((("gdas", "temperature"), "inner_rate"), POSITIVE),
+  "stop_share": BELOW_1,
+  ("dints", "topology"): FROM_0,
+  ("dints", "memory"): PART,
+  **dict.fromkeys((("sandwich", "between"), ("sandwich", "distillation")), FROM_0),
   # augmentations
   **_all("p p_rotation p_scale p_shear p_elastic p_channel p_label", SHARE),
   **_all("scale exponent factor", POSITIVE),

@@ -54,4 +54,5 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
     Acts("optimisers.regressor", "features"),
   ),
   "unpaired": (Acts("temperature", "distillation"),),
+  "dints": (Acts("topology", "terms"), Acts("memory", "terms")),
 }

@@ -81,6 +81,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(changes, words):
     (dict(network=dict(name="unet")), "config.network: 'unet' has nothing to choose"),
     (dict(network=dict(SUPERNET, nodes=0)), "config.network.nodes"),
     (dict(network=dict(SUPERNET, operations=dict(up=("up",)))), "'up' is no operation"),
+    (dict(method=dict(name="darts", warm_up=1000)), "nothing would be chosen"),
     (dict(streams=dict()), "config.streams.architecture: is missing"),
     (dict(streams=dict(architecture=dict())), "has cases='training'"),
     (dict(streams=dict(architecture=dict(cases="unlabelled"))), "has cases='unlabelled'"),

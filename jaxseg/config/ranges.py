@@ -81,6 +81,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("iterations erosions", COUNT),
   ("focal_tversky", "gamma"): POSITIVE,
   "positive_weight": POSITIVE,
+  ("surrogate", "theta"): SHARE,
+  ("surrogate", "width"): FROM_0,
   **dict.fromkeys((("box_tightness", "every"), ("box_size", "every")), COUNT),
   **dict.fromkeys((("box_tightness", "growth"), ("box_size", "growth")), POSITIVE),
   **dict.fromkeys((("box_tightness", "sharpness"), ("box_size", "sharpness")), POSITIVE),
@@ -158,6 +160,12 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("v_rand", "alpha"): SHARE,
   ("v_info", "alpha"): SHARE,
   "connectivity": Range("from 1 to 3", 1, 3),
+  # strategies and evaluations of a search
+  **_all("trials population tournament at_once samples updates levels smallest startup", COUNT),
+  "eta": FROM_2,
+  "deviation": POSITIVE,
+  ("evolution", "width"): POSITIVE,
+  ("ppo", "clip"): POSITIVE,
   # data
   **_all("spacing maximum", POSITIVE),
   **_all("seed labelled_seed", SEED),

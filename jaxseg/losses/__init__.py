@@ -24,7 +24,8 @@ from jaxseg.losses.hausdorff import hausdorff
 from jaxseg.losses.images import IMAGE_LOSSES
 from jaxseg.losses.jaccard import jaccard
 from jaxseg.losses.lovasz import lovasz_softmax
-from jaxseg.losses.regularisers import entropy, size_constraint, total_variation
+from jaxseg.losses.regularisers import constant, entropy, size_constraint, total_variation
+from jaxseg.losses.surrogate import surrogate
 from jaxseg.losses.tversky import focal_tversky, tversky
 
 LOSSES = {
@@ -34,6 +35,7 @@ LOSSES = {
   "box_tightness": box_tightness,
   "cldice": cldice,
   "combo": combo,
+  "constant": constant,
   "cross_entropy": cross_entropy,
   "dice": dice,
   "entropy": entropy,
@@ -46,6 +48,7 @@ LOSSES = {
   "jaccard": jaccard,
   "lovasz_softmax": lovasz_softmax,
   "size_constraint": size_constraint,
+  "surrogate": surrogate,
   "topk_cross_entropy": topk_cross_entropy,
   "total_variation": total_variation,
   "tversky": tversky,
@@ -74,6 +77,7 @@ __all__ = [
   "class_weights",
   "cldice",
   "combo",
+  "constant",
   "cross_entropy",
   "deep_supervision",
   "dice",
@@ -88,6 +92,7 @@ __all__ = [
   "lovasz_softmax",
   "resolve_weights",
   "size_constraint",
+  "surrogate",
   "topk_cross_entropy",
   "total_variation",
   "tversky",

@@ -130,3 +130,13 @@ def _unlabelled(logits, target, include_ignored: bool, *, sigmoid: bool):
   """float32 logits and weight, 1 everywhere with `include_ignored`."""
   logits, _, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   return logits, jnp.ones_like(weight) if include_ignored else weight
+
+
+def constant(logits: Array, target: Target, *, sigmoid: bool = False) -> jax.Array:
+  """0, whatever is predicted: for searches of losses, which must not gain by it.
+
+  Arguments as of `entropy`.
+  """
+  prediction, _, _ = voxels.prepare(logits, target, sigmoid=sigmoid)
+  # logits that are no numbers are told by a loss that is none
+  return 0.0 * voxels.probabilities(prediction, sigmoid=sigmoid).sum()

@@ -18,6 +18,8 @@ from golden_inputs import A_LABELS, A_LOGITS, B_LABELS, B_LOGITS
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES
 
+# of curves that bend: as Auto Seg-Loss gives its thetas, four pairs for two curves of two pieces
+THETA = (0.1, 0.6, 0.4, 0.2, 0.7, 0.3, 0.5, 0.2, 0.3, 0.8, 0.2, 0.5)
 INPUTS = {"A": (A_LOGITS, A_LABELS), "B": (B_LOGITS, B_LABELS)}
 
 
@@ -121,6 +123,11 @@ GOLDEN = (
   # the twelve pairs of the printed probabilities, with the image of `image_of`
   Golden("gated_crf", {"radius": 1}, "B", 0.034779),
   Golden("size_constraint", {"bounds": ((2, 4), (0, 0.8), None), "unit": "voxels"}, "B", 0.014883),
+  # curves that bend nothing leave the soft metric: Dice and Jaccard above
+  Golden("surrogate", {}, "B", 0.449552),
+  Golden("surrogate", {"include_background": False}, "B", 0.387847),
+  Golden("surrogate", {"metric": "iou", "sigmoid": True}, "A", 0.351028),
+  Golden("constant", {}, "B", 0.0),
 )
 
 
@@ -189,6 +196,12 @@ BATTERY = (
   Row("hausdorff", {}, neighbours=True, kinks=True),
   Row("hausdorff", {"sigmoid": True, "alpha": 1}, neighbours=True, kinks=True),
   Row("hausdorff", {"mode": "erosion"}, neighbours=True, kinks=True),
+  Row("constant", {}, perfect=None),
+  Row("surrogate", {}),
+  Row("surrogate", {"metric": "iou", "theta": THETA, "batch": False}, kinks=True),
+  Row("surrogate", {"theta": THETA, "sigmoid": True}, kinks=True),
+  Row("surrogate", {"metric": "boundary_iou", "width": 1}, neighbours=True),
+  Row("surrogate", {"metric": "boundary_f1", "width": 0}, neighbours=True, kinks=True),
   Row("box_emptiness", {}, maps=boxes, boxes=True),
   Row("box_size", {}, perfect=None, maps=boxes, boxes=True, neighbours=True),
   Row("box_tightness", {"width": 2}, perfect=None, maps=boxes, boxes=True, neighbours=True),

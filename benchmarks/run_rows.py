@@ -2,7 +2,8 @@
 
 Rows are kept as soon as they are there. A stopped run goes on from its checkpoint, a finished one
 is not repeated unless its config has changed since, and one that failed is a row, too. A row has
-`key`, where it is kept and its run lies; `config`, what train.py is given; and `seed`.
+`key`, where it is kept and its run lies; `config`, what train.py is given; and `seed`; a row that
+is no training also `program`, the words that begin its command, which takes the same flags.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import json
 import math
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxseg import files, sealed
+from jaxseg.children import bound, on_cores
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
@@ -29,6 +30,7 @@ from jaxseg.runs import folder as run_folder
 from jaxseg.runs import same_run
 
 ROOT = pathlib.Path(__file__).parents[1]
+TRAIN = ("train.py",)
 LEFT = 130  # train.py's exit code after a signal: all is saved
 Rows = Callable[[dict[str, dict]], Sequence[Any]]
 
@@ -145,8 +147,13 @@ class Runner:
       print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
       folder.rename(aside)
       before = {}
-    command = [*bound(), *pinned(core), sys.executable, "train.py", f"--config={row.config}"]
-    command += [f"--config.seed={row.seed}", f"--workdir={folder}", *self._further]
+    command = [*bound(), *on_cores((core,)), sys.executable, *getattr(row, "program", TRAIN)]
+    command += [
+      f"--config={row.config}",
+      f"--config.seed={row.seed}",
+      f"--workdir={folder}",
+      *self._further,
+    ]
     print(f"{row.key}: core {core}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
@@ -173,7 +180,7 @@ class Runner:
     if process.returncode == 0:
       made |= self._score(folder)
       if not self._further:
-        made["config"] = config_sum(run_folder.read_config(folder))
+        made["config"] = config_sum(_config(row, folder))
       figure = f"Dice {made['dice']:.4f}, " if "dice" in made else ""
       print(f"{row.key}: {figure}{made['cpu_seconds']:.0f} CPU-s", flush=True)
     elif process.returncode == LEFT or self.stopped.is_set():
@@ -185,22 +192,18 @@ class Runner:
     self._table.keep(row.key, made)
 
 
+def _config(row, folder: pathlib.Path) -> dict:
+  """As it was used; what is no run keeps it elsewhere."""
+  known = (folder / run_folder.CONFIG).is_file()
+  return run_folder.read_config(folder) if known else config_of(row)
+
+
 def environment() -> dict[str, str]:
   """One thread for each library, and one cache of programs for all runs."""
   programs = str(ROOT / "runs" / ".jax_cache")
   own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
   own["PYTHONPATH"] = str(ROOT)
   return {"JAX_COMPILATION_CACHE_DIR": programs, **os.environ, **own}
-
-
-def bound() -> list[str]:
-  """What a command begins with to be asked to save and leave where this process is killed."""
-  return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-
-
-def pinned(core: int) -> list[str]:
-  """What a command begins with to run on one core."""
-  return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
 
 
 def begin(wanted, table: Table, rows: Rows, score=score) -> bool:

@@ -139,7 +139,7 @@ def judge(wanted, table: run_rows.Table) -> None:
       print(f"{key}: {output}", flush=True)
       environment = run_rows.environment()
       subprocess.run(
-        [*run_rows.pinned(wanted.cores[0]), *command], cwd=ROOT, env=environment, check=True
+        [*run_rows.on_cores(wanted.cores[:1]), *command], cwd=ROOT, env=environment, check=True
       )
       numbers = files.read_json(output / "synthetic.json", what="what was judged", advice="again")
       table.keep(key, numbers)

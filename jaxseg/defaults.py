@@ -98,6 +98,9 @@ def fields() -> Fields:
   # learner -> what its weights start from: a run folder, dict(run=...), dict(file=..., format=...)
   c.initialise = dict()
   c.plan = dict()  # data=, preset=, configuration=, previous=, folder=: see `planned`
+  # what `jaxseg search` tries of this config: space=, strategy=, evaluation=, split=, budget=,
+  # first=, limits=, see jaxseg/search/plan.py; {} of a config that is trained
+  c.search = dict()
 
   # further streams of data, nested in a batch under their names: what each has otherwise than
   # config.data and config.augment, as target=dict(source=dict(...)), rest=dict(cases="unlabelled")

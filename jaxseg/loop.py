@@ -57,13 +57,17 @@ class Member(NamedTuple):
   writer: Writer | None = None
 
 
-def train(run: Experiment, workdir, *, interrupt: Interrupt | None = None) -> dict | None:
+def train(
+  run: Experiment, workdir, *, interrupt: Interrupt | None = None, until: int | None = None
+) -> dict | None:
   """Trains to the end, or to the next signal; resumes where the run folder's checkpoint stands.
 
   Args:
     run: the experiment, built.
     workdir: run folder: config, versions, metrics, panels, checkpoints, validation, report.
     interrupt: asks the run to save and leave; None listens to signals alone.
+    until: step at which to score the watched cases, save and leave as after a signal, to go on
+      later; None is the last one.
 
   Returns:
     The report, or None if it was asked to leave.
@@ -74,7 +78,7 @@ def train(run: Experiment, workdir, *, interrupt: Interrupt | None = None) -> di
       trains there.
     DiskFull: there is no room.
   """
-  reports = train_together((run,), (workdir,), interrupt=interrupt)
+  reports = train_together((run,), (workdir,), interrupt=interrupt, until=until)
   return None if reports is None else reports[0]
 
 
@@ -84,6 +88,7 @@ def train_together(
   layout: Layout | None = None,
   *,
   interrupt: Interrupt | None = None,
+  until: int | None = None,
 ) -> list[dict] | None:
   """As `train`, of several runs at the same step, in one program; each has its run folder.
 
@@ -91,7 +96,7 @@ def train_together(
     runs: the experiments, alike but for seeds and cases, see `together`.
     workdirs: their run folders, whose names differ.
     layout: the devices of all of them; None is one run's.
-    interrupt: as of `train`.
+    interrupt, until: as of `train`.
 
   Returns:
     The reports, or None if they were asked to leave.
@@ -102,7 +107,7 @@ def train_together(
   with contextlib.ExitStack() as locks:
     for workdir in workdirs:
       locks.enter_context(lock.hold(workdir))
-    return _train(runs, workdirs, layout, interrupt or Interrupt())
+    return _train(runs, workdirs, layout, interrupt or Interrupt(), until)
 
 
 def _train(
@@ -110,6 +115,7 @@ def _train(
   workdirs: Sequence[pathlib.Path],
   layout: Layout | None,
   interrupt: Interrupt,
+  until: int | None,
 ) -> list[dict] | None:
   """`train_together`, by the one program that may write to the folders."""
   main, first_run = jax.process_index() == 0, runs[0]
@@ -144,8 +150,11 @@ def _train(
       _say(display, f"Resuming {where} at step {first} of {last}.")
     if first < last:
       _say(display, "Compiling the training step (up to a minute or two, the first time) ...")
-    elements = feeders.elements(first, last, first_run.layout.slots)
-    trained = _steps(members, program, trained, (first, last), elements, display, interrupt)
+    stop = last if until is None else min(until, last)
+    elements = feeders.elements(first, stop, first_run.layout.slots)
+    trained = _steps(members, program, trained, (first, stop), elements, display, interrupt)
+    # also where it stands there already
+    trained = trained if stop == last else None
     reports = []
     if trained is not None:
       for at, member in enumerate(members):
@@ -154,7 +163,8 @@ def _train(
           break
         reports.append(report)
     if len(reports) < len(runs):
-      _say(display, interrupt.farewell(where))
+      paused = stop < last and not interrupt.everywhere()
+      _say(display, f"Saved in {where}." if paused else interrupt.farewell(where))
       return None
     return reports
 
@@ -203,7 +213,7 @@ def _merged(members: Sequence[Member]) -> list[str]:
 
 
 def _steps(members, program, trained, span, elements, display, interrupt):
-  """Steps until the end or a signal.
+  """Steps until the last of a span or a signal; where that isn't the run's last, it is scored too.
 
   Returns:
     What was trained, saved but not scored; or None, everything saved, after a signal.
@@ -233,7 +243,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
       _say(display, f"Compiled in {time.perf_counter() - mark:.0f} s; training.")
       # the clock starts after compilation, so that the speed shown is that of training
       begun, waited, mark, timed = True, 0.0, time.perf_counter(), number
-    leave = number == last
+    leave, pause_here = number == config["steps"], number == last < config["steps"]
     if number % every == 0 or leave:
       fetch()
       rows = [_mean(member.pending) for member in members]
@@ -250,7 +260,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
         if member.writer:
           member.writer.scalars(number, values, speed=speed)
       waited, mark, timed = 0.0, time.perf_counter(), number
-    scores, scored = [None] * len(members), number % evaluate == 0 and not leave
+    scores, scored = [None] * len(members), (number % evaluate == 0 or pause_here) and not leave
     # a run may train on all cases
     scored = scored and any(of.cases for of in members[0].run.watched_cases)
     if scored:
@@ -260,7 +270,7 @@ def _steps(members, program, trained, span, elements, display, interrupt):
         for at, member in enumerate(members)
       ]
       mark += time.perf_counter() - pause
-    stop = interrupt.everywhere()
+    stop = interrupt.everywhere() or pause_here
     if scored or number % config["checkpoint_every"] == 0 or leave or stop:
       fetch()
       for member in members:

@@ -15,6 +15,7 @@ from typing import Any
 from jaxseg import files
 from jaxseg.benchmark import topologies
 from jaxseg.benchmark.row import OUTPUT
+from jaxseg.children import failure
 
 _FAKE = "--xla_force_host_platform_device_count"
 _WORDS = 300
@@ -101,10 +102,5 @@ def measure(
     output = path.with_name(OUTPUT)
     if code == 0 and output.is_file():
       return files.read_json(output, what="a row of a benchmark", advice="measure it again")
-  if code == -signal.SIGKILL:
-    return {"failed": "killed, probably out of memory."}
-  if code < 0:
-    return {"failed": f"ended by signal {-code} ({signal.Signals(-code).name})."}
-  if code == 0:
-    code = "0 without a result"
-  return {"failed": f"ended with status {code}: {(last or ['no words are given'])[0][:_WORDS]}"}
+  code = code or "0 without a result"
+  return {"failed": failure(code, last[0] if last else "")}

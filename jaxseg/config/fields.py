@@ -36,7 +36,7 @@ FIELDS: dict[str, Field] = {
   "steps": Field(int, STEPS),
   **dict.fromkeys(("method", "network", "loss", "optimiser", "augment", "predictor"), _GROUP),
   **dict.fromkeys(("networks", "losses", "optimisers", "views"), _GROUP),
-  **dict.fromkeys(("initialise", "plan", "data", "evaluate", "mesh", "task"), _GROUP),
+  **dict.fromkeys(("initialise", "plan", "data", "evaluate", "mesh", "task", "search"), _GROUP),
   "average": Field(float, BELOW_1),
   "remat": Field(str, None, ("none", "products", "blocks", "offload")),
   **dict.fromkeys(("data.source", "data.split", "data.resampling", "data.prior"), _GROUP),
@@ -85,6 +85,7 @@ _ENTRIES = {
   "data.prior": "run=FOLDER",
   "data.resampling": "order=...",
   "plan": "data=...",
+  "search": "space=..., strategy=...",
 }
 
 # what the entries of a group's roles are like

@@ -37,10 +37,28 @@ def with_rule(apply: Callable, rule: Rule) -> Callable:
   ReLU6 is passed as a ReLU, and a leaky one's slope below zero is left out: by both rules the side
   below zero says nothing. `count` tells which ones a network has.
   """
+  return _swapped(apply, lambda equation: _ruled(equation, rule))
+
+
+def with_listener(apply: Callable, listen: Callable[[Any], None]) -> Callable:
+  """`apply` with the same values, which gives each rectifier's input, as NumPy's, to `listen`."""
+
+  def listening(equation: JaxprEqn) -> Callable:
+    def rectified(x, *slopes):
+      jax.debug.callback(listen, x)
+      return _bound(equation, (x, *slopes))
+
+    return rectified
+
+  return _swapped(apply, listening)
+
+
+def _swapped(apply: Callable, swap: Callable[[JaxprEqn], Callable]) -> Callable:
+  """`apply`, each rectifier's call replaced by what `swap` makes of it."""
 
   def run(*arguments):
     program, outputs = jax.make_jaxpr(lambda *a: apply(*a), return_shape=True)(*arguments)
-    values = _evaluate(program, rule, jax.tree.leaves(arguments))
+    values = _evaluate(program, swap, jax.tree.leaves(arguments))
     return jax.tree.unflatten(jax.tree.structure(outputs), values)
 
   return run
@@ -90,7 +108,7 @@ def _holds(program: Jaxpr) -> bool:
   )
 
 
-def _evaluate(program: ClosedJaxpr, rule: Rule, arguments) -> list[Any]:
+def _evaluate(program: ClosedJaxpr, swap: Callable, arguments) -> list[Any]:
   values: dict[Var, Any] = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
   values |= dict(zip(program.jaxpr.invars, arguments, strict=True))
 
@@ -98,21 +116,21 @@ def _evaluate(program: ClosedJaxpr, rule: Rule, arguments) -> list[Any]:
     return atom.val if isinstance(atom, Literal) else values[atom]
 
   for equation in program.jaxpr.eqns:
-    outputs = _call(equation, rule)(*map(read, equation.invars))
+    outputs = _call(equation, swap)(*map(read, equation.invars))
     values |= dict(zip(equation.outvars, outputs, strict=True))
   return [read(atom) for atom in program.jaxpr.outvars]
 
 
-def _call(equation: JaxprEqn, rule: Rule) -> Callable:
+def _call(equation: JaxprEqn, swap: Callable) -> Callable:
   """An equation as a function of its inputs; what holds no rectifier stays what it is."""
   if _rectifier(equation):
-    return _ruled(equation, rule)
+    return swap(equation)
   if not any(map(_holds, _inner(equation))):
     return lambda *inputs: _bound(equation, inputs)
   kind, params = equation.primitive.name, equation.params
 
   def inner(program, *inputs):
-    return _evaluate(program, rule, inputs)
+    return _evaluate(program, swap, inputs)
 
   if kind in ("jit", "pjit", "closed_call", "core_call"):
     return lambda *inputs: inner(_closed(_inner(equation)[0], params), *inputs)

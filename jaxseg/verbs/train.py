@@ -43,6 +43,7 @@ def run(
   *,
   seeds: str | None = None,
   together: bool = False,
+  until: int | None = None,
 ) -> dict | None:
   """Builds and trains; returns the report (of folds: one each), or None if a signal ended it.
 
@@ -52,6 +53,7 @@ def run(
     fold: which folds, see `folds.parse_folds`; None is the config's own.
     seeds: which seeds, see `folds.parse_seeds`; None is the config's own.
     together: whether folds or seeds are trained in one program.
+    until: step at which to leave, see `loop.train`; None is the last one.
 
   Raises ValueError in words, before any training, for what cannot be.
   """
@@ -62,6 +64,11 @@ def run(
     )
   if together and fold is None and seeds is None:
     raise ValueError("--together: needs --fold=all or --seeds=0,1,2: what is trained together.")
+  if config.get("search"):
+    raise ValueError(
+      "config.search: is for `jaxseg search`, which trains many runs of the config; with "
+      "--config.search=dict() the config is trained as it is."
+    )
   _prepare_jax(config)
   # after the flags that JAX reads when it starts
   from jaxseg import loop, processes
@@ -81,7 +88,8 @@ def run(
 
   def train(config, workdir):
     begun = bool(run_folder.steps_done(workdir))
-    return loop.train(processes.first_then_all(lambda: experiment(config, begun=begun)), workdir)
+    built = processes.first_then_all(lambda: experiment(config, begun=begun))
+    return loop.train(built, workdir, until=until)
 
   def train_together(configs, workdirs):
     # told before data are prepared

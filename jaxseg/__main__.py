@@ -12,6 +12,7 @@ VERBS = {
   "plan": "looks at a folder of labelled scans and plans spacing, patch, batch and network",
   "train": "trains what a config names, in a run folder (the same as train.py)",
   "submit": "trains folds and settings as jobs of a cluster (Slurm, or this machine), by submitit",
+  "search": "tries networks, losses or any fields of a config, and tells the best; resumable",
   "augment": "writes a picture sheet of what a config's augmentation does to its data",
   "predict": "segments images with a trained run",
   "serve": "a page to segment scans by clicks, and MONAI Label's REST API, for trained runs",

@@ -1,0 +1,253 @@
+"""config.search -> what is searched, how, on which cases and for how long.
+
+    config.search = dict(
+      space=dict(optimiser=dict(learning_rate=dict(low=1e-4, high=1e-2, log=True))),
+      strategy=dict(name="random", trials=20),
+      evaluation=dict(name="full"),
+      split=dict(folds=4, fold=0, seed=0),
+      budget=dict(steps=20_000, minutes=60),
+      first=(dict(optimiser=dict(learning_rate=1e-3)),),
+      limits=dict(parameters=2e6, gflops=5.0),
+    )
+
+Only the space is needed. Minutes of the budget are of processor time, of all trials together;
+`limits` are of a candidate's network, for one patch; `first` are candidates that are tried before
+the strategy's own. See `parameters`, `strategies`, `evaluations` and `split`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxseg.build import check_options, options_of, plain
+from jaxseg.compose import complete, networks_by_role
+from jaxseg.config import synthesis
+from jaxseg.config.option_values import check_value, check_values
+from jaxseg.config.ranges import COUNT, PART, POSITIVE
+from jaxseg.feeding import source_of
+from jaxseg.metrics import LESS_IS_BETTER
+from jaxseg.networks.describe import describe
+from jaxseg.networks.several import one
+from jaxseg.planning.planned_config import resolve
+from jaxseg.search import evaluations, parameters, split
+from jaxseg.search.parameters import Candidate, Space
+from jaxseg.search.strategies import TRAINED, check_strategy, strategy
+from jaxseg.task import choose_metrics
+
+_PARTS = ("space", "strategy", "evaluation", "split", "budget", "first", "limits")
+_LIMITS = ("parameters", "gflops")
+# what the search sets itself, in every trial
+_OWN = ("steps", "search", "evaluate", "data.split", "members")
+
+
+class Budget(NamedTuple):
+  """What all trials together may cost; None is no limit."""
+
+  steps: int | None = None
+  minutes: float | None = None
+
+
+class Plan(NamedTuple):
+  """A search, before its first trial.
+
+  Attributes:
+    base: the config without its search, complete: what the winner is trained by.
+    config: of every trial, but for its candidate; complete.
+    spec: config.search with its defaults, as it is stored.
+    space: what is chosen.
+    evaluation: how a candidate is scored.
+    budget: of all trials.
+    first: candidates that are tried before the strategy's own.
+    limits: of a candidate's network: "parameters", "gflops".
+    metric: what the score is; less of some is better.
+    shape: of a batch of one patch, for the limits.
+    classes: outputs of the network.
+    test: cases that no trial sees.
+  """
+
+  base: dict[str, Any]
+  config: dict[str, Any]
+  spec: dict[str, Any]
+  space: Space
+  evaluation: evaluations.Evaluation
+  budget: Budget
+  first: tuple[Candidate, ...]
+  limits: dict[str, float]
+  metric: str
+  shape: tuple[int, ...]
+  classes: int
+  test: tuple[str, ...]
+
+  @property
+  def steps(self) -> int:
+    """Of a trial that is trained in full."""
+    return self.config["steps"] if self.evaluation.trains else 0
+
+  @property
+  def sign(self) -> int:
+    """What a score is multiplied with so that more is better."""
+    return -1 if self.metric in LESS_IS_BETTER else 1
+
+  def strategy(self):
+    """The strategy, which has proposed nothing yet."""
+    spec, seed = self.spec["strategy"], self.config["seed"]
+    return strategy(spec, self.space, self.steps, seed, self.first)
+
+  def trial(self, candidate: Candidate) -> dict[str, Any]:
+    """The complete config of a trial; raises ValueError in words for what cannot be trained."""
+    config = parameters.with_fields(self.config, parameters.values(self.space, candidate))
+    config = complete({**config, "evaluate": {**config["evaluate"], "every": config["steps"]}})
+    if self.limits:
+      self._check_limits(config)
+    return config
+
+  def _check_limits(self, config: dict[str, Any]) -> None:
+    """Raises ValueError for a network beyond them."""
+    nets = networks_by_role(config, self.classes)
+    told = describe(one(nets["network"]), self.shape)
+    costs = {"parameters": told.parameters, "gflops": told.flops / 1e9}
+    for name, most in self.limits.items():
+      if costs[name] > most:
+        raise ValueError(
+          f"config.search.limits.{name}: the network has {costs[name]:,.6g}, more than {most:,.6g}."
+        )
+
+
+def plan(config) -> Plan:
+  """Checks config.search, as far as it goes without training; raises ValueError in words."""
+  spec = plain(config["search"])
+  if not spec:
+    raise ValueError(
+      "config.search: is empty; expected what is to be searched, as "
+      "dict(space=dict(optimiser=dict(learning_rate=dict(low=1e-4, high=1e-2, log=True))))."
+    )
+  check_options("search", spec, _PARTS, "search")
+  for name in _PARTS:
+    if name != "first" and not isinstance(spec.get(name, {}), Mapping):
+      raise ValueError(f"config.search.{name}: {spec[name]!r}; expected dict(...).")
+  space = parameters.space(spec.get("space", {}))
+  _check_own(space.fields, "config.search.space")
+  spec = {"strategy": {"name": "random"}, "evaluation": {"name": "full"}, **spec}
+  check_strategy(spec["strategy"])
+  how = evaluations.evaluation(spec["evaluation"])
+  _check_own(set(how.fields) - {"steps"}, "config.search.evaluation.fields")
+  if not how.trains and spec["strategy"]["name"] in TRAINED:
+    raise ValueError(
+      f"config.search.evaluation: '{how.name}' trains nothing, but strategy "
+      f"'{spec['strategy']['name']}' goes by steps of training; expected 'full' or 'proxy'."
+    )
+  budget, limits = _budget(spec.get("budget", {})), _limits(spec.get("limits", {}))
+  first = _first(spec.get("first", ()), space)
+  base = complete(resolve({**plain(config), "search": {}}))
+  config = complete(evaluations.prepared(how, base))
+  own = spec.get("split", {})
+  known = options_of(split.nested)
+  known = {name: of for name, of in known.items() if name != "share"}
+  check_options("split", own, known, "search.split")
+  check_values("split", own, known, "search.split")
+  check_value(how.share, "config.search.evaluation.share", float, PART)
+  cases = split.nested(config, **own, share=how.share)
+  source = source_of(config)
+  metric = choose_metrics(
+    config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
+  )[1]
+  channels = synthesis.input_channels(config, len(source.channels), source.labels.channels)
+  classes = len(synthesis.target_names(config)) or source.labels.channels
+  made = Plan(
+    base=base,
+    config={**config, "data": {**config["data"], "split": cases.split}},
+    spec=spec,
+    space=space,
+    evaluation=how,
+    budget=budget,
+    first=first,
+    limits=limits,
+    metric=metric if how.segments else how.name,
+    shape=(1, *config["data"]["patch"], channels),
+    classes=classes,
+    test=cases.test,
+  )
+  _check_beginning(made)
+  return made
+
+
+def _check_own(fields, where: str) -> None:
+  """Raises ValueError for a field that all trials must have alike, or that the search sets."""
+  for field in sorted(fields):
+    if any(f"{field}.".startswith(f"{own}.") for own in _OWN):
+      raise ValueError(
+        f"{where}.{field}: is what the search sets itself, alike for all trials; leave it out "
+        "(steps are config.steps, or those of evaluation 'proxy'; cases are config.search.split)."
+      )
+
+
+def _check_beginning(of: Plan) -> None:
+  """Raises ValueError where the strategy cannot begin, or the budget fits no candidate."""
+  proposals = next(of.strategy(), [])
+  least = min((proposal.steps for proposal in proposals), default=0)
+  if of.budget.steps is not None and least > of.budget.steps:
+    raise ValueError(
+      f"config.search.budget.steps: {of.budget.steps} fit no candidate, each of which is trained "
+      f"for {least} steps at least; expected {least} or more, or a smaller config.steps."
+    )
+  # all of a space may be refused for one reason
+  refused, limited = None, 0
+  for number in range(_TRIED):
+    random = np.random.default_rng(number)
+    candidate = (
+      proposals[number].candidate if number < len(proposals) else parameters.draw(of.space, random)
+    )
+    try:
+      of.trial(candidate)
+      return
+    except ValueError as error:
+      refused, limited = error, limited + ("config.search.limits" in str(error))
+  if limited == _TRIED:
+    raise ValueError(
+      f"config.search.limits: none of {_TRIED} candidates keeps them ({refused}); expected limits "
+      "that some do, or a space of smaller networks."
+    )
+  raise ValueError(f"config.search.space: no candidate of {_TRIED} can be trained, as {refused}")
+
+
+_TRIED = 20
+
+
+def _budget(spec: Mapping[str, Any]) -> Budget:
+  check_options("budget", spec, Budget._fields, "search.budget")
+  for name, kind, span in (("steps", int, COUNT), ("minutes", float, POSITIVE)):
+    if name in spec:
+      check_value(spec[name], f"config.search.budget.{name}", kind, span)
+  return Budget(**spec)
+
+
+def _limits(spec: Mapping[str, Any]) -> dict[str, float]:
+  check_options("limits", spec, _LIMITS, "search.limits")
+  for name, most in spec.items():
+    check_value(most, f"config.search.limits.{name}", float, POSITIVE)
+  return dict(spec)
+
+
+def _first(several: Any, space: Space) -> tuple[Candidate, ...]:
+  where = "config.search.first"
+  if not isinstance(several, tuple) or not all(isinstance(of, Mapping) for of in several):
+    raise ValueError(
+      f"{where}: {several!r}; expected candidates in parentheses, each with the fields of the "
+      "space, as (dict(optimiser=dict(learning_rate=1e-3)),)."
+    )
+  out = []
+  for number, fields in enumerate(several):
+    flat = dict(_by_path(fields, space.fields))
+    out.append(parameters.place(space, flat, f"{where}[{number}]"))
+  return tuple(out)
+
+
+def _by_path(fields: Mapping[str, Any], known, path: str = ""):
+  """Nested fields by their paths: those of the space, whatever they hold."""
+  for name, value in fields.items():
+    here = f"{path}{name}"
+    if here not in known and isinstance(value, Mapping) and value:
+      yield from _by_path(value, known, f"{here}.")
+    else:
+      yield here, value

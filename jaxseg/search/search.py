@@ -1,0 +1,161 @@
+"""A search from its first trial to its report; it resumes to the same trials, bit for bit."""
+
+import concurrent.futures
+import pathlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxseg import files, sealed
+from jaxseg.runs import lock, same_run
+from jaxseg.runs.folder import json_like
+from jaxseg.search import report, winner
+from jaxseg.search.plan import Plan
+from jaxseg.search.proposals import Result
+from jaxseg.search.trials import (
+  STOPPED,
+  TRIALS,
+  Numbers,
+  Rows,
+  Runner,
+  Trial,
+  check_row,
+  is_done,
+  score_of,
+)
+
+FILE = "search.json"
+_ADVICE = "copy the search's folder again, from where it is whole"
+# a search may go on for longer, and is told on more devices
+_MAY_DIFFER = ("budget",)
+
+
+def search(
+  plan: Plan,
+  workdir,
+  *,
+  jobs: int = 1,
+  gpus: Sequence[int] = (),
+  say: Callable[[str], None] = print,
+) -> dict[str, Any] | None:
+  """Tries what the strategy proposes until it or the budget ends; writes report and winner.
+
+  Args:
+    plan: the search.
+    workdir: its folder; a search that it holds goes on.
+    jobs: trials that run at the same time.
+    gpus: as of `trials.Runner`.
+    say: is told what happens, a sentence each.
+
+  Returns:
+    The winner's row, or None if a signal ended the search: the same command goes on.
+
+  Raises ValueError in words where the folder holds another search, or no trial has a score.
+  """
+  workdir = files.writable_folder(workdir, "--workdir")
+  with lock.hold(workdir):
+    _check_same(plan, workdir)
+    (workdir / TRIALS).mkdir(exist_ok=True)
+    files.remove_leftovers(workdir)
+    rows = Rows(workdir)
+    runner = Runner(plan, workdir, rows, jobs, gpus)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+      for number in before:
+        signal.signal(number, runner.stop)
+      _run(plan, rows, runner, jobs, say)
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+    if runner.stopped.is_set() or any(STOPPED in row for row in rows.all()):
+      say(f"Interrupted: saved in {workdir}. The same command goes on from there.")
+      return None
+    if runner.spent.is_set():
+      say("The budget is spent.")
+    best = winner.write(plan, rows.all(), workdir)
+    report.write(plan, rows.all(), best, workdir)
+    return best
+
+
+def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
+  """Writes what the search is of, or raises ValueError where the folder holds another one's."""
+  path = workdir / FILE
+  spec = {name: of for name, of in plan.spec.items() if name not in _MAY_DIFFER}
+  now = json_like({"search": spec, "config": plan.config, "test": plan.test})
+  if not path.is_file():
+    if (workdir / "config.json").is_file():
+      raise ValueError(f"--workdir {workdir}: holds a run, no search; choose another folder.")
+    sealed.write(path, now)
+    return
+  fields = {"search": dict, "config": dict, "test": (list, tuple)}
+  stored = json_like(
+    sealed.read(path, what="what a search is of", advice=_ADVICE, fields=fields, only=True)
+  )
+  differing = same_run.differences(stored["config"], now["config"], same_run.RESUME)
+  if stored["config"]["steps"] != now["config"]["steps"]:
+    differing["steps"] = (stored["config"]["steps"], now["config"]["steps"])
+  a, b = (same_run.flat(of["search"], "search.") for of in (stored, now))
+  missing = "left out"
+  differing |= {
+    name: (a.get(name, missing), b.get(name, missing))
+    for name in dict.fromkeys([*a, *b])
+    if a.get(name, missing) != b.get(name, missing)
+  }
+  if differing:
+    raise ValueError(
+      f"{workdir}: holds a search that was started otherwise, and goes on only as it was started: "
+      f"{same_run.sentence(differing)}. Choose another --workdir."
+    )
+
+
+def _run(plan: Plan, rows: Rows, runner: Runner, jobs: int, say: Callable[[str], None]) -> None:
+  """Sends the strategy the results of what it proposes, stored or new, until one of them ends."""
+  strategy, numbers, spent = plan.strategy(), Numbers(), Steps(plan.budget.steps)
+  results: list[Result] | None = None
+  with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    while True:
+      try:
+        proposals = next(strategy) if results is None else strategy.send(results)
+      except StopIteration:
+        return
+      trials = [Trial(numbers.of(proposal), proposal) for proposal in proposals]
+      # one that is proposed twice runs once
+      chosen = {trial.name: trial for trial in trials if spent.afford(trial)}
+      whole = all(trial.name in chosen for trial in trials)
+      left = []
+      for trial in chosen.values():
+        row = rows.get(trial.name)
+        check_row(row, trial, rows.path)
+        if not is_done(row):
+          left.append(trial)
+      waiting = {pool.submit(runner.run, trial): trial for trial in left}
+      for ended in concurrent.futures.as_completed(waiting):
+        ended.result()
+        trial = waiting[ended]
+        if row := rows.get(trial.name):
+          say(report.line(trial.name, row, plan.metric))
+      if not all(is_done(rows.get(trial.name)) for trial in chosen.values()):
+        return
+      if not whole:
+        runner.spent.set()
+        return
+      results = [
+        Result(trial.number, score_of(rows.get(trial.name), plan.sign)) for trial in trials
+      ]
+
+
+class Steps:
+  """The steps of training that a budget has room for: those that trials go on from count once."""
+
+  def __init__(self, most: int | None):
+    self._most, self._spent = most, 0
+    self._done: dict[int, int] = {}
+
+  def afford(self, trial: Trial) -> bool:
+    """Whether there is room for a trial, whose steps are then spent."""
+    new = max(0, trial.proposal.steps - self._done.get(trial.number, 0))
+    if self._most is not None and self._spent + new > self._most:
+      return False
+    self._spent += new
+    self._done[trial.number] = max(trial.proposal.steps, self._done.get(trial.number, 0))
+    return True

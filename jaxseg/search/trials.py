@@ -1,0 +1,225 @@
+"""The trials of a search: rows on disk, and the processes that make them.
+
+A search's folder holds `search.json`, what it is of; `trials.json`, a row for every trial and
+length of training; `trials/0003`, the run folder of a trial, with its log and request beside it.
+"""
+
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxseg import files
+from jaxseg.children import bound, failure, on_cores, shares
+from jaxseg.search.parameters import key, values
+from jaxseg.search.plan import Plan
+from jaxseg.search.proposals import Proposal
+from jaxseg.verbs.train import LEFT
+
+TRIALS, ROWS = "trials", "trials.json"
+_ADVICE = "copy the search's folder again, from where it is whole"
+# what a row may have in place of a score
+FAILED, REFUSED, STOPPED = "failed", "refused", "stopped"
+
+
+class Rows:
+  """The rows of a search, on disk after each; used by several threads."""
+
+  def __init__(self, folder: pathlib.Path):
+    self.path, self._lock = folder / ROWS, threading.Lock()
+    self._rows: dict[str, dict[str, Any]] = {}
+    if self.path.is_file():
+      self._rows = files.read_json(self.path, what="the trials of a search", advice=_ADVICE)
+
+  def get(self, name: str) -> dict[str, Any]:
+    return self._rows.get(name, {})
+
+  def keep(self, name: str, row: dict[str, Any]) -> None:
+    with self._lock:
+      self._rows[name] = row
+      files.write_json(self.path, dict(sorted(self._rows.items())))
+
+  def all(self) -> list[dict[str, Any]]:
+    """In the order of their numbers, then of their steps."""
+    return sorted(self._rows.values(), key=lambda row: (row["number"], row["steps"]))
+
+  @property
+  def cpu_minutes(self) -> float:
+    """Processor time of all trials so far."""
+    return sum(row.get("cpu_seconds", 0.0) for row in self._rows.values()) / 60
+
+
+class Numbers:
+  """The numbers of the trials: of a candidate and the weights that it begins with, once each."""
+
+  def __init__(self):
+    self._known: dict[tuple, int] = {}
+
+  def of(self, proposal: Proposal) -> int:
+    identity = (key(proposal.candidate), proposal.after)
+    return self._known.setdefault(identity, len(self._known))
+
+
+class Trial(NamedTuple):
+  """A proposal with its number."""
+
+  number: int
+  proposal: Proposal
+
+  @property
+  def name(self) -> str:
+    return f"{self.number:04d}@{self.proposal.steps}"
+
+
+def score_of(row: dict[str, Any], sign: int) -> float | None:
+  """A row's score so that more is better; None without one."""
+  score = row.get("score")
+  if score is None or isinstance(score, str) or not math.isfinite(score):
+    return None
+  return sign * score
+
+
+def is_done(row: dict[str, Any]) -> bool:
+  """Whether a row is one that is not tried again: all but those that a signal stopped."""
+  return bool(row) and STOPPED not in row
+
+
+def check_row(row: dict[str, Any], trial: Trial, path: pathlib.Path) -> None:
+  """Raises ValueError where a stored row is of another candidate than the search proposes now."""
+  proposal = trial.proposal
+  if row and (row["candidate"] != proposal.candidate or row["after"] != proposal.after):
+    raise ValueError(
+      f"{path}: trial {trial.name} is of another candidate than this search proposes; its draws "
+      "are those of another version of Optuna or NumPy, or the file was edited: go on with those "
+      "that made it, or choose another --workdir."
+    )
+
+
+class Runner:
+  """Runs trials, each in a process; a signal saves those that are under way.
+
+  Args:
+    plan: the search.
+    folder: of the search.
+    rows: its rows.
+    jobs: trials that run at the same time.
+    gpus: numbers of the devices that they are given in turn; () is all to each.
+  """
+
+  def __init__(
+    self, plan: Plan, folder: pathlib.Path, rows: Rows, jobs: int, gpus: Sequence[int] = ()
+  ):
+    self._plan, self._folder, self._rows = plan, folder, rows
+    devices = [gpus[number % len(gpus)] for number in range(jobs)] if gpus else [None] * jobs
+    self._crowded = len(set(devices)) < jobs
+    self._free = list(zip(shares(jobs), devices, strict=True))
+    self._live: set[subprocess.Popen] = set()
+    self._lock = threading.Lock()
+    self.stopped, self.spent = threading.Event(), threading.Event()
+
+  def stop(self, *_) -> None:
+    self.stopped.set()
+    with self._lock:
+      for process in self._live:
+        process.send_signal(signal.SIGTERM)
+
+  def run(self, trial: Trial) -> None:
+    """Makes the row of a trial, unless the search ends before."""
+    with self._lock:
+      if not self._affordable(trial):
+        self.spent.set()
+      if self.stopped.is_set() or self.spent.is_set():
+        return
+      place = self._free.pop(0)
+    try:
+      self._try(trial, *place)
+    finally:
+      with self._lock:
+        self._free.append(place)
+
+  def _affordable(self, trial: Trial) -> bool:
+    """Whether the budget has room for a trial as dear as the dearest of its steps so far."""
+    minutes = self._plan.budget.minutes
+    if minutes is None:
+      return True
+    like = [row for row in self._rows.all() if row["steps"] == trial.proposal.steps]
+    dearest = max((row.get("cpu_seconds", 0.0) for row in like), default=0.0) / 60
+    # those under way are not on disk yet
+    return self._rows.cpu_minutes + (len(self._live) + 1) * dearest <= minutes
+
+  def _try(self, trial: Trial, cores: Sequence[int], gpu: int | None) -> None:
+    number, proposal = trial
+    before = self._rows.get(trial.name)
+    fields = values(self._plan.space, proposal.candidate)
+    row = proposal._asdict() | {"number": number, "fields": fields}
+    try:
+      config = self._plan.trial(proposal.candidate)
+    except ValueError as error:
+      self._rows.keep(trial.name, row | {REFUSED: str(error)})
+      return
+    place = self._folder / TRIALS / f"{number:04d}"
+    if proposal.after is not None:
+      start = self._folder / TRIALS / f"{proposal.after:04d}"
+      config = {**config, "initialise": {**config["initialise"], "network": {"run": str(start)}}}
+    output = place.with_name(f"{place.name}.score.json")
+    output.unlink(missing_ok=True)
+    request = {
+      "config": config,
+      "folder": str(place),
+      "metric": self._plan.metric,
+      "until": proposal.steps,
+      "measure": dict(self._plan.evaluation.measure),
+      "output": str(output),
+    }
+    told = place.with_name(f"{place.name}.request.json")
+    files.write_json(told, request)
+    log, began = place.with_name(f"{place.name}.log"), time.monotonic()
+    code, used = self._process(told, log, cores, gpu)
+    # of a trial that was stopped and goes on, all of its time
+    row["cpu_seconds"] = round(before.get("cpu_seconds", 0.0) + used, 1)
+    row["seconds"] = round(before.get("seconds", 0.0) + time.monotonic() - began, 1)
+    if code == 0 and output.is_file():
+      row["score"] = files.read_json(output, what="a trial's score", advice="search again")["score"]
+    elif code == LEFT or self.stopped.is_set():
+      row[STOPPED] = True
+    else:
+      words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+      row[FAILED] = failure(code or "0 without a score", words[-1] if words else "")
+    self._rows.keep(trial.name, row)
+
+  def _process(
+    self, request: pathlib.Path, log: pathlib.Path, cores: Sequence[int], gpu: int | None
+  ) -> tuple[int, float]:
+    """Its exit code and processor time."""
+    command = [*bound(), *on_cores(cores), sys.executable, "-m", "jaxseg.search.trial"]
+    here = dict(os.environ)
+    if cores:
+      here |= {name: str(len(cores)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    if gpu is not None:
+      here["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    if self._crowded:
+      # the first of several on a device would take its memory
+      here.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    with open(log, "a", encoding="utf-8") as out:
+      process = subprocess.Popen(
+        [*command, str(request)],
+        env=here,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+      )
+      with self._lock:
+        self._live.add(process)
+      if self.stopped.is_set():
+        process.send_signal(signal.SIGTERM)
+      _, status, used = os.wait4(process.pid, 0)
+      process.returncode = os.waitstatus_to_exitcode(status)
+      with self._lock:
+        self._live.discard(process)
+    return process.returncode, used.ru_utime + used.ru_stime

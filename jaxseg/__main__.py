@@ -16,6 +16,7 @@ VERBS = {
   "augment": "writes a picture sheet of what a config's augmentation does to its data",
   "predict": "segments images with a trained run",
   "serve": "a page to segment scans by clicks, and MONAI Label's REST API, for trained runs",
+  "interact": "segments with clicks, strokes and boxes: plays a file of them, or simulates a user",
   "explain": "maps of why a run said so: saliency, CAM, occlusion, attention, uncertainty",
   "find-best": "the best configuration or pair of a cross-validation, with post-processing",
   "report": "tables and a page with pictures of a run, or of the folds of a cross-validation",

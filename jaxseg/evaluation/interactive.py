@@ -1,16 +1,19 @@
 """How good a segmentation is after each of a simulated user's clicks, and over many cases."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxseg.feeding import source_of
 from jaxseg.interaction import next_click, session, unclicked
 from jaxseg.metrics.interaction import RULES, after, area_under, clicks_to
 from jaxseg.metrics.overlap import confusion, dice, iou
 from jaxseg.metrics.statistics import bootstrap_interval
+from jaxseg.runs.folder import read_config, read_dataset
+from jaxseg.runs.interactive import open_run
 
 # IoU that clicks are counted to
 QUALITIES = (0.8, 0.85, 0.9)
@@ -148,15 +151,66 @@ def _next(truth, predicted, classes: int, weight, points) -> tuple[tuple[int, ..
 
 
 def follow(
-  scan: session.Scan, states, truth: np.ndarray, *, weight: np.ndarray | None = None
+  scan: session.Scan, states, truth: np.ndarray | None, *, weight: np.ndarray | None = None
 ) -> Played:
-  """The curves of a session that is played, `states` are those of `record.replay`."""
+  """The curves of a session that is played, `states` are those of `record.replay`.
+
+  Without `truth` there are none, and with several objects the foreground is that of all together.
+  """
   curves: dict[str, dict[str, list[float]]] = {}
   seconds, state = [], None
   for state in states:
-    _append(curves, quality(session.classes(scan, state), truth, weight, scan.names), None, ())
+    if truth is not None:
+      several = len(state.objects) > 1
+      made = session.labels(scan, state) > 0 if several else session.classes(scan, state)
+      _append(curves, quality(made.astype(np.int32), truth, weight, scan.names), None, ())
     seconds.append(state.steps[state.at - 1].seconds if state.at else state.seconds)
   return Played(curves, seconds, [], state)
+
+
+def held_out(
+  folder,
+  *,
+  clicks: int,
+  most: int = 0,
+  automatic: bool = True,
+  enough: float = 1.0,
+  progress: Callable[[str, Played], None] = lambda name, played: None,
+) -> dict[str, Any]:
+  """A run's own validation cases, clicked by a simulated user: what `summarise` tells of them.
+
+  Args:
+    folder: the run folder.
+    clicks, automatic, enough: of `simulate`.
+    most: cases, evenly chosen; 0 is all.
+    progress: called after each case.
+
+  Cases without foreground are left out, and listed under "left_out". Raises ValueError for runs
+  without validation cases or prompts, FileNotFoundError where the data are gone.
+  """
+  run = open_run(folder)
+  names = read_dataset(folder, {"validation": list})["validation"]
+  if not names:
+    raise ValueError(f"{folder}: no case validated this run; train it with config.data.split.")
+  source = source_of(read_config(folder))
+  count = min(most or len(names), len(names))
+  chosen = np.unique(np.linspace(0, len(names) - 1, count).round().astype(int))
+  played, left_out = {}, []
+  for name in (names[i] for i in chosen):
+    raw = source.read(name)
+    truth, weight = run.labels.encode(raw.label, f"case '{name}'")
+    if raw.weight is not None:
+      weight = raw.weight if weight is None else weight * raw.weight
+    if not (truth > 0).any():
+      left_out.append(name)
+      continue
+    scan = run.scan(raw._replace(label=None, weight=None), f"case '{name}'")
+    options = {"clicks": clicks, "automatic": automatic, "enough": enough, "weight": weight}
+    played[name] = simulate(scan, truth, where=f"case '{name}'", **options)
+    progress(name, played[name])
+  if not played:
+    raise ValueError(f"{folder}: all its validation cases are background everywhere.")
+  return {**summarise(played, most=clicks), "left_out": left_out}
 
 
 def _append(curves, values, only: int | None, names: Sequence[str]) -> None:

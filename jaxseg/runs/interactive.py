@@ -82,23 +82,27 @@ def open_run(paths, *, kind: str = checkpoint.LATEST, domain: str | None = None)
       f"{', '.join(map(str, several))}: differ in network, method or data options; answer with one "
       "configuration."
     )
-  opened = open_runs(folders, kind=kind, domain=domain)
-  told = opened.told[0]
+  return as_run(open_runs(folders, kind=kind, domain=domain), kind=kind)
+
+
+def as_run(opened: Opened, *, kind: str = checkpoint.LATEST) -> Run:
+  """What `open_run` gives, of runs that were opened."""
+  told, first = opened.told[0], next(iter(opened.states))
   encoding = prompts_of(told.config)
   if encoding is None:
     known = [name for name, of in METHODS.items() if OPTION in options_of(of)]
     raise ValueError(
-      f"{folders[0]}: was trained by the method '{told.config['method']['name']}', whose network "
+      f"{first}: was trained by the method '{told.config['method']['name']}', whose network "
       f"is shown no prompts; expected a run of {', '.join(known) or 'a method with prompts'}."
     )
   if told.labels.regions:
     raise ValueError(
-      f"{folders[0]}: its labels are regions that overlap, and a prompt says one class of a voxel; "
+      f"{first}: its labels are regions that overlap, and a prompt says one class of a voxel; "
       "expected a run of classes."
     )
   if opened.predict.func is boxed:
     raise ValueError(
-      f"{folders[0]}: its predictor 'boxed' chooses by itself what the network sees; expected a "
+      f"{first}: its predictor 'boxed' chooses by itself what the network sees; expected a "
       "run that predicts by windows."
     )
   compiled = jax.jit(
@@ -226,7 +230,8 @@ def _shown(run: Run, turns, window: Window, fields: Batch, previous, thin) -> Ba
         if kind in ("voxels", "lasso"):
           field = "strokes" if kind == "voxels" else "prompt_box"
           of = drawn.setdefault(field, np.zeros((*space, classes), np.float32))
-          of[tuple(value[:, axes].T)][..., index] = 1
+          at = (*value[:, axes].T, index)
+          of[at] = np.maximum(of[at], run.encoding.decay ** (len(turns) - 1 - number))
           continue
         value = value[..., axes]
         made[kind].append((value if kind != "box" else value.astype(int), index))

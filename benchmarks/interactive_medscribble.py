@@ -1,0 +1,94 @@
+"""MedScribble: scribbles of three annotators on images of six tasks, one of which is left out."""
+
+import pathlib
+import runpy
+from collections.abc import Sequence
+
+import imageio.v3 as imageio
+import numpy as np
+from run_rows import ROOT
+
+from jaxseg import files
+from jaxseg.data.sources.source import natural
+from jaxseg.evaluation.interactive import quality
+from jaxseg.feeding import source_of
+from jaxseg.interaction import session
+from jaxseg.runs.folder import read_config, read_dataset
+from jaxseg.runs.interactive import Run, open_run
+
+CONFIG = "configs/interactive_medscribble.py"
+STORED = ROOT / ".." / "shared" / "data" / "medscribble"
+# as files that a source of pairs reads
+UNPACKED = ROOT / "runs" / "medscribble"
+TASKS = ("acdc", "btcv", "chaos", "oasis", "octa500", "stare")
+
+
+def methods() -> Sequence[str]:
+  """The methods of the config; () where it is not there."""
+  path = ROOT / CONFIG
+  return tuple(runpy.run_path(str(path))["METHODS"]) if path.is_file() else ()
+
+
+def config(method: str, fold: int, protocol: str) -> str:
+  """What train.py is given to leave out the task of that number."""
+  return f"{CONFIG}:{method},without={TASKS[fold]},protocol={protocol}"
+
+
+def is_of(config) -> bool:
+  """Whether a run's config is of these."""
+  return "medscribble" in str(config["data"]["source"].get("images", ""))
+
+
+def unpack() -> None:
+  """Writes images and masks as files, where they are not there yet."""
+  for path in sorted(STORED.glob("*.npz")):
+    with np.load(path) as of:
+      _written(UNPACKED / "images" / f"{path.stem}.npy", np.save, of["image"])
+      _written(UNPACKED / "labels" / f"{path.stem}.png", imageio.imwrite, of["mask"] * np.uint8(1))
+
+
+def _written(path: pathlib.Path, write, values) -> None:
+  if not path.is_file():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as temporary:
+      write(temporary, values)
+
+
+def scribbles(case: str) -> np.ndarray:
+  """(annotators, 2, *space) bool: what each drew of the object, and of what it is not.
+
+  Pixels with both are of neither: they contradict one another.
+  """
+  with np.load(STORED / f"{case}.npz") as of:
+    drawn = of["scribbles"]
+  return drawn & ~drawn.all(1, keepdims=True)
+
+
+def prompts(drawn: np.ndarray) -> list[dict]:
+  """(2, *space) of one annotator -> prompts: painted voxels of foreground and background."""
+  named = ((1, drawn[0]), (0, drawn[1]))
+  return [{"class": of, "voxels": np.argwhere(mask).tolist()} for of, mask in named if mask.any()]
+
+
+def scored(folder: pathlib.Path) -> dict:
+  """Dice of each unseen case without a prompt and with each annotator's scribbles.
+
+  case -> {"none": Dice, "annotators": [Dice of each]}; the object is class 1.
+  """
+  run = open_run(folder)
+  names = read_dataset(folder, {"validation": list})["validation"]
+  source = source_of(read_config(folder))
+  return {name: _case(run, source.read(name), name) for name in sorted(names, key=natural)}
+
+
+def _case(run: Run, raw, name: str) -> dict:
+  truth, _ = run.labels.encode(raw.label, name)
+  scan = run.scan(raw._replace(label=None, weight=None), f"case '{name}'")
+
+  def dice(state) -> float:
+    (value,) = quality(session.classes(scan, state), truth, None, scan.names)["dice"].values()
+    return value
+
+  state = session.start(scan)
+  each = [session.add(scan, state, prompts(drawn)) for drawn in scribbles(name)]
+  return {"none": dice(state), "annotators": [dice(of) for of in each]}

@@ -1,0 +1,103 @@
+"""A run that answers prompts: where in the scan, and what is refused."""
+
+import numpy as np
+import pointer
+import pytest
+import run_folders
+from pointer import pointer_tables  # noqa: F401
+
+from jaxseg.data.formats.geometry import Geometry
+from jaxseg.interaction import record, session
+from jaxseg.runs.interactive import open_run
+
+pytestmark = pytest.mark.usefixtures("pointer_tables")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, pointer_tables):  # noqa: F811
+  return open_run(pointer.write(tmp_path_factory.mktemp("run") / "run"))
+
+
+def disk(space, at, radius=2):
+  return sum((axis - i) ** 2 for axis, i in zip(np.indices(space), at, strict=True)) <= radius**2
+
+
+def test_a_click_is_answered_at_its_place(run):
+  raw = pointer.scan((40, 50))
+  scan = run.scan(raw)
+  state = session.start(scan)
+  assert not session.classes(scan, state).any()
+  for at, name, value in (((3, 4), "dim", 5), ((30, 41), "bright", 9), ((39, 0), "dim", 5)):
+    before = session.labels(scan, state)
+    state = session.add(scan, state, {"class": name, "point": at})
+    expected = np.where(disk((40, 50), at), value, before)
+    np.testing.assert_array_equal(session.labels(scan, state), expected)
+  # and taken away again by a click of the background
+  state = session.add(scan, state, {"class": 0, "point": (31, 41)})
+  assert not session.labels(scan, state)[disk((40, 50), (31, 41))].any()
+  assert state.steps[-1].seconds > 0
+
+
+def test_a_click_is_where_the_scan_has_it_though_the_network_sees_it_turned_and_finer(
+  tmp_path_factory,
+  pointer_tables,  # noqa: F811
+):
+  folder = tmp_path_factory.mktemp("turned") / "run"
+  pointer.write(folder, rank=3, seen=("RAS",), **{"data.patch": (8, 8, 8)})
+  run = open_run(folder)
+  affine = np.array([[0, 0, 2.0, 5], [-1.5, 0, 0, 7], [0, 1.0, 0, -3], [0, 0, 0, 1]])
+  raw = pointer.scan((11, 12, 13), geometry=Geometry(affine, (11, 12, 13), "nifti"))
+  scan = run.scan(raw)
+  assert scan.space != scan.own_space
+  for at in ((2, 3, 9), (10, 0, 0), (5, 11, 12)):
+    state = session.add(scan, session.start(scan), {"class": "dim", "point": at})
+    np.testing.assert_array_equal(session.classes(scan, state) == 1, disk((11, 12, 13), at))
+
+
+def test_a_large_object_is_seen_by_a_wider_window(tmp_path_factory, pointer_tables):  # noqa: F811
+  # a click's disk is larger than the patch of 16 voxels
+  of = {"points": {"name": "disk", "radius": 14.0}, "previous": "probabilities"}
+  run = open_run(pointer.write(tmp_path_factory.mktemp("wide") / "run", prompts=of))
+  scan = run.scan(pointer.scan((100, 90)))
+  state = session.add(scan, session.start(scan), {"class": "dim", "point": (50, 40)})
+  made = session.classes(scan, state) == 1
+  expected = disk((100, 90), (50, 40), 14)
+  # zoomed out a disk of so many voxels of the window is larger in the scan
+  assert made[expected].all()
+  assert made.sum() > expected.sum()
+  # undone it is as before
+  back = session.undo(state)
+  assert back.logits["object 1"].tobytes() == session.start(scan).logits["object 1"].tobytes()
+
+
+def test_a_session_is_played_again_to_the_same_bits(run):
+  raw = pointer.scan((30, 30))
+  scan = run.scan(raw)
+  state = session.start(scan)
+  state = session.add(scan, state, {"class": "dim", "point": (3, 4)})
+  state = session.add(
+    scan, state, [{"class": "bright", "point": (20, 9)}, {"class": 0, "point": (9, 9)}]
+  )
+  state = session.freeze(scan, state, label="dim")
+  region = np.zeros((30, 30), bool)
+  region[2:9, 20:] = True
+  state = session.freeze(scan, state, region=region)
+  state = session.add(scan, state, {"class": "dim", "point": (5, 6)})
+  state = session.undo(session.add(scan, state, {"class": "dim", "point": (25, 25)}))
+  told = record.record(state, raw)
+  record.check_scan(told, raw, "it", "the scan")
+  *_, last = record.replay(scan, told, raw.geometry)
+  assert last.logits["object 1"].tobytes() == state.logits["object 1"].tobytes()
+  np.testing.assert_array_equal(session.labels(scan, last), session.labels(scan, state))
+
+
+def test_a_run_without_prompts_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="'supervised', whose network is shown no prompts") as error:
+    open_run(run_folders.write(tmp_path / "run"))
+  assert "\n" not in str(error.value)
+
+
+def test_kinds_that_the_run_does_not_know_are_refused(run):
+  scan = run.scan(pointer.scan((20, 20)))
+  with pytest.raises(ValueError, match="is a box, but the run was trained without; it takes point"):
+    session.add(scan, session.start(scan), {"class": "dim", "box": ((1, 1), (3, 3))})

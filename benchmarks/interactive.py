@@ -19,6 +19,7 @@ papers', for an accelerator. What follows a lone -- goes to train.py (-- --confi
 """
 
 import functools
+import json
 import pathlib
 import runpy
 from typing import NamedTuple
@@ -30,6 +31,7 @@ import run_rows
 from run_rows import ROOT
 
 from jaxseg.evaluation.interactive import held_out
+from jaxseg.evaluation.reporting import as_json
 from jaxseg.runs.folder import read_config
 from jaxseg.runs.interactive import prompts_of
 
@@ -96,7 +98,8 @@ def score(folder: pathlib.Path) -> dict:
     return made | {"annotators": medscribble.scored(folder)}
   if prompts_of(config) is None:
     return made
-  report = held_out(folder, clicks=CLICKS, most=CASES)
+  # what is no number is null, in a file that other programs read, too
+  report = json.loads(as_json(held_out(folder, clicks=CLICKS, most=CASES)))
   return made | {"clicks": report}
 
 

@@ -18,6 +18,7 @@ from jaxseg.data.sources.case_files import find_cases as find_scans
 from jaxseg.data.sources.source import on_image_grid
 from jaxseg.evaluation.folders import find_cases as find_labels
 from jaxseg.evaluation.interactive import Played, follow, simulate, summarise
+from jaxseg.evaluation.reporting import as_json
 from jaxseg.inference.segmentation import Segmentation
 from jaxseg.inference.writing import write
 from jaxseg.interaction import record, session
@@ -235,7 +236,7 @@ def _run(wanted) -> None:
     labelled = all(one.curves for one in done.values())
     most = wanted.simulate or max(len(one.seconds) for one in done.values()) - 1
     report = summarise(done, most=max(most, 1)) if labelled else _unlabelled(done)
-    files.write_json(wanted.output / REPORT, report)
+    files.write_text(wanted.output / REPORT, as_json(report))
     print(_words(wanted, report, len(done), labelled))
   if failures:
     if len(works) > 1:

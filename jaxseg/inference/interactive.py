@@ -1,6 +1,7 @@
 """Prediction where a user points: one window there, a wider one where that is too small."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -157,7 +158,7 @@ def _answered(apply, case: Case, focus: Focus, patch, thin, zoom: float, overlap
     factor = min(factor * _WIDER, zoom)
   if window.size == window.patch:
     return region, whole
-  return _refined(apply, case, focus, patch, overlap, region, whole, changed)
+  return _refined(apply, case, focus, patch, overlap, factor, region, whole, changed)
 
 
 def _first_zoom(focus: Focus, patch, thin, zoom: float) -> float:
@@ -237,7 +238,7 @@ def _at_border(changed: np.ndarray, region, space, thin) -> bool:
   return False
 
 
-def _refined(apply, case: Case, focus: Focus, patch, overlap: float, region, coarse, changed):
+def _refined(apply, case: Case, focus: Focus, patch, overlap, factor, region, coarse, changed):
   """The coarse scores of a region made finer where they changed, and the old ones elsewhere."""
   new = np.array(focus.before[region])
   corner = np.array([span.start for span in region])
@@ -245,7 +246,9 @@ def _refined(apply, case: Case, focus: Focus, patch, overlap: float, region, coa
   places = np.clip(np.concatenate(places), 0, np.array(changed.shape) - 1)
   spans = []
   for a, (n, p) in enumerate(zip(changed.shape, patch, strict=True)):
-    low, high = int(places[:, a].min()) - p // 8, int(places[:, a].max()) + 1 + p // 8
+    # a voxel of the coarse scores may be wrong at their edge
+    around = max(p // 8, math.ceil(factor)) if p > 1 else 0
+    low, high = int(places[:, a].min()) - around, int(places[:, a].max()) + 1 + around
     more = max(p - (high - low), 0)
     low = max(min(low - more // 2, n - max(high - low, p)), 0)
     spans.append((low, min(max(high, low + p), n)))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxseg.batch import Batch, by_kind
 from jaxseg.inference.boxed import boxed
 from jaxseg.inference.case import Case, cut, padded_fields
+from jaxseg.inference.interactive import interactive
 from jaxseg.inference.planes import slices
 from jaxseg.inference.windows import window_starts
 
@@ -77,7 +78,10 @@ def frame(predict: Callable, case: Case) -> Frame:
       "only runs that predict by windows or slices can be explained."
     )
   options, rank = predict.keywords, len(case.space)
-  axis = options.get("axis", 0) if predict.func is slices and rank == 3 else None
+  patch = options["patch"]
+  flat = not isinstance(patch, int) and len(patch) < rank
+  sliced = predict.func is slices or (predict.func is interactive and flat)
+  axis = (options.get("axis") or 0) if sliced and rank == 3 else None
   seen = rank - (axis is not None)
   sides = [_each(options.get(name, default), seen) for name, default in _SIDES.items()]
   stride = sides[1]

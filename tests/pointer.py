@@ -17,7 +17,10 @@ PROMPTS = {"points": {"name": "disk", "radius": 2.0}, "previous": "probabilities
 
 
 class Pointer(nn.Module):
-  """Logits of a class: 10 where it was clicked, and of the last one the image's intensity."""
+  """Logits of a class: where it was clicked, was before, and of the last one the intensity.
+
+  10 of a click, 20 of one of the background, and 5 where the probability before was above 0.9.
+  """
 
   classes: int = 3
 
@@ -30,9 +33,10 @@ class Pointer(nn.Module):
   @nn.compact
   def __call__(self, x, *, train=False):
     scale = self.param("scale", nn.initializers.ones, ())
-    clicks = x[..., self.classes : 2 * self.classes]
-    bright = jnp.zeros((*x.shape[:-1], self.classes)).at[..., -1].set(x[..., 0])
-    return {"logits": scale * (10 * clicks + bright)}
+    clicks = 10 * x[..., self.classes : 2 * self.classes]
+    logits = clicks.at[..., 0].multiply(2)
+    logits = logits.at[..., 1:].add(5 * (x[..., 1 : self.classes] > 0.9))
+    return {"logits": scale * logits.at[..., -1].add(x[..., 0])}
 
 
 def pointed(network: nn.Module, loss, optimiser, *, prompts: dict = PROMPTS):

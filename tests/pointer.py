@@ -1,6 +1,5 @@
 """A network that does what clicks say, and a method that shows it them: answers that are known."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import run_folders

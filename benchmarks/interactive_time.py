@@ -1,11 +1,14 @@
 """What an answer to a click takes, warm, beside the same forward pass alone."""
 
+import pathlib
 import statistics
+import tempfile
 import time
 
 import jax
 import numpy as np
 
+from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.compose import complete, layout_of_windows, method, networks_by_role, window
@@ -14,7 +17,7 @@ from jaxseg.data import RawCase
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.interaction import session
-from jaxseg.runs.folder import Described
+from jaxseg.runs.folder import CONFIG, Described
 from jaxseg.runs.interactive import Run, as_run
 from jaxseg.runs.load import Opened
 
@@ -50,9 +53,13 @@ def made_run(config, patch) -> Run:
     config, LABELS, ("image",), rank, Preparation(("image",), rank, ({"name": "none"},))
   )
   predict = window(config, net, patch, None)
-  return as_run(
-    Opened([told], net, scheme, predict, layout, {"random": state}, (told.preparation,), [0], {})
-  )
+  with tempfile.TemporaryDirectory() as folder:
+    # all that is asked of a run's folder: whether what lies there was checked
+    files.write_json(pathlib.Path(folder, CONFIG), {})
+    states = {pathlib.Path(folder): state}
+    return as_run(
+      Opened([told], net, scheme, predict, layout, states, (told.preparation,), [0], {})
+    )
 
 
 def measured(run: Run, patch, answers: int) -> dict:

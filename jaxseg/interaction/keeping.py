@@ -8,7 +8,7 @@ import numpy as np
 from jaxseg.interaction.places import MARKS, kind_of, positions_of
 
 
-class Held(NamedTuple):
+class Freeze(NamedTuple):
   """What is frozen.
 
   Attributes:
@@ -30,23 +30,25 @@ class Held(NamedTuple):
 
 
 def freeze_region(
-  held: Held | None, mask: np.ndarray, own: np.ndarray, decoded: np.ndarray
-) -> Held:
+  held: Freeze | None, mask: np.ndarray, own: np.ndarray, decoded: np.ndarray
+) -> Freeze:
   """What is frozen together with a region; `decoded` are the (*own_space) classes now."""
   if held is None:
-    return Held(mask, (), own, np.where(own, decoded, 0))
+    return Freeze(mask, (), own, np.where(own, decoded, 0))
   # what was frozen before stays what it was then
   values = np.where(held.own, held.own_classes, np.where(own, decoded, 0))
-  return Held(held.mask | mask, held.classes, held.own | own, values)
+  return Freeze(held.mask | mask, held.classes, held.own | own, values)
 
 
-def freeze_label(held: Held | None, index: int, logits: np.ndarray, decoded: np.ndarray) -> Held:
+def freeze_label(
+  held: Freeze | None, index: int, logits: np.ndarray, decoded: np.ndarray
+) -> Freeze:
   """What is frozen together with all of a class."""
   made = freeze_region(held, logits.argmax(-1) == index, decoded == index, decoded)
   return made._replace(classes=tuple(dict.fromkeys((*made.classes, index))))
 
 
-def held_back(old, new, held: Held | None, region) -> np.ndarray:
+def held_back(old, new, held: Freeze | None, region) -> np.ndarray:
   """(*region, k) logits, those before where they are frozen."""
   if held is None:
     return new

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.build import suggestion
-from jaxseg.interaction.keeping import Held, confined, freeze_label, freeze_region, held_back
+from jaxseg.interaction.keeping import Freeze, confined, freeze_label, freeze_region, held_back
 from jaxseg.interaction.places import check_apart, read_prompt, runs_of
 
 # logit of what is certain: a probability of 1 in float32
@@ -82,7 +82,7 @@ class Object(NamedTuple):
   said: tuple[Prompt, ...] = ()
   turns: tuple[tuple[Prompt, ...], ...] = ()
   fresh: bool = True
-  held: Held | None = None
+  held: Freeze | None = None
 
 
 class Step(NamedTuple):

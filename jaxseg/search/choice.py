@@ -11,7 +11,7 @@ from jaxseg.search.cells import KEPT, NONE, SKIPS, Cells, edge
 from jaxseg.search.relaxation import Mix, entropy
 
 
-class Kept(NamedTuple):
+class Strongest(NamedTuple):
   """The two edges of a node that are kept: (2,) whole numbers each.
 
   Attributes:
@@ -23,7 +23,7 @@ class Kept(NamedTuple):
   operations: jax.Array
 
 
-def kept(cells: Cells, mix: Mix) -> dict[str, list[Kept]]:
+def strongest(cells: Cells, mix: Mix) -> dict[str, list[Strongest]]:
   """Cell -> of each node the two strongest edges, each with its strongest operation but none.
 
   Where edges choose from different numbers of operations, the strengths of those that choose from
@@ -34,7 +34,7 @@ def kept(cells: Cells, mix: Mix) -> dict[str, list[Kept]]:
   }
 
 
-def _of_node(cells: Cells, mix: Mix, cell: str, node: int) -> Kept:
+def _of_node(cells: Cells, mix: Mix, cell: str, node: int) -> Strongest:
   groups = [cells.group(cell, source) for source in range(2 + node)]
   most = max(len(cells.operations[group]) for group in groups)
   strengths, best = [], []
@@ -44,13 +44,13 @@ def _of_node(cells: Cells, mix: Mix, cell: str, node: int) -> Kept:
     best.append(jnp.argmax(row))
     strengths.append(jnp.max(row) * len(names) / most)
   _, sources = jax.lax.top_k(jnp.stack(strengths), KEPT)
-  return Kept(sources, jnp.stack(best)[sources])
+  return Strongest(sources, jnp.stack(best)[sources])
 
 
 def skips(cells: Cells, mix: Mix) -> jax.Array:
   """Of each cell, the number of kept edges that are skip connections: (cells,) whole numbers."""
   out = []
-  for cell, nodes in kept(cells, mix).items():
+  for cell, nodes in strongest(cells, mix).items():
     total = jnp.zeros((), jnp.int32)
     for node, of in enumerate(nodes):
       # (sources, operations), padded: which of them are skips
@@ -84,7 +84,7 @@ def mean_entropy(cells: Cells, probabilities: Mix) -> jax.Array:
 def genotype(cells: Cells, mix: Mix) -> dict[str, Any]:
   """What is chosen, as JSON; see `genotypes`."""
   out: dict[str, Any] = {"space": cells.kind}
-  for cell, nodes in kept(cells, mix).items():
+  for cell, nodes in strongest(cells, mix).items():
     out[cell] = []
     for of in nodes:
       pairs = sorted(zip(map(int, of.sources), map(int, of.operations), strict=True))

@@ -30,13 +30,14 @@ _CONFIG = '''"""Made by `jaxseg serve`: {run} goes on from its weights on what u
 import pathlib
 
 from jaxseg import defaults, files
+from jaxseg.build import plain
 
 
 def get_config():
   config = defaults.config()
   place = pathlib.Path(__file__).parent / "training.json"
   told = files.read_json(place, what="the config of a training", advice="start it again")
-  for field, value in told.items():
+  for field, value in plain(told).items():
     config[field] = value
   return config
 '''

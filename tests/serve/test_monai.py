@@ -6,12 +6,17 @@ import json
 import time
 import urllib.parse
 
+import ml_collections
 import nibabel as nib
 import numpy as np
 import pointer
 import pytest
 import served
 from pointer import pointer_tables  # noqa: F401
+
+from jaxseg.compose import complete
+from jaxseg.config.file import load_config
+from jaxseg.experiment import experiment
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
 SHAPE = (9, 12, 10)
@@ -250,6 +255,12 @@ def test_training_needs_labels_and_runs_as_a_job_that_can_be_stopped(server, mon
   assert call(server, "POST", "/train/organs", {})[0] == 429
   home = (studio.scans.home / job["run"]).parent
   assert len(list((home / "set" / "labelsTr").iterdir())) == 2
+  # what the job is given can be trained: from the run's weights, on what was labelled
+  config = complete(load_config(str(home / "config.py")))
+  assert config["steps"] == 5
+  built = experiment(ml_collections.ConfigDict(config))
+  assert sorted(built.main.dataset.names) == ["case 0", "case 1"]
+  assert built.starts.keys() == {"network"}
   assert told(server, "DELETE", "/train/")["status"] == "STOPPED"
   for _ in range(100):
     if "end_ts" in told(server, "GET", "/train/"):

@@ -155,6 +155,9 @@ def test_a_zip_of_dicom_slices_is_one_scan_and_its_label_lies_on_it(client, stud
   written = nib.load(studio.scans.home / saved["file"])
   assert written.shape == (5, 6, 4)
   np.testing.assert_allclose(written.header.get_zooms(), (0.7, 0.5, 2.5), atol=1e-5)
+  # OHIF knows it by the UID of its series
+  facts = client.get("/datastore/image/info", params={"image": "1.2.3"}).json()
+  assert facts["SeriesInstanceUID"] == "1.2.3"
   # as a series of files, too
   files = [
     ("files", (path.name, path.read_bytes()))
@@ -173,7 +176,7 @@ def test_what_is_frozen_stays_and_can_be_changed_again_afterwards(client):
   np.testing.assert_array_equal(mask(client, told) == 2, before)
   told = post(client, told, "steps", step="thaw", name="bright")
   assert told["frozen"] == []
-  told = click(client, told, [3, 4, 4], "dim")
+  told = click(client, told, [3, 5, 6], "background")
   assert (mask(client, told) == 2).sum() < before.sum()
 
 

@@ -77,13 +77,11 @@ def open_models(
 
 
 def _opened(name: str, folders, kind: str, domain: str | None) -> Model:
+  opened = open_runs(folders, kind=kind, domain=domain)
   run = None
-  if interactive.prompts_of(run_folder.read_config(folders[0])) is not None:
-    run = interactive.open_run(folders, kind=kind, domain=domain)
-    opened, model = run.opened, run.model
-  else:
-    opened = open_runs(folders, kind=kind, domain=domain)
-    model = as_model(opened, kind=kind)
+  if interactive.prompts_of(opened.told[0].config) is not None:
+    run = interactive.as_run(opened, kind=kind)
+  model = as_model(opened, kind=kind) if run is None else run.model
   return Model(name, tuple(folders), scans.subject(opened, model), run, threading.Lock())
 
 

@@ -4,6 +4,7 @@ What a client names is looked up in a table and never made a part of a path.
 """
 
 import collections
+import contextlib
 import pathlib
 import re
 import tempfile
@@ -105,13 +106,19 @@ class Scans:
       return list(self._scans)
 
   def get(self, name: str) -> Scan:
-    """The scan of that name, or the DICOM series of that UID; Refusal (404) for another."""
+    """The scan of that name, or the DICOM series of that UID; Refusal (404) for another.
+
+    A client goes on calling an upload by the name that it gave: that finds it, too.
+    """
     with self._lock:
       if name in self._scans:
         return self._scans[name]
       for scan in self._scans.values():
         if name and scan.series == name:
           return scan
+      with contextlib.suppress(ValueError):
+        if (own := stem(uploads.plain_name(name))) in self._scans:
+          return self._scans[own]
     raise Refusal(404, f"there is no scan '{name[:80]}' here; open or upload it first.")
 
   def image(self, name: str) -> RawCase:
@@ -132,11 +139,16 @@ class Scans:
     return raw
 
   def add(self, sent: Iterable[tuple[str, BinaryIO]], name: str = "") -> Scan:
-    """Takes an upload in; ValueError in one sentence, and nothing stays, for what is no scan."""
+    """Takes an upload in; ValueError in one sentence, and nothing stays, for what is no scan.
+
+    It is called `name`, which must be free, or after its first file.
+    """
     sent = list(sent)
     if not sent:
       raise ValueError("the upload holds no file; choose a scan.")
     wanted = stem(uploads.plain_name(name or sent[0][0]))
+    if name and wanted in self.names():
+      raise Refusal(409, f"there is a scan '{wanted}' already; give this one another name.")
     self._uploads.mkdir(exist_ok=True)
     arrived = pathlib.Path(tempfile.mkdtemp(prefix=".arriving-", dir=self._uploads))
     try:

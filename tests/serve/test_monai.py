@@ -2,6 +2,7 @@
 
 import email
 import http.client
+import io
 import json
 import time
 import urllib.parse
@@ -11,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pointer
 import pytest
+import run_folders
 import served
 from pointer import pointer_tables  # noqa: F401
 
@@ -178,6 +180,18 @@ def test_a_scan_is_uploaded_labelled_and_removed(server):
   assert not (server[1].scans.home / "labels" / "final" / "brain.nii.gz").exists()
 
 
+def test_an_upload_is_found_by_the_name_that_the_client_gave_and_takes_no_others_place(server):
+  selector, fields = "/datastore/?image=my+knee.nii.gz", {"params": "{}"}
+  files = {"file": ("/tmp/x.nii.gz", served.volume())}
+  status, _, content = multipart(server, "PUT", selector, fields, files)
+  assert (status, json.loads(content)) == (200, {"image": "my_knee"})
+  label = values(infer(server, "organs", {"dim": [[1, 2, 3]]}, "my knee.nii.gz")[2])
+  assert label[1, 2, 3] == 5
+  status, _, content = multipart(server, "PUT", selector, fields, files)
+  assert (status, "already" in json.loads(content)["detail"]) == (409, True)
+  assert told(server, "DELETE", "/datastore/?id=my_knee&type=image") == {}
+
+
 def test_a_label_of_another_grid_is_refused(server):
   sent = nib.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)).to_bytes()
   selector = "/datastore/label?image=case+0"
@@ -237,38 +251,46 @@ def test_what_means_nothing_is_refused_in_a_sentence(model, params, words, serve
   assert words in json.loads(content)["detail"]
 
 
-def test_training_needs_labels_and_runs_as_a_job_that_can_be_stopped(server, monkeypatch):
-  status, _, content = call(server, "POST", "/train/organs", {"steps": 5})
-  assert status == 400
-  assert "two or more" in json.loads(content)["detail"]
-  assert call(server, "GET", "/train/?check_if_running=true")[0] == 404
-  studio = server[1]
-  for name in ("case 0", "case 1"):
-    stored = np.zeros(SHAPE[::-1], np.int32)
-    stored[2:5, 3:6, 2:7] = 9
+@pytest.fixture
+def trained(tmp_path):
+  """A server of a run that learns without prompts."""
+  plain = run_folders.write(tmp_path / "plain", rank=3)
+  studio = served.studio(tmp_path / "home", [plain])
+  for name in ("a", "b"):
+    studio.scans.add([(f"{name}.nii.gz", io.BytesIO(served.volume((18, 20, 17))))])
+  return studio, served.client(studio)
+
+
+def test_training_needs_labels_and_runs_as_a_job_that_can_be_stopped(trained, monkeypatch):
+  studio, client = trained
+  answer = client.post("/train/plain", json={"steps": 5})
+  assert answer.status_code == 400
+  assert "two or more" in answer.json()["detail"]
+  assert client.get("/train/?check_if_running=true").status_code == 404
+  for name in ("a", "b"):
+    stored = np.zeros((17, 20, 18), np.int32)
+    stored[2:9, 3:16, 2:7] = 9
     studio.scans.write_label(name, stored)
-  # what is begun is not this test's: a job that waits
+  # a job that waits
   monkeypatch.setattr("jaxseg.serve.training.COMMAND", ("-c", "import time; time.sleep(60)"))
-  job = told(server, "POST", "/train/organs", {"steps": 5})
+  job = client.post("/train/plain", json={"steps": 5, "max_epochs": 3}).json()
   assert job["status"] == "RUNNING"
-  assert told(server, "GET", "/train/?check_if_running=true")["id"] == job["id"]
-  assert call(server, "POST", "/train/organs", {})[0] == 429
+  assert client.get("/train/?check_if_running=true").json()["id"] == job["id"]
+  assert client.post("/train/plain", json={}).status_code == 429
   home = (studio.scans.home / job["run"]).parent
   assert len(list((home / "set" / "labelsTr").iterdir())) == 2
   # what the job is given can be trained: from the run's weights, on what was labelled
   config = complete(load_config(str(home / "config.py")))
   assert config["steps"] == 5
   built = experiment(ml_collections.ConfigDict(config))
-  assert sorted(built.main.dataset.names) == ["case 0", "case 1"]
+  assert sorted(built.main.dataset.names) == ["a", "b"]
   assert built.starts.keys() == {"network"}
-  assert told(server, "DELETE", "/train/")["status"] == "STOPPED"
-  for _ in range(100):
-    if "end_ts" in told(server, "GET", "/train/"):
+  assert client.delete("/train/").json()["status"] == "STOPPED"
+  for _ in range(200):
+    if "end_ts" in client.get("/train/").json():
       break
     time.sleep(0.05)
-  assert told(server, "GET", "/train/")["status"] == "STOPPED"
-  for name in ("case 0", "case 1"):
-    studio.scans.label(name, "final").unlink()
+  assert client.get("/train/").json()["status"] == "STOPPED"
 
 
 def test_clients_log_in_with_the_token_as_password(run, tmp_path):

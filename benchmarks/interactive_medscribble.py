@@ -20,6 +20,8 @@ CONFIG = "configs/interactive_medscribble.py"
 STORED = ROOT / ".." / "shared" / "data" / "medscribble"
 # as files that a source of pairs reads
 UNPACKED = ROOT / "runs" / "medscribble"
+# clicks in place of a scribble
+POINTS = 8
 TASKS = ("acdc", "btcv", "chaos", "oasis", "octa500", "stare")
 
 
@@ -64,10 +66,20 @@ def scribbles(case: str) -> np.ndarray:
   return drawn & ~drawn.all(1, keepdims=True)
 
 
-def prompts(drawn: np.ndarray) -> list[dict]:
-  """(2, *space) of one annotator -> prompts: painted voxels of foreground and background."""
-  named = ((1, drawn[0]), (0, drawn[1]))
-  return [{"class": of, "voxels": np.argwhere(mask).tolist()} for of, mask in named if mask.any()]
+def prompts(drawn: np.ndarray, kinds: Sequence[str]) -> list[dict]:
+  """(2, *space) of one annotator -> prompts: painted voxels of foreground and background.
+
+  A run that takes no strokes is given clicks on them, `POINTS` of each class, evenly chosen.
+  """
+  made = []
+  for of, mask in ((1, drawn[0]), (0, drawn[1])):
+    voxels = np.argwhere(mask)
+    if "stroke" in kinds and len(voxels):
+      made.append({"class": of, "voxels": voxels.tolist()})
+    elif len(voxels):
+      chosen = np.unique(np.linspace(0, len(voxels) - 1, POINTS).round().astype(int))
+      made += [{"class": of, "point": voxel} for voxel in voxels[chosen].tolist()]
+  return made
 
 
 def scored(folder: pathlib.Path) -> dict:
@@ -90,5 +102,6 @@ def _case(run: Run, raw, name: str) -> dict:
     return value
 
   state = session.start(scan)
-  each = [session.add(scan, state, prompts(drawn)) for drawn in scribbles(name)]
+  said = [prompts(drawn, scan.kinds) for drawn in scribbles(name)]
+  each = [session.add(scan, state, of) if of else state for of in said]
   return {"none": dice(state), "annotators": [dice(of) for of in each]}

@@ -63,8 +63,11 @@ def test_scribbles_are_painted_prompts_without_what_contradicts_itself(
   monkeypatch.setattr(medscribble, "STORED", tmp_path)
   monkeypatch.setattr(medscribble, "UNPACKED", tmp_path / "files")
   first, second, _ = medscribble.scribbles("acdc_x")
-  assert medscribble.prompts(first) == [{"class": 1, "voxels": [[2, 1], [2, 2], [2, 3]]}]
-  assert medscribble.prompts(second) == [
+  drawn_first = [{"class": 1, "voxels": [[2, 1], [2, 2], [2, 3]]}]
+  assert medscribble.prompts(first, ("point", "stroke")) == drawn_first
+  clicks = [{"class": 1, "point": [2, x]} for x in (1, 2, 3)]
+  assert medscribble.prompts(first, ("point",)) == clicks
+  assert medscribble.prompts(second, ("stroke",)) == [
     {"class": 1, "voxels": [[2, 1], [2, 2]]},
     {"class": 0, "voxels": [[5, 5]]},
   ]

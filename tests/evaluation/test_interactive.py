@@ -5,7 +5,6 @@ import pytest
 from made_session import made_scan
 
 from jaxseg.evaluation.interactive import Played, mean_of, simulate, summarise
-from jaxseg.interaction import session
 
 TRUTH = np.zeros((24, 20), np.int32)
 TRUTH[4:12, 5:15] = 1

@@ -30,6 +30,13 @@ def pytest_addoption(parser):
   parser.addoption("--every", type=int, default=1, help="run every Nth test of each file")
 
 
+def pytest_ignore_collect(collection_path, config):
+  """`-m bits` imports the files alone that have such tests: the others take most of the time."""
+  if config.option.markexpr == "bits" and collection_path.suffix == ".py":
+    return "mark.bits" not in collection_path.read_text(encoding="utf-8") or None
+  return None
+
+
 @pytest.hookimpl(trylast=True)  # after -m has chosen
 def pytest_collection_modifyitems(config, items):
   """`--every=N`: the first test of each file, and every Nth after it."""

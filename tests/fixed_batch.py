@@ -3,17 +3,18 @@
 import chex
 import jax
 import jax.numpy as jnp
+from drawn_states import state_of
 
 
-def train(method, batch, *, steps: int = 8):
-  """First state, last state and last metrics of some steps on one batch.
+def train(method, batch, *, steps: int = 8, first=None):
+  """First state, which may be given, last state and last metrics of some steps on one batch.
 
   Fails unless the loss falls, one compilation is enough, metrics are finite float32 scalars and
   the state's shapes and types stay.
   """
   chex.clear_trace_counter()
   step = jax.jit(chex.assert_max_traces(method.train_step, n=1))
-  first = state = jax.jit(method.init)(jax.random.key(0), batch)
+  first = state = first or state_of(method, batch)
   losses = []
   for number in range(steps):
     state, metrics = step(state, batch, jax.random.key(number))

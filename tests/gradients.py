@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 from abstract import shapes
+from platforms import lower_traced
 
 from jaxseg.batch import Target
 from jaxseg.losses import LOSSES, deep_supervision
@@ -11,7 +12,8 @@ from jaxseg.losses import LOSSES, deep_supervision
 def silent_parameters(net, *size) -> list[str]:
   """Parameters without gradient, "module/.../name", for two random images of that size.
 
-  Asserts that the gradient of the others, and of these, is finite.
+  Asserts that the gradient of the others, and of these, is finite, and that its program, which
+  gives all outputs, becomes one for every platform.
   """
   space = tuple(n - 2 * m for n, m in zip(size, net.margin(len(size)), strict=True))
   rng = np.random.default_rng(0)
@@ -31,12 +33,15 @@ def silent_parameters(net, *size) -> list[str]:
         mutable=mutable,
       )
       heads = deep_supervision(LOSSES["cross_entropy"])
-      return heads([out["logits"], *out.get("aux", ())], Target(labels))
+      return heads([out["logits"], *out.get("aux", ())], Target(labels)), out
 
-    return jax.grad(loss)(params)
+    return jax.grad(loss, has_aux=True)(params)
 
+  traced = gradient.trace(variables["params"])
+  lower_traced(traced)
+  slopes, _ = traced.lower().compile()(variables["params"])
   silent = []
-  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
     where = jax.tree_util.keystr(path, simple=True, separator="/")
     assert np.isfinite(leaf).all(), where
     if np.abs(leaf).max() == 0:

@@ -1,5 +1,7 @@
 """Tiny runs that make label maps of noise and images of labels, for tests of what is made."""
 
+import run_folders
+
 from jaxseg import defaults, loop
 from jaxseg.experiment import experiment
 
@@ -49,3 +51,9 @@ def trained(prepared, folder, part, **changes):
   """The folder of a run, trained."""
   loop.train(experiment(config(prepared, part, **changes)), folder)
   return folder
+
+
+def untrained(prepared, folder, part, **changes):
+  """The folder of a run as training leaves it, with weights that were never trained."""
+  run = experiment(config(prepared, part, **changes))
+  return run_folders.leave(folder, run, step=run.config["steps"])

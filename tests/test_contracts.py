@@ -120,7 +120,7 @@ def unexplained(silent, patterns):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_parameter_of_a_network_learns(name):
+def test_every_parameter_of_a_network_learns_by_a_program_of_every_platform(name):
   net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
   assert not unexplained(silent_parameters(net, *ROWS[name].sizes[0]), ROWS[name].silent)
 
@@ -133,7 +133,7 @@ def test_every_part_has_a_row():
 
 
 @pytest.mark.parametrize("row", PARTS, ids=str)
-def test_every_parameter_of_a_part_learns(row):
+def test_every_parameter_of_a_part_learns_by_a_program_of_every_platform(row):
   net = networks.UNet(widths=(8, 16), depth=1, decoder_depth=1, **{row.option: row.spec})
   assert not silent_parameters(net, *(14, 10, 6)[: row.rank])
 

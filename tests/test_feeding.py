@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import run_folders
 from stream_methods import confident
 
 from jaxseg import data, defaults, feeding, loop, methods
@@ -167,19 +168,18 @@ def test_a_run_with_two_streams_goes_on_bit_for_bit(tmp_path):
 
   def run(**changes):
     config = rest(tmp_path / "sets")
-    config.optimiser.schedule = dict(name="constant")
-    config.update_from_flattened_dict(changes)
+    config.update_from_flattened_dict({"steps": 4, "checkpoint_every": 2, **changes})
     return experiment(config)
 
-  report = loop.train(run(steps=4), tmp_path / "whole")
+  report = loop.train(run(), tmp_path / "whole")
   assert 0 <= report["validation"]["mean"]["dice"] <= 1
-  loop.train(run(steps=2), tmp_path / "parts")
-  loop.train(run(steps=4, **{"data.cache": "disk"}), tmp_path / "parts")
+  run_folders.back_at(2, tmp_path / "whole", tmp_path / "parts")
+  loop.train(run(**{"data.cache": "disk"}), tmp_path / "parts")
   whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
   for name in whole:
     np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
   told = json.loads((tmp_path / "whole" / "dataset.json").read_text())
-  assert told["streams"]["rest"]["cases"] == names(run(steps=4).streams["rest"])
+  assert told["streams"]["rest"]["cases"] == names(run().streams["rest"])
 
 
 def test_a_run_with_another_stream_is_another_run(tmp_path):

@@ -18,8 +18,6 @@ from jaxseg.runs import checkpoint, lock
 from jaxseg.runs.initialise import Start
 from jaxseg.step import compile_step
 
-pytestmark = pytest.mark.bits
-
 HERE = pathlib.Path(__file__).parent
 
 
@@ -156,6 +154,7 @@ loop.train(tiny.experiment(), {str(tmp_path)!r})
   assert_same_bits(weights(whole[0]), weights(tmp_path))
 
 
+@pytest.mark.bits
 def test_device_and_host_cache_give_the_same_bits(whole, tmp_path):
   loop.train(tiny.experiment(**{"data.cache": "host"}), tmp_path)
   assert_same_bits(weights(whole[0]), weights(tmp_path))

@@ -1,7 +1,7 @@
 """Every component becomes a program for CPUs, CUDA GPUs and TPUs, on a machine that has none.
 
 StableHLO only: what a platform's own compiler makes of it shows there, and for TPUs in
-docs/scaling.md.
+docs/scaling.md. Networks and parts: test_contracts.py, by the programs that they learn by.
 """
 
 import functools
@@ -15,8 +15,7 @@ import method_rows
 import numpy as np
 import pytest
 import tiny
-from network_rows import ROWS
-from part_rows import PARTS
+from platforms import lower
 from variant_rows import AUGMENT_OPTIONS, LOSS_OPTIONS, MIXTURE_OPTIONS, random_batch
 
 from jaxseg import sharding
@@ -25,17 +24,10 @@ from jaxseg.batch import Target
 from jaxseg.data.stream import Feeder
 from jaxseg.losses import IMAGE_LOSSES, LOSSES
 from jaxseg.methods import METHODS, averaged, cascaded, ensemble
-from jaxseg.networks import CRITICS, GENERATORS, NETWORKS, UNet
+from jaxseg.networks import CRITICS, GENERATORS
 from jaxseg.step import compile_step
 
-PLATFORMS = ("cpu", "cuda", "tpu")
 KEY = jax.eval_shape(lambda: jax.random.key(0))
-
-
-def lower(function, *arguments) -> jax.stages.Lowered:
-  """One program in StableHLO for all platforms, each operation by the rules of each of them."""
-  traced = (function if hasattr(function, "trace") else jax.jit(function)).trace(*arguments)
-  return traced.lower(lowering_platforms=PLATFORMS)
 
 
 def shapes(tree):
@@ -57,18 +49,6 @@ def lower_learning(net, *shape, further=()) -> jax.stages.Lowered:
     return sum(jnp.sum(x.astype(jnp.float32)) for x in jax.tree.leaves(outputs)), after
 
   return lower(jax.grad(objective, has_aux=True), params, rest, inputs, KEY)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_a_network_lowers_for_every_platform(name):
-  # in its first rank: of the other it has the same operations, and parts come in theirs
-  lower_learning(NETWORKS[name](classes=3, **ROWS[name].small), 1, *ROWS[name].sizes[0], 2)
-
-
-@pytest.mark.parametrize("row", PARTS, ids=str)
-def test_a_part_lowers_for_every_platform(row):
-  net = UNet(widths=(8, 16), depth=1, decoder_depth=1, **{row.option: row.spec})
-  lower_learning(net, 1, *(14, 10, 6)[: row.rank], 2)
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -57,7 +57,6 @@ def test_loss_falls_on_a_fixed_batch_without_recompilation(method):
   fixed_batch.train(method, batch_of())
 
 
-@pytest.mark.bits
 def test_one_and_two_devices_agree(method):
   batch = batch_of()
   step = jax.jit(method.train_step)
@@ -79,7 +78,7 @@ def test_averages_follow_the_weights_as_the_formula_says():
   scheme = supervised.supervised(small_unet(), dice_and_ce, optax.sgd(0.1))
   wrapped = averaged.averaged(scheme, decay=0.9)
   batch = batch_of()
-  state, step = jax.jit(wrapped.init)(jax.random.key(0), batch), jax.jit(wrapped.train_step)
+  state, step = state_of(wrapped, batch), jax.jit(wrapped.train_step)
   mean = np.asarray(jax.tree.leaves(state.learners["network"].params)[0])
   for t in range(3):
     state, _ = step(state, batch, jax.random.key(t))

@@ -89,7 +89,6 @@ def remembered(x, image):
 
 
 @pytest.mark.parametrize("function", [jax.value_and_grad(energy), remembered], ids=["CRF", "LSTM"])
-@pytest.mark.bits
 def test_a_sum_over_samples_and_turns_is_sent_once_outside_of_the_loop(function):
   random = np.random.default_rng(3)
   logits = random.normal(size=(8, 8, 8, 8)).astype(np.float32)

@@ -178,7 +178,6 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.bits
 @pytest.mark.parametrize("patch", [(16, 8), (14, 10), (8, 8, 4)], ids=["2D", "uneven", "3D"])
 def test_every_layout_gives_the_losses_of_one_device(patch):
   stride = (2,) * len(patch)

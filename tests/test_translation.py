@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import run_folders
 from two_domains import CT, GENERATOR, HOUNSFIELD, MR, SIGNAL, UNET, cyclegan, second_stage, synseg
 
 from jaxseg import data, loop
@@ -12,6 +13,7 @@ from jaxseg.data.sources.phantom import phantom
 from jaxseg.data.sources.translated import translated
 from jaxseg.experiment import experiment
 from jaxseg.metrics.image import mae
+from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.verbs.predict import main as predict
 from jaxseg.verbs.report import report
@@ -76,14 +78,12 @@ def test_the_run_folder_alone_translates_what_it_is_given(trained, tmp_path):
   assert text["foreground"]["ssim"] is not None
 
 
-def test_a_run_resumes_with_its_pools(trained, prepared, tmp_path):
-  _, workdir, _ = trained
-  loop.train(experiment(cyclegan(prepared, steps=1)), tmp_path)
-  loop.train(experiment(cyclegan(prepared)), tmp_path)
-  from jaxseg.runs import checkpoint
-
+def test_a_run_resumes_with_its_pools(trained, tmp_path):
+  run, workdir, _ = trained
+  parts = run_folders.back_at(1, workdir, tmp_path / "parts")
+  loop.train(run, parts)
   tables = []
-  for folder in (workdir, tmp_path):
+  for folder in (workdir, parts):
     kept = checkpoint.Checkpoints(folder)
     tables.append(kept.arrays(max(kept.steps)))
   assert any("extra" in name for name in tables[0])
@@ -120,15 +120,14 @@ def test_the_second_stage_learns_the_labels_on_translated_images(trained, prepar
 
 def test_another_generator_is_other_data(trained, prepared, tmp_path):
   _, workdir, _ = trained
-  loop.train(experiment(cyclegan(prepared, seed=1)), tmp_path)
-  first, other = (translated(source=CT, run=str(folder)) for folder in (workdir, tmp_path))
+  run = experiment(cyclegan(prepared, seed=1))
+  folder = run_folders.leave(tmp_path / "other", run, step=2, seed=1)
+  first, other = (translated(source=CT, run=str(of)) for of in (workdir, folder))
   assert first.fingerprint != other.fingerprint
   assert first.fingerprint == translated(source=CT, run=str(workdir)).fingerprint
   fewer = translated(source={**CT, "cases": 3}, run=str(workdir))
   assert fewer.fingerprint != first.fingerprint
-  second = [
-    experiment(second_stage(prepared, folder)).main.dataset for folder in (workdir, tmp_path)
-  ]
+  second = [experiment(second_stage(prepared, of)).main.dataset for of in (workdir, folder)]
   assert second[0].folder != second[1].folder
 
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import run_folders
 import two_networks
 
 from jaxseg import data, loop, methods, step
@@ -13,8 +14,6 @@ from jaxseg.build import plain
 from jaxseg.experiment import experiment
 from jaxseg.inference import Case
 from jaxseg.runs import checkpoint, load
-
-pytestmark = pytest.mark.bits
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,8 @@ def run(home, steps: int, **critic):
   config.networks.critic.update(critic)
   config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
   config.steps = steps
-  config.optimiser.schedule = dict(name="constant")  # whatever the number of steps
+  config.checkpoint_every = 2
+  config.optimiser.schedule = dict(name="constant")
   config.data.source = dict(name="phantom", cases=8, size=(32, 32))
   config.data.patch = (16, 16)
   config.data.batch = 2
@@ -50,10 +50,10 @@ def test_the_method_and_its_config_take_60_lines():
 
 def test_it_trains_resumes_and_predicts_from_its_run_folder(tmp_path):
   whole, parts = tmp_path / "whole", tmp_path / "parts"
-  report = loop.train(run(tmp_path, 4), whole)
+  made = run(tmp_path, 4)
+  report = loop.train(made, whole)
   assert np.isfinite(report["validation"]["mean"]["dice"])
-  loop.train(run(tmp_path, 2), parts)
-  loop.train(run(tmp_path, 4), parts)
+  loop.train(made, run_folders.back_at(2, whole, parts))
   tables = []
   for folder in (whole, parts):
     kept = checkpoint.Checkpoints(folder)

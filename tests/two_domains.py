@@ -27,6 +27,7 @@ def _config(folder):
   made.streams = dict(target=dict(source=dict(MR, labelled=False), normalise=dict(SIGNAL)))
   made.augment = dict(mirror=dict())
   made.evaluate.every = 2
+  made.checkpoint_every = 1
   return made
 
 

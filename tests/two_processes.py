@@ -34,9 +34,11 @@ def environments(
   with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = str(probe.getsockname()[1])
+  count = "--xla_force_host_platform_device_count="
+  flags = [word for word in os.environ["XLA_FLAGS"].split() if not word.startswith(count)]
   shared = {
     **os.environ,
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    "XLA_FLAGS": " ".join([*flags, f"{count}{devices}"]),
     "PYTHONPATH": str(HERE.parent),
     "JAXSEG_HEARTBEAT": str(heartbeat),
   }

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from flax import linen as nn
 from method_rows import batch_of, loss_of, small_unet
 
@@ -81,7 +82,7 @@ def test_the_teacher_is_the_student_until_pre_training_ends_and_follows_then():
   weight = resolve(spec, steps=4, where="method.unlabelled_weight")
   method = copy_paste(small_unet(), loss_of(False), optax.sgd(0.05), unlabelled_weight=weight)
   batch = batch_of()
-  state, run = jax.jit(method.init)(jax.random.key(0), batch), jax.jit(method.train_step)
+  state, run = state_of(method, batch), jax.jit(method.train_step)
   apart = []
   for number in range(3):
     before = state

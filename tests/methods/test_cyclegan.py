@@ -145,7 +145,6 @@ def test_it_predicts_the_image_that_the_first_generator_makes():
   assert_close(scheme.apply(state, {"image": batch["image"]})["image"], batch["image"] + 0.5)
 
 
-@pytest.mark.bits
 def test_a_resumed_run_goes_on_from_its_pools():
   scheme, batch = method("cyclegan", pool=3), batch_of()
   first = state_of(scheme, batch)

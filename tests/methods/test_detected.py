@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 
 from jaxseg import sharding
 from jaxseg.losses import LOSSES
@@ -158,10 +159,9 @@ def test_volumes_train_and_predict():
   assert out["boxes"].shape == (4, 1, 6)
 
 
-@pytest.mark.bits
 def test_one_and_two_devices_agree():
   method, batch = scheme(network()), batch_of()
-  start, results = jax.jit(method.init)(jax.random.key(0), batch), []
+  start, results = state_of(method, batch), []
   for devices in (jax.devices()[:1], jax.devices()[:2]):
     layout = sharding.layout(batches={}, devices=devices)
     state = jax.device_put(start, layout.replicated)
@@ -177,7 +177,7 @@ def test_without_a_detection_the_whole_image_is_segmented_and_with_a_box_only_th
   x = batch_of()["image"]
   net = network(context=0.25)
   method = scheme(net)
-  state = jax.jit(method.init)(jax.random.key(0), {"image": x})
+  state = state_of(method, {"image": x})
   own = state.learners["network"]
   # a head that says "nothing" everywhere
   params = jax.tree.map(lambda p: p, own.params)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from flax import linen as nn
 from method_rows import batch_of, small_unet
 
@@ -22,7 +23,7 @@ KEY = jax.random.key(0)
 
 
 def step(scheme, batch, steps=1):
-  state = jax.jit(scheme.init)(KEY, batch)
+  state = state_of(scheme, batch)
   for number in range(steps):
     state, metrics = jax.jit(scheme.train_step)(state, batch, jax.random.key(number))
   return state, metrics
@@ -89,7 +90,7 @@ def test_an_unknown_style_is_told():
 def test_mmd_adds_the_discrepancy_of_both_streams_places():
   batch, net = batch_of(), small_unet()
   scheme = mmd.mmd(net, cross_entropy, optax.sgd(0.1), weight=0.5, grid=2)
-  start = jax.jit(scheme.init)(KEY, batch)
+  start = state_of(scheme, batch)
   _, metrics = jax.jit(scheme.train_step)(start, batch, KEY)
   own = start.learners["network"]
   both = jnp.concatenate([batch["image"], batch["unlabelled"]["image"]])
@@ -166,7 +167,7 @@ def test_a_channel_that_a_sample_lacks_is_given_no_style():
   batch = {"image": images * np.float32([1, 0]), "label": np.zeros((2, 4, 4), np.int32)}
   batch |= {"modalities": np.float32([[1, 0]] * 2), "unlabelled": {"image": images + 1}}
   scheme = restyled.restyled(Watching(), cross_entropy, optax.sgd(0.1), style="histogram")
-  state = jax.jit(scheme.init)(KEY, batch)
+  state = state_of(scheme, batch)
   jax.effects_barrier()
   seen.clear()
   jax.block_until_ready(jax.jit(scheme.train_step)(state, batch, KEY))

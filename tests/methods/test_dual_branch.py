@@ -8,6 +8,7 @@ import optax
 import pytest
 import scribbled
 from closeness import assert_close
+from drawn_states import state_of
 from flax import linen as nn
 from scipy.special import expit, log_softmax, softmax
 
@@ -153,7 +154,7 @@ def test_a_config_trains_it_rematerialised_and_averaged(tmp_path):
   run = experiment(scribbled.config(folder, tmp_path / "sets", **changes))
   batch = scribbled_batch((16, 16))
   batch["image"] = batch["image"][..., :1]
-  state = jax.jit(run.method.init)(jax.random.key(0), batch)
+  state = state_of(run.method, batch)
   state, metrics = jax.jit(run.method.train_step)(state, batch, jax.random.key(0))
   assert np.isfinite(metrics["loss"])
   assert "network_average" in state.learners

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from closeness import assert_close
+from drawn_states import state_of
 from flax import linen as nn
 
 from jaxseg import loop, paths, sharding
@@ -107,7 +108,7 @@ def batch_of():
 def steps(method, number: int):
   """The learners before each step, and after the last one."""
   batch, step = batch_of(), jax.jit(method.train_step)
-  states = [jax.jit(method.init)(jax.random.key(0), batch)]
+  states = [state_of(method, batch)]
   for at in range(number):
     states.append(step(states[-1], batch, jax.random.key(at))[0])
   return [leaves(state.learners["network"]) for state in states]
@@ -149,7 +150,7 @@ def test_what_is_frozen_for_good_costs_no_gradient():
   flops, norms = [], []
   for changes in ({}, frozen):
     method = tiny.experiment(**changes).method
-    state = jax.jit(method.init)(jax.random.key(0), batch_of())
+    state = state_of(method, batch_of())
     compiled = jax.jit(method.train_step).lower(state, batch_of(), jax.random.key(0)).compile()
     flops.append(compiled.cost_analysis()["flops"])
     norms.append(float(compiled(state, batch_of(), jax.random.key(0))[1]["gradient_norm"]))
@@ -163,7 +164,6 @@ def test_without_frozen_networks_a_method_is_what_it_was():
   assert frozen_norms(method, [Frozen(None, lambda path: 0)]) is not method
 
 
-@pytest.mark.bits
 def test_two_devices_train_as_one():
   losses = []
   for devices in (1, 2):
@@ -172,7 +172,7 @@ def test_two_devices_train_as_one():
     layout = sharding.layout(devices=jax.devices()[:devices], **patch)
     batch, method = sharding.place(batch_of(), layout.split), made.method
     places = layout.of_state(jax.eval_shape(method.init, jax.random.key(0), batch_of()))
-    state = jax.device_put(jax.jit(method.init)(jax.random.key(0), batch_of()), places)
+    state = jax.device_put(state_of(method, batch_of()), places)
     step = jax.jit(method.train_step, out_shardings=(places, layout.replicated))
     key = jax.device_put(jax.random.key(1), layout.replicated)
     of = []
@@ -183,7 +183,6 @@ def test_two_devices_train_as_one():
   assert_close(losses[0], losses[1], atol=1e-5)
 
 
-@pytest.mark.bits
 def test_a_run_that_is_drawn_to_its_source_resumes_bit_for_bit_without_it(tmp_path):
   options = {**FREEZING, "optimiser.l2_sp": 0.1, "optimiser.weight_decay": 0.0, "average": 0.9}
   source, whole, parts = (tmp_path / name for name in ("source", "whole", "parts"))

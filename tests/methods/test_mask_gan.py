@@ -1,5 +1,7 @@
 """Label maps from noise: who learns from what, what the critic sees, what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +24,33 @@ def judge(name="patch_critic", **options):
 
 
 def scheme(net=None, critic=None, *, rates=(0.1, 0.1), **options):
-  roles = net or generator(), critic or judge(), *map(optax.sgd, rates)
-  return METHODS["mask_gan"](*roles, **options)
+  return with_optimisers(map(optax.sgd, rates), net, critic, **options)
+
+
+def with_optimisers(optimisers, net=None, critic=None, **options):
+  return METHODS["mask_gan"](net or generator(), critic or judge(), *optimisers, **options)
+
+
+@functools.cache
+def program():
+  """The method and its step, whose rates lie in the state: one program serves several tests."""
+  method = with_optimisers([optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)] * 2)
+  return method, jax.jit(method.train_step)
+
+
+def stepped(batch, *, change=lambda params: params, network=0.1, critic=0.1):
+  """(state before, after, metrics) of a step at those rates; `change` of the network's weights."""
+  method, step = program()
+  before = state_of(method, batch)
+  learners = {}
+  for name, rate in (("network", network), ("critic", critic)):
+    of = before.learners[name]
+    opt_state = of.opt_state._replace(hyperparams={"learning_rate": jnp.float32(rate)})
+    learners[name] = of.replace(opt_state=opt_state)
+  net = learners["network"]
+  learners["network"] = net.replace(params=change(net.params))
+  before = before.replace(learners=learners)
+  return before, *step(before, batch, jax.random.key(1))
 
 
 def batch_of(seed=0, space=(8, 8)):
@@ -45,8 +72,7 @@ def same(before, after, name):
 
 @pytest.mark.parametrize("still", ["network", "critic"])
 def test_with_one_frozen_only_the_other_changes(still):
-  rates = (0.0, 0.1) if still == "network" else (0.1, 0.0)
-  before, after, _ = one_step(scheme(rates=rates), batch_of())
+  before, after, _ = stepped(batch_of(), **{still: 0.0})
   for learner in ("network", "critic"):
     assert same(before, after, learner) is (learner == still), learner
 
@@ -54,10 +80,7 @@ def test_with_one_frozen_only_the_other_changes(still):
 def test_images_say_nothing_but_how_large_maps_are():
   batch = batch_of()
   other = {**batch, "image": batch["image"] * 3 + 1}
-  method = scheme()
-  state = state_of(method, batch)
-  step = jax.jit(method.train_step)
-  states = [step(state, of, jax.random.key(1))[0] for of in (batch, other)]
+  states = [stepped(of)[1] for of in (batch, other)]
   for a, b in zip(*map(jax.tree.leaves, states), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -96,14 +119,11 @@ def test_the_critic_sees_decided_maps_of_which_the_gradient_reaches_the_network(
 
 def test_scores_that_are_sure_of_themselves_still_learn():
   """Of a softmax near 0 or 1 nothing would come back."""
-  method, batch = scheme(rates=(0.1, 0.0)), batch_of()
-  state = state_of(method, batch)
-  net = state.learners["network"]
-  last = {"up1": jax.tree.map(lambda w: 1e4 * w, net.params["up1"])}
-  sure = net.replace(params={**net.params, **last})
-  _, metrics = method.train_step(
-    state.replace(learners={**state.learners, "network": sure}), batch, jax.random.key(1)
-  )
+
+  def sure(params):
+    return {**params, "up1": jax.tree.map(lambda w: 1e4 * w, params["up1"])}
+
+  _, _, metrics = stepped(batch_of(), change=sure, critic=0.0)
   assert metrics["gradient_norm"] > 1e-3
 
 
@@ -134,16 +154,14 @@ def test_volumes_are_made_too():
 def test_what_is_applied_is_alike_for_a_draw_and_another_for_another():
   batch, method = batch_of(), scheme()
   state = state_of(method, batch)
-  image = batch["image"][:1]
+  image, apply = batch["image"][:1], jax.jit(method.apply)
 
   def made(draw, image=image):
-    return np.asarray(method.apply(state, {"image": image, "draw": jnp.array([draw])})["logits"])
+    return np.asarray(apply(state, {"image": image, "draw": jnp.array([draw])})["logits"])
 
   np.testing.assert_array_equal(made(3), made(3, image * 2))
   assert not np.array_equal(made(3), made(4))
-  alone = [
-    np.asarray(method.apply(state, {"image": of})["logits"]) for of in (image, image, -image)
-  ]
+  alone = [np.asarray(apply(state, {"image": of})["logits"]) for of in (image, image, -image)]
   np.testing.assert_array_equal(*alone[:2])
   assert not np.array_equal(alone[0], alone[2])
 

@@ -9,6 +9,7 @@ import optax
 import pytest
 from channel_mixer import REVERSED, ChannelMixer
 from closeness import assert_close
+from drawn_states import state_of
 from golden_inputs import B_LABELS, B_LOGITS, T_LOGITS
 
 from jaxseg.augment import brightness, view
@@ -118,7 +119,7 @@ def test_the_teacher_predicts_with_the_average_of_the_students_statistics(averag
   image = jax.random.normal(KEY, (2, 8, 8, 1)) + 3
   labels = jnp.zeros((2, 8, 8), jnp.int32)
   batch = {"image": image, "label": labels, "unlabelled": {"image": -image}}
-  state, step = jax.jit(scheme.init)(KEY, batch), jax.jit(scheme.train_step)
+  state, step = state_of(scheme, batch), jax.jit(scheme.train_step)
   for decay in (0.0, 0.5):
     before = state.learners["teacher"].stats
     state, _ = step(state, batch, KEY)

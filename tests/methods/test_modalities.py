@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from drawn_states import state_of
 from method_rows import loss_of, small_unet
 
 from jaxseg.augment import modality_dropout
@@ -36,7 +37,7 @@ def method():
 
 @pytest.fixture(scope="module")
 def state(method):
-  return jax.jit(method.init)(jax.random.key(0), batch_of())
+  return state_of(method, batch_of())
 
 
 def test_prediction_with_a_mask_is_trainings_dropout_bit_for_bit(method, state):

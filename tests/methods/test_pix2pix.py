@@ -81,7 +81,7 @@ def test_the_loss_is_a_hundred_differences_and_the_critics_and_the_features():
   batch = batch_of()
   method = scheme(Half(), Mean(), loss=hundred, fool=2.0, feature_weight=10.0, rates=(0.0, 0.0))
   state = jax.jit(method.init)(jax.random.key(0), batch)
-  _, metrics = method.train_step(state, batch, jax.random.key(0))
+  _, metrics = jax.jit(method.train_step)(state, batch, jax.random.key(0))
   made, truth = 0.5 * np.asarray(batch["image"])[..., :2], np.asarray(batch["target_image"])
   image = 100 * np.abs(made - truth).mean()
   scores = [of[..., 1].reshape(2, -1).mean(-1) for of in (truth, made)]

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from network_rows import ROWS
 
 from jaxseg import losses, networks
@@ -59,7 +60,7 @@ def test_a_step_is_the_same_with_noise_and_batch_statistics(net, space, policy):
     "image": random.normal(size=(2, *space, 1)).astype(np.float32),
     "label": random.integers(0, 3, (2, *space)).astype(np.int32),
   }
-  state = method.init(jax.random.key(0), batch)
+  state = state_of(method, batch)
   plain, metrics = jax.jit(method.train_step)(state, batch, jax.random.key(1))
   again = rematerialised(method, policy=policy)
   saved, theirs = jax.jit(again.train_step, compiler_options=of_step(policy, "cpu"))(

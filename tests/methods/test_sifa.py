@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
+from drawn_states import state_of
 from flax import linen as nn
 from method_rows import batch_of, loss_of, small_decoder, small_unet
 
@@ -44,7 +45,7 @@ def scheme(*, parts=(), **options):
 @functools.cache
 def program():
   method = scheme()
-  return jax.jit(method.init)(jax.random.key(1), batch_of()), jax.jit(method.train_step)
+  return state_of(method, batch_of()), jax.jit(method.train_step)
 
 
 def stepped(batch, rates=()):
@@ -68,12 +69,18 @@ def moved(before, after):
   }
 
 
+@functools.cache
+def applied(name):
+  """One program for each network and size of its inputs."""
+  return jax.jit(lambda own, *x: forward(PARTS[name], *own, *x, update_stats=True)[0])
+
+
 def passes(state, batch):
   """What is made of both domains by a state's networks, as the docstring has it."""
 
   def of(name, *inputs):
     own = state.learners[name]
-    return forward(PARTS[name], own.params, own.stats, *inputs, update_stats=True)[0]
+    return applied(name)((own.params, own.stats), *inputs)
 
   a, b = batch["image"], batch["target"]["image"]
   made = of("generator", a)["image"]
@@ -97,10 +104,13 @@ def test_the_segmenters_loss_is_the_papers_sum():
   before, _, metrics = stepped(batch := batch_of())
   of, a, b, _, of_made, of_b, back, again, forth = passes(before, batch)
   target = batch_module.target(batch)
-  known = LOSS(of_made["logits"], target)
   small = of_made["aux"][0]
   labels = jax.image.resize(target.labels, small.shape[:-1], "nearest")
-  whole = known + 0.1 * LOSS(small, target._replace(labels=labels))
+  known, coarse = (
+    jax.jit(LOSS)(*of)
+    for of in ((of_made["logits"], target), (small, target._replace(labels=labels)))
+  )
+  whole = known + 0.1 * coarse
   assert_close(metrics["supervised_loss"], whole, rtol=1e-5)
   cycle = 2.0 * (np.abs(again - a).mean() + np.abs(forth - b).mean())
   judged = of("source_critic", back)["score"]
@@ -235,7 +245,7 @@ def test_regions_are_shown_to_the_critics_as_probabilities_of_their_own():
   )
   truth = jax.nn.one_hot(batch["label"], 3)
   batch = {**batch, "label": truth}
-  state = jax.jit(method.init)(KEY, batch)
+  state = state_of(method, batch)
   jax.block_until_ready(jax.jit(method.train_step)(state, batch, KEY))
   jax.effects_barrier()
   maps = [x for x in seen if x.any()]

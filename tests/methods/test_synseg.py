@@ -1,5 +1,7 @@
 """SynSeg-Net: the segmentation's gradient reaches G and S, and neither F nor the critics."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,15 +25,24 @@ def made(**options):
   return synseg(small_unet(), small_generator(), PATCH, loss_of(False), TX, TX, TX, **options)
 
 
-def after_one(scheme, state, batch):
-  return jax.jit(scheme.train_step)(state, batch, jax.random.key(1))
+@functools.cache
+def program():
+  """A step whose segmentation weighs as much as the number of steps before it."""
+  return jax.jit(made(segmentation=lambda step: 1.0 * step).train_step)
+
+
+def after_one(step, state, batch):
+  return step(state, batch, jax.random.key(1))
+
+
+def weighing(state, factor):
+  return state.replace(step=jnp.int32(factor))
 
 
 def test_the_segmentations_gradient_moves_the_generator_and_neither_its_reverse_nor_the_critics():
   batch = batch_of()
-  without, once, twice = (made(segmentation=factor) for factor in (0.0, 1.0, 2.0))
-  state = state_of(once, batch)
-  (free, _), (one, _), (two, _) = (after_one(of, state, batch) for of in (without, once, twice))
+  state = state_of(made(), batch)
+  free, one, two = (after_one(program(), weighing(state, k), batch)[0] for k in range(3))
 
   def params(of, role):
     return jax.tree.leaves(of.learners[role].params)
@@ -51,9 +62,10 @@ def test_the_segmentations_gradient_moves_the_generator_and_neither_its_reverse_
 
 def test_the_gradient_is_that_of_the_loss_through_both_networks():
   batch, factor = batch_of(), 3.0
-  plain, joint = made(segmentation=0.0), made(segmentation=factor)
+  joint = made(segmentation=factor)
   state = state_of(joint, batch)
-  (free, _), (one, metrics) = (after_one(of, state, batch) for of in (plain, joint))
+  free, _ = after_one(program(), weighing(state, 0), batch)
+  one, metrics = after_one(jax.jit(joint.train_step), state, batch)
   own = state.learners
 
   def segmented(generator):
@@ -82,9 +94,15 @@ def test_without_labels_it_plays_the_game_of_cyclegan():
   own = state.learners
   learners = {"network": own["generator"], **{k: own[k] for k in ("reverse", "critic")}}
   learners["source_critic"] = own["source_critic"]
-  _, metrics = after_one(joint, state, batch)
-  _, of_game = after_one(alone, state.replace(learners=learners), batch)
-  for name in ("loss", "source_cycle_loss", "identity_loss", "adversarial_loss"):
+  # of these alone, so that no gradient is compiled
+  names = ("loss", "source_cycle_loss", "identity_loss", "adversarial_loss")
+
+  def told(scheme):
+    return jax.jit(lambda *step: {name: scheme.train_step(*step)[1][name] for name in names})
+
+  metrics = after_one(told(joint), state, batch)
+  of_game = after_one(told(alone), state.replace(learners=learners), batch)
+  for name in names:
     assert_close(metrics[name], of_game[name], err_msg=name)
 
 

@@ -153,8 +153,8 @@ def test_the_normalisation_that_weights_know_is_applied_in_front(net):
     ("unit", (x - mean) / std),
     ("zscore", (x * images[1] + images[0] - mean) / std),
   ):
-    found = net.clone(inputs=inputs).apply(variables, x)
-    for f, expected in zip(found, net.apply(variables, seen), strict=True):
+    found = jax.jit(net.clone(inputs=inputs).apply)(variables, x)
+    for f, expected in zip(found, jax.jit(net.apply)(variables, seen), strict=True):
       assert_close(f, expected, rtol=1e-4)
   # of one channel, the mean of the three
   grey = jnp.ones((1, 2, 2, 1))

@@ -13,8 +13,6 @@ from two_processes import CHANGES, ends, training
 from jaxseg import loop
 from jaxseg.runs import checkpoint
 
-pytestmark = pytest.mark.bits
-
 SCARCE = {"evaluate.every": 10**6}
 OPTIONS = {"steps": 40, "checkpoint_every": 2, "data.batch": 4, **SCARCE}
 FSDP = {"mesh.batch": 4, "mesh.parameters": "fsdp", "mesh.smallest": 1}

@@ -14,8 +14,6 @@ from jaxseg import loop
 from jaxseg.data.sampling import choose
 from jaxseg.runs import checkpoint
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
@@ -38,27 +36,28 @@ atexit.register(lambda: own.write_text(json.dumps(read)))
 """
 
 
-@pytest.mark.parametrize(
-  "options",
-  [{"slurm": True}, {"data.cache": "host", "mesh.batch": 1, "mesh.space": 2}],
-  ids=["started by Slurm", "space"],
-)
-def test_two_processes_train_as_one(tmp_path, one_process, options):
-  (first, words), (second, more) = ends(training(tmp_path, **options))
+def assert_one(folder, one_process, endings):
+  """Two processes ended well, and what they trained in that folder is what one trains."""
+  (first, words), (second, more) = endings
   assert (first, second) == (0, 0), words[-3000:] + more[-3000:]
-  two = checkpoint.load_learners(tmp_path)["network"].params
+  two = checkpoint.load_learners(folder)["network"].params
   for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
     assert_close(a, b, atol=2e-6)
-  rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  rows = (folder / "metrics.jsonl").read_text().splitlines()
   assert len([row for row in rows if '"loss"' in row]) == 2, "one process alone writes"
 
 
-def test_each_process_reads_the_patches_of_its_own_slots_alone(tmp_path, one_process):
-  more = COUNTED.format(folder=str(tmp_path))
-  (first, words), (second, _) = ends(
-    training(tmp_path / "run", more=more, **{"data.cache": "disk"})
-  )
-  assert (first, second) == (0, 0), words[-3000:]
+def test_two_processes_share_the_space_of_a_patch(tmp_path, one_process):
+  options = {"data.cache": "host", "mesh.batch": 1, "mesh.space": 2}
+  assert_one(tmp_path, one_process, ends(training(tmp_path, **options)))
+
+
+def test_two_processes_of_slurm_train_as_one_and_each_reads_its_own_slots_alone(
+  tmp_path, one_process
+):
+  more, run = COUNTED.format(folder=str(tmp_path)), tmp_path / "run"
+  endings = ends(training(run, slurm=True, more=more, **{"data.cache": "disk"}))
+  assert_one(run, one_process, endings)
   main = tiny.experiment(**CHANGES).main
   for slot in range(2):
     # the first element is read once more, for its shapes
@@ -66,13 +65,10 @@ def test_each_process_reads_the_patches_of_its_own_slots_alone(tmp_path, one_pro
     chosen = [choose(main.dataset, main.cases, main.sampling, step, slot) for step in steps]
     read = json.loads((tmp_path / f"{slot}.json").read_text())
     assert sorted(read) == sorted(main.cases[choice.case] for choice in chosen)
-  two = checkpoint.load_learners(tmp_path / "run")["network"].params
-  for a, b in zip(jax.tree.leaves(one_process), jax.tree.leaves(two), strict=True):
-    assert_close(a, b, atol=2e-6)
 
 
 def test_two_processes_fall_back_together_and_stop_together(tmp_path):
-  assert [code for code, _ in ends(training(tmp_path, steps=2))] == [0, 0]
+  loop.train(tiny.experiment(**{**CHANGES, "steps": 2}), tmp_path)
   (note,) = tmp_path.glob("checkpoints/2/note.json")
   note.write_text("[]")
   for process, (code, words) in enumerate(ends(training(tmp_path))):

@@ -4,10 +4,6 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.bits
-
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "trust_kills.py"
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from made_cases import config, trained
+from made_cases import config, trained, untrained
 
 from jaxseg.evaluation import synthetic
 from jaxseg.evaluation.synthetic import Windows
@@ -24,8 +24,9 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, prepared):
   home = tmp_path_factory.mktemp("runs")
-  parts = ("masks", "images", "segment")
-  return {part: str(trained(prepared, home / part, part)) for part in parts}
+  made = {part: trained(prepared, home / part, part) for part in ("masks", "images")}
+  made["segment"] = untrained(prepared, home / "segment", "segment")
+  return {part: str(folder) for part, folder in made.items()}
 
 
 def words(runs, **options):
@@ -129,7 +130,7 @@ def test_predict_has_nothing_to_do_for_a_run_that_makes_label_maps(runs, tmp_pat
 def test_too_few_cases_and_a_run_without_unseen_ones_are_refused(runs, prepared, tmp_path):
   with pytest.raises(SystemExit, match="too few to compare"):
     main([*words(runs, output=tmp_path / "judged", cases=3)])
-  whole = trained(prepared, tmp_path / "whole", "images", data__split={})
+  whole = untrained(prepared, tmp_path / "whole", "images", data__split={})
   with pytest.raises(SystemExit, match="validates on no case"):
     main([*words(runs, images=whole, output=tmp_path / "judged"), *QUICK])
 
@@ -137,6 +138,6 @@ def test_too_few_cases_and_a_run_without_unseen_ones_are_refused(runs, prepared,
 def test_an_encoder_on_other_voxels_is_refused(runs, prepared, tmp_path):
   other = config(prepared, "segment", data__spacing=(2.0, 2.0))
   assert other.data.spacing == (2.0, 2.0)
-  folder = trained(prepared, tmp_path / "coarse", "segment", data__spacing=(2.0, 2.0))
+  folder = untrained(prepared, tmp_path / "coarse", "segment", data__spacing=(2.0, 2.0))
   with pytest.raises(SystemExit, match="voxels of one size"):
     main([*words(runs, encoder=folder, output=tmp_path / "judged"), *QUICK])

@@ -1,5 +1,6 @@
 """train.py from the command line: what is wrong is told in one sentence; and a whole small run."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from jaxseg import defaults
 from jaxseg.runs import checkpoint
-from jaxseg.verbs import train
+from jaxseg.verbs import convert, describe, evaluate, predict, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -30,49 +31,76 @@ def call(*arguments, program=("train.py",), cwd=ROOT):
   )
 
 
-@pytest.mark.parametrize(
-  ("arguments", "message"),
-  [
-    (["--workdir=x"], "--config is missing"),
-    (["--config=configs/unet_phantom2d.py"], "--workdir is missing"),
-    (["--config=configs/nothing.py", "--workdir=x"], "nothing.py"),
-    (
-      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--config.netwerk.name=unet"],
-      "netwerk",
-    ),
-    (
-      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--config.network.name=unett"],
-      r"config.network.name: 'unett' is unknown (did you mean 'unet'?); choices: attention_",
-    ),
-    (
-      [
-        "--config=configs/hippocampus_unet3d.py",
-        "--workdir=x",
-        "--config.data.source.path=/no/such/folder",
-      ],
-      "/no/such/folder",
-    ),
-    (
-      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "7"],
-      "--fold=0 7: expected all, or numbers from 0 to 4 as in --fold=0,2; ",
-    ),
-    (
-      ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "all"],
-      "unexpected argument(s) all",
-    ),
-    (
-      ["--config=configs/unet_phantom2d.py", "--workdir"],
-      "Missing value for flag --workdir; flags: --config=FILE, ",
-    ),
-  ],
-  ids=["config", "workdir", "file", "field", "name", "folder", "fold", "rest", "value"],
-)
-def test_a_mistake_is_one_sentence_and_no_trace(arguments, message, tmp_path):
-  arguments = [a.replace("--workdir=x", f"--workdir={tmp_path / 'run'}") for a in arguments]
-  ended = call(*arguments)
-  assert ended.returncode not in (0, None)
-  assert message in ended.stderr
-  assert "Traceback" not in ended.stderr
+# imports once, then one forked process for each list of words
+FORKS = """
+import json, os, runpy, sys
+from jaxseg import experiment, loop
+from jaxseg.verbs import train
+for number, words in enumerate(json.loads(sys.argv[1])):
+  if os.fork():
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+    continue
+  os.dup2(os.open(f"{sys.argv[2]}/{number}", os.O_WRONLY | os.O_CREAT), 2)
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+  sys.argv = ["train.py", *words]
+  runpy.run_path("train.py", run_name="__main__")
+"""
+MISTAKES = {
+  "config": (["--workdir=x"], "--config is missing"),
+  "workdir": (["--config=configs/unet_phantom2d.py"], "--workdir is missing"),
+  "file": (["--config=configs/nothing.py", "--workdir=x"], "nothing.py"),
+  "field": (
+    ["--config=configs/unet_phantom2d.py", "--workdir=x", "--config.netwerk.name=unet"],
+    "netwerk",
+  ),
+  "name": (
+    ["--config=configs/unet_phantom2d.py", "--workdir=x", "--config.network.name=unett"],
+    "config.network.name: 'unett' is unknown (did you mean 'unet'?); choices: attention_",
+  ),
+  "folder": (
+    [
+      "--config=configs/hippocampus_unet3d.py",
+      "--workdir=x",
+      "--config.data.source.path=/no/such/folder",
+    ],
+    "/no/such/folder",
+  ),
+  "fold": (
+    ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "7"],
+    "--fold=0 7: expected all, or numbers from 0 to 4 as in --fold=0,2; ",
+  ),
+  "rest": (
+    ["--config=configs/unet_phantom2d.py", "--workdir=x", "--fold=0", "all"],
+    "unexpected argument(s) all",
+  ),
+  "value": (
+    ["--config=configs/unet_phantom2d.py", "--workdir"],
+    "Missing value for flag --workdir; flags: --config=FILE, ",
+  ),
+}
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory):
+  """Name of a mistake -> (exit code, what was said)."""
+  place = tmp_path_factory.mktemp("mistakes")
+  lists = [
+    [word.replace("--workdir=x", f"--workdir={place / 'run'}") for word in words]
+    for words, _ in MISTAKES.values()
+  ]
+  ended = call(json.dumps(lists), str(place), program=("-c", FORKS))
+  assert ended.returncode == 0, ended.stderr
+  codes = map(int, ended.stdout.split())
+  said = [(place / str(number)).read_text(encoding="utf-8") for number in range(len(lists))]
+  return dict(zip(MISTAKES, zip(codes, said, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_no_trace(name, endings):
+  code, said = endings[name]
+  assert code not in (0, None)
+  assert MISTAKES[name][1] in said
+  assert "Traceback" not in said
 
 
 def test_the_module_lists_its_verbs_and_refuses_others(tmp_path):
@@ -88,8 +116,6 @@ def test_the_module_lists_its_verbs_and_refuses_others(tmp_path):
 
 def test_train_convert_predict_evaluate_agree(tmp_path):
   """The demo's four commands, at a toy size; evaluate gives the score that training reported."""
-  import json
-
   small = [
     "--config=configs/unet_phantom2d.py",
     "--config.steps=2",
@@ -112,16 +138,12 @@ def test_train_convert_predict_evaluate_agree(tmp_path):
     "  return config\n"
   )
   unseen, out = tmp_path / "unseen", tmp_path / "out"
-  for arguments in (
-    ["convert", f"--config={config}", f"--output={unseen}"],
-    ["predict", f"--workdir={run}", f"--input={unseen / 'imagesTr'}", f"--output={out}"],
-    ["evaluate", str(out), str(unseen / "labelsTr"), f"--json={tmp_path / 'scores.json'}"],
-  ):
-    ended = call(*arguments, program=("-m", "jaxseg"))
-    assert ended.returncode == 0, ended.stderr
+  convert.main([f"--config={config}", f"--output={unseen}"])
+  predict.main([f"--workdir={run}", f"--input={unseen / 'imagesTr'}", f"--output={out}"])
+  scores = tmp_path / "scores.json"
+  evaluate.main([str(out), str(unseen / "labelsTr"), f"--json={scores}"])
   told = json.loads((run / "report.json").read_text())["validation"]["mean"]["dice"]
-  scored = (tmp_path / "scores.json").read_text()
-  assert f"{told:.6f}"[:7] in scored
+  assert f"{told:.6f}"[:7] in scores.read_text()
 
 
 def test_a_run_goes_on_though_what_it_started_from_is_gone(tmp_path):
@@ -151,15 +173,9 @@ def test_a_run_goes_on_though_what_it_started_from_is_gone(tmp_path):
     train.run(config(1, "source"), tmp_path / "other")
 
 
-def test_describe_tells_the_surveys_baseline():
-  ended = call(
-    "describe",
-    "--config=configs/unet_phantom2d.py",
-    "--channels=1",
-    "--classes=7",
-    program=("-m", "jaxseg"),
-  )
-  assert ended.returncode == 0, ended.stderr
+def test_describe_tells_the_surveys_baseline(capsys, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  describe.main(["--config=configs/unet_phantom2d.py", "--channels=1", "--classes=7"])
   # 16-32-64-128, two 3x3 convolutions a stage, transposed up-sampling, counted by hand
   widths, total, before = (16, 32, 64, 128), 0, 1
   for width in widths:
@@ -169,4 +185,4 @@ def test_describe_tells_the_surveys_baseline():
     total += 4 * coarse * fine + fine  # transposed convolution with bias
     total += 9 * 2 * fine * fine + 9 * fine * fine + 4 * fine
   total += widths[0] * 7
-  assert f"parameters    {total:,}" in ended.stdout
+  assert f"parameters    {total:,}" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from made_cases import PATCH, SOURCE, config, trained
+from made_cases import PATCH, SOURCE, config, trained, untrained
 
 from jaxseg import data
 from jaxseg.data.sources.phantom import phantom
@@ -24,7 +24,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, prepared):
   home = tmp_path_factory.mktemp("runs")
-  return {part: trained(prepared, home / part, part) for part in ("masks", "images", "segment")}
+  return {part: untrained(prepared, home / part, part) for part in ("masks", "images", "segment")}
 
 
 def of(runs, **options):
@@ -62,7 +62,7 @@ def test_a_case_is_a_function_of_seed_and_number(runs):
 def test_the_key_of_prepared_data_knows_runs_and_seed(runs, prepared, tmp_path):
   keys = {of(runs).fingerprint, of(runs, seed=1).fingerprint, of(runs, cases=3).fingerprint}
   keys.add(of(runs, masks="training").fingerprint)
-  longer = trained(prepared, tmp_path / "longer", "images", steps=3)
+  longer = untrained(prepared, tmp_path / "longer", "images", steps=3)
   keys.add(of(runs, images=str(longer)).fingerprint)
   assert len(keys) == 5
   assert of(runs).fingerprint == of(runs).fingerprint
@@ -143,14 +143,14 @@ def test_masks_with_values_that_the_generator_never_saw_are_refused(
     return source._replace(labels=labels, read=read, fingerprint="other")
 
   monkeypatch.setitem(data.SOURCES, "phantom", other)
-  folder = trained(prepared, tmp_path / "other", "masks")
+  folder = untrained(prepared, tmp_path / "other", "masks")
   monkeypatch.undo()
   with pytest.raises(ValueError, match="are not those that the run of images has seen"):
     of(runs, masks=str(folder))
 
 
 def test_label_maps_of_another_size_are_refused(runs, prepared, tmp_path):
-  folder = trained(prepared, tmp_path / "small", "masks", data__patch=(8, 8))
+  folder = untrained(prepared, tmp_path / "small", "masks", data__patch=(8, 8))
   with pytest.raises(ValueError, match=r"makes label maps of \(8, 8\)"):
     of(runs, masks=str(folder))
 

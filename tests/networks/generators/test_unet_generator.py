@@ -38,7 +38,7 @@ def test_counts_are_those_of_the_pytorch_release(widths, inputs, channels, norm,
 def test_any_size_comes_back_between_minus_one_and_one(space):
   net = UNetGenerator(channels=2, widths=(4, 6, 6), norm="instance")
   x = jax.random.normal(jax.random.key(0), (2, *space, 3))
-  outputs, _ = net.init_with_output(jax.random.key(1), x)
+  outputs, _ = jax.jit(net.init_with_output)(jax.random.key(1), x)
   assert outputs["image"].shape == (2, *space, 2)
   assert outputs["image"].dtype == jnp.float32
   assert float(jnp.abs(outputs["image"]).max()) <= 1
@@ -49,9 +49,9 @@ def test_dropout_is_noise_where_a_key_is_given_and_sits_in_stages_as_wide_as_the
 
   def images(widths):
     net = UNetGenerator(channels=1, widths=widths, norm="instance")
-    variables = net.init(jax.random.key(1), x)
+    variables, run = jax.jit(net.init)(jax.random.key(1), x), jax.jit(net.apply)
     return [
-      np.asarray(net.apply(variables, x, rngs=rngs)["image"])
+      np.asarray(run(variables, x, rngs=rngs)["image"])
       for rngs in ({}, {}, {"dropout": jax.random.key(2)}, {"dropout": jax.random.key(3)})
     ]
 

@@ -3,7 +3,6 @@
 import chex
 import jax
 import jax.numpy as jnp
-from drawn_states import state_of
 
 
 def train(method, batch, *, steps: int = 8, first=None):
@@ -14,7 +13,7 @@ def train(method, batch, *, steps: int = 8, first=None):
   """
   chex.clear_trace_counter()
   step = jax.jit(chex.assert_max_traces(method.train_step, n=1))
-  first = state = first or state_of(method, batch)
+  first = state = first or jax.jit(method.init)(jax.random.key(0), batch)
   losses = []
   for number in range(steps):
     state, metrics = step(state, batch, jax.random.key(number))

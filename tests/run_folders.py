@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tiny
 from drawn_states import state_of
@@ -36,7 +37,7 @@ def leave(folder, run, batch=None, *, step=0, seed=0):
   folder.mkdir(parents=True, exist_ok=True)
   run_folder.record(folder, run)
   state = state_of(run.method, batch or _shapes(run), seed=seed)
-  state = state.replace(step=np.int32(step))
+  state = state.replace(step=jnp.int32(step))
   checkpoint.Checkpoints(folder, checkpoint.LATEST).save(state, {})
   return folder
 

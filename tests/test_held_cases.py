@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import run_folders
 
 from jaxseg import data, defaults, loop
 from jaxseg.batch import LabelSpec
@@ -76,10 +77,17 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp("domains")
 
 
-def test_the_unseen_cases_of_the_other_domain_alone_are_scored_at_the_end(folder):
+@pytest.fixture
+def trained(folder):
+  """(experiment, report) of a run that is trained once."""
   run = experiment(config_of(folder / "sets"))
+  report = folder / "run" / "report.json"
+  return run, json.loads(report.read_text()) if report.exists() else loop.train(run, folder / "run")
+
+
+def test_the_unseen_cases_of_the_other_domain_alone_are_scored_at_the_end(trained, folder):
+  run, told = trained
   assert "label" not in run.streams["unlabelled"].dataset.load(0)
-  told = loop.train(run, folder / "run")
   assert set(told["cases"]) == set(UNSEEN)
   scores = held_out.read_scores(folder / "run")
   assert set(scores["cases"]) == set(UNSEEN)
@@ -95,9 +103,8 @@ def test_the_unseen_cases_of_the_other_domain_alone_are_scored_at_the_end(folder
   assert told["cases"]["other_0"]["dice"][name] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.usefixtures("trained")
 def test_the_best_checkpoint_is_chosen_by_cases_of_the_main_stream(folder):
-  run = experiment(config_of(folder / "sets"))
-  loop.train(run, folder / "run")
   rows = [json.loads(x) for x in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
   watched = {row["step"]: row["validation/dice"] for row in rows if "validation/dice" in row}
   assert set(watched) == {1, 2}
@@ -151,10 +158,10 @@ def test_both_domains_are_scored_where_both_are_named(tmp_path):
 
 
 def test_a_run_that_scores_other_cases_is_another_one(folder, tmp_path):
-  loop.train(experiment(config_of(folder / "sets")), folder / "run")
+  run_folders.leave(tmp_path / "run", experiment(config_of(folder / "sets")), step=1)
   config = config_of(folder / "sets", **{"evaluate.streams": ("main", "unlabelled")})
   with pytest.raises(ValueError, match=r"other cases that are scored \(config.evaluate.streams"):
-    loop.train(experiment(config), folder / "run")
+    loop.train(experiment(config), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

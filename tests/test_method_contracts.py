@@ -156,8 +156,8 @@ def test_regions_are_learnt_by_sigmoids(name):
   batch = batch_of(regions=True)
   scheme = method(name, sigmoid=True)
   state = state_of(scheme, batch)
-  _, metrics = jax.jit(scheme.train_step)(state, batch, jax.random.key(1))
-  assert all(np.isfinite(value) for value in metrics.values())
+  told = jax.jit(lambda *step: scheme.train_step(*step)[1])
+  assert all(np.isfinite(value) for value in told(state, batch, jax.random.key(1)).values())
 
 
 HALF = ("entropy_minimisation", "mean_teacher", "uncertainty_mean_teacher", "fixmatch", "unimatch")

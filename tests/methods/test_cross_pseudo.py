@@ -9,7 +9,6 @@ import numpy as np
 import optax
 import pytest
 from closeness import assert_close
-from drawn_states import state_of
 from golden_inputs import B_LOGITS, T_LOGITS
 from method_rows import batch_of, loss_of, small_unet
 
@@ -64,7 +63,7 @@ def test_both_begin_and_end_with_weights_of_their_own_and_either_predicts():
   batch, tx = batch_of(), optax.sgd(0.05)
   options = {"consistency": 0.1, "cutmix": 1.0}
   method = cross_pseudo(small_unet(), loss_of(False), tx, **options)
-  state = state_of(method, batch)
+  state = jax.jit(method.init)(jax.random.key(0), batch)
   after, _ = jax.jit(method.train_step)(state, batch, jax.random.key(1))
   for of in (state, after):
     first, second = (jax.tree.leaves(of.learners[name].params)[0] for name in ("network", "other"))

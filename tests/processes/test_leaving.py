@@ -14,7 +14,7 @@ from jaxseg import loop
 from jaxseg.runs import checkpoint
 
 SCARCE = {"evaluate.every": 10**6}
-OPTIONS = {"steps": 40, "checkpoint_every": 2, "data.batch": 4, **SCARCE}
+OPTIONS = {"steps": 24, "checkpoint_every": 2, "data.batch": 4, **SCARCE}
 FSDP = {"mesh.batch": 4, "mesh.parameters": "fsdp", "mesh.smallest": 1}
 
 
@@ -43,7 +43,7 @@ def test_a_killed_process_ends_the_other_and_two_go_on_or_one(tmp_path, whole):
   second.communicate()
   assert first.returncode not in (0, 130), words
   stopped = max(checkpoint.Checkpoints(tmp_path).steps)
-  assert 4 <= stopped < 40
+  assert 4 <= stopped < 24
   copy = shutil.copytree(tmp_path, tmp_path.with_name("copy"))
   for code, said in ends(training(tmp_path, **OPTIONS)):
     assert code == 0, said

@@ -11,7 +11,6 @@ from test_loop import rows, stop_after, weights, without_clock
 from jaxseg import loop, sharding
 from jaxseg.runs import checkpoint, keeper
 
-pytestmark = pytest.mark.bits
 SEEDS = (3, 4)
 OPTIONS = {"steps": 5, "log_every": 2, "checkpoint_every": 2, "evaluate.every": 3}
 SGD = {"optimiser.name": "sgd", "optimiser.weight_decay": 0.0, "optimiser.schedule.power": 0.0}
@@ -54,6 +53,7 @@ def assert_same_run(ours, theirs):
   assert (ours / "report.json").read_text() == (theirs / "report.json").read_text()
 
 
+@pytest.mark.bits
 def test_each_of_several_seeds_is_the_run_of_its_own(alone, tmp_path):
   reports = loop.train_together(runs(), folders(tmp_path))
   assert [report["step"] for report in reports] == [5, 5]
@@ -67,6 +67,7 @@ def test_each_of_several_seeds_is_the_run_of_its_own(alone, tmp_path):
   assert any((first[name] != second[name]).any() for name in first), "seeds differ"
 
 
+@pytest.mark.bits
 def test_each_of_several_folds_is_the_run_of_its_own(tmp_path):
   together, own = folders(tmp_path / "together"), folders(tmp_path / "own")
   loop.train_together(folds(), together)
@@ -77,6 +78,7 @@ def test_each_of_several_folds_is_the_run_of_its_own(tmp_path):
     assert set(json.loads((ours / "report.json").read_text())["cases"]) == names
 
 
+@pytest.mark.bits
 def test_another_cache_gives_the_same_bits(alone, tmp_path):
   loop.train_together(runs(**{"data.cache": "host"}), folders(tmp_path))
   for ours, theirs in zip(folders(tmp_path), alone, strict=True):
@@ -99,6 +101,7 @@ def test_over_devices_each_is_the_run_of_its_own(make, tmp_path):
     assert [row["step"] for row in rows(ours)] == [row["step"] for row in rows(theirs)]
 
 
+@pytest.mark.bits
 def test_stopped_and_resumed_is_as_uninterrupted_in_every_folder(alone, tmp_path):
   for steps in (1, 2):  # at step 1, then 3: no multiple of anything
     stop_after(runs(), steps, folders(tmp_path))
@@ -108,6 +111,7 @@ def test_stopped_and_resumed_is_as_uninterrupted_in_every_folder(alone, tmp_path
     assert_same_run(ours, theirs)
 
 
+@pytest.mark.bits
 def test_killed_between_two_saves_all_go_on_from_the_step_that_all_have(alone, tmp_path, capsys):
   """The second folder's last checkpoint is missing, as if its writing had never begun."""
   stop_after(runs(), 4, folders(tmp_path))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import run_folders
 from drawn_states import state_of
 
 from jaxseg import compose, data, defaults, loop, sealed
@@ -137,22 +138,22 @@ def _is_of(patch, run, case):
 
 def test_a_student_trains_resumes_and_predicts_without_its_teachers(home, tmp_path):
   shutil.copytree(home / "all", tmp_path / "all")
-  config = student(home, runs=str(tmp_path / "all"))
-  config["optimiser"] |= {"schedule": {"name": "constant"}}
-  report = loop.train(experiment(config), tmp_path / "pupil")
+  config = student(home, runs=str(tmp_path / "all"), steps=3, checkpoint_every=2)
+  run = experiment(config)
+  report = loop.train(run, tmp_path / "whole")
   assert report["validation"]["cases"] == 0
   with pytest.raises(ValueError, match="trains on all cases and validates on none"):
-    gather(tmp_path / "pupil")
-  held = checkpoint.load_learners(tmp_path / "pupil")
+    gather(tmp_path / "whole")
+  held = checkpoint.load_learners(tmp_path / "whole")
   for fold in range(FOLDS):
     theirs = checkpoint.load_learners(tmp_path / "all" / f"fold_{fold}")["network"]
     ours = jax.tree.map(lambda x, fold=fold: x[fold], held["teacher"])
     jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
     jax.tree.map(np.testing.assert_array_equal, ours.stats, theirs.stats)
   assert held["network"].params.keys() != held["teacher"].params.keys()
-  longer = experiment(config | {"steps": 3})
-  for name in ("pupil", "whole"):
-    assert loop.train(longer, tmp_path / name)["step"] == 3
+  assert (
+    loop.train(run, run_folders.back_at(2, tmp_path / "whole", tmp_path / "pupil"))["step"] == 3
+  )
   kept = [checkpoint.Checkpoints(tmp_path / name).arrays(3) for name in ("pupil", "whole")]
   assert kept[0].keys() == kept[1].keys()
   for name, array in kept[0].items():

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-from drawn_states import state_of
 from flax import linen as nn
 
 from jaxseg import networks
@@ -34,7 +33,7 @@ def test_the_loss_falls_and_what_comes_is_an_image(network, space):
   # labels that are there are no targets
   batch |= {"target_image": 2 * image[..., :1] + 1, "label": np.zeros((2, *space), np.int32)}
   scheme = regression(network, l1, optax.sgd(0.05))
-  state = state_of(scheme, batch)
+  state = jax.jit(scheme.init)(jax.random.key(0), batch)
   step = jax.jit(scheme.train_step)
   losses = []
   for i in range(15):

@@ -88,7 +88,7 @@ def test_the_norms_of_both_and_what_they_share_learn():
 def test_networks_of_their_own_are_two_runs_of_supervised():
   batch = two_domains()
   method, alone = scheme(own=("*",), distillation=0.0), supervised(small_unet(), loss_of(False), TX)
-  state = state_of(method, batch)
+  state = jax.jit(method.init)(jax.random.key(0), batch)
   learner = state.learners["network"]
   for name in ("main", "other"):
     part = by_domain.part(batch, name)

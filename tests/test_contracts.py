@@ -3,7 +3,6 @@
 import fnmatch
 import functools
 import inspect
-import itertools
 import json
 import os
 import pathlib
@@ -133,22 +132,10 @@ def test_every_part_has_a_row():
   assert {(row.option, row.name) for row in PARTS} == names
 
 
-def parts_of_networks():
-  """The rows, each in one of few networks that have at most one part of each option."""
-  options = {}
-  for row in PARTS:
-    options.setdefault((row.rank, row.option), []).append(row)
-  for rank in sorted({row.rank for row in PARTS}):
-    of_rank = (rows for (its_rank, _), rows in options.items() if its_rank == rank)
-    for rows in itertools.zip_longest(*of_rank):
-      yield [row for row in rows if row]
-
-
-@pytest.mark.parametrize("rows", parts_of_networks(), ids=lambda rows: "+".join(map(str, rows)))
-def test_every_parameter_of_a_part_learns_by_a_program_of_every_platform(rows):
-  specs = {row.option: row.spec for row in rows}
-  net = networks.UNet(widths=(8, 16), depth=1, decoder_depth=1, **specs)
-  assert not silent_parameters(net, *(14, 10, 6)[: rows[0].rank])
+@pytest.mark.parametrize("row", PARTS, ids=str)
+def test_every_parameter_of_a_part_learns_by_a_program_of_every_platform(row):
+  net = networks.UNet(widths=(8, 16), depth=1, decoder_depth=1, **{row.option: row.spec})
+  assert not silent_parameters(net, *(14, 10, 6)[: row.rank])
 
 
 def test_what_a_package_exports_under_a_submodules_name_is_defined_there():

@@ -1,0 +1,110 @@
+"""The table of searches: its rows in order, what each runs, and what the page says of them."""
+
+import pathlib
+
+import pytest
+
+from jaxseg import files
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+  monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+  import search
+  import search_table
+
+  return search, search_table
+
+
+def final(dice, cases=("a", "b"), **changes):
+  of_case = {case: dice + 0.01 * i for i, case in enumerate(cases)}
+  row = {"steps": 400, "dice": dice, "hd95": 4.0, "missing": 0, "cpu_seconds": 60.0}
+  return row | {"of_case": {"dice": of_case, "boundary_iou": of_case}} | changes
+
+
+def searched(trials, **changes):
+  curve = [
+    {"number": i, "steps": 200, "score": score, "cpu_seconds": 60.0}
+    for i, score in enumerate(trials)
+  ]
+  row = {"steps": 200, "trials": len(trials), "cpu_seconds": 600.0, "curve": curve}
+  return row | {"metric": "dice"} | changes
+
+
+def test_seed_0_of_everything_comes_first_and_winners_after_their_search(scripts):
+  search, _ = scripts
+  rows = search.rows()
+  keys = [row.key for row in rows]
+  assert len(set(keys)) == len(keys)
+  first = next(i for i, row in enumerate(rows) if row.seed)
+  assert {row.seed for row in rows[:first]} == {0}
+  assert {row.method for row in rows[first:]} == set(search.SEVERAL)
+  for i, row in enumerate(rows):
+    assert not row.before or row.before in keys[:i]
+
+
+def test_a_row_runs_a_search_or_trains_its_winner(scripts, tmp_path):
+  search, _ = scripts
+  of = {row.key: search.planned(row, tmp_path, 20) for row in search.rows()}
+  one = of["sunnybrook_lv/random/seed1/search"]
+  assert one.config == "configs/search.py:random,set=sunnybrook_lv,budget=20"
+  assert one.program == ("-m", "jaxseg", "search")
+  assert one.seed == 1
+  winner = of["sunnybrook_lv/random/seed1/final"]
+  assert winner.config == str(tmp_path / "sunnybrook_lv/random/seed1/search/best.py")
+  assert winner.program == ("train.py",)
+  supernet = of["msd_hippocampus/darts/seed0/search"]
+  assert supernet.program == ("train.py",)
+  derived = of["msd_hippocampus/darts/seed0/final"].config
+  assert derived.endswith("darts/seed0/search/genotype.json")
+  assert of["sunnybrook_lv/synflow/seed0/agreement"].config.endswith("evaluation=synflow")
+  # winners wait for their search
+  assert all(not row.key.endswith("final") for row in search.ready(tmp_path, 20, {}))
+  done = {"sunnybrook_lv/random/seed1/search": searched([0.5])}
+  assert winner in search.ready(tmp_path, 20, done)
+
+
+def test_a_line_tells_the_gain_over_the_bar_case_by_case(scripts):
+  _, table = scripts
+  bar = {0: final(0.80), 1: final(0.82)}
+  finals = {0: final(0.85), 1: final(0.83)}
+  searches = {0: searched([0.5, 0.6]), 1: searched([0.5, 0.6, 0.7, 0.7])}
+  text = table.line("evolution", finals, searches, bar)
+  # differences 0.05 twice and 0.01 twice: 0.03 and 3.182446 * 0.023094 / 2
+  assert "+0.030 ± 0.037" in text
+  assert text.startswith("| `evolution` | 2 | 0.840 ± 0.127 |")
+  assert text.endswith("| 10.0 | 3 | 1.0 |\n")
+  assert "| - |" in table.line("random", bar, searches, bar)
+
+
+def test_the_page_tells_what_is_there_and_what_is_left(scripts, tmp_path):
+  search, table = scripts
+  (tmp_path / "docs").mkdir()
+  page = tmp_path / "docs" / "search.md"
+  marks = [*table.MARKS.values(), table.AGREEMENT]
+  text = "".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in marks)
+  files.write_text(page, text)
+  done = {
+    "sunnybrook_lv/random/seed0/search": searched([0.6, 0.7]),
+    "sunnybrook_lv/random/seed0/final": final(0.8),
+    "sunnybrook_lv/hand/seed0/search": {"failed": "out of memory", "cpu_seconds": 3.0},
+    "sunnybrook_lv/full/seed0/agreement": searched([0.1, 0.2, 0.3, 0.4]),
+    "sunnybrook_lv/synflow/seed0/agreement": searched([1.0, 3.0, 2.0, 4.0]),
+  }
+  table.write(done, search.rows(), search.module(), tmp_path)
+  text = files.read_text(page, what="page", advice="none")
+  assert "old" not in text
+  assert "| `random` | 1 | 0.800 |" in text
+  # of six pairs one is the other way round
+  assert "| `synflow` | +0.67 | 0.33 | 4 | 60 |" in text
+  assert "out of memory" in text
+  assert "row(s) are not made yet" in text
+  assert (tmp_path / "docs" / "search_architectures_sunnybrook_lv.png").is_file()
+
+
+def test_the_docs_have_a_place_for_every_table(scripts):
+  _, table = scripts
+  docs = pathlib.Path(__file__).parents[2] / "docs" / "search.md"
+  text = docs.read_text(encoding="utf-8")
+  for name in (*table.MARKS.values(), table.AGREEMENT):
+    assert text.count(f"<!-- {name}: begin -->") == text.count(f"<!-- {name}: end -->") == 1

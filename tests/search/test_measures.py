@@ -1,0 +1,68 @@
+"""Scores of candidates that are not trained, of a config: untrained networks, shared weights."""
+
+import numpy as np
+import pytest
+import searched
+from closeness import assert_close
+from ml_collections import ConfigDict
+
+from jaxseg.build import plain
+from jaxseg.compose import complete
+from jaxseg.experiment import experiment
+from jaxseg.search import measures
+from jaxseg.search.measures import measured
+from jaxseg.verbs import train
+
+
+def config(folder, **network):
+  made = searched.config(folder)
+  made.search = dict()
+  if network:
+    made.network = network
+  return complete(made)
+
+
+def test_untrained_networks_are_scored_with_the_first_batches(tmp_path):
+  of = config(tmp_path)
+  run = experiment(of)
+  batches = measures.batches_of(run, 2)
+  assert batches[0]["image"].shape == (2, 16, 16, 1)
+  assert not np.array_equal(batches[0]["image"], batches[1]["image"])
+  values = {name: measured(of, {"name": name}) for name in ("naswot", "gradient_norm", "synflow")}
+  assert all(map(np.isfinite, values.values()))
+  # the same weights and batches whenever they are asked for
+  assert measured(of, {"name": "naswot"}) == values["naswot"]
+  # a wider network has more paths
+  wide = config(tmp_path, name="unet", widths=(8, 16), depth=1, decoder_depth=1)
+  assert measured(wide, {"name": "synflow"}) > values["synflow"]
+
+
+def test_the_gradient_is_that_of_the_configs_loss(tmp_path):
+  of = config(tmp_path)
+  once = measured(of, {"name": "gradient_norm"})
+  doubled = dict(of, loss={k: {**spec, "weight": 2.0} for k, spec in of["loss"].items()})
+  assert_close(measured(doubled, {"name": "gradient_norm"}), 2 * once, rtol=1e-4)
+
+
+def test_a_supernets_weights_score_a_genotype(tmp_path):
+  cells = dict(nodes=1, features=2, depth=1, norm="instance")
+  made = searched.config(tmp_path)
+  made.search = dict()
+  made.steps = 2
+  made.method = dict(name="darts")
+  made.network = dict(name="cell_supernet", **cells)
+  made.data.split = dict(name="kfold", fold=0, folds=5, labelled=0.5)
+  made.streams = dict(architecture=dict(cases="held_back"))
+  train.run(ConfigDict(plain(made)), tmp_path / "supernet")
+  genotypes = [
+    dict(space="nas_unet", down=[[["down_conv", 0], [down, 1]]], up=[[["conv", 0], ["up_conv", 1]]])
+    for down in ("avg", "down_conv")
+  ]
+  scores = []
+  for genotype in genotypes:
+    of = config(tmp_path, name="cell_unet", genotype=genotype, features=2, depth=1, norm="instance")
+    scores.append(measured(of, {"name": "shared", "folder": str(tmp_path / "supernet")}))
+  assert all(0 <= score <= 1 for score in scores)
+  # a network whose weights are not among them
+  with pytest.raises(ValueError, match=r"evaluation.run: .*has no weights for 'unet'"):
+    measured(config(tmp_path), {"name": "shared", "folder": str(tmp_path / "supernet")})

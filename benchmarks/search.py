@@ -29,7 +29,7 @@ from run_rows import ROOT
 
 from jaxseg import sealed
 from jaxseg.evaluation import held_out
-from jaxseg.search import trials, winner
+from jaxseg.search import genotypes, trials, winner
 
 CONFIG = "configs/search.py"
 SEARCH = ("-m", "jaxseg", "search")
@@ -146,7 +146,8 @@ def score(folder) -> dict:
     command = [sys.executable, "-m", "jaxseg", "derive", str(folder)]
     subprocess.run([*command, "--output", str(folder / GENOTYPE)], cwd=ROOT, check=True)
     report = sealed.read(folder / "report.json", what="the report of a run", advice="train again")
-    return {"steps": report["step"], "trials": 1}
+    genotype = genotypes.read(folder / GENOTYPE)
+    return {"steps": report["step"], "trials": 1, "genotype": genotype}
   best, all_of = winner.read(folder / winner.FILE), trials.Rows(folder).all()
   told = {name: best[name] for name in ("steps", "score", "metric", "fields", "number")}
   kept = ("number", "steps", "score", "cpu_seconds")

@@ -10,12 +10,15 @@ from matplotlib import pyplot
 from table_text import paired_p, shown, write_between
 
 from jaxseg import files
+from jaxseg.search import drawing, genotypes
 from jaxseg.search.ranks import agreement
 
 # what each of the others is compared with, case by case
 BAR = {"architectures": "random", "losses": "dice_cross_entropy"}
 MARKS = {"architectures": "search architectures", "losses": "search losses"}
-AGREEMENT = "search agreement"
+AGREEMENT, SPACES = "search agreement", "search spaces"
+# genotypes of the papers, by which the page shows what is chosen in their spaces
+DRAWN = {"nas_unet_v2": "NAS-UNet", "darts_v2": "DARTS"}
 
 
 def runs_of(done, name: str, method: str, stage: str) -> dict[int, dict]:
@@ -90,6 +93,19 @@ def table(done, name: str, methods, bar: str) -> str:
   return text
 
 
+def cells(done, name: str, methods, docs) -> str:
+  """Draws the cells that each search has found, of seed 0; the lines that show them."""
+  text = ""
+  for method in methods:
+    row = runs_of(done, name, method, "search").get(0, {})
+    genotype = row.get("genotype", row.get("fields", {}).get("network.genotype"))
+    if genotype:
+      picture = docs / f"search_cells_{name}_{method}.png"
+      drawing.draw(genotypes.check(genotype, picture.name), picture)
+      text += f"\n![cells of `{method}`]({picture.name})\n"
+  return text
+
+
 def agreements(done, name: str) -> str:
   """Kendall's tau of each evaluation against the full training, of one set; "" of nothing."""
   every = {}
@@ -141,6 +157,11 @@ def write(done, rows, module, root) -> None:
     root: of the repository.
   """
   page = root / "docs" / "search.md"
+  text = ""
+  for name, paper in DRAWN.items():
+    drawing.draw(genotypes.PUBLISHED[name], root / "docs" / f"search_{name}.png")
+    text += f"\n![{paper}'s published cells](search_{name}.png)\n"
+  write_between(page, SPACES, text)
   groups = {"architectures": module["SEARCHES"], "losses": module["LOSS_SEARCHES"]}
   for group, methods in groups.items():
     names = dict.fromkeys(row.set for row in rows if row.method in methods and row.stage == "final")
@@ -150,6 +171,7 @@ def write(done, rows, module, root) -> None:
       picture = root / "docs" / f"search_{group}_{name}.png"
       if curves(done, name, methods, picture):
         text += f"\n![best score of each search against its processor time]({picture.name})\n"
+      text += cells(done, name, methods, root / "docs")
     write_between(page, MARKS[group], text + _left(done, rows, ("search", "final"), methods))
   sets = dict.fromkeys(row.set for row in rows if row.stage == "agreement")
   text = "".join(agreements(done, name) for name in sets)

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg import files
-from jaxseg.packages import OnDemand
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import worst_last
 from jaxseg.search.trials import FAILED, REFUSED, STOPPED, score_of
 
-pyplot = OnDemand("matplotlib.pyplot")
 PAGE, PICTURE = "search.md", "search.png"
 _WORDS, _PANELS = 60, 3
 
@@ -80,19 +78,14 @@ def page(plan: Plan, rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any])
 
 def picture(plan: Plan, rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   """Scores against processor time, and against the parameters that tell most about them."""
-  import matplotlib
+  from matplotlib.figure import Figure
 
-  matplotlib.use("agg")
   scored = [(row, score_of(row, 1)) for row in rows]
   scored = [(row, score) for row, score in scored if score is not None]
   numbers = _telling(plan, scored)
-  figure, axes = pyplot.subplots(
-    1,
-    1 + len(numbers),
-    figsize=(4.2 * (1 + len(numbers)), 3.2),
-    layout="constrained",
-    squeeze=False,
-  )
+  columns = 1 + len(numbers)
+  figure = Figure(figsize=(4.2 * columns, 3.2), layout="constrained")
+  axes = figure.subplots(1, columns, squeeze=False)
   first, *others = axes[0]
   spent, at = 0.0, {}
   for row in rows:
@@ -117,15 +110,13 @@ def picture(plan: Plan, rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -
   if scored:
     first.legend(fontsize=7)
   for ax, name in zip(others, numbers, strict=True):
-    ax.plot(
-      [row["candidate"][name] for row, _ in scored], [s for _, s in scored], "o", markersize=4
-    )
+    values = [row["candidate"][name] for row, _ in scored]
+    ax.plot(values, [score for _, score in scored], "o", markersize=4)
     ax.set_xlabel(name, fontsize=8)
     if getattr(plan.space.parameters[name], "log", False):
       ax.set_xscale("log")
   with files.replacing(path) as temporary:
     figure.savefig(temporary, dpi=100, format="png")
-  pyplot.close(figure)
 
 
 def _telling(plan: Plan, scored) -> list[str]:

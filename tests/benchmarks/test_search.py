@@ -16,6 +16,11 @@ def scripts(monkeypatch):
   return search, search_table
 
 
+CELLS = dict(
+  space="nas_unet", down=[[["avg", 0], ["max", 1]]], up=[[["identity", 0], ["up_conv", 1]]]
+)
+
+
 def final(dice, cases=("a", "b"), **changes):
   of_case = {case: dice + 0.01 * i for i, case in enumerate(cases)}
   row = {"steps": 400, "dice": dice, "hd95": 4.0, "missing": 0, "cpu_seconds": 60.0}
@@ -81,11 +86,11 @@ def test_the_page_tells_what_is_there_and_what_is_left(scripts, tmp_path):
   search, table = scripts
   (tmp_path / "docs").mkdir()
   page = tmp_path / "docs" / "search.md"
-  marks = [*table.MARKS.values(), table.AGREEMENT]
+  marks = [*table.MARKS.values(), table.AGREEMENT, table.SPACES]
   text = "".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in marks)
   files.write_text(page, text)
   done = {
-    "sunnybrook_lv/random/seed0/search": searched([0.6, 0.7]),
+    "sunnybrook_lv/random/seed0/search": searched([0.6, 0.7], fields={"network.genotype": CELLS}),
     "sunnybrook_lv/random/seed0/final": final(0.8),
     "sunnybrook_lv/hand/seed0/search": {"failed": "out of memory", "cpu_seconds": 3.0},
     "sunnybrook_lv/full/seed0/agreement": searched([0.1, 0.2, 0.3, 0.4]),
@@ -99,12 +104,14 @@ def test_the_page_tells_what_is_there_and_what_is_left(scripts, tmp_path):
   assert "| `synflow` | +0.67 | 0.33 | 4 | 60 |" in text
   assert "out of memory" in text
   assert "row(s) are not made yet" in text
-  assert (tmp_path / "docs" / "search_architectures_sunnybrook_lv.png").is_file()
+  for name in ("architectures_sunnybrook_lv", "cells_sunnybrook_lv_random", "nas_unet_v2"):
+    assert (tmp_path / "docs" / f"search_{name}.png").is_file()
+    assert f"(search_{name}.png)" in text
 
 
 def test_the_docs_have_a_place_for_every_table(scripts):
   _, table = scripts
   docs = pathlib.Path(__file__).parents[2] / "docs" / "search.md"
   text = docs.read_text(encoding="utf-8")
-  for name in (*table.MARKS.values(), table.AGREEMENT):
+  for name in (*table.MARKS.values(), table.AGREEMENT, table.SPACES):
     assert text.count(f"<!-- {name}: begin -->") == text.count(f"<!-- {name}: end -->") == 1

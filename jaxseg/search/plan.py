@@ -30,6 +30,7 @@ from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.networks.describe import describe
 from jaxseg.networks.several import one
 from jaxseg.planning.planned_config import resolve
+from jaxseg.runs import folder as run_folder
 from jaxseg.search import evaluations, parameters, split
 from jaxseg.search.parameters import Candidate, Space
 from jaxseg.search.strategies import TRAINED, check_strategy, strategy
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
     shape: of a batch of one patch, for the limits.
     classes: outputs of the network.
     test: cases that no trial sees.
+    notes: what is to be told before it begins, a sentence each.
   """
 
   base: dict[str, Any]
@@ -78,6 +80,7 @@ class Plan(NamedTuple):
   shape: tuple[int, ...]
   classes: int
   test: tuple[str, ...]
+  notes: tuple[str, ...] = ()
 
   @property
   def steps(self) -> int:
@@ -167,9 +170,35 @@ def plan(config) -> Plan:
     shape=(1, *config["data"]["patch"], channels),
     classes=classes,
     test=cases.test,
+    notes=_seen_by_supernet(how, cases.split["validation"]),
   )
   _check_beginning(made)
   return made
+
+
+def _seen_by_supernet(how: evaluations.Evaluation, validation) -> tuple[str, ...]:
+  """A sentence where the supernet has learnt from the cases that its weights are scored on.
+
+  Raises ValueError where there is no such run.
+  """
+  if how.name != "shared":
+    return ()
+  folder, where = how.measure["folder"], "config.search.evaluation.run"
+  try:
+    told = run_folder.read_dataset(folder, {"training": list}, only=True)
+  except (FileNotFoundError, ValueError) as error:
+    raise ValueError(f"{where}: {error}") from error
+  known = set(told["training"])
+  for of in (told.get("streams") or {}).values():
+    known |= set(of["cases"])
+  seen = known & set(validation)
+  if not seen:
+    return ()
+  return (
+    f"Warning: {where}: {folder} has learnt from {len(seen)} of the {len(validation)} cases that "
+    "its weights are scored on: scores are of what it has seen, and only their order may tell "
+    "something; train the supernet on config.search's own training cases for others.",
+  )
 
 
 def _check_own(fields, where: str) -> None:

@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> None:
         f"{most} trial(s) at a time; expected {most} or fewer, or "
         f"--config.search.strategy.at_once={flags.jobs}."
       )
-    _say(_beginning(made))
+    for sentence in (_beginning(made), *made.notes):
+      _say(sentence)
     if flags.list:
       return
     devices = {"jobs": flags.jobs, "gpus": flags.gpus}

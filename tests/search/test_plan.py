@@ -3,6 +3,7 @@
 import pytest
 import searched
 
+from jaxseg import sealed
 from jaxseg.feeding import divided, source_of
 from jaxseg.packages import installed
 from jaxseg.search.plan import plan
@@ -117,6 +118,7 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
       "trains nothing",
     ),
     (dict(space=dict(network=dict(width=dict(choices=(1, 2))))), "no candidate of 20"),
+    (dict(evaluation=dict(name="shared", run="nowhere")), "evaluation.run: nowhere/dataset.json"),
     (dict(space=dict(steps=dict(choices=(5, 10)))), "space.steps: is what the search sets itself"),
     (dict(space=dict(data=dict(split=dict(fold=dict(choices=(0, 1)))))), "space.data.split.fold"),
     (
@@ -133,3 +135,13 @@ def test_a_config_without_a_search_is_told_what_one_is(tmp_path):
   config.search = dict()
   with pytest.raises(ValueError, match="expected what is to be searched"):
     plan(config)
+
+
+def test_a_supernet_that_has_seen_what_it_is_scored_on_is_told(tmp_path):
+  first = plan(searched.config(tmp_path))
+  split = first.config["data"]["split"]
+  for name, training in (("all", [*split["train"], *split["validation"]]), ("own", split["train"])):
+    sealed.write(tmp_path / name / "dataset.json", {"training": list(training), "streams": {}})
+    how = dict(name="shared", run=str(tmp_path / name))
+    notes = plan(searched.config(tmp_path, evaluation=how)).notes
+    assert ("learnt from 2 of the 2 cases" in "".join(notes)) == (name == "all")

@@ -43,8 +43,7 @@ def synflow(apply: Callable, params, shape: Sequence[int]) -> float:
   """The logarithm to base 10 of SynFlow: the sum of |weight| * d output / d |weight|.
 
   The output is the sum of what the network makes of an image of ones with its weights' absolute
-  values and its norms left out, so that nothing cancels (Tanaka et al. 2020, 2006.05467). The
-  logarithm keeps the order and does not overflow in a report.
+  values and its norms left out, so that nothing cancels (Tanaka et al. 2020, 2006.05467).
 
   Args:
     apply: (params, image) -> logits, without noise.
@@ -54,24 +53,28 @@ def synflow(apply: Callable, params, shape: Sequence[int]) -> float:
   Raises ValueError where it is no number: a network whose products overflow even so.
   """
 
-  def output(sizes):
-    with nn.intercept_methods(_past_norms):
-      return apply(sizes, jnp.ones(shape, jnp.float64)).sum()
+  sizes = jax.tree.map(lambda x: jnp.abs(jnp.asarray(x, jnp.float32)), params)
 
   @jax.jit
-  def flow(sizes):
-    pairs = zip(_kernels(sizes), _kernels(jax.grad(output)(sizes)), strict=True)
-    return sum((size * slope).sum() for size, slope in pairs)
+  def flows(sizes, scale):
+    def output(sizes):
+      with nn.intercept_methods(_past_norms):
+        out = apply(sizes, scale * jnp.ones(shape, jnp.float32))
+      return scale * out.astype(jnp.float32).sum()
 
-  # a product over the layers leaves single precision
-  with jax.enable_x64(True):
-    value = float(flow(jax.tree.map(lambda x: np.abs(np.asarray(x, np.float64)), params)))
-  if not np.isfinite(value) or value <= 0:
-    raise ValueError(
-      f"synflow: is {value} of this network; expected a number above 0: score such networks by "
-      "another evaluation."
-    )
-  return float(np.log10(value))
+    pairs = zip(_kernels(sizes), _kernels(jax.grad(output)(sizes)), strict=True)
+    return [(size * slope).sum() for size, slope in pairs]
+
+  # without biases, which begin at 0, the output is in proportion to the input: where a product over
+  # many layers leaves single precision, it is that of a smaller one
+  for scale in (1.0, 1e-15):
+    value = sum(float(of) for of in flows(sizes, scale))
+    if np.isfinite(value) and value > 0:
+      return float(np.log10(value) - 2 * np.log10(scale))
+  raise ValueError(
+    f"synflow: is {value} of this network; expected a number above 0: score such networks by "
+    "another evaluation."
+  )
 
 
 def _past_norms(call, args, kwargs, context):

@@ -45,7 +45,7 @@ def test_the_gradient_is_that_of_the_configs_loss(tmp_path):
 
 
 def test_a_supernets_weights_score_a_genotype(tmp_path):
-  cells = dict(nodes=1, features=2, depth=1, norm="instance")
+  cells = dict(nodes=1, features=4, depth=1, norm="instance")
   made = searched.config(tmp_path)
   made.search = dict()
   made.steps = 2
@@ -60,7 +60,7 @@ def test_a_supernets_weights_score_a_genotype(tmp_path):
   ]
   scores = []
   for genotype in genotypes:
-    of = config(tmp_path, name="cell_unet", genotype=genotype, features=2, depth=1, norm="instance")
+    of = config(tmp_path, name="cell_unet", genotype=genotype, features=4, depth=1, norm="instance")
     scores.append(measured(of, {"name": "shared", "folder": str(tmp_path / "supernet")}))
   assert all(0 <= score <= 1 for score in scores)
   # a network whose weights are not among them

@@ -184,7 +184,7 @@ LOSS_SEARCHES = dict(
 )
 
 
-def get_config(wanted="random"):
+def get_config(wanted="hand"):
   name, *words = wanted.split(",")
   known = {**SEARCHES, **LOSS_SEARCHES, DERIVED: _derived}
   if name not in known:

@@ -147,6 +147,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **dict.fromkeys((("sliding_window", "overlap"), ("slices", "overlap")), BELOW_1),
   **dict.fromkeys((("sliding_window", "batch"), ("slices", "batch")), COUNT),
   ("slices", "axis"): AXIS,
+  ("interactive", "zoom"): COUNT,
   "box_size": COUNT,
   ("boxed", "around"): FROM_0,
   ("boxed", "least"): SHARE,

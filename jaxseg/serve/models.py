@@ -175,6 +175,8 @@ def explain_scan(
       values = scans.on_scan(scan, next(iter(maps.values())))
       return Explanation(values, False, "where the run is unsure", ())
     kind = scans.CLASS if at is None else scans.VOXEL
+    if at is None:
+      _check_present(scan, label)
     aim = scans.target(scan, kind, label=label, at=at)
     views, left = mapping.views(scan, aim, 4)
     layer = mapping.select_layers(scan, views[0], method, ())[-1]
@@ -185,6 +187,18 @@ def explain_scan(
   if not made.values.any():
     notes.append("the map is 0 everywhere: nothing speaks for it.")
   return Explanation(scans.on_scan(scan, made.values), made.signed, aim.words, tuple(notes))
+
+
+def _check_present(scan: scans.Scan, label: str | None) -> None:
+  """Raises ValueError for a class that the runs see nowhere: there is nothing to explain."""
+  there = scans.present(scan)
+  if not there or (label is not None and label not in there):
+    named = f"'{label}'" if label is not None else "label"
+    others = f"choose {' or '.join(there)}, or " if there else ""
+    raise ValueError(
+      f"by itself the model predicts no voxel of {named} in this scan, so that there is nothing to "
+      f"explain; {others}ask at the cursor only."
+    )
 
 
 def info(model: Model) -> dict[str, Any]:

@@ -271,6 +271,8 @@ def test_training_needs_labels_and_runs_as_a_job_that_can_be_stopped(trained, mo
     stored = np.zeros((17, 20, 18), np.int32)
     stored[2:9, 3:16, 2:7] = 9
     studio.scans.write_label(name, stored)
+  # the run is one of weights before a first step
+  monkeypatch.setattr("jaxseg.runs.folder.steps_done", lambda folder: 1)
   # a job that waits
   monkeypatch.setattr("jaxseg.serve.training.COMMAND", ("-c", "import time; time.sleep(60)"))
   job = client.post("/train/plain", json={"steps": 5, "max_epochs": 3}).json()

@@ -302,7 +302,7 @@ def test_an_explanation_lies_on_the_scan(client):
   refused(answer, 400, "entropy")
   absent = {"method": "guided", "label": "dim"}
   answer = client.post(f"/api/sessions/{told['session']}/explain", json=absent)
-  refused(answer, 400, "dim", "absent")
+  refused(answer, 400, "no voxel of 'dim'", "bright")
 
 
 def test_scans_of_a_folder_are_offered_but_not_those_that_links_lead_out_to(run, tmp_path):

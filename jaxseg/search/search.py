@@ -3,6 +3,7 @@
 import concurrent.futures
 import pathlib
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,7 +60,10 @@ def search(
     files.remove_leftovers(workdir)
     rows = Rows(workdir)
     runner = Runner(plan, workdir, rows, jobs, gpus)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # signals can only be caught in the main thread
+    caught = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if caught else ()
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
       for number in before:
         signal.signal(number, runner.stop)

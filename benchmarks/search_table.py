@@ -160,7 +160,7 @@ def write(done, rows, module, root) -> None:
   text = ""
   for name, paper in DRAWN.items():
     drawing.draw(genotypes.PUBLISHED[name], root / "docs" / f"search_{name}.png")
-    text += f"\n![{paper}'s published cells](search_{name}.png)\n"
+    text += f"\n![published cells of {paper}](search_{name}.png)\n"
   write_between(page, SPACES, text)
   groups = {"architectures": module["SEARCHES"], "losses": module["LOSS_SEARCHES"]}
   for group, methods in groups.items():

@@ -95,7 +95,7 @@ def picture(plan: Plan, rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -
   for full, mark in ((False, "x"), (True, "o")):
     these = [(at[r["number"], r["steps"]], s) for r, s in scored if (r["steps"] == longest) == full]
     if these:
-      label = "in full" if full else "for fewer steps"
+      label = f"for {longest} steps" if full else "for fewer"
       first.plot(*zip(*these, strict=True), mark, markersize=4, label=label)
   reached, curve = None, []
   for row, score in scored:

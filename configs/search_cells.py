@@ -22,10 +22,10 @@ from jaxseg.build import suggestion
 DATA = ("sunnybrook_lv", "msd_hippocampus")
 ARGUMENTS = {"data": DATA[0], "genotype": "nas_unet_v2"}
 
-# DARTS' optimisers at a higher rate, for runs of hundreds of steps in place of 50 epochs
-WEIGHTS = dict(
+# DARTS'; a search of 120 steps by it on sunnybrook_lv stays at a Dice of 0.16
+PUBLISHED_WEIGHTS = dict(
   name="sgd",
-  learning_rate=0.05,
+  learning_rate=0.025,
   schedule=dict(name="cosine", start=1.0, end=0.04),
   momentum=0.9,
   weight_decay=3e-4,
@@ -33,6 +33,16 @@ WEIGHTS = dict(
   clip=5.0,
   accumulate=1,
 )
+WEIGHTS = dict(
+  name="adamw",
+  learning_rate=5e-3,
+  schedule=dict(name="cosine", start=1.0, end=0.04),
+  weight_decay=1e-2,
+  l2=0.0,
+  clip=12.0,
+  accumulate=1,
+)
+# DARTS' at ten times the rate, for as many fewer steps
 CHOICES = dict(
   name="adam", learning_rate=3e-3, b1=0.5, b2=0.999, weight_decay=1e-3, schedule=None, clip=0.0
 )
@@ -111,6 +121,8 @@ def get_config(wanted="nas_unet"):
   config.method = {**method, "warm_up": int(WARM_UP * config.steps)}
   config.network = network
   config.optimisers = dict(architecture=CHOICES)
+  if task.startswith("published"):
+    config.optimisers.architecture.learning_rate = 3e-4
   if not task.startswith("published"):
     config.optimiser = WEIGHTS
   # half of the training cases for the weights, half for the choices
@@ -163,8 +175,8 @@ def _published(config, task):
   config.steps = 15_000
   config.data.resampling = dict()
   config.data.batch = 8
-  rate, decay = (0.025, 3e-4) if task == "published_nas_unet" else (0.025, 4e-5)
-  config.optimiser = {**WEIGHTS, "learning_rate": rate, "weight_decay": decay}
+  decay = 3e-4 if task == "published_nas_unet" else 4e-5
+  config.optimiser = {**PUBLISHED_WEIGHTS, "weight_decay": decay}
   config.data.patch = (256, 256) if len(config.data.patch) == 2 else (32, 64, 32)
   config.evaluate.every = config.steps
   config.checkpoint_every = 1_000

@@ -109,22 +109,21 @@ BRANCHING = {
 def test_one_and_two_devices_agree_and_send_nothing_within_loops_and_branches(name):
   """What is sent there may meet what is sent elsewhere out of turn: XLA then ends the process."""
   scheme, batch = BRANCHING.get(name, method)(name), batch_of()
-  start = state_of(scheme, batch)
-  states = []
-  for devices in (jax.devices()[:1], jax.devices()[:2]):
-    layout = sharding.layout(batches={}, devices=devices)
+  start, key = state_of(scheme, batch), jax.random.key(1)
+  # as it is compiled where its loss falls
+  alone, _ = jax.jit(scheme.train_step)(start, batch, key)
+  layout = sharding.layout(batches={}, devices=jax.devices()[:2])
 
-    def step(*arguments, mesh=layout.mesh):
-      with samples.split_over(mesh):
-        return scheme.train_step(*arguments)
+  def step(*arguments):
+    with samples.split_over(layout.mesh):
+      return scheme.train_step(*arguments)
 
-    state = jax.device_put(start, layout.replicated)
-    key = jax.device_put(jax.random.key(1), layout.replicated)
-    arguments = state, sharding.place(batch, layout.split), key
-    program = jax.jit(step).lower(*arguments).compile()
-    state, _ = program(*arguments)
-    states.append({of: own.params for of, own in state.learners.items()})
-  for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
+  state, key = (jax.device_put(x, layout.replicated) for x in (start, key))
+  arguments = state, sharding.place(batch, layout.split), key
+  program = jax.jit(step).lower(*arguments).compile()
+  both, _ = program(*arguments)
+  params = [{of: own.params for of, own in s.learners.items()} for s in (alone, both)]
+  for a, b in zip(*map(jax.tree.leaves, params), strict=True):
     assert_close(a, b, atol=2e-6)
   parts, _, main = program.as_text().partition("\nENTRY ")
   assert collectives.read(main, 2)

@@ -127,16 +127,16 @@ def main(arguments: list[str]) -> None:
     check_folder(options.output, "--output")
     config = complete(resolve(config, make=False))
     source = source_of(config)
-    training, validation, _ = divided(config, source)
+    sides = divided(config, source)
     # what has no label cannot be converted into a set of labelled cases
-    parts = {"training": training, "validation": validation, "all": annotated(source).cases}
-    cases = parts[options.cases]
+    parts = {"training": sides.train, "validation": sides.validation}
+    cases = annotated(source).cases if options.cases == "all" else parts[options.cases]
     if options.format == "nnunet":
       read = config["data"]["source"].values()
       _check_output(options.output, cases, len(source.channels), read)
     folder = files.writable_folder(options.output, "--output")
     if options.format == "tfds":
-      folder = write_tfds(source, _splits(cases, training, validation), folder)
+      folder = write_tfds(source, _splits(cases, sides.train, sides.validation), folder)
     else:
       convert(source, cases, folder)
   except (ValueError, OSError) as error:

@@ -31,7 +31,7 @@ def scheme(net=None, **options):
 @functools.cache
 def two_domains(rank: int = 2):
   batch = batch_of(rank)
-  return {name: of for name, of in batch.items() if name != "unlabelled"}
+  return {name: of for name, of in batch.items() if name not in ("unlabelled", "architecture")}
 
 
 def darker(batch):

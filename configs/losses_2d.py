@@ -27,6 +27,7 @@ LOSSES = {
   # of 0.5 everywhere (ln 2)
   "topk_cross_entropy": dict(topk_cross_entropy=dict(share=0.5), dice=DICE),
   "focal": dict(focal=dict(gamma=2.0)),
+  "normalized_focal": dict(normalized_focal=dict(alpha=0.5)),
   "dice": dict(dice=DICE),
   "squared_dice": dict(dice=dict(**DICE, squared=True)),
   "generalized_dice": dict(generalized_dice=dict(batch=True)),

@@ -41,6 +41,10 @@ OPTIONS = {
   ),
   # a branch gets an eighth of the filters: at 16 it would be one or two
   "unet_inception": dict(UNET, widths=(24, 48, 96, 192), block="inception"),
+  "hrnet_ocr": dict(width=8, ocr_width=16, blocks=2, modules=(1, 2, 1), stem=16, **NORM),
+  # without a norm half dropped out is too much for 200 steps
+  "pnet": dict(features=16, dropout=0.0),
+  "scribble_unet": dict(widths=(24, 48, 96, 96)),
   "posterior_cascade": dict(stage=dict(UNET, widths=(12, 24, 48, 96))),
   "recurrent_saliency": dict(
     coarse=dict(UNET, widths=(12, 24, 48, 96)),

@@ -205,6 +205,26 @@ def small_supernet(kind: str, **options):
   return SUPERNETS[name](**{**SMALL_SUPERNETS[name], **options})
 
 
+def _ritm(constructor, tx):
+  return constructor(small_unet(), loss_of(False), tx, turns=1, points=2)
+
+
+def _deepedit(constructor, tx):
+  return constructor(small_unet(), loss_of(False), tx, clicks=1)
+
+
+def _scribbleprompt(constructor, tx):
+  return constructor(small_unet(), loss_of(False), tx, answers=2, most=1)
+
+
+def _nninteractive(constructor, tx):
+  return constructor(small_unet(), loss_of(False), tx, turns=1)
+
+
+def _deepigeos(constructor, tx):
+  return constructor(small_unet(), small_unet(), loss_of(False), tx, tx, least=1, every=4)
+
+
 PAIR = ("network", "other")
 CRITIC = ("network", "critic")
 
@@ -260,6 +280,12 @@ ROWS = {
     Row(_searching, ("network", "architecture"), regions=False),
   ),
   "sandwich": Row(_sandwich, regions=False),
+  # their users' programs take long to compile: one for all contract tests, the others' own files
+  "ritm": Row(_ritm, regions=False),
+  "deepedit": Row(_deepedit, regions=False, elsewhere=True),
+  "scribbleprompt": Row(_scribbleprompt, regions=False, elsewhere=True),
+  "nninteractive": Row(_nninteractive, regions=False, elsewhere=True),
+  "deepigeos": Row(_deepigeos, ("network", "proposal"), regions=False),
 }
 
 

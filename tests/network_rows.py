@@ -414,4 +414,25 @@ ROWS = {
     dict(genotype=dints_genotype("conv_3x3"), features=4),
     sizes=((13, 10),),
   ),
+  "hrnet_ocr": Row(
+    dict(width=4, ocr_width=4, blocks=1, modules=(1, 1, 1), stem=4, dropout=0.0),
+    (
+      Count(10_032_019, classes=1, channels=6, options=dict(prompt_channels=3)),
+      Count(
+        30_951_363,
+        classes=1,
+        channels=6,
+        options=dict(width=32, ocr_width=128, prompt_channels=3),
+      ),
+    ),
+    # the coarsest branch has a 32nd of the voxels
+    sizes=((40, 36), (36, 20, 20)),
+    silent=("*/conv/bias",),  # a norm follows
+  ),
+  "pnet": Row(
+    dict(features=4, depth=1, dilations=(1, 2), compress=2, dropout=0.0),
+    # 9 * 64 (1 + 12 * 64) + 13 * 64, then 320 * 64 + 64 and 64 * 2 + 2
+    (Count(464_450, classes=2),),
+  ),
+  "scribble_unet": Row(dict(widths=(4, 6)), (Count(3_991_882, classes=1, channels=5),)),
 }

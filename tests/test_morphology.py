@@ -9,7 +9,7 @@ import pytest
 from closeness import assert_close
 from scipy import ndimage
 
-from jaxseg.morphology import components, dilate, distance_transform, erode, largest_component
+from jaxseg.morphology import components, dilate, distance_transform, erode, largest_component, thin
 
 transform = jax.jit(distance_transform)
 SPACES = ((37,), (13, 17), (7, 8, 9), (9, 1), (1, 6, 5), (1, 1, 1))
@@ -116,3 +116,34 @@ def test_growing_and_shrinking_are_what_is_within_a_distance(space, radius):
     far = ndimage.distance_transform_edt(mask) > radius if not mask.all() else mask
     np.testing.assert_array_equal(grow(mask, radius), near)
     np.testing.assert_array_equal(shrink(mask, radius), far)
+
+
+def thinned_by_hand(mask):
+  """Zhang and Suen's rule voxel by voxel."""
+  mask = np.pad(mask, 1).astype(int)
+  sides = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+  while True:
+    before = mask.copy()
+    for first in (True, False):
+      gone = []
+      for y, x in np.argwhere(mask[1:-1, 1:-1]) + 1:
+        p = [mask[y + a, x + b] for a, b in sides]
+        runs = sum(p[i] == 0 and p[(i + 1) % 8] == 1 for i in range(8))
+        up, right, down, left = p[0], p[2], p[4], p[6]
+        if first:
+          edge = up * right * down == 0 and right * down * left == 0
+        else:
+          edge = up * right * left == 0 and up * down * left == 0
+        if 2 <= sum(p) <= 6 and runs == 1 and edge:
+          gone.append((y, x))
+      for place in gone:
+        mask[place] = 0
+    if (mask == before).all():
+      return mask[1:-1, 1:-1] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mask_is_thinned_as_the_published_rule_says(seed):
+  random = np.random.default_rng(seed)
+  mask = ndimage.gaussian_filter(random.standard_normal((24, 30)), 2) > 0
+  np.testing.assert_array_equal(jax.jit(thin)(mask), thinned_by_hand(mask))

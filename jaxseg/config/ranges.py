@@ -107,6 +107,13 @@ RANGES: dict[str | tuple[str, str], Range] = {
   ("shape_attentive", "thresholds"): FROM_0,
   **_all("centre_width shape_widths head_widths", COUNT),
   ("mmd", "bandwidths"): POSITIVE,
+  # methods with simulated users
+  **_all("turns jitter proposal_steps prompt_channels", FROM_0),
+  **_all("points clicks answers most thickness modules dilations compress ocr_width", COUNT),
+  "decline": PART,
+  "automatic": SHARE,
+  ("ritm", "threshold"): SHARE,
+  **dict.fromkeys((("deepigeos", "least"), ("deepigeos", "every")), COUNT),
   **_all("cycle translation masks inner_masks cycle_fool pool", FROM_0),
   ("unpaired", "distillation"): FROM_0,
   ("unpaired", "temperature"): POSITIVE,

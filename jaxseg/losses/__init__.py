@@ -24,6 +24,7 @@ from jaxseg.losses.hausdorff import hausdorff
 from jaxseg.losses.images import IMAGE_LOSSES
 from jaxseg.losses.jaccard import jaccard
 from jaxseg.losses.lovasz import lovasz_softmax
+from jaxseg.losses.normalized_focal import normalized_focal
 from jaxseg.losses.regularisers import constant, entropy, size_constraint, total_variation
 from jaxseg.losses.surrogate import surrogate
 from jaxseg.losses.tversky import focal_tversky, tversky
@@ -47,6 +48,7 @@ LOSSES = {
   "hausdorff": hausdorff,
   "jaccard": jaccard,
   "lovasz_softmax": lovasz_softmax,
+  "normalized_focal": normalized_focal,
   "size_constraint": size_constraint,
   "surrogate": surrogate,
   "topk_cross_entropy": topk_cross_entropy,
@@ -90,6 +92,7 @@ __all__ = [
   "hausdorff",
   "jaccard",
   "lovasz_softmax",
+  "normalized_focal",
   "resolve_weights",
   "size_constraint",
   "surrogate",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxseg.batch import Array, Target
 from jaxseg.losses import voxels
@@ -47,7 +46,7 @@ def focal(
   target = voxels.weigh_by_map(target, weight_map, tuple(logits.shape[:-1]), "focal")
   logits, truth, weight = voxels.prepare(logits, target, sigmoid=sigmoid)
   weights = weight * voxels.per_class(class_weights, logits, "class_weights")
-  inside, outside = _alphas(alpha, logits, sigmoid=sigmoid)
+  inside, outside = voxels.class_factors(alpha, logits, sigmoid=sigmoid)
   log_yes = voxels.log_probabilities(logits, sigmoid=sigmoid)
   losses = -inside * truth * voxels.power(-jnp.expm1(log_yes), gamma) * log_yes
   if sigmoid:
@@ -58,13 +57,3 @@ def focal(
     (weights * losses).sum(-1, keepdims=True), (weights * truth).sum(-1, keepdims=True)
   )
   return mean / logits.shape[-1] if average == "channels" else mean
-
-
-def _alphas(alpha, logits, *, sigmoid: bool):
-  """Focal's factors, (1, ..., k), of voxels inside a class and of those outside a region."""
-  if alpha is None or np.ndim(alpha) > 0:
-    factors = voxels.per_class(alpha, logits, "alpha")
-    return factors, factors
-  if sigmoid:
-    return alpha, 1 - alpha
-  return voxels.per_class((1 - alpha,) + (alpha,) * (logits.shape[-1] - 1), logits, "alpha"), None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.batch import Array, Target
 from jaxseg.losses import blocks
@@ -134,6 +135,20 @@ def per_class(values, like: jax.Array, what: str) -> jax.Array:
       "channels of the logits."
     )
   return values.reshape((1,) * (like.ndim - 1) + (classes,))
+
+
+def class_factors(alpha, like: jax.Array, *, sigmoid: bool):
+  """A loss's `alpha` as factors (1, ..., k) of voxels inside a class, and outside of a region.
+
+  One number is that of the foreground, 1 - alpha of class 0 (of the outside of a region); k are
+  those of the classes; None is 1.
+  """
+  if alpha is None or np.ndim(alpha) > 0:
+    factors = per_class(alpha, like, "alpha")
+    return factors, factors
+  if sigmoid:
+    return alpha, 1 - alpha
+  return per_class((1 - alpha,) + (alpha,) * (like.shape[-1] - 1), like, "alpha"), None
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

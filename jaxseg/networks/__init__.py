@@ -23,6 +23,7 @@ from jaxseg.networks.encoders import ENCODERS
 from jaxseg.networks.fc_densenet import FCDenseNet
 from jaxseg.networks.generators import DECODERS, GENERATORS
 from jaxseg.networks.h_denseunet import HDenseUNet
+from jaxseg.networks.hrnet_ocr import HRNetOCR
 from jaxseg.networks.hyper_densenet import HyperDenseNet
 from jaxseg.networks.kiunet import KiUNet
 from jaxseg.networks.linknet import LinkNet
@@ -31,6 +32,7 @@ from jaxseg.networks.mednext import MedNeXt, upkern
 from jaxseg.networks.multiresunet import MultiResUNet
 from jaxseg.networks.nonlocal_unet import NonLocalUNet
 from jaxseg.networks.plain_conv_unet import PlainConvUNet
+from jaxseg.networks.pnet import PNet
 from jaxseg.networks.posterior_cascade import PosteriorCascade
 from jaxseg.networks.pseudo3d import Pseudo3D
 from jaxseg.networks.pspnet import PSPNet
@@ -38,6 +40,7 @@ from jaxseg.networks.r2unet import R2UNet
 from jaxseg.networks.recurrent_saliency import RecurrentSaliency
 from jaxseg.networks.resenc_unet import ResEncUNet
 from jaxseg.networks.resnet_segmenter import ResnetSegmenter
+from jaxseg.networks.scribble_unet import ScribbleUNet
 from jaxseg.networks.segresnet import SegResNet
 from jaxseg.networks.shape_attentive import ShapeAttentive
 from jaxseg.networks.ssl4mis_unet import SSL4MISUNet
@@ -103,6 +106,9 @@ NETWORKS = {
 SUPERNETS = {
   "cell_supernet": CellSupernet,
   "dints_supernet": DintsSupernet,
+  "hrnet_ocr": HRNetOCR,
+  "pnet": PNet,
+  "scribble_unet": ScribbleUNet,
 }
 
 __all__ = [
@@ -135,12 +141,14 @@ __all__ = [
   "EncoderUNetPP",
   "FCDenseNet",
   "HDenseUNet",
+  "HRNetOCR",
   "HyperDenseNet",
   "KiUNet",
   "LinkNet",
   "MedNeXt",
   "MultiResUNet",
   "NonLocalUNet",
+  "PNet",
   "PSPNet",
   "PlainConvUNet",
   "PosteriorCascade",
@@ -150,6 +158,7 @@ __all__ = [
   "ResEncUNet",
   "ResnetSegmenter",
   "SSL4MISUNet",
+  "ScribbleUNet",
   "SegResNet",
   "ShapeAttentive",
   "SwinUNETR",

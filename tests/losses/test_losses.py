@@ -89,6 +89,10 @@ GOLDEN = (
   Golden("focal", {"gamma": 0, "class_weights": (0.2, 0.3, 0.5)}, "B", 0.982175),
   # alpha stays out of the divisor: weighted cross entropy over N
   Golden("focal", {"gamma": 0, "alpha": (0.2, 0.3, 0.5)}, "B", 0.319207),
+  # by hand: -alpha (1 - p)^2 ln p over the sum of (1 - p)^2, of the printed probabilities
+  Golden("normalized_focal", {"sigmoid": True}, "A", 0.199167),
+  Golden("normalized_focal", {"sigmoid": True, "alpha": 0.25}, "A", 0.148794),
+  Golden("normalized_focal", {}, "B", 1.250088),
   Golden("exponential_log", {}, "B", 0.900635),
   Golden("exponential_log", {"smooth": 1e-5}, "B", 0.981999),
   Golden("exponential_log", {"smooth": 1e-5, "gamma_dice": 1, "gamma_cross": 1}, "B", 0.826270),
@@ -179,6 +183,9 @@ BATTERY = (
   Row("focal", {}),
   Row("focal", {"gamma": 0.5, "class_weights": (0.2, 0.3, 0.5)}),
   Row("focal", {"sigmoid": True, "alpha": 0.25}),
+  # no gradient passes through its factor: tests/losses/test_normalized_focal.py
+  Row("normalized_focal", {}, kinks=True),
+  Row("normalized_focal", {"sigmoid": True, "alpha": 0.25, "gamma": 1.0}, kinks=True),
   Row("topk_cross_entropy", {"share": 0.2}, kinks=True),
   Row("topk_cross_entropy", {"share": 0.2, "sigmoid": True}, kinks=True),
   Row("lovasz_softmax", {}, kinks=True),

@@ -98,6 +98,9 @@ NETWORKS = {
   "decision_fusion": DecisionFusion,
   "attention_fusion": AttentionFusion,
   "shape_attentive": ShapeAttentive,
+  "hrnet_ocr": HRNetOCR,
+  "pnet": PNet,
+  "scribble_unet": ScribbleUNet,
   "cell_unet": CellUNet,
   "dints": Dints,
 }
@@ -106,9 +109,6 @@ NETWORKS = {
 SUPERNETS = {
   "cell_supernet": CellSupernet,
   "dints_supernet": DintsSupernet,
-  "hrnet_ocr": HRNetOCR,
-  "pnet": PNet,
-  "scribble_unet": ScribbleUNet,
 }
 
 __all__ = [

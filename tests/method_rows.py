@@ -196,7 +196,7 @@ def _searching(constructor, tx, **options):
 
 def _sandwich(constructor, tx):
   net = NETWORKS["plain_conv_unet"](classes=3, widths=(4, 6), deep_supervision=0)
-  return constructor(net, loss_of(False), tx, widths=((2, 4), (3, 6)), kernels=(1, 3))
+  return constructor(net, loss_of(False), tx, widths=((2, 4), (3, 6)), kernels=(1, 3), between=1)
 
 
 def small_supernet(kind: str, **options):

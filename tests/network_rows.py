@@ -31,7 +31,7 @@ SUPERNETS = {
     },
     norm="instance",
   ),
-  "dints_supernet": dict(blocks=2, depths=2, features=4),
+  "dints_supernet": dict(blocks=1, depths=2, features=4, halve=False),
 }
 
 ROWS = {

@@ -12,6 +12,7 @@ from method_rows import batch_of, loss_of, small_supernet, small_unet
 
 from jaxseg.batch import target
 from jaxseg.methods import METHODS, SEARCHES, bilevel, searching
+from jaxseg.networks import SUPERNETS
 from jaxseg.networks.blocks.architecture import Architecture
 from jaxseg.search import cells, choice, relaxation
 
@@ -110,6 +111,16 @@ def test_the_papers_differences_are_near_the_exact_gradient():
   first = stepped(method(own=1.0), batch=batch)[0].learners["architecture"].params
   apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), moved["exact"], first)
   assert max(jax.tree.leaves(apart)) > 1e-5
+
+
+@pytest.mark.parametrize(("space", "rank"), [("nas_unet", 2), ("darts", 2), ("nas_unet", 3)])
+def test_a_step_ahead_is_differentiated_through_every_operation(space, rank):
+  net = SUPERNETS["cell_supernet"](space=space, nodes=1, features=2, depth=1, norm="instance")
+  tx = optax.sgd(0.1)
+  scheme = METHODS["darts"](net, loss_of(False), tx, tx, order=2, inner_rate=0.1)
+  state = jax.eval_shape(scheme.init, jax.random.key(0), batch_of(rank))
+  after, _ = jax.eval_shape(scheme.train_step, state, batch_of(rank), jax.random.key(0))
+  assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
 @pytest.mark.parametrize("name", SEARCHED)

@@ -57,6 +57,9 @@ LOSSES = {
   "hausdorff": dict(dice=DICE, hausdorff=dict(weight=0.001)),
   "total_variation": dict(cross_entropy=dict(), dice=DICE, total_variation=dict(weight=0.1)),
   "entropy": dict(cross_entropy=dict(), dice=DICE, entropy=dict(weight=0.1)),
+  # what searches of losses begin with (configs/search.py): curves that bend nothing, and 0
+  "surrogate": dict(surrogate=dict(include_background=False)),
+  "constant": dict(cross_entropy=dict(), dice=DICE, constant=dict()),
   # neighbours of like brightness, in units of the image's deviation
   "gated_crf": dict(
     cross_entropy=dict(),

@@ -233,8 +233,9 @@ def _shown(run: Run, turns, window: Window, fields: Batch, previous, thin) -> Ba
           at = (*value[:, axes].T, index)
           of[at] = np.maximum(of[at], run.encoding.decay ** (len(turns) - 1 - number))
           continue
-        value = value[..., axes]
-        made[kind].append((value if kind != "box" else value.astype(int), index))
+        # whole voxels, as in training: a disk of radius 0 is else nowhere on a coarser grid
+        whole = np.floor(value[..., axes] + 0.5)
+        made[kind].append((whole if kind != "box" else whole.astype(int), index))
         ages[kind].append(len(turns) - 1 - number)
   room = {
     kind: least * 2 ** max(0, math.ceil(math.log2(max(len(made[kind]), 1) / least)))

@@ -117,6 +117,8 @@ class Annotations:
       if told is None:
         made.state = session.start(made.subject)
       else:
+        # under the same name there may be another scan by now
+        record.check_scan(told["record"], raw, f"session {made.name}", f"'{made.scan}'")
         *_, made.state = record.replay(made.subject, told["record"], raw.geometry, made.name)
         if told["undone"]:
           made.state = session.undo(made.state, told["undone"])
@@ -199,6 +201,14 @@ class Annotations:
       except BaseException:
         one.state, one.changes = before, one.changes - 1
         raise
+
+  def forget(self, scan: str) -> None:
+    """Removes the sessions of a scan that is removed: another one may get its name."""
+    with self._lock:
+      for name in [name for name, (of, _) in self._known.items() if of == scan]:
+        del self._known[name]
+        self._open.pop(name, None)
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
 
   def others(self, one: Annotation) -> int:
     """How many further sessions there are on the same scan that were changed within a day."""

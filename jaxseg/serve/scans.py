@@ -26,6 +26,8 @@ from jaxseg.serve.guard import Refusal
 from jaxseg.verbs.predict import read
 
 FINAL, ORIGINAL = "final", "original"
+# a folder beside those of the tags: what lies there has names of its own
+_REPLACED = "replaced"
 # scans that stay in memory
 _KEPT = 3
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
@@ -190,7 +192,7 @@ class Scans:
 
   def label(self, name: str, tag: str) -> pathlib.Path:
     """Where a label of a scan lies, or would; Refusal for a tag that is no plain word."""
-    if not _TAG.fullmatch(tag):
+    if not _TAG.fullmatch(tag) or tag.lower() == _REPLACED:
       raise Refusal(400, f"tag '{tag[:40]}': expected a word of letters and digits, as final.")
     return self.home / "labels" / tag / f"{self.get(name).name}.nii.gz"
 
@@ -198,7 +200,9 @@ class Scans:
     """The tags that a scan has labels of."""
     own = f"{self.get(name).name}.nii.gz"
     return sorted(
-      path.parent.name for path in (self.home / "labels").glob("*/*") if path.name == own
+      path.parent.name
+      for path in (self.home / "labels").glob("*/*")
+      if path.name == own and path.parent.name != _REPLACED
     )
 
   def write_label(self, name: str, stored: np.ndarray, tag: str = FINAL) -> pathlib.Path:
@@ -212,7 +216,7 @@ class Scans:
     path = self.label(name, tag)
     if not path.is_file():
       return None
-    folder, number = self.home / "labels" / "replaced", 1
+    folder, number = self.home / "labels" / _REPLACED, 1
     folder.mkdir(exist_ok=True)
     while (kept := folder / f"{path.name.removesuffix('.nii.gz')}_{number}.nii.gz").exists():
       number += 1

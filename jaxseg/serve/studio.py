@@ -50,6 +50,7 @@ class Studio:
     """Removes an uploaded scan, and what was computed of it; Refusal as `Scans.remove`."""
     own = self.scans.get(name).name
     self.scans.remove(own)
+    self.annotations.forget(own)
     for key in [key for key in self.starts if key[1] == own]:
       del self.starts[key]
     for table in (self.savers, self.uncertainties):

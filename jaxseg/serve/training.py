@@ -14,6 +14,9 @@ from typing import Any
 from jaxseg import data, files
 from jaxseg.data.formats.images import read_label
 from jaxseg.data.sources import dataset_json
+from jaxseg.data.sources.source import on_image_grid
+from jaxseg.methods.averaged import SUFFIX
+from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.serve.guard import Refusal
 from jaxseg.serve.models import Model
@@ -105,7 +108,10 @@ class Trainings:
       for channel in range(raw.image.shape[-1]):
         path = folder / "imagesTr" / f"{name}_{channel:04d}.nii.gz"
         data.write_image(path, raw.image[..., channel], raw.geometry)
-      stored, _ = read_label(self._scans.label(name, FINAL))
+      path = self._scans.label(name, FINAL)
+      values, geometry = read_label(path)
+      # it may be of another scan of that name
+      stored = on_image_grid(values, geometry, raw.geometry, str(path), unless="")
       model.labels.encode(stored, f"the label of '{name}'")
       data.write_label(folder / "labelsTr" / f"{name}.nii.gz", stored, raw.geometry)
     described = {
@@ -165,13 +171,20 @@ def _config(model: Model, home: pathlib.Path, options: Mapping[str, Any]) -> dic
   names = list((home / "set" / "labelsTr").iterdir())
   split = {"name": "kfold", "fold": 0, "folds": min(5, len(names))}
   config["data"] |= {"source": source, "split": split, "folder": str(home / "prepared")}
-  config["initialise"] = {"network": {"run": str(run.resolve())}}
+  config["initialise"] = _starts(run)
   config["steps"] = options["steps"]
   if "learning_rate" in options:
     config["optimiser"]["learning_rate"] = options["learning_rate"]
   every = max(1, options["steps"] // 2)
   config["evaluate"]["every"] = config["checkpoint_every"] = every
   return config
+
+
+def _starts(run: pathlib.Path) -> dict[str, Any]:
+  """Each network of a run goes on from the weights that it has there, its average's if it has."""
+  learners = [name for name in checkpoint.load_learners(run) if not name.endswith(SUFFIX)]
+  place = {"run": str(run.resolve())}
+  return {name: place if name == "network" else place | {"learner": name} for name in learners}
 
 
 def _follow(job: dict[str, Any], process: subprocess.Popen) -> None:

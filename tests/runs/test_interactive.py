@@ -1,5 +1,7 @@
 """A run that answers prompts: where in the scan, and what is refused."""
 
+import json
+
 import numpy as np
 import pointer
 import pytest
@@ -52,6 +54,36 @@ def test_a_click_is_where_the_scan_has_it_though_the_network_sees_it_turned_and_
   for at in ((2, 3, 9), (10, 0, 0), (5, 11, 12)):
     state = session.add(scan, session.start(scan), {"class": "dim", "point": at})
     np.testing.assert_array_equal(session.classes(scan, state) == 1, disk((11, 12, 13), at))
+
+
+@pytest.mark.parametrize(
+  ("kind", "prompts"),
+  [
+    ("point", {"points": {"name": "disk", "radius": 0.0}, "previous": "probabilities"}),
+    (
+      "stroke",
+      {"points": "disk", "strokes": "points", "thickness": 0.5, "previous": "probabilities"},
+    ),
+  ],
+)
+def test_on_a_coarser_grid_a_mark_of_one_voxel_is_seen(
+  kind,
+  prompts,
+  tmp_path,
+  pointer_tables,  # noqa: F811
+):
+  folder = pointer.write(tmp_path / "run", prompts=prompts)
+  described = json.loads((folder / "dataset.json").read_text())
+  del described["digests"]
+  described["preparation"]["resampling"] = {"size": [16, 16]}
+  (folder / "dataset.json").write_text(json.dumps(described))
+  scan = open_run(folder).scan(pointer.scan((64, 64)))
+  assert scan.space == (16, 16)
+  for at in ((20, 30), (23, 31), (0, 63)):
+    place = at if kind == "point" else (at,)
+    state = session.add(scan, session.start(scan), {"class": "dim", kind: place})
+    marked = np.argwhere(state.logits["object 1"].argmax(-1) == 1)
+    np.testing.assert_array_equal(marked, [(at[0] // 4, at[1] // 4)])
 
 
 def test_a_large_object_is_seen_by_a_wider_window(tmp_path_factory, pointer_tables):  # noqa: F811

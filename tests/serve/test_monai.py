@@ -19,6 +19,7 @@ from pointer import pointer_tables  # noqa: F401
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.experiment import experiment
+from jaxseg.serve import training
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
 SHAPE = (9, 12, 10)
@@ -293,6 +294,35 @@ def test_training_needs_labels_and_runs_as_a_job_that_can_be_stopped(trained, mo
       break
     time.sleep(0.05)
   assert client.get("/train/").json()["status"] == "STOPPED"
+
+
+def test_a_label_of_another_scan_of_that_name_is_not_trained_on(trained):
+  studio, client = trained
+  for name in ("a", "b"):
+    studio.scans.write_label(name, np.zeros((17, 20, 18), np.int32))
+  other = nib.Nifti1Image(np.zeros((18, 20, 16), np.uint8), served.AFFINE)
+  nib.save(other, studio.scans.label("b", "final"))
+  answer = client.post("/train/plain", json={"steps": 5})
+  assert answer.status_code == 400
+  assert "the same grid" in answer.json()["detail"]
+
+
+def test_all_networks_of_a_run_go_on_from_their_weights(tmp_path):
+  network = {"name": "pnet", "features": 4, "depth": 1, "dilations": (1,)}
+  folder = run_folders.write(
+    tmp_path / "two",
+    network=network,
+    networks={"proposal": network},
+    method={"name": "deepigeos"},
+  )
+  studio = served.studio(tmp_path / "home", [folder])
+  (tmp_path / "made" / "set" / "labelsTr").mkdir(parents=True)
+  model = studio.models["two"]
+  starts = training._config(model, tmp_path / "made", {"steps": 5})["initialise"]
+  assert starts == {
+    "network": {"run": str(folder)},
+    "proposal": {"run": str(folder), "learner": "proposal"},
+  }
 
 
 def test_clients_log_in_with_the_token_as_password(run, tmp_path):

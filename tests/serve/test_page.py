@@ -203,6 +203,28 @@ def test_after_a_restart_a_session_is_the_same_to_the_bit_undone_steps_included(
   np.testing.assert_array_equal(one.logits["object 1"], other.logits["object 1"])
 
 
+def test_the_session_of_a_scan_is_not_played_on_another_of_its_name(run, tmp_path):
+  scans, home = tmp_path / "scans", tmp_path / "home"
+  scans.mkdir()
+  (scans / "knee.nii.gz").write_bytes(served.volume(SHAPE))
+  client = served.client(served.studio(home, [run], scans=scans))
+  told = click(client, begin(client, "knee"), [3, 5, 4], "bright")
+  (scans / "knee.nii.gz").write_bytes(served.volume(SHAPE, seed=1))
+  client = served.client(served.studio(home, [run], scans=scans))
+  answer = client.get(f"/api/sessions/{told['session']}")
+  refused(answer, 400, "another scan", "'knee'")
+
+
+def test_the_sessions_of_a_scan_that_is_removed_go_with_it(client, studio):
+  scan = upload(client)
+  told = click(client, begin(client, scan), [3, 5, 4], "bright")
+  studio.forget(scan)
+  assert upload(client, content=served.volume(SHAPE[::-1])) == scan
+  answer = client.post(f"/api/sessions/{told['session']}/save", json={})
+  refused(answer, 404, "no such session")
+  assert not list((studio.scans.home / "sessions").iterdir())
+
+
 def test_two_users_on_one_scan_have_sessions_of_their_own_and_are_told(client):
   scan = upload(client)
   first, second = begin(client, scan), begin(client, scan)
@@ -231,6 +253,11 @@ def test_saving_over_anothers_label_keeps_that_one(client, studio):
   note = post(client, second, "save")["note"]
   (kept,) = (studio.scans.home / "labels" / "replaced").iterdir()
   assert kept.name in note
+  # it is no label of a scan that is called so
+  own = upload(client, kept.name)
+  assert studio.scans.tags(own) == []
+  assert studio.scans.tags(scan) == ["final"]
+  studio.forget(own)
   assert (np.asarray(nib.load(kept).dataobj) == 9).any()
 
 

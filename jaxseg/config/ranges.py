@@ -52,7 +52,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("depth decoder_depth depths blocks dense_blocks stages cycles length expansion", COUNT),
   **_all("reduction bins cells pools taps attention_ups chunk k rho gates", COUNT),
   **_all("window patch crop image_size roi slices detections candidates rounds max_rounds", COUNT),
-  **_all("latent coarser", COUNT),
+  **_all("latent coarser normal_cells", COUNT),
   **_all("drop_block drop_block_ramp flat_levels detector_level box_margin t", FROM_0),
   **_all("dropout attention_dropout skip_dropout stochastic_depth", BELOW_1),
   ("norm", "groups"): COUNT,

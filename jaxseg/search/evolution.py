@@ -48,6 +48,11 @@ def evolution(
       f"config.search.strategy.trials: {trials} candidates do not fill a population of "
       f"{population}; expected {population} or more."
     )
+  if len(first) > population:
+    raise ValueError(
+      f"config.search.first: {len(first)} candidates, and a population has {population} members; "
+      "expected as many or fewer, or a larger config.search.strategy.population."
+    )
   random = np.random.default_rng(seed)
   tried: set[tuple] = set()
   members: list[tuple[Candidate, float]] = []
@@ -72,7 +77,7 @@ def evolution(
       candidate = mutated(space, candidate, random, width=width)
     return candidate
 
-  beginning = list(first)[:population]
+  beginning = list(first)
   tried.update(map(key, beginning))
   while len(beginning) < population:
     if (candidate := new(lambda: draw(space, random))) is None:

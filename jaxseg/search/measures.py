@@ -100,10 +100,18 @@ def shared(run: Experiment, *, folder: str) -> float:
   weights = learners.get(NETWORK + SUFFIX, learners[NETWORK])
   supernet = networks_by_role(of, run.task.channels)[NETWORK]
   if of["network"]["name"] == "cell_supernet" and "genotype" in network:
-    mix = choice.one_hot(supernet.choices(len(run.patch)), network["genotype"])
+    cells = supernet.choices(len(run.patch))
+    _check_alike(run.network, supernet, ("features", "depth", "double", "normal_cells"), place)
+    if network["genotype"]["space"] != cells.kind:
+      raise ValueError(
+        f"config.search.evaluation.run: {place}: holds cells of '{cells.kind}', and the candidate "
+        f"is of '{network['genotype']['space']}'; expected the run of a supernet of its space."
+      )
+    mix = choice.one_hot(cells, network["genotype"])
+    stats = _statistics_of(run, supernet, weights, mix)
 
     def apply(state, batch):
-      variables = {"params": weights.params, **weights.stats}
+      variables = {"params": weights.params, **stats}
       return {"logits": supernet.apply(variables, batch["image"], mix)["logits"]}
 
   elif of["method"]["name"] == "sandwich" and network["name"] == of["network"]["name"]:
@@ -111,6 +119,7 @@ def shared(run: Experiment, *, folder: str) -> float:
     stages = len(wide["widths"])
     kernels = wide["kernels"]
     wide["kernels"] = kernels if isinstance(kernels, tuple) else (kernels,) * stages
+    _check_alike(run.network, supernet, ("depth", "decoder_depth", "norm", "activation"), place)
     params = elastic.cut(weights.params, wide)
 
     def apply(state, batch):
@@ -125,6 +134,40 @@ def shared(run: Experiment, *, folder: str) -> float:
   return validate(run, jax.jit(apply), None, run.watched_cases).mean
 
 
+def _check_alike(network, supernet, options, place: pathlib.Path) -> None:
+  """Raises ValueError where the candidate has another option than the weights were learnt for."""
+  for option in options:
+    ours, theirs = (getattr(of, option, None) for of in (network, supernet))
+    several = [value for value in (ours, theirs) if isinstance(value, tuple)]
+    if ours is None or theirs is None or ours == theirs:
+      continue
+    # one number is that of all stages
+    if len(several) == 1 and {*several[0]} == {ours, theirs} - {several[0]}:
+      continue
+    raise ValueError(
+      f"config.search.evaluation.run: {place}: its network has {option}={theirs}, the candidate "
+      f"{ours}, which its weights say nothing of; expected the same, or another evaluation."
+    )
+
+
+def _statistics_of(run: Experiment, supernet, weights, mix) -> dict[str, Any]:
+  """The norms' running statistics of one architecture: those that are stored are of the mixture."""
+  if not weights.stats:
+    return weights.stats
+
+  @jax.jit
+  def after(stats, image):
+    options = {"update_stats": True, "train": False}
+    return forward(supernet, weights.params, stats, image, mix, **options)[1]
+
+  stats = weights.stats
+  for batch in batches_of(run, _SETTLING):
+    stats = after(stats, batch["image"])
+  return stats
+
+
+# of the old statistics 0.9 to this power is left
+_SETTLING = 50
 MEASURES: dict[str, Callable[..., float]] = {
   "gradient_norm": gradient_norm,
   "naswot": naswot,

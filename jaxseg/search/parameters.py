@@ -276,7 +276,8 @@ def place(of: Space, fields: Mapping[str, Any], where: str) -> Candidate:
     raise ValueError(f"{where}: lacks {path}; expected a value of every field of the space.")
   seen = dict.fromkeys(known, 0)
   for field, own in of.architectures.items():
-    candidate |= _places(own, field, own.decode(genotypes.resolve(fields[field], where)))
+    genotype = genotypes.resolve(fields[field], f"{where}.{field}")
+    candidate |= _places(own, field, spaces.within(own, genotype, f"{where}.{field}"))
   for name, parameter in of.parameters.items():
     if ":" in name:
       continue
@@ -287,6 +288,11 @@ def place(of: Space, fields: Mapping[str, Any], where: str) -> Candidate:
         raise ValueError(f"{where}.{path}: {value!r}; expected as many numbers as the space has.")
       value, seen[path] = value[seen[path]], seen[path] + 1
     candidate[name] = _number(parameter, value, f"{where}.{path}")
+  for path, number in seen.items():
+    if number and number != len(plain(fields[path])):
+      raise ValueError(
+        f"{where}.{path}: {plain(fields[path])!r}; expected {number} numbers, as the space has."
+      )
   return {name: candidate[name] for name in of.parameters}
 
 

@@ -14,7 +14,6 @@ from jaxseg.search import report, winner
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import Result
 from jaxseg.search.trials import (
-  STOPPED,
   TRIALS,
   Numbers,
   Rows,
@@ -71,7 +70,8 @@ def search(
     finally:
       for number, handler in before.items():
         signal.signal(number, handler)
-    if runner.stopped.is_set() or any(STOPPED in row for row in rows.all()):
+    # what was stopped before stays so where the budget has no room for the rest of it
+    if runner.stopped.is_set() or runner.left.is_set():
       say(f"Interrupted: saved in {workdir}. The same command goes on from there.")
       return None
     if runner.spent.is_set():

@@ -99,6 +99,32 @@ def genotype(space: Space, chosen: Chosen) -> Any:
   return space.encode(chosen)
 
 
+def within(space: Space, value: Mapping[str, Any], where: str) -> Chosen:
+  """What was chosen for a genotype; raises ValueError for one that is not of the space."""
+  try:
+    chosen = space.decode(value)
+  except (KeyError, IndexError, ValueError):
+    chosen = {}
+  before: Chosen = {}
+  for name in space.choices:
+    if name not in chosen or chosen[name] not in options(space, name, before):
+      break
+    before[name] = chosen[name]
+  if len(before) < max(len(space.choices), len(chosen)) or _named(space.encode(before)) != _named(
+    value
+  ):
+    raise ValueError(
+      f"{where}: a genotype of '{value['space']}' that does not lie in the space '{space.name}' as "
+      "it is searched; expected one of its operations and sizes."
+    )
+  return before
+
+
+def _named(genotype: Mapping[str, Any]) -> dict[str, Any]:
+  """What a genotype says but for its lists: its space, the depths of DiNTS."""
+  return {name: of for name, of in genotype.items() if isinstance(of, str | int)}
+
+
 def of_cells(cells: Cells) -> Space:
   """Two different inputs for each node, and an operation for each of them."""
   choices, size = {}, 1

@@ -120,8 +120,11 @@ class Runner:
     self._crowded = len(set(devices)) < jobs
     self._free = list(zip(shares(jobs), devices, strict=True))
     self._live: set[subprocess.Popen] = set()
+    self._jobs = jobs
     self._lock = threading.Lock()
     self.stopped, self.spent = threading.Event(), threading.Event()
+    # a signal came to a trial
+    self.left = threading.Event()
 
   def stop(self, *_) -> None:
     self.stopped.set()
@@ -150,8 +153,11 @@ class Runner:
       return True
     like = [row for row in self._rows.all() if row["steps"] == trial.proposal.steps]
     dearest = max((row.get("cpu_seconds", 0.0) for row in like), default=0.0) / 60
-    # those under way are not on disk yet
-    return self._rows.cpu_minutes + (len(self._live) + 1) * dearest <= minutes
+    # those under way are not on disk yet, and have a place before they have a process
+    running = self._jobs - len(self._free)
+    # of one that goes on, a part is paid
+    paid = self._rows.get(trial.name).get("cpu_seconds", 0.0) / 60
+    return self._rows.cpu_minutes - paid + (running + 1) * dearest <= minutes
 
   def _try(self, trial: Trial, cores: Sequence[int], gpu: int | None) -> None:
     number, proposal = trial
@@ -188,6 +194,7 @@ class Runner:
       row["score"] = files.read_json(output, what="a trial's score", advice="search again")["score"]
     elif code == LEFT or self.stopped.is_set():
       row[STOPPED] = True
+      self.left.set()
     else:
       words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
       row[FAILED] = failure(code or "0 without a score", words[-1] if words else "")

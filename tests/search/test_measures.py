@@ -60,6 +60,9 @@ def test_a_supernets_weights_score_a_genotype(tmp_path):
   of = config(tmp_path, name="cell_unet", genotype=genotype, features=4, depth=1, norm="instance")
   score = measured(of, {"name": "shared", "folder": str(tmp_path / "supernet")})
   assert 0 <= score <= 1
+  other = {**of, "network": {**of["network"], "features": 8}}
+  with pytest.raises(ValueError, match="features=4, the candidate 8"):
+    measured(other, {"name": "shared", "folder": str(tmp_path / "supernet")})
   # a network whose weights are not among them
   with pytest.raises(ValueError, match=r"evaluation.run: .*has no weights for 'unet'"):
     measured(config(tmp_path), {"name": "shared", "folder": str(tmp_path / "supernet")})

@@ -141,3 +141,17 @@ def test_a_first_candidate_must_be_of_the_space():
   ):
     with pytest.raises(ValueError, match=words):
       parameters.place(space, fields, "config.search.first[0]")
+
+
+def test_a_first_genotype_or_tuple_that_the_space_does_not_hold_is_refused_in_words():
+  cells = parameters.space(dict(network=dict(genotype=dict(space=dict(name="nas_unet", nodes=3)))))
+  parameters.place(cells, {"network.genotype": "nas_unet_v2"}, "first")
+  elastic = dict(name="elastic", widths=((4, 8), (8, 16)))
+  stages = parameters.space(dict(network=dict(genotype=dict(space=elastic))))
+  longer = dict(space="elastic", widths=(4, 8, 16), kernels=(3, 3, 3), depth=(1, 1, 1))
+  for space, genotype in ((cells, "darts_v2"), (cells, longer), (stages, longer)):
+    with pytest.raises(ValueError, match="does not lie in the space"):
+      parameters.place(space, {"network.genotype": genotype}, "first")
+  two = parameters.space(dict(network=dict(widths=dict(low=2, high=8, whole=True, count=2))))
+  with pytest.raises(ValueError, match="expected 2 numbers"):
+    parameters.place(two, {"network.widths": (4, 4, 4)}, "first")

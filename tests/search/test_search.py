@@ -114,6 +114,22 @@ def test_a_budget_of_minutes_ends_where_another_trial_would_not_fit(tmp_path, mo
   assert best is not None
 
 
+def test_a_stopped_trial_that_the_budget_has_no_room_for_does_not_keep_the_report(
+  tmp_path, monkeypatch
+):
+  fake(monkeypatch, seconds=60.0, code=lambda number: train.LEFT if number == 2 else 0)
+  config = searched.config(
+    tmp_path, strategy=dict(name="random", trials=9), budget=dict(minutes=3.5)
+  )
+  best, _ = run(tmp_path / "s", config)
+  assert best is None
+  with monkeypatch.context() as patch:
+    patch.setattr(Runner, "_affordable", lambda self, trial: False)
+    best, lines = run(tmp_path / "s", config)
+  assert best is not None
+  assert "The budget is spent." in lines
+
+
 def test_halving_trains_the_best_from_where_they_stand(tmp_path, monkeypatch):
   fake(monkeypatch)
   config = searched.config(tmp_path, strategy=dict(name="successive_halving", trials=9, eta=3))

@@ -266,3 +266,10 @@ def test_how_many_trials_may_run_at_the_same_time():
 
 def test_the_size_of_the_space_ends_a_search_of_numbers_never():
   assert SPACE.size == math.inf
+
+
+def test_more_first_candidates_than_a_population_holds_are_refused():
+  one = {"average": 0.25, "steps": 1, "optimiser.learning_rate": 1e-3}
+  spec = dict(name="evolution", trials=4, population=2, tournament=2)
+  with pytest.raises(ValueError, match=r"config\.search\.first: 3 candidates"):
+    run(spec, first=tuple({**one, "steps": n} for n in (1, 2, 3)))

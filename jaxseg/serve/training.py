@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from jaxseg import data, files
 from jaxseg.data.formats.images import read_label
 from jaxseg.data.sources import dataset_json
 from jaxseg.data.sources.source import on_image_grid
+from jaxseg.methods import FOLLOWERS
 from jaxseg.methods.averaged import SUFFIX
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
@@ -171,7 +172,7 @@ def _config(model: Model, home: pathlib.Path, options: Mapping[str, Any]) -> dic
   names = list((home / "set" / "labelsTr").iterdir())
   split = {"name": "kfold", "fold": 0, "folds": min(5, len(names))}
   config["data"] |= {"source": source, "split": split, "folder": str(home / "prepared")}
-  config["initialise"] = _starts(run)
+  config["initialise"] = _starts(run, FOLLOWERS.get(config["method"]["name"], {}))
   config["steps"] = options["steps"]
   if "learning_rate" in options:
     config["optimiser"]["learning_rate"] = options["learning_rate"]
@@ -180,11 +181,16 @@ def _config(model: Model, home: pathlib.Path, options: Mapping[str, Any]) -> dic
   return config
 
 
-def _starts(run: pathlib.Path) -> dict[str, Any]:
-  """Each network of a run goes on from the weights that it has there, its average's if it has."""
-  learners = [name for name in checkpoint.load_learners(run) if not name.endswith(SUFFIX)]
-  place = {"run": str(run.resolve())}
-  return {name: place if name == "network" else place | {"learner": name} for name in learners}
+def _starts(run: pathlib.Path, followers: Collection[str]) -> dict[str, Any]:
+  """Each network of a run goes on from the weights that it has there, its average's if it has.
+
+  Those that follow another one start as that does.
+  """
+  place, starts = {"run": str(run.resolve())}, {}
+  for name in checkpoint.load_learners(run):
+    if name not in followers and not name.endswith(SUFFIX):
+      starts[name] = place if name == "network" else place | {"learner": name}
+  return starts
 
 
 def _follow(job: dict[str, Any], process: subprocess.Popen) -> None:

@@ -325,6 +325,13 @@ def test_all_networks_of_a_run_go_on_from_their_weights(tmp_path):
   }
 
 
+def test_a_network_that_follows_another_starts_as_that_does(monkeypatch, tmp_path):
+  there = dict.fromkeys(("network", "network_average", "teacher"))
+  monkeypatch.setattr("jaxseg.runs.checkpoint.load_learners", lambda run: there)
+  starts = training._starts(tmp_path, training.FOLLOWERS["mean_teacher"])
+  assert starts == {"network": {"run": str(tmp_path)}}
+
+
 def test_clients_log_in_with_the_token_as_password(run, tmp_path):
   client = served.client(served.studio(tmp_path / "home", [run]), token=TOKEN)
   assert client.get("/auth/").json()["enabled"] is True

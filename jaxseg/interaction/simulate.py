@@ -114,7 +114,7 @@ def hidden(user: Interactions, hide: Array) -> Interactions:
   return user._replace(prompts=user.prompts._replace(**prompts), drawn=drawn)
 
 
-def seen(of: Encoding, user: Interactions, image: Array, *, classes: int) -> Batch:
+def sight(of: Encoding, user: Interactions, image: Array, *, classes: int) -> Batch:
   """The fields that show a network these marks; "previous" is empty. See `encoding.show`."""
   ages = (*(user.turn - made for made in user.made), jnp.zeros(0, jnp.int32))
   space = image.shape[:-1]

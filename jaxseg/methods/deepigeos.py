@@ -102,7 +102,7 @@ def deepigeos(
       def one(image, seeds):
         user = simulate.nothing(image.shape[:-1], classes=classes)
         user = user._replace(drawn={"strokes": seeds})
-        return simulate.seen(of, user, image, classes=classes)
+        return simulate.sight(of, user, image, classes=classes)
 
       fields = samples.each(one, image, seeds)
       fields["previous"] = encoding.seen_before(of, logits)

@@ -83,7 +83,7 @@ def show(of: Encoding, users: Interactions, before: Array, image: Array, classes
   """Images with the channels of their users' marks; `before`: what is seen of the last answer."""
 
   def one(image, user):
-    return simulate.seen(of, user, image, classes=classes)
+    return simulate.sight(of, user, image, classes=classes)
 
   fields = samples.each(one, image, users)
   if of.previous:

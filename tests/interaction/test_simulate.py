@@ -75,7 +75,7 @@ def test_hidden_marks_are_seen_as_no_marks_at_all(spec):
   user = simulate.with_drawn(user, "strokes", mask, jnp.array([2]), jnp.array([True]))
 
   def channels(hide):
-    fields = simulate.seen(of, simulate.hidden(user, jnp.asarray(hide)), image, classes=3)
+    fields = simulate.sight(of, simulate.hidden(user, jnp.asarray(hide)), image, classes=3)
     return encoding.joined(of, {"image": image[None], **{k: v[None] for k, v in fields.items()}}, 3)
 
   nothing = encoding.joined(of, {"image": image[None]}, 3)

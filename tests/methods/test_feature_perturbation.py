@@ -21,6 +21,7 @@ REFUSED = {
     (
       *("recurrent_saliency", "detect_then_segment", "triplanar", "h_denseunet", "bdclstm"),
       *("kiunet", "hyper_densenet", "decision_fusion"),
+      *("cell_unet", "dints", "pnet"),
     ),
     "have no 'bottleneck' features that tell where its encoder ends",
   ),

@@ -24,6 +24,17 @@ def _pick(keys, wanted: str | None, usual: tuple[str, ...]) -> str:
   raise ValueError(f"no array named {' or '.join(candidates)}, it holds: {', '.join(names)}")
 
 
+def check_apart(path: pathlib.Path) -> None:
+  """Raises ValueError where the image and the mask of a .npz would be one array."""
+  with np.load(path, allow_pickle=False) as loaded:
+    image, mask = (_pick(loaded.files, None, usual) for usual in (_IMAGE, _LABEL))
+  if image == mask:
+    raise ValueError(
+      f"{path}: its array '{image}' would be both image and mask; expected an array 'image' and an "
+      "array 'mask', or files of their own."
+    )
+
+
 def read(
   path: pathlib.Path, *, integer: bool, rank: int | None = None, key: str | None = None
 ) -> tuple[np.ndarray, Geometry]:

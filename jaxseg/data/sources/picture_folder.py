@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxseg.batch import LabelSpec
 from jaxseg.config.option_values import check_expression
+from jaxseg.data.formats import array_files
 from jaxseg.data.formats.geometry import Geometry, plain_geometry
 from jaxseg.data.formats.images import ENDINGS, read_image, read_label, stem
 from jaxseg.data.sources.dataset_json import whole
@@ -89,7 +90,9 @@ def _images(folder: pathlib.Path, pattern: str, case: str | None) -> dict[str, p
 def _beside(folder: pathlib.Path, pattern: str, case: str, image: pathlib.Path, what: str):
   """The one file of a case that `pattern` names."""
   name = pattern.replace("{case}", glob.escape(case))
-  found = [f for f in sorted(folder.glob(name)) if f.is_file() and f != image]
+  # a .npz may hold both, where the pattern says so and doesn't just match it
+  both = image.suffix.lower() == ".npz" and not set("*?[") & set(pattern)
+  found = [f for f in sorted(folder.glob(name)) if f.is_file() and (both or f != image)]
   found = [f for f in found if f.name.lower().endswith(ENDINGS)]
   whole = pattern.removesuffix(".*").replace("{case}", case)
   if pattern.endswith(".*") and not set("*?[") & set(pattern[:-2]):
@@ -160,6 +163,8 @@ def _read_case(
   lay = functools.partial(on_image_grid, image=geometry, affine=check_affine)
   label = weight = None
   if mask_path is not None:
+    if mask_path == image_path:
+      array_files.check_apart(mask_path)
     label, label_geometry = read_label(mask_path)
     label = lay(label, _spaced(label_geometry, spacing), where=str(mask_path), what="mask")
     if threshold is not None:
@@ -209,7 +214,8 @@ def paired_folder(
     image_pattern: glob of the image files.
     case: regular expression searched in the image's file name whose first group is the case's
       name; by default the file name without its ending.
-    mask_pattern: glob of a case's mask, with {case} for its name.
+    mask_pattern: glob of a case's mask, with {case} for its name; "{case}.npz" may be the image's
+      own file, which then holds the arrays image and mask.
     weights: folder of fields of view: voxels where these are 0 are ignored.
     weight_pattern: glob of a case's field of view.
     spacing: millimetres per axis in array order, for files that store none.

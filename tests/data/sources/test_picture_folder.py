@@ -258,3 +258,20 @@ def test_real_set_needs_a_few_options_only(real_data, name):
     assert classes.mean() == pytest.approx(0.22, abs=0.05)
   if name == "drive":
     assert set(np.unique(raw.weight)) == {0, 1}
+
+
+def test_one_npz_may_hold_image_and_mask_and_one_array_is_not_both(tmp_path):
+  image, mask = np.arange(20.0, dtype=np.float32).reshape(4, 5), np.arange(20).reshape(4, 5) > 12
+  np.savez(tmp_path / "a.npz", image=image, mask=mask, scribbles=np.zeros((3, 2, 4, 5), bool))
+  options = dict(image_pattern="*.npz", mask_pattern="{case}.npz")
+  source = paired_folder(str(tmp_path), str(tmp_path), **options)
+  case = source.read("a")
+  assert np.array_equal(case.image[..., 0], image)
+  assert np.array_equal(case.label, mask)
+  np.savez(tmp_path / "b.npz", array=image)
+  source = paired_folder(str(tmp_path), str(tmp_path), **options)
+  with pytest.raises(ValueError, match=r"b\.npz: its array 'array' would be both image and mask"):
+    source.read("b")
+  # what only matches the image's own file is no mask
+  with pytest.raises(ValueError, match="has no mask"):
+    paired_folder(str(tmp_path), str(tmp_path), image_pattern="*.npz")

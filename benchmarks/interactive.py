@@ -109,8 +109,6 @@ def main():
   wanted = run_rows.parsed(parser)
   name = "interactive" if wanted.protocol == "cpu" else f"interactive_{wanted.protocol}"
   table = run_rows.places(wanted, name)
-  if "train" in wanted.verbs or wanted.list:
-    medscribble.unpack()
   of = functools.partial(rows, wanted.protocol)
   if not run_rows.begin(wanted, table, of, score):
     return

@@ -4,11 +4,9 @@ import pathlib
 import runpy
 from collections.abc import Sequence
 
-import imageio.v3 as imageio
 import numpy as np
 from run_rows import ROOT
 
-from jaxseg import files
 from jaxseg.data.sources.source import natural
 from jaxseg.evaluation.interactive import quality
 from jaxseg.feeding import source_of
@@ -18,8 +16,6 @@ from jaxseg.runs.interactive import Run, open_run
 
 CONFIG = "configs/interactive_medscribble.py"
 STORED = ROOT / ".." / "shared" / "data" / "medscribble"
-# as files that a source of pairs reads
-UNPACKED = ROOT / "runs" / "medscribble"
 # clicks in place of a scribble
 POINTS = 8
 TASKS = ("acdc", "btcv", "chaos", "oasis", "octa500", "stare")
@@ -39,21 +35,6 @@ def config(method: str, fold: int, protocol: str) -> str:
 def is_of(config) -> bool:
   """Whether a run's config is of these."""
   return "medscribble" in str(config["data"]["source"].get("images", ""))
-
-
-def unpack() -> None:
-  """Writes images and masks as files, where they are not there yet."""
-  for path in sorted(STORED.glob("*.npz")):
-    with np.load(path) as of:
-      _written(UNPACKED / "images" / f"{path.stem}.npy", np.save, of["image"])
-      _written(UNPACKED / "labels" / f"{path.stem}.png", imageio.imwrite, of["mask"] * np.uint8(1))
-
-
-def _written(path: pathlib.Path, write, values) -> None:
-  if not path.is_file():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as temporary:
-      write(temporary, values)
 
 
 def scribbles(case: str) -> np.ndarray:

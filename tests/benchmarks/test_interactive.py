@@ -61,7 +61,6 @@ def test_scribbles_are_painted_prompts_without_what_contradicts_itself(
   drawn[:, 0, 2, 1:4] = drawn[1, 1, 2, 3] = drawn[1, 1, 5, 5] = True
   np.savez(tmp_path / "acdc_x.npz", scribbles=drawn, image=np.ones((6, 6)), mask=drawn[0, 0])
   monkeypatch.setattr(medscribble, "STORED", tmp_path)
-  monkeypatch.setattr(medscribble, "UNPACKED", tmp_path / "files")
   first, second, _ = medscribble.scribbles("acdc_x")
   drawn_first = [{"class": 1, "voxels": [[2, 1], [2, 2], [2, 3]]}]
   assert medscribble.prompts(first, ("point", "stroke")) == drawn_first
@@ -71,9 +70,6 @@ def test_scribbles_are_painted_prompts_without_what_contradicts_itself(
     {"class": 1, "voxels": [[2, 1], [2, 2]]},
     {"class": 0, "voxels": [[5, 5]]},
   ]
-  medscribble.unpack()
-  assert np.load(tmp_path / "files" / "images" / "acdc_x.npy").shape == (6, 6)
-  assert (tmp_path / "files" / "labels" / "acdc_x.png").is_file()
 
 
 def test_a_page_tells_clicks_annotators_times_and_what_is_missing(scripts, tmp_path):

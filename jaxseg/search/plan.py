@@ -41,6 +41,9 @@ _LIMITS = ("parameters", "gflops")
 # what the search sets itself, in every trial
 _OWN = ("steps", "search", "evaluate", "data.split", "members")
 
+# what acts in training alone
+_OF_TRAINING = ("optimiser", "optimisers", "average")
+
 
 class Budget(NamedTuple):
   """What all trials together may cost; None is no limit."""
@@ -140,6 +143,7 @@ def plan(config) -> Plan:
       f"config.search.evaluation: '{how.name}' trains nothing, but strategy "
       f"'{spec['strategy']['name']}' goes by steps of training; expected 'full' or 'proxy'."
     )
+  _check_effect(space.fields, how)
   budget, limits = _budget(spec.get("budget", {})), _limits(spec.get("limits", {}))
   first = _first(spec.get("first", ()), space)
   base = complete(resolve({**plain(config), "search": {}}))
@@ -208,6 +212,17 @@ def _check_own(fields, where: str) -> None:
       raise ValueError(
         f"{where}.{field}: is what the search sets itself, alike for all trials; leave it out "
         "(steps are config.steps, or those of evaluation 'proxy'; cases are config.search.split)."
+      )
+
+
+def _check_effect(fields, how: evaluations.Evaluation) -> None:
+  """Raises ValueError for a field that no score would tell apart, since nothing is trained."""
+  without = [*_OF_TRAINING, *(() if how.name == "gradient_norm" else ("loss",))]
+  for field in sorted(fields) if not how.trains else ():
+    if field.partition(".")[0] in without:
+      raise ValueError(
+        f"config.search.space.{field}: evaluation '{how.name}' trains nothing, and scores all its "
+        "values alike; leave it out, or choose 'full' or 'proxy'."
       )
 
 

@@ -87,6 +87,9 @@ def test_the_sign_of_a_score_goes_by_its_metric(tmp_path):
   assert plan(config).sign == -1
 
 
+WIDTHS = dict(network=dict(widths=dict(choices=((4, 8), (8, 16)))))
+
+
 def test_limits_refuse_a_network_and_a_space_of_nothing_else(tmp_path):
   config = searched.config(tmp_path, limits=dict(parameters=2000))
   config.search.space = dict(network=dict(widths=dict(choices=((4, 8), (32, 64)))))
@@ -117,8 +120,12 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
       dict(evaluation=dict(name="synflow"), strategy=dict(name="successive_halving")),
       "trains nothing",
     ),
+    (dict(evaluation=dict(name="naswot")), "scores all its values alike"),
     (dict(space=dict(network=dict(width=dict(choices=(1, 2))))), "no candidate of 20"),
-    (dict(evaluation=dict(name="shared", run="nowhere")), "evaluation.run: nowhere/dataset.json"),
+    (
+      dict(space=WIDTHS, evaluation=dict(name="shared", run="nowhere")),
+      "evaluation.run: nowhere/dataset.json",
+    ),
     (dict(space=dict(steps=dict(choices=(5, 10)))), "space.steps: is what the search sets itself"),
     (dict(space=dict(data=dict(split=dict(fold=dict(choices=(0, 1)))))), "space.data.split.fold"),
     (
@@ -143,5 +150,7 @@ def test_a_supernet_that_has_seen_what_it_is_scored_on_is_told(tmp_path):
   for name, training in (("all", [*split["train"], *split["validation"]]), ("own", split["train"])):
     sealed.write(tmp_path / name / "dataset.json", {"training": list(training), "streams": {}})
     how = dict(name="shared", run=str(tmp_path / name))
-    notes = plan(searched.config(tmp_path, evaluation=how)).notes
+    config = searched.config(tmp_path, evaluation=how)
+    config.search.space = WIDTHS
+    notes = plan(config).notes
     assert ("learnt from 2 of the 2 cases" in "".join(notes)) == (name == "all")

@@ -79,6 +79,7 @@ def complete(config) -> dict[str, Any]:
   optimisers_by_role(config)
   losses_by_role(config)
   views_by_role(config)
+  effects.check_moments(config)
   class_weights(config)
   maps(config)
   _check_feeding(config)
@@ -187,9 +188,8 @@ def _optimiser(config: dict[str, Any], spec: Mapping[str, Any], role: roles.Role
   spec = {**spec, "clip": None if clip == 0 else clip}
   if isinstance(spec.get("layers"), str):
     spec["layers"] = _layers(config, spec["layers"], role)
-  # an option CRITIC_steps is how often the role CRITIC learns in a step
-  uses = config["method"].get(f"{role.key}_steps", 1)
-  return {**spec, "steps": config["steps"], "uses": uses, "where": where}
+  times = {"steps": effects.steps_of(config, role), "uses": effects.uses_of(config, role)}
+  return {**spec, **times, "where": where}
 
 
 def _layers(config: dict[str, Any], word: str, role: roles.Role) -> tuple[tuple[str, ...], ...]:

@@ -1,12 +1,19 @@
-"""Whether options of a method that a config sets can have an effect beside its other ones."""
+"""Whether what a config sets can have an effect: beside its other options, and before its end."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxseg import schedules
 from jaxseg.build import options_of
+from jaxseg.config import roles as config_roles
+from jaxseg.config.option_values import parts_of
 from jaxseg.config.roles import constructor_of
 from jaxseg.methods import FOLLOWERS
-from jaxseg.methods.effects import EFFECTS, Acts
+from jaxseg.methods.effects import EFFECTS, STAGES, Acts, Stage
+from jaxseg.roles import OPTIMISER, Role, of_kind
+
+# steps of a try, which sees no more of a ramp than its beginning
+_TRY = 10
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -24,6 +31,87 @@ def check(config: Mapping[str, Any]) -> None:
   for acts in _idle(config):
     if not _by_hand(config, acts):
       raise ValueError(f"{_words(config, acts)}; {_expected(acts)}, or to leave it out.")
+  _check_stages(config)
+
+
+def _check_stages(config: Mapping[str, Any]) -> None:
+  """Raises ValueError for a part of the method that no step of training is left for."""
+  for stage in STAGES.get(config["method"]["name"], ()):
+    if stage.first or not (before := _value(config, stage.option)):
+      continue
+    if before >= config["steps"]:
+      raise ValueError(
+        f"config.method.{stage.option}: {before} of {config['steps']} steps (config.steps), so "
+        f"that {stage.words}; expected fewer."
+      )
+  for role in of_kind(constructor_of(config), OPTIMISER).values():
+    if (stage := _stage(config, role)) is None:
+      continue
+    steps, spec = steps_of(config, role), config_roles.spec(config, role) or {}
+    accumulate = spec.get("accumulate", 1)
+    if isinstance(accumulate, int) and accumulate > steps:
+      raise ValueError(
+        f"config.{role.field}.accumulate: {accumulate} batches for one update, but with "
+        f"config.method.{stage.option} it has {steps} of {config['steps']} steps, so that "
+        f"{stage.words}; expected 1 to {steps}."
+      )
+
+
+def _stage(config: Mapping[str, Any], role: Role) -> Stage | None:
+  """The stage in which what an optimiser moves learns; None where it does in all steps."""
+  stages = STAGES.get(config["method"]["name"], ())
+  own = (stage for stage in stages if stage.learner == role.key)
+  return next((stage for stage in own if _value(config, stage.option)), None)
+
+
+def steps_of(config: Mapping[str, Any], role: Role) -> int:
+  """In how many steps of training what an optimiser's role moves learns."""
+  if (stage := _stage(config, role)) is None:
+    return config["steps"]
+  before = _value(config, stage.option)
+  return before if stage.first else config["steps"] - before
+
+
+def check_moments(config: Mapping[str, Any]) -> None:
+  """Raises ValueError for a schedule that is 0 until training ends, and begins after that.
+
+  What it weighs would never count. One that is 0 for ever was set to it by hand.
+  """
+  for where, spec, steps in _schedules(config):
+    made = schedules.resolve(spec, steps=steps, where=where)
+    if steps > _TRY and not made(0) and not made(steps - 1) and made(2 * steps):
+      raise ValueError(
+        f"config.{where}: {spec}: is 0 in all {steps} steps that it has (config.steps is "
+        f"{config['steps']}) and begins after them; expected an earlier moment, or 0."
+      )
+
+
+def uses_of(config: Mapping[str, Any], role: Role) -> int:
+  """How often an optimiser is used in a step: a critic's may be several times."""
+  return config["method"].get("critic_steps", 1) if role.key == "critic" else 1
+
+
+def _schedules(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+  """Field, schedule, its length: of options of the method, weights of losses, factors of rates."""
+  of_rates = {}
+  for role in of_kind(constructor_of(config), OPTIMISER).values():
+    spec = config_roles.spec(config, role) or {}
+    updates = steps_of(config, role) * uses_of(config, role) // spec.get("accumulate", 1)
+    scale = spec.get("scale") or {}
+    fields = {f"{role.field}.scale['{name}']": of for name, of in scale.items()}
+    of_rates |= {where: (of, max(updates, 1)) for where, of in fields.items()}
+  specs = {
+    f"method.{option}": config["method"].get(option)
+    for option, parameter in options_of(constructor_of(config)).items()
+    if schedules.Schedule in parts_of(parameter.annotation)
+  }
+  groups = {"loss": config["loss"]} | {f"losses.{k}": of for k, of in config["losses"].items()}
+  for group, parts in groups.items():
+    specs |= {f"{group}.{name}.weight": spec.get("weight") for name, spec in parts.items()}
+  each = {where: (spec, config["steps"]) for where, spec in specs.items()} | of_rates
+  for where, (spec, steps) in each.items():
+    if isinstance(spec, Mapping) and spec.get("name") in schedules.SCHEDULES:
+      yield where, spec, steps
 
 
 def notes(config: Mapping[str, Any]) -> tuple[str, ...]:

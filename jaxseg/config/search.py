@@ -77,12 +77,6 @@ def check(config: Mapping[str, Any]) -> None:
       f"config.network: '{name}' has nothing to choose, and the method '{method}' searches; "
       f"expected one of {', '.join(networks.SUPERNETS)}."
     )
-  warm_up = config["method"].get("warm_up", 0)
-  if method in methods.SEARCHES and isinstance(warm_up, int) and warm_up >= config["steps"]:
-    raise ValueError(
-      f"config.method.warm_up: {warm_up} of {config['steps']} steps (config.steps), so that "
-      "nothing would be chosen; expected fewer."
-    )
   for key, spec in config["networks"].items():
     if spec.get("name") in networks.SUPERNETS:
       raise ValueError(

@@ -54,7 +54,8 @@ def deepigeos(
     prompts: what R-Net sees, see `interaction.encoding`; it has "geodesic" points and the answer
       before.
     proposal_steps: at first P-Net learns alone for so many steps, and then stays as it is, as in
-      the paper; 0: both learn all the time.
+      the paper, R-Net in all others, each by a schedule as long as it learns; 0: both learn all
+      the time.
     least: parts of fewer voxels are left alone.
     every: one mark for so many voxels of a part.
     head_decay: see `supervised`.

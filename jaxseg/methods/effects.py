@@ -1,4 +1,4 @@
-"""Options of methods that act together with another one alone."""
+"""Options of methods that act together with another one alone, and parts that learn for a while."""
 
 from typing import NamedTuple
 
@@ -55,4 +55,31 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
   ),
   "unpaired": (Acts("temperature", "distillation"),),
   "dints": (Acts("topology", "terms"), Acts("memory", "terms")),
+}
+
+
+class Stage(NamedTuple):
+  """A part of a method that learns in some of the steps alone.
+
+  Attributes:
+    option: the number of the first steps, of a method's options; 0 is no such stage.
+    first: the part learns in these, else in all others.
+    learner: the key of its optimiser, whose schedule is as long as the part learns; "" where
+      several learn, or the schedule is as long as training.
+    words: what would be if it never did.
+  """
+
+  option: str
+  first: bool
+  learner: str
+  words: str
+
+
+_CHOICES = Stage("warm_up", False, "", "nothing would be chosen")
+STAGES: dict[str, tuple[Stage, ...]] = {
+  "deepigeos": (
+    Stage("proposal_steps", True, "proposal", "the proposal would never learn"),
+    Stage("proposal_steps", False, "optimiser", "the network that answers prompts never learns"),
+  ),
+  **dict.fromkeys(("darts", "gdas", "fairdarts", "dints"), (_CHOICES,)),
 }

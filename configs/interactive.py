@@ -142,8 +142,10 @@ def _published(config, method, volumes):
     )
   if method == "ritm" and not volumes:
     config.network = dict(name="hrnet_ocr", width=32, ocr_width=128, prompt_channels=3)
-    config.method["auxiliary"] = 0.4
+    # the areas' head learns by cross entropy, of weight 0.4
+    config.method["head_weights"] = (1.0, 0.4)
     config.loss = dict(normalized_focal=dict(weight=1.0))
+    config.losses = dict(auxiliary=dict(cross_entropy=dict()))
   if method == "deepigeos":
     features = dict(features=16, compress=4) if volumes else dict(features=64)
     pnet = dict(name="pnet", **features)

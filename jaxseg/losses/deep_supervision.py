@@ -61,6 +61,7 @@ def deep_supervision(
   drop_last: bool = False,
   weights: Sequence[float] | None = None,
   auxiliary: float | Schedule = 1.0,
+  auxiliary_loss: Loss | None = None,
 ) -> Callable[[Sequence[Array], Target], jax.Array]:
   """A loss over several resolutions (Lee et al. 2015, 1409.5185), weighted as in nnU-Net.
 
@@ -71,6 +72,7 @@ def deep_supervision(
     weights: fixed weights instead, one per level, finest first, taken as they are.
     auxiliary: factor of all levels but the finest; a callable is a schedule of the training step
       (`target.step`), for heads that help at first only (Dou et al. 2016, 1607.00582).
+    auxiliary_loss: of these levels; None is `loss`.
 
   Returns:
     (list of (b, *space_i, k) logits, finest first; Target on the finest's grid) -> float32
@@ -79,6 +81,8 @@ def deep_supervision(
     and an option that weighs the coarser ones.
   """
   weighed = {"drop_last": drop_last, "decay": decay != 0.5, "auxiliary": auxiliary != 1.0}
+  weighed["auxiliary_loss"] = auxiliary_loss is not None
+  of_coarser = loss if auxiliary_loss is None else auxiliary_loss
   if weights is not None and (decay != 0.5 or drop_last):
     option = "decay" if decay != 0.5 else "drop_last"
     raise ValueError(
@@ -91,9 +95,9 @@ def deep_supervision(
     if levels == 1 and any(weighed.values()):
       option = next(name for name, differs in weighed.items() if differs)
       raise ValueError(
-        f"deep supervision: '{option}' weighs the coarser outputs, but the network gives one alone;"
-        " let it have deep-supervision heads, or leave the option out (a config's "
-        "method.drop_last_head, head_decay, auxiliary)."
+        f"deep supervision: '{option}' is of the coarser outputs, but the network gives one alone; "
+        "let it have deep-supervision heads, or leave the option out (a config's "
+        "method.drop_last_head, head_decay, auxiliary, or losses.auxiliary)."
       )
     shares = level_weights(levels, decay=decay, drop_last=drop_last) if weights is None else weights
     if len(shares) != levels:
@@ -105,7 +109,7 @@ def deep_supervision(
     out = jnp.zeros((), jnp.float32)
     for level, (weight, scores) in enumerate(zip(shares, logits, strict=True)):
       if weight and level:
-        out += factor * weight * loss(scores, _coarser(target, scores.shape[1:-1]))
+        out += factor * weight * of_coarser(scores, _coarser(target, scores.shape[1:-1]))
       elif weight:
         # the finest level's target is used as it is: a wrong size there is an error to report
         out += weight * loss(scores, target)

@@ -28,15 +28,21 @@ def supervision(
   drop_last: bool = False,
   weights: Sequence[float] | None = None,
   auxiliary: float | Schedule = 1.0,
+  auxiliary_loss: Loss | None = None,
 ) -> Callable[[Outputs, Target], jax.Array]:
   """(a network's outputs in training, Target) -> the loss of all its heads.
 
   Args:
     loss: (logits, Target) -> scalar.
-    decay, drop_last, weights, auxiliary: see `deep_supervision`.
+    decay, drop_last, weights, auxiliary, auxiliary_loss: see `deep_supervision`.
   """
   heads = deep_supervision(
-    loss, decay=decay, drop_last=drop_last, weights=weights, auxiliary=auxiliary
+    loss,
+    decay=decay,
+    drop_last=drop_last,
+    weights=weights,
+    auxiliary=auxiliary,
+    auxiliary_loss=auxiliary_loss,
   )
 
   def of(outputs: Outputs, target: Target) -> jax.Array:

@@ -1,6 +1,6 @@
 """RITM: clicks of a user who looks at the network's answers, and the answer before as an input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
@@ -21,6 +21,7 @@ def ritm(
   network: nn.Module,
   loss: Loss,
   optimiser: optax.GradientTransformation,
+  auxiliary_loss: Loss | None = None,
   *,
   prompts: Mapping[str, Any] = PROMPTS,
   turns: int = 3,
@@ -29,6 +30,7 @@ def ritm(
   threshold: float = 0.49,
   automatic: float = 0.0,
   head_decay: float = 0.5,
+  head_weights: Sequence[float] | None = None,
   auxiliary: float | Schedule = 1.0,
   sigmoid: bool = False,
 ) -> Method:
@@ -36,13 +38,15 @@ def ritm(
 
   A user clicks some voxels of each class; then, 0 to `turns` times, looks at the answer and clicks
   into its largest error (`interaction.next_click`). The network sees all clicks and the answer
-  before, and learns from its last answer. RITM's loss is "normalized_focal", of its auxiliary head
-  binary cross entropy with weight 0.4 (`auxiliary`); here all heads have the same loss.
+  before, and learns from its last answer. RITM's loss is "normalized_focal", and of the auxiliary
+  head of its network, which finds the classes' areas, cross entropy with weight 0.4:
+  config.losses.auxiliary=dict(cross_entropy=dict()), config.method.head_weights=(1.0, 0.4).
 
   Args:
     network: one whose size of output is the input's; RITM's is `hrnet_ocr`.
     loss: (logits, Target) -> scalar.
     optimiser: an Optax transformation.
+    auxiliary_loss: of all heads but the finest; None is `loss`.
     prompts: what the network sees, see `interaction.encoding`.
     turns: at most so many clicks after the first ones, the same number for a batch.
     points: at most so many first clicks of a class.
@@ -50,7 +54,7 @@ def ritm(
     threshold: of two classes, of the foreground's probability.
     automatic: share of the samples that are shown nothing, so that the network also segments
       without a click; RITM's is 0.
-    head_decay, auxiliary: see `supervised`.
+    head_decay, head_weights, auxiliary: see `supervised`.
     sigmoid: labels are regions, which is refused.
   """
   of = prompts_of(prompts, "ritm", sigmoid=sigmoid, points="disk")
@@ -70,7 +74,13 @@ def ritm(
 
   return prompted(
     network,
-    supervision(loss, decay=head_decay, auxiliary=auxiliary),
+    supervision(
+      loss,
+      decay=head_decay,
+      weights=head_weights,
+      auxiliary=auxiliary,
+      auxiliary_loss=auxiliary_loss,
+    ),
     optimiser,
     User(begin, correct),
     of,

@@ -115,8 +115,11 @@ def test_centre_crop_leaves_the_voxels_that_valid_convolutions_see():
     centre_crop_target(target, (9, 3))
 
 
-@pytest.mark.parametrize("options", [{"drop_last": True}, {"decay": 0.3}, {"auxiliary": 0.5}])
+@pytest.mark.parametrize(
+  "options",
+  [{"drop_last": True}, {"decay": 0.3}, {"auxiliary": 0.5}, {"auxiliary_loss": cross_entropy}],
+)
 def test_an_option_of_heads_without_heads_is_refused(options):
   target = Target(np.zeros((1, 4, 4), int))
-  with pytest.raises(ValueError, match=f"'{next(iter(options))}' weighs the coarser outputs"):
+  with pytest.raises(ValueError, match=f"'{next(iter(options))}' is of the coarser outputs"):
     deep_supervision(cross_entropy, **options)([np.zeros((1, 4, 4, 2), np.float32)], target)

@@ -164,6 +164,28 @@ def test_of_two_classes_the_network_sees_the_published_channels(page, channels):
   assert encoding.channels(encoding.encoding_of(page.PROMPTS), 2) == channels
 
 
+def test_ritms_auxiliary_head_has_a_loss_of_its_own():
+  """1 * 3 + 0.4 * 7 by the paper's weights; else all heads share one, 2/3 and 1/3 of it."""
+
+  class Headed(Probe):
+    @nn.compact
+    def __call__(self, x, *, train: bool = False):
+      scores = jnp.stack([x[..., 0]] * 2, -1) * self.param("a", nn.initializers.ones, ())
+      return {"logits": scores, **({"aux": (scores,)} if train else {})}
+
+  def constant(number):
+    return lambda logits, target: number + 0 * logits.sum()
+
+  batch, key = square(), jax.random.key(0)
+  for options, expected in (
+    ({"auxiliary_loss": constant(7.0), "head_weights": (1.0, 0.4)}, 5.8),
+    ({}, 3.0),
+  ):
+    scheme = METHODS["ritm"](Headed(), constant(3.0), optax.sgd(0.1), turns=0, **options)
+    _, metrics = scheme.train_step(scheme.init(key, batch), batch, key)
+    assert_close(metrics["loss"], expected)
+
+
 @pytest.mark.parametrize(
   ("name", "options", "words"),
   [

@@ -13,7 +13,7 @@ calls, `Scan` being what a run knows of a scan (`jaxseg.runs.interactive.open_ru
     labels(scan, state)         # (*space) int32 stored values on the scan's own grid, to be written
     legend(scan, state)         # name -> stored value
     can_undo(state), can_redo(state), state.steps[-1].seconds        # the time of the last answer
-    record.record(state, raw)   # as JSON: the scan, and all steps; `record.replay` plays it again
+    record.record(state, record.identity(raw))  # as JSON, which `record.replay` plays again
 
 Prompts are in the scan's own voxels, as its array has them: (z, y, x) or (y, x), the middle of the
 first voxel 0; see `jaxseg.interaction.record` for the file, which may have millimetres. A class is
@@ -35,6 +35,8 @@ from jaxseg.interaction.places import check_apart, read_prompt, runs_of
 
 # logit of what is certain: a probability of 1 in float32
 SURE = 30.0
+# objects of a session, which a page paints by numbers of 8 bits
+MOST = 255
 Region = tuple[slice, ...]
 Prompt = Mapping[str, Any]
 
@@ -132,16 +134,18 @@ class State(NamedTuple):
 def start(scan: Scan, *, automatic: bool = True, name: str = "object 1") -> State:
   """A session without prompts: the automatic segmentation, or background everywhere."""
   began = time.perf_counter()
-  logits = _logits(scan.automatic(), scan.space) if automatic else empty(scan)
+  logits = (
+    _logits(scan.automatic(), scan.space) if automatic else empty(scan.space, len(scan.names))
+  )
   spent = time.perf_counter() - began
   return State(
     name, {name: Object(fresh=not automatic)}, {name: logits}, began=automatic, seconds=spent
   )
 
 
-def empty(scan: Scan) -> np.ndarray:
-  """Logits of nothing but background."""
-  logits = np.full((*scan.space, len(scan.names)), -SURE, np.float32)
+def empty(space: Sequence[int], classes: int) -> np.ndarray:
+  """Logits of nothing but background, (*space, classes) float32."""
+  logits = np.full((*space, classes), -SURE, np.float32)
   logits[..., 0] = SURE
   return logits
 
@@ -154,17 +158,11 @@ def add(scan: Scan, state: State, prompts: Prompt | Sequence[Prompt]) -> State:
   What is frozen stays to the bit.
   """
   several = [prompts] if isinstance(prompts, Mapping) else list(prompts)
-  if not several:
-    raise ValueError("prompts: there are none; expected one or more.")
-  names = ["prompt"] if len(several) == 1 else [f"prompts[{i}]" for i in range(len(several))]
   known = state.objects[state.current]
-  read = [
-    read_prompt(prompt, scan.own_space, functools.partial(class_of, scan), scan.kinds, name)
-    for prompt, name in zip(several, names, strict=True)
-  ]
-  said = (*known.said, *read)
+  read = read_prompts(scan, several)
+  said = (*known.said, *read.values())
   check_apart(said)
-  turn = tuple(scan.place(prompt, name) for prompt, name in zip(read, names, strict=True))
+  turn = tuple(scan.place(prompt, name) for name, prompt in read.items())
   turns = (*known.turns, turn)
   before = state.logits[state.current]
   began = time.perf_counter()
@@ -178,6 +176,21 @@ def add(scan: Scan, state: State, prompts: Prompt | Sequence[Prompt]) -> State:
   made = known._replace(said=said, turns=turns, fresh=False)
   what = {"prompts": [dict(prompt) for prompt in several]}
   return _next(state, what, made, (region, old.copy(), answered), spent)
+
+
+def read_prompts(scan: Scan, prompts: Sequence[Prompt]) -> dict[str, dict[str, Any]]:
+  """What messages call each prompt of a turn -> it as `read_prompt` gives it; ValueError in words.
+
+  Nothing is answered: a file of prompts is read so before its first step.
+  """
+  if not prompts:
+    raise ValueError("prompts: there are none; expected one or more.")
+  names = ["prompt"] if len(prompts) == 1 else [f"prompts[{i}]" for i in range(len(prompts))]
+  own = functools.partial(class_of, scan)
+  return {
+    name: read_prompt(prompt, scan.own_space, own, scan.kinds, name)
+    for name, prompt in zip(names, prompts, strict=True)
+  }
 
 
 def _logits(values, space) -> np.ndarray:
@@ -310,9 +323,15 @@ def select(scan: Scan, state: State, name: str) -> State:
         f"object '{name}': the run tells {', '.join(scan.names[1:])} apart, and its prompts name "
         "their class; several objects are of runs with one class."
       )
+    if len(state.objects) == MOST:
+      raise ValueError(
+        f"object '{name}': there are {MOST} already, which is the most; begin another session."
+      )
     objects = {**state.objects, name: Object()}
     whole = tuple(slice(0, n) for n in scan.space)
-    step = Step(what, name, whole, None, empty(scan), before, (name, objects))
+    step = Step(
+      what, name, whole, None, empty(scan.space, len(scan.names)), before, (name, objects)
+    )
   return redo(state._replace(steps=(*state.steps[: state.at], step)))
 
 

@@ -21,10 +21,11 @@ from jaxseg.inference.interactive import Focus, Window
 from jaxseg.inference.segmentation import prepared_case
 from jaxseg.interaction import session
 from jaxseg.interaction.encoding import Encoding, encoding_of, show
-from jaxseg.interaction.places import SHOWN_AS, chain, filled, kind_of
+from jaxseg.interaction.places import SHOWN_AS, chain, filled, kind_of, positions_of
 from jaxseg.interaction.prompts import arrays, pieces_of
 from jaxseg.methods import METHODS
 from jaxseg.runs import checkpoint
+from jaxseg.runs.fine_tuned import Tune, Tuning, marks_in, tune_of
 from jaxseg.runs.folder import run_folders
 from jaxseg.runs.load import Model, Opened, as_model, by_configuration, mean_apply, open_runs
 
@@ -32,6 +33,9 @@ from jaxseg.runs.load import Model, Opened, as_model, by_configuration, mean_app
 OPTION = "prompts"
 # room for prompts of each kind, for which programs are compiled; more take twice as much
 _ROOM = {"point": 24, "box": 4, "stroke": 256}
+# of networks that are shown no prompts: these fine-tune them, and speak for their own voxels
+_TUNED_BY = ("point", "stroke")
+_RADIUS = 0.0
 
 
 def prompts_of(config: Mapping[str, Any]) -> Encoding | None:
@@ -48,30 +52,43 @@ class Run(NamedTuple):
 
   Attributes:
     opened, model: as they predict.
-    encoding: how their networks are shown prompts.
-    apply: (batch) -> {"logits"}, the mean of the runs'.
+    encoding: how their networks are shown prompts; None where these fine-tune them alone.
+    apply: (batch, the runs' states if they are others) -> {"logits"}, the mean of the runs'.
     show: `interaction.show` of the encoding, compiled.
+    tune: what fine-tunes them on what is marked, before each answer; None does not.
   """
 
   opened: Opened
   model: Model
-  encoding: Encoding
-  apply: Callable[[Batch], Batch]
-  show: Callable[..., Batch]
+  encoding: Encoding | None
+  apply: Callable[..., Batch]
+  show: Callable[..., Batch] | None
+  tune: Tune | None = None
 
   @property
   def labels(self) -> LabelSpec:
     return self.model.described.labels
+
+  @property
+  def kinds(self) -> tuple[str, ...]:
+    """The kinds of prompts that it takes, of `encoding.KINDS`."""
+    return _TUNED_BY if self.encoding is None else self.encoding.kinds
 
   def scan(self, raw: RawCase, where: str = "the scan") -> session.Scan:
     """A scan as a session takes it; raises ValueError for what the run cannot segment."""
     return _scan(self, raw, where)
 
 
-def open_run(paths, *, kind: str = checkpoint.LATEST, domain: str | None = None) -> Run:
+def open_run(
+  paths,
+  *,
+  kind: str = checkpoint.LATEST,
+  domain: str | None = None,
+  tuning: Tuning | None = None,
+) -> Run:
   """A run folder, folds of a cross-validation, or several runs of one configuration.
 
-  Args: of `load.open_runs`; a folder of folds stands for all of them.
+  Args: of `load.open_runs`; a folder of folds stands for all of them. `tuning` is of `as_run`.
 
   Raises what that raises, and ValueError for runs without prompts, or of several configurations.
   """
@@ -82,19 +99,27 @@ def open_run(paths, *, kind: str = checkpoint.LATEST, domain: str | None = None)
       f"{', '.join(map(str, several))}: differ in network, method or data options; answer with one "
       "configuration."
     )
-  return as_run(open_runs(folders, kind=kind, domain=domain), kind=kind)
+  return as_run(open_runs(folders, kind=kind, domain=domain), kind=kind, tuning=tuning)
 
 
-def as_run(opened: Opened, *, kind: str = checkpoint.LATEST) -> Run:
-  """What `open_run` gives, of runs that were opened."""
+def as_run(opened: Opened, *, kind: str = checkpoint.LATEST, tuning: Tuning | None = None) -> Run:
+  """What `open_run` gives, of runs that were opened.
+
+  With `tuning` each answer is that of networks that were fine-tuned on the window around what is
+  new, from their trained weights by all marks in it; then networks that are shown no prompts take
+  points and strokes as well, which hold for their own voxels: BIFSeg's.
+  """
   told, first = opened.told[0], next(iter(opened.states))
   encoding = prompts_of(told.config)
-  if encoding is None:
+  if encoding is None and tuning is None:
     known = [name for name, of in METHODS.items() if OPTION in options_of(of)]
     raise ValueError(
       f"{first}: was trained by the method '{told.config['method']['name']}', whose network "
-      f"is shown no prompts; expected a run of {', '.join(known) or 'a method with prompts'}."
+      f"is shown no prompts; expected a run of {', '.join(known) or 'a method with prompts'}, or "
+      "that it is fine-tuned on what is marked (interact --fine-tune 20)."
     )
+  if told.config["task"]["name"] != "segmentation":
+    raise ValueError(f"{first}: makes images; only segmentations are answered.")
   if told.labels.regions:
     raise ValueError(
       f"{first}: its labels are regions that overlap, and a prompt says one class of a voxel; "
@@ -105,10 +130,13 @@ def as_run(opened: Opened, *, kind: str = checkpoint.LATEST) -> Run:
       f"{first}: its predictor 'boxed' chooses by itself what the network sees; expected a "
       "run that predicts by windows."
     )
-  compiled = jax.jit(
-    functools.partial(show, encoding, classes=told.labels.channels), static_argnames=("space",)
-  )
-  return Run(opened, as_model(opened, kind=kind), encoding, mean_apply(opened), compiled)
+  compiled = None
+  if encoding is not None:
+    compiled = jax.jit(
+      functools.partial(show, encoding, classes=told.labels.channels), static_argnames=("space",)
+    )
+  tune = None if tuning is None else tune_of(opened, tuning)
+  return Run(opened, as_model(opened, kind=kind), encoding, mean_apply(opened), compiled, tune)
 
 
 def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
@@ -116,10 +144,14 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
   options = run.opened.predict.keywords
   known = options_of(inference.interactive)
   options = {name: value for name, value in options.items() if name in known}
-  predict = functools.partial(inference.interactive, run.apply, case, **options)
   rank, labels = len(case.space), run.labels
   patch = options["patch"]
   thin = None if isinstance(patch, int) or len(patch) == rank else options.get("axis") or 0
+  if thin is not None and run.tune is not None:
+    raise ValueError(
+      f"{where}: is a volume, and the run segments its slices one by one: a network is fine-tuned "
+      "on one image; give it slices, or leave fine-tuning out."
+    )
 
   def answer(turns, before):
     marked = np.concatenate([_positions(prompt) for prompt in turns[-1]])
@@ -127,29 +159,45 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
     high = np.floor(marked.max(0) + 0.5).astype(int)
     low, high = (np.clip(at, 0, np.array(case.space) - 1) for at in (low, high))
 
-    def prompts(window: Window, fields: Batch, previous) -> Batch:
-      return _shown(run, turns, window, fields, previous, thin)
+    windows, states = [], []
 
-    nothing = np.zeros((*case.space, labels.channels), np.float32)
-    nothing[..., 0] = 1
+    def prompts(window: Window, fields: Batch, previous) -> Batch:
+      windows.append(window)
+      return {} if run.show is None else _shown(run, turns, window, fields, previous, thin)
+
+    def tuned(batch: Batch) -> Batch:
+      """By networks that are fine-tuned on the first window, the one with what is new in it."""
+      if not states:
+        states.extend(run.tune(batch, marks_in(turns, windows[-1], labels.channels)))
+      return run.apply(batch, states)
+
     focus = Focus(
       tuple(low.tolist()),
       tuple(high.tolist()),
-      nothing if before is None else before,
+      session.empty(case.space, labels.channels) if before is None else before,
       before is None,
       prompts,
     )
     found = []
-    predict(focus=focus, into=lambda region, scores: found.append((region, scores)))
-    return _united(found, focus.before)
+    inference.interactive(
+      run.apply if run.tune is None else tuned,
+      case,
+      focus=focus,
+      into=lambda region, scores: found.append((region, scores)),
+      **options,
+    )
+    region, scores = _united(found, focus.before)
+    if run.encoding is None:
+      scores = _obeyed(region, scores, turns)
+    return region, scores
 
   return session.Scan(
     space=case.space,
     own_space=tuple(raw.geometry.shape),
     names=labels.names,
     values=labels.stored_values,
-    radius=run.encoding.radius,
-    kinds=run.encoding.kinds,
+    radius=_RADIUS if run.encoding is None else run.encoding.radius,
+    kinds=run.kinds,
     automatic=lambda: run.opened.predict(run.apply, case, **run.opened.flips),
     place=functools.partial(_placed, grid),
     answer=answer,
@@ -174,6 +222,18 @@ def _united(found, before: np.ndarray):
     )
     scores[at] = values
   return whole, scores
+
+
+def _obeyed(region: session.Region, scores, turns) -> np.ndarray:
+  """(*region, k) logits, those of marked voxels sure of it: a network may learn it late."""
+  scores = np.array(scores, np.float32)
+  corner = [span.start for span in region]
+  for prompt in (prompt for turn in turns for prompt in turn):
+    whole = np.floor(positions_of(prompt) + 0.5).astype(int) - corner
+    inside = whole[((whole >= 0) & (whole < scores.shape[:-1])).all(1)]
+    scores[tuple(inside.T)] = -session.SURE
+    scores[(*inside.T, prompt["class"])] = session.SURE
+  return scores
 
 
 def _positions(prompt) -> np.ndarray:

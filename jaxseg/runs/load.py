@@ -149,7 +149,8 @@ def mean_apply(opened: Opened) -> Callable:
 
   Images are decoded first: runs may differ in the numbers of their normalisation.
 
-  The runs are applied one by one, so that one set of activations is on the device at a time.
+  The runs are applied one by one, so that one set of activations is on the device at a time. Their
+  `states` may be given, in their order, where these are others than the trained ones.
   """
   scheme, states, told = opened.scheme, opened.states, opened.told[0]
 
@@ -163,13 +164,13 @@ def mean_apply(opened: Opened) -> Callable:
   compiled = opened.layout.windowed(only(aims[0], scheme.apply))
   added = jax.jit(lambda total, more: total + more, donate_argnums=0)
 
-  def apply(batch):
+  def apply(batch, states=tuple(states.values())):
     total = None
-    for state, preparation, aim in zip(states.values(), opened.own, aims, strict=True):
+    for state, preparation, aim in zip(states, opened.own, aims, strict=True):
       try:
         scores = compiled(state, seen_by(preparation, batch))[output]
       except flax.errors.FlaxError:
-        check(states)
+        check(opened.states)
         raise
       scores = aim.decode(scores) if output == "image" else scores
       total = scores if total is None else added(total, scores)

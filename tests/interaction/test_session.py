@@ -187,6 +187,17 @@ def test_one_object_is_written_in_the_values_of_the_labels():
     session.select(scan, state, " ")
 
 
+def test_objects_are_at_most_as_many_as_a_page_can_paint():
+  scan = made_scan()
+  state = session.start(scan)
+  for number in range(2, session.MOST + 1):
+    state = session.select(scan, state, f"object {number}")
+  with pytest.raises(ValueError, match="there are 255 already"):
+    session.select(scan, state, "one more")
+  # an earlier one can be gone back to
+  assert session.select(scan, state, "object 2").current == "object 2"
+
+
 @pytest.mark.parametrize(
   ("prompts", "words"),
   [

@@ -17,8 +17,6 @@ from jaxseg.runs.interactive import open_run
 
 # IoU that clicks are counted to
 QUALITIES = (0.8, 0.85, 0.9)
-# the probability from which on RITM's foreground begins
-RITM_THRESHOLD = 0.49
 # clicks of CVPR 2025's challenge, after the first prediction
 _AREA = 5
 METRICS = {"dice": dice, "iou": iou}
@@ -79,46 +77,41 @@ def simulate(
   automatic: bool = True,
   enough: float = 1.0,
   label: str | None = None,
-  threshold: float = 0.5,
   where: str = "the label",
 ) -> Played:
   """A user who clicks into the middle of the largest error, see `interaction.next_click`.
 
   Args:
-    scan: what answers.
+    scan: what answers; `threshold.at_threshold` moves what the user takes for foreground.
     truth: (*own_space) classes.
     clicks: at most so many.
     weight: (*own_space), 0 of what is not known.
     automatic: whether the session begins with the automatic segmentation.
     enough: mean IoU over the classes from which on the user is content.
-    label: the only class that is looked at, the others are background; None is all.
-    threshold: of two classes the probability from which on a voxel is foreground.
+    label: the only class that is looked at: what it lacks and where it is wrong are errors, and a
+      click says the class that the voxel has, which may be another one; None is all.
     where: what messages call the label.
   """
   check_present(truth, scan.names, label, where)
-  if len(scan.names) != 2 and threshold != 0.5:
-    raise ValueError(f"threshold: {threshold}, but the run has {len(scan.names)} classes, not two.")
   only = None if label is None else scan.names.index(label)
-
-  def seen(classes):
-    return classes if only is None else np.where(classes == only, only, 0).astype(np.int32)
-
-  truth = seen(truth)
   names = scan.names
-  if threshold != 0.5:
-    # the same logits, cut elsewhere
-    shift = np.array([math.log(threshold / (1 - threshold)), 0], np.float32)
-    decode = scan.decode
-    scan = scan._replace(decode=lambda logits: decode(logits + shift))
+
+  def looked_at(predicted):
+    """Where the user sees errors: of one class alone where that is confused with another."""
+    if only is None:
+      return weight
+    confused = ((truth == only) != (predicted == only)).astype(np.float32)
+    return confused if weight is None else weight * confused
+
   state = session.start(scan, automatic=automatic)
   curves: dict[str, dict[str, list[float]]] = {}
   seconds, played, points = [state.seconds], [], []
   while True:
-    predicted = seen(session.classes(scan, state))
+    predicted = session.classes(scan, state)
     _append(curves, quality(predicted, truth, weight, names), only, names)
     if len(played) == clicks or mean_of(curves["iou"])[-1] >= enough:
       break
-    click = _next(truth, predicted, len(names), weight, points)
+    click = _next(truth, predicted, len(names), looked_at(predicted), points)
     if click is None:
       break
     point, of_class = click

@@ -225,7 +225,8 @@ def _drawn(scan: Scan, kind: str, at, region, mask) -> tuple[np.ndarray, str]:
   shape = scan.raw.geometry.shape
   if kind == MASK:
     values, geometry = read_label(mask)
-    stored = on_image_grid(values, geometry, scan.raw.geometry, str(mask), what="mask") != 0
+    how = {"what": "mask", "unless": ""}
+    stored = on_image_grid(values, geometry, scan.raw.geometry, str(mask), **how) != 0
     if not stored.any():
       raise ValueError(f"--mask {mask}: is 0 everywhere; mark the voxels that are to be explained.")
     return stored, f"mask {getattr(mask, 'name', mask)}"

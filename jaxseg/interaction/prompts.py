@@ -150,10 +150,8 @@ def positions(value, kind: str, space: Sequence[int], at: str, *, name: str = ""
   Raises ValueError in words, that call it `name` if it is another one than `kind`.
   """
   name, rank = name or kind, len(space)
-  try:
-    places = np.asarray(value, np.float64)
-  except (TypeError, ValueError):
-    places = np.zeros(())
+  places = numbers(value)
+  places = np.zeros(()) if places is None else places
   places = places[None] if kind == "point" else places
   counts = {"point": "one position", "box": "two positions", "stroke": "one or more positions"}
   fits = places.ndim == 2 and places.shape[1] == rank and len(places) > 0
@@ -171,6 +169,27 @@ def positions(value, kind: str, space: Sequence[int], at: str, *, name: str = ""
       f"{tuple(n - 1 for n in space)}."
     )
   return places
+
+
+def numbers(value: Any) -> np.ndarray | None:
+  """Numbers in lists, or an array, as float64; None for what is none, as texts and truth values.
+
+  NumPy would read "3" as 3 and true as 1.
+  """
+  if not _are_numbers(value):
+    return None
+  try:
+    return np.asarray(value, np.float64)
+  except (ValueError, OverflowError):  # rows of several lengths; more than float64 holds
+    return None
+
+
+def _are_numbers(value: Any) -> bool:
+  if isinstance(value, list | tuple):
+    return all(map(_are_numbers, value))
+  if (kind := getattr(value, "dtype", None)) is not None:
+    return kind.kind in "iuf"
+  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Marks(NamedTuple):

@@ -3,6 +3,7 @@
     {"scan": {"shape": [35, 51, 35]},           also "spacing" and "content", of the scan's voxels
      "coordinates": "voxel",                    or "mm"
      "automatic": true,                         whether it begins with the automatic segmentation
+     "threshold": 0.5,                          probability from which on two classes' second begins
      "steps": [
        {"class": "anterior", "point": [17, 20, 12]},
        {"prompts": [{"class": 0, "stroke": [[1, 2, 3], [1, 9, 3]]}, ...]},   answered together
@@ -14,6 +15,7 @@ are the file's own RAS millimetres, (x, y, z) as viewers show them, of volumes w
 "shape" is the size of that array: a file of prompts for another scan is told by it.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -26,9 +28,12 @@ from jaxseg.data.formats.geometry import Geometry
 from jaxseg.data.sources.source import RawCase, content
 from jaxseg.interaction import session
 from jaxseg.interaction.places import SHOWN_AS, from_runs, read_prompt
+from jaxseg.interaction.prompts import numbers
+from jaxseg.interaction.threshold import HALF, check_threshold
 
 VOXEL, MM = "voxel", "mm"
-_KNOWN = ("scan", "coordinates", "automatic", "steps")
+_KNOWN = ("scan", "coordinates", "automatic", "threshold", "steps")
+_STEPS = ["undo", "redo", "reset", "thaw", "freeze", "freeze_box", "freeze_region", "object"]
 _ADVICE = "see docs/interactive.md for the form of such a file"
 _SPACING = 0.01
 
@@ -42,13 +47,22 @@ def identity(raw: RawCase) -> dict[str, Any]:
   }
 
 
-def record(state: session.State, raw: RawCase) -> dict[str, Any]:
-  """The session so far, without what was undone: JSON that `replay` plays."""
+def record(
+  state: session.State, scan: Mapping[str, Any], *, threshold: float = HALF
+) -> dict[str, Any]:
+  """The session so far, without what was undone: JSON that `replay` plays.
+
+  Args:
+    state: the session.
+    scan: the `identity` of what it is of; it takes as long as reading the scan, and stays.
+    threshold: of `threshold.at_threshold`, by which it was looked at.
+  """
   steps = [_plain(step.what) for step in state.steps[: state.at]]
   return {
-    "scan": identity(raw),
+    "scan": dict(scan),
     "coordinates": VOXEL,
     "automatic": state.began,
+    "threshold": threshold,
     "steps": steps,
   }
 
@@ -76,13 +90,17 @@ def read(path) -> dict[str, Any]:
     raise ValueError(f"{path}: coordinates: {told['coordinates']!r}; expected '{VOXEL}' or '{MM}'.")
   if not isinstance(told.get("automatic", True), bool):
     raise ValueError(f"{path}: automatic: {told['automatic']!r}; expected true or false.")
+  try:
+    check_threshold(told.get("threshold", HALF))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
   files.check_fields(told["scan"], path, advice=_ADVICE, fields={"shape": list}, prefix="scan.")
   return told
 
 
-def check_scan(told: Mapping[str, Any], raw: RawCase, path, where: str) -> None:
-  """Raises ValueError for a file of prompts that is of another scan than this."""
-  own, of = identity(raw), told["scan"]
+def check_scan(told: Mapping[str, Any], own: Mapping[str, Any], path, where: str) -> None:
+  """Raises ValueError for a file of prompts that is of another scan than that of an `identity`."""
+  of = told["scan"]
   spacing = of.get("spacing")
   if list(of["shape"]) != own["shape"]:
     different = f"its scan has the size {of['shape']}, this one {own['shape']}"
@@ -108,41 +126,62 @@ def _close(told, own) -> bool:
 def replay(
   scan: session.Scan, told: Mapping[str, Any], geometry: Geometry, path="the prompts"
 ) -> Iterator[session.State]:
-  """The state at the beginning, and after each step; a ValueError names the step that is wrong."""
+  """The state at the beginning, and after each step; a ValueError names the step that is wrong.
+
+  What is no prompt of the scan at all is told before anything is answered.
+  """
   to_voxels = _from_mm(geometry, path) if told.get("coordinates", VOXEL) == MM else None
+  for number, step in enumerate(told["steps"]):
+    with _named(path, number):
+      if (prompts := _prompts(step, to_voxels)) is not None:
+        session.read_prompts(scan, prompts)
   state = session.start(scan, automatic=told.get("automatic", True))
   yield state
   for number, step in enumerate(told["steps"]):
-    try:
+    with _named(path, number):
       state = _taken(scan, state, step, to_voxels)
-    except ValueError as error:
-      raise ValueError(f"{path}: steps[{number}]: {error}") from error
     yield state
+
+
+@contextlib.contextmanager
+def _named(path, number: int) -> Iterator[None]:
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{path}: steps[{number}]: {error}") from error
+
+
+def _prompts(step, to_voxels: Callable | None) -> list | None:
+  """The prompts of a step, in voxels; None of one that is something else."""
+  if isinstance(step, Mapping) and len(step) == 1:
+    ((name, value),) = step.items()
+    if name in _STEPS:
+      return None
+    if name == "prompts":
+      if not isinstance(value, list):
+        raise ValueError(f"prompts: {value!r}; expected a list of prompts.")
+      return [_moved(prompt, to_voxels) for prompt in value]
+  return [_moved(step, to_voxels)]
 
 
 def _taken(scan, state, step, to_voxels: Callable | None) -> session.State:
   """The state after a step."""
-  if isinstance(step, Mapping) and len(step) == 1:
-    ((name, value),) = step.items()
-    if name in ("undo", "redo"):
-      return {"undo": session.undo, "redo": session.redo}[name](state, value)
-    if name in ("reset", "thaw"):
-      if value is not True:
-        raise ValueError(f"{name}: {value!r}; expected true.")
-      return session.reset(state) if name == "reset" else session.thaw(scan, state)
-    if name == "freeze":
-      return session.freeze(scan, state, label=value)
-    if name == "freeze_box":
-      return session.freeze(scan, state, region=_box(scan, value, to_voxels))
-    if name == "freeze_region":
-      return session.freeze(scan, state, region=from_runs(value, scan.own_space))
-    if name == "object":
-      return session.select(scan, state, value)
-    if name == "prompts":
-      if not isinstance(value, list):
-        raise ValueError(f"prompts: {value!r}; expected a list of prompts.")
-      return session.add(scan, state, [_moved(prompt, to_voxels) for prompt in value])
-  return session.add(scan, state, _moved(step, to_voxels))
+  if (prompts := _prompts(step, to_voxels)) is not None:
+    return session.add(scan, state, prompts)
+  ((name, value),) = step.items()
+  if name in ("undo", "redo"):
+    return {"undo": session.undo, "redo": session.redo}[name](state, value)
+  if name in ("reset", "thaw"):
+    if value is not True:
+      raise ValueError(f"{name}: {value!r}; expected true.")
+    return session.reset(state) if name == "reset" else session.thaw(scan, state)
+  if name == "freeze":
+    return session.freeze(scan, state, label=value)
+  if name == "object":
+    return session.select(scan, state, value)
+  is_box = name == "freeze_box"
+  region = _box(scan, value, to_voxels) if is_box else from_runs(value, scan.own_space)
+  return session.freeze(scan, state, region=region)
 
 
 def _moved(prompt, to_voxels):
@@ -177,11 +216,8 @@ def _from_mm(geometry: Geometry, path) -> Callable:
 
 
 def _voxels(inverse: np.ndarray, value, kind: str):
-  try:
-    places = np.asarray(value, np.float64)
-    if places.shape[-1:] != (3,):
-      return value
-  except (TypeError, ValueError):
+  places = numbers(value)
+  if places is None or places.shape[-1:] != (3,):
     # it is told in words where prompts are read
     return value
   moved = (places @ inverse[:3, :3].T + inverse[:3, 3])[..., ::-1]

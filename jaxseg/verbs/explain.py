@@ -165,7 +165,7 @@ def _subject(paths, kind: str, domain: str | None) -> tuple[scans.Subject, list[
 def _label(path, scan: scans.Scan, labels: LabelSpec, channel: int) -> np.ndarray:
   """(*space) bool on the scan's grid: where a label file has a class or region."""
   values, geometry = read_label(path)
-  stored = on_image_grid(values, geometry, scan.raw.geometry, str(path))
+  stored = on_image_grid(values, geometry, scan.raw.geometry, str(path), unless="")
   encoded, _ = labels.encode(stored, str(path))
   return encoded[..., channel] > 0 if labels.regions else encoded == channel
 

@@ -3,12 +3,13 @@
 import argparse
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxseg import files
+from jaxseg.build import suggestion
 from jaxseg.config import domains
 from jaxseg.config.ranges import COUNT, PART, Range
 from jaxseg.data import RawCase
@@ -23,9 +24,11 @@ from jaxseg.inference.segmentation import Segmentation
 from jaxseg.inference.writing import write
 from jaxseg.interaction import record, session
 from jaxseg.interaction.places import SHOWN_AS
+from jaxseg.interaction.threshold import HALF, at_threshold
 from jaxseg.runs import checkpoint
 from jaxseg.runs.interactive import Run, open_run
 from jaxseg.verbs.arguments import Parser, number
+from jaxseg.verbs.fine_tuning import add_options, tuning_of
 from jaxseg.verbs.predict import check_output, read
 
 REPORT = "interact.json"
@@ -60,7 +63,13 @@ def _parser() -> argparse.ArgumentParser:
   )
   add("--label", type=pathlib.Path, metavar="FILE", help="a label file, or a folder with them")
   add("--simulate", type=number(int, COUNT), metavar="N", help="clicks of a simulated user")
-  add("--class", dest="only", metavar="NAME", help="the simulated user looks at this class alone")
+  add(
+    "--class",
+    dest="only",
+    metavar="NAME",
+    help="the simulated user looks at this class alone; what is wrongly taken for it is clicked as "
+    "the class that it has",
+  )
   add(
     "--enough",
     type=number(float, PART),
@@ -70,9 +79,11 @@ def _parser() -> argparse.ArgumentParser:
   add(
     "--threshold",
     type=number(float, INSIDE),
-    default=0.5,
-    help="probability from which on the simulated user sees foreground; default: 0.5, RITM's: 0.49",
+    default=HALF,
+    help="probability from which on a voxel is foreground, for the simulated user and in what is "
+    "written, of runs of one class; default: 0.5, RITM's: 0.49",
   )
+  add_options(parser)
   add("--no-automatic", action="store_true", help="begin with background everywhere")
   add("--each-step", action="store_true", help="also write the segmentation after each step")
   add("--overlay", action="store_true", help="also write pictures, image | labels over image")
@@ -91,11 +102,12 @@ def _check(wanted) -> None:
   if wanted.simulate is not None and wanted.label is None:
     raise ValueError("--simulate: needs --label, which the simulated user goes by.")
   if wanted.prompts is not None:
-    usual = {"only": None, "enough": 1.0, "threshold": 0.5, "no_automatic": False}
+    usual = {"only": None, "enough": 1.0, "threshold": HALF, "no_automatic": False}
+    fields = {"no_automatic": "automatic", "threshold": "threshold"}
     for option, value in usual.items():
       if getattr(wanted, option) != value:
         name = "class" if option == "only" else option.replace("_", "-")
-        more = " (the file's field 'automatic' tells that)" if option == "no_automatic" else ""
+        more = f" (the file's field '{fields[option]}' tells that)" if option in fields else ""
         raise ValueError(f"--{name}: is of --simulate{more}; leave it out.")
 
 
@@ -114,6 +126,13 @@ def _works(wanted, cases: Mapping[str, CaseFiles]) -> dict[str, Work]:
           "file for each, called as the scan, or one scan."
         )
       return dict.fromkeys(cases, path)
+    for name, case in cases.items():
+      if case.shared:
+        raise ValueError(
+          f"--{option} {path}: which of its files is of {case.files[0]} cannot be told: another "
+          f"scan of --input is called '{case.shared}', too, and this one is '{name}' here; rename "
+          "one, or give each on its own."
+        )
     there = known(path)
     lacking = [name for name in cases if name not in there]
     if lacking:
@@ -148,9 +167,10 @@ def _one(wanted, run: Run, name: str, work: Work) -> Played:
   told = None
   if work.prompts is not None:
     told = record.read(work.prompts)
-    record.check_scan(told, raw, work.prompts, where)
+    record.check_scan(told, record.identity(raw), work.prompts, where)
   truth, weight = (None, None) if work.label is None else _truth(work.label, run, raw)
-  scan = run.scan(raw, where)
+  threshold = wanted.threshold if told is None else told.get("threshold", HALF)
+  scan = at_threshold(run.scan(raw, where), threshold)
 
   def keep(state: session.State, ending: str, *, overlay: bool) -> None:
     made = Segmentation(session.labels(scan, state))
@@ -174,13 +194,13 @@ def _one(wanted, run: Run, name: str, work: Work) -> Played:
       automatic=not wanted.no_automatic,
       enough=wanted.enough,
       label=wanted.only,
-      threshold=wanted.threshold,
       where=str(work.label),
     )
     for _ in watched(_states(played.state)):
       pass
   keep(played.state, "", overlay=wanted.overlay)
-  files.write_json(wanted.output / f"{name}_prompts.json", record.record(played.state, raw))
+  recorded = record.record(played.state, record.identity(raw), threshold=threshold)
+  files.write_json(wanted.output / f"{name}_prompts.json", recorded)
   legend = session.legend(scan, played.state)
   if legend != dict(zip(scan.names, scan.values, strict=True)):
     files.write_json(wanted.output / f"{name}_{LEGEND}", legend)
@@ -199,18 +219,34 @@ def _unlabelled(cases: Mapping[str, Played]) -> dict[str, Any]:
   return {"cases": {name: {"seconds": one.seconds} for name, one in cases.items()}}
 
 
+def _check_classes(wanted, names: Sequence[str]) -> None:
+  """Raises ValueError for options that don't suit the classes of the run."""
+  if wanted.only is not None and wanted.only not in names[1:]:
+    raise ValueError(
+      f"--class {wanted.only}: the run has no class '{wanted.only}' to be clicked"
+      f"{suggestion(wanted.only, names[1:])}; choices: {', '.join(names[1:])}."
+    )
+  if wanted.threshold != HALF and len(names) != 2:
+    raise ValueError(
+      f"--threshold {wanted.threshold}: is of runs with one class, but this one tells "
+      f"{', '.join(names[1:])} apart, the likeliest of which is seen; leave it out."
+    )
+
+
 def _run(wanted) -> None:
   _check(wanted)
+  tuning = tuning_of(wanted)
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
-  run = open_run(wanted.run, kind=kind, domain=wanted.domain)
+  run = open_run(wanted.run, kind=kind, domain=wanted.domain, tuning=tuning)
   told = run.model.described
   if remark := domains.note(told.config, wanted.domain):
     print(f"interact: note: {remark}.", file=sys.stderr)
-  if wanted.simulate and "point" not in run.encoding.kinds:
-    known = [name for name, of in SHOWN_AS.items() if of in run.encoding.kinds]
+  if wanted.simulate and "point" not in run.kinds:
+    known = [name for name, of in SHOWN_AS.items() if of in run.kinds]
     raise ValueError(
       f"--simulate: clicks, but the run was trained without; it takes {', '.join(known)}."
     )
+  _check_classes(wanted, run.labels.names)
   cases, notes = find_scans(
     wanted.input, channels=told.channels, rank=told.rank, output=wanted.output
   )
@@ -236,6 +272,8 @@ def _run(wanted) -> None:
     labelled = all(one.curves for one in done.values())
     most = wanted.simulate or max(len(one.seconds) for one in done.values()) - 1
     report = summarise(done, most=max(most, 1)) if labelled else _unlabelled(done)
+    report |= {"threshold": wanted.threshold} if wanted.simulate else {}
+    report |= {"fine_tuning": tuning._asdict()} if tuning is not None else {}
     files.write_text(wanted.output / REPORT, as_json(report))
     print(_words(wanted, report, len(done), labelled))
   if failures:

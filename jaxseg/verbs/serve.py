@@ -12,6 +12,7 @@ from jaxseg.config.ranges import COUNT, FROM_0
 from jaxseg.packages import installed
 from jaxseg.runs import checkpoint
 from jaxseg.verbs.arguments import Parser, check_folder, number
+from jaxseg.verbs.fine_tuning import add_options, tuning_of
 
 _NEEDS = {"starlette": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart"}
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     default=2**28,
     help="of a scan that is uploaded; default: 268435456, 512x512x1024",
   )
+  add_options(parser)
   add("--checkpoint", choices=("latest", "best"), default="latest", help="default: latest")
   add("--domain", metavar="NAME", help="the stream that the scans are of, as of predict")
   return parser
@@ -116,7 +118,7 @@ def _names(host: str, own: bool) -> set[str]:
 
 def _run(wanted) -> None:
   _check(wanted)
-  rules = _rules(wanted)
+  rules, tuning = _rules(wanted), tuning_of(wanted)
   # these need the packages that were looked for
   import uvicorn
 
@@ -127,7 +129,7 @@ def _run(wanted) -> None:
   from jaxseg.serve.uploads import Limits
 
   kind = checkpoint.BEST if wanted.checkpoint == "best" else checkpoint.LATEST
-  served = models.open_models(wanted.run, kind=kind, domain=wanted.domain)
+  served = models.open_models(wanted.run, kind=kind, domain=wanted.domain, tuning=tuning)
   limits = Limits(rules.most_bytes, wanted.most_voxels)
   told = next(iter(served.values())).told
   studio = Studio(served, Scans(wanted.folder, wanted.scans, told, limits), limits)

@@ -5,6 +5,8 @@ import pytest
 from made_session import made_scan
 
 from jaxseg.evaluation.interactive import Played, mean_of, simulate, summarise
+from jaxseg.interaction import session
+from jaxseg.interaction.threshold import at_threshold
 
 TRUTH = np.zeros((24, 20), np.int32)
 TRUTH[4:12, 5:15] = 1
@@ -50,9 +52,37 @@ def test_another_threshold_is_another_cut_of_the_same_logits():
   logits[TRUTH > 0, 1] = np.log(0.495 / 0.505)
   scan = obedient()._replace(automatic=lambda: logits)
   assert simulate(scan, TRUTH, clicks=1).curves["iou"]["organ"][0] == 0
-  assert simulate(scan, TRUTH, clicks=1, threshold=0.49).curves["iou"]["organ"][0] == 1
+  lower = at_threshold(scan, 0.49)
+  played = simulate(lower, TRUTH, clicks=1)
+  assert played.curves["iou"]["organ"][0] == 1
+  # what is written is what the user saw
+  np.testing.assert_array_equal(session.labels(lower, played.state), 10 * TRUTH)
+  assert not session.labels(scan, played.state).any()
   with pytest.raises(ValueError, match="3 classes, not two"):
-    simulate(obedient(("a", "b", "c")), TRUTH, clicks=1, threshold=0.49)
+    at_threshold(obedient(("a", "b", "c")), 0.49)
+  for wrong in (0, 1.0, True, "0.5", float("nan")):
+    with pytest.raises(ValueError, match=r"threshold: .* above 0 and below 1"):
+      at_threshold(scan, wrong)
+
+
+def test_of_one_class_alone_what_is_taken_for_it_is_clicked_as_what_it_is():
+  """Of a run of several classes "background" would be wrong where another one truly is."""
+  truth = np.zeros((24, 20), np.int32)
+  truth[2:9, 2:9], truth[12:21, 4:15] = 1, 2
+  # all of it is called the first class, as large an error on the second as there is
+  logits = 5 * np.eye(3, dtype=np.float32)[(truth > 0).astype(int)]
+  scan = obedient(("background", "organ", "b"))._replace(automatic=lambda: logits)
+  played = simulate(scan, truth, clicks=2, label="organ")
+  assert played.clicks[0] == {"class": "b", "point": [16, 8]}
+  assert all(
+    truth[tuple(c["point"])] == ("background", "organ", "b").index(c["class"])
+    for c in played.clicks
+  )
+  assert set(played.curves["iou"]) == {"organ"}
+  # where other classes are confused with each other nobody looks
+  other = 5 * np.eye(3, dtype=np.float32)[np.where(truth == 2, 0, truth)]
+  done = simulate(scan._replace(automatic=lambda: other), truth, clicks=2, label="organ")
+  assert done.clicks == []
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,9 @@ def test_what_was_recorded_is_a_file_that_is_read_and_played(tmp_path):
   state = session.add(scan, session.start(scan), POINT)
   state = session.add(scan, state, {"class": 0, "stroke": np.array([[9, 9], [9, 12]])})
   file = tmp_path / "p.json"
-  file.write_text(json.dumps(record.record(state, RAW)))
+  file.write_text(json.dumps(record.record(state, record.identity(RAW))))
   told = record.read(file)
-  record.check_scan(told, RAW, file, "the scan")
+  record.check_scan(told, record.identity(RAW), file, "the scan")
   scan = made_scan(automatic=scan.automatic)
   *_, last = record.replay(scan, told, RAW.geometry)
   assert last.logits["object 1"].tobytes() == state.logits["object 1"].tobytes()
@@ -78,6 +78,11 @@ def test_millimetres_are_the_files_own():
   list(record.replay(scan, told_of(*steps, coordinates="mm"), geometry))
   np.testing.assert_allclose(seen[0]["point"], [[2, 3, 4]])
   np.testing.assert_allclose(seen[1]["box"], [[2, 3, 1], [4, 5, 4]])
+  # NumPy would take these for numbers
+  for wrong in (["1", "2", "3"], [True, False, True]):
+    step = {"class": 0, "point": wrong}
+    with pytest.raises(ValueError, match="expected one position of 3 numbers"):
+      list(record.replay(scan, told_of(step, coordinates="mm"), geometry))
   with pytest.raises(ValueError, match="does not tell where it lies"):
     played(POINT, coordinates="mm")
 
@@ -95,8 +100,8 @@ def test_prompts_of_another_scan_are_refused(change, words):
   told = told_of(POINT)
   told["scan"] |= change
   with pytest.raises(ValueError, match=f"^p.json: is of another scan than a.nii: .*{words}"):
-    record.check_scan(told, RAW, "p.json", "a.nii")
-  record.check_scan(told_of(POINT), RAW, "p.json", "a.nii")
+    record.check_scan(told, record.identity(RAW), "p.json", "a.nii")
+  record.check_scan(told_of(POINT), record.identity(RAW), "p.json", "a.nii")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +113,8 @@ def test_prompts_of_another_scan_are_refused(change, words):
     (told_of(prompts=[]), "'prompts' is no field"),
     (told_of(coordinates="inches"), "expected 'voxel' or 'mm'"),
     (told_of(automatic="no"), "expected true or false"),
+    (told_of(threshold=1), "threshold: 1; expected a number above 0 and below 1"),
+    (told_of(threshold="0.5"), "threshold: '0.5'; expected a number"),
     ([], "holds a list"),
   ],
 )
@@ -138,6 +145,18 @@ def test_a_file_that_is_none_of_prompts_is_refused(tmp_path, told, words):
 def test_the_step_that_is_wrong_is_named(step, words):
   with pytest.raises(ValueError, match=f"^p.json: .*{words}"):
     played(POINT, step)
+
+
+def test_a_prompt_that_is_wrong_is_told_before_anything_is_answered():
+  def never():
+    raise AssertionError("answered")
+
+  scan = made_scan(automatic=never)
+  wrong = {"class": "organ", "point": [99, 4]}
+  for steps in ((POINT, {"undo": 1}, wrong), (POINT, {"prompts": [POINT, wrong]}), (POINT, {})):
+    number = len(steps) - 1
+    with pytest.raises(ValueError, match=rf"^p.json: steps\[{number}\]"):
+      next(record.replay(scan, told_of(*steps), RAW.geometry, "p.json"))
 
 
 def test_a_region_is_told_by_its_runs():

@@ -1,5 +1,6 @@
 """A run that answers prompts: where in the scan, and what is refused."""
 
+import functools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import run_folders
 from pointer import pointer_tables  # noqa: F401
 
+from jaxseg import inference
 from jaxseg.data.formats.geometry import Geometry
 from jaxseg.interaction import record, session
 from jaxseg.runs.interactive import open_run
@@ -102,6 +104,22 @@ def test_a_large_object_is_seen_by_a_wider_window(tmp_path_factory, pointer_tabl
   assert back.logits["object 1"].tobytes() == session.start(scan).logits["object 1"].tobytes()
 
 
+def test_what_an_empty_start_has_not_been_asked_for_stays_as_sure_as_it_was(run, monkeypatch):
+  """Else a lower threshold would find foreground all around a first mark."""
+  befores, interactive = [], inference.interactive
+
+  @functools.wraps(interactive)
+  def watched(apply, case, *, focus, **options):
+    befores.append(focus.before)
+    return interactive(apply, case, focus=focus, **options)
+
+  scan = run.scan(pointer.scan((30, 30)))
+  monkeypatch.setattr(inference, "interactive", watched)
+  empty = session.start(scan, automatic=False)
+  session.add(scan, empty, {"class": "dim", "point": (3, 4)})
+  np.testing.assert_array_equal(befores[0], empty.logits["object 1"])
+
+
 def test_a_session_is_played_again_to_the_same_bits(run):
   raw = pointer.scan((30, 30))
   scan = run.scan(raw)
@@ -116,8 +134,8 @@ def test_a_session_is_played_again_to_the_same_bits(run):
   state = session.freeze(scan, state, region=region)
   state = session.add(scan, state, {"class": "dim", "point": (5, 6)})
   state = session.undo(session.add(scan, state, {"class": "dim", "point": (25, 25)}))
-  told = record.record(state, raw)
-  record.check_scan(told, raw, "it", "the scan")
+  told = record.record(state, identity := record.identity(raw))
+  record.check_scan(told, identity, "it", "the scan")
   *_, last = record.replay(scan, told, raw.geometry)
   assert last.logits["object 1"].tobytes() == state.logits["object 1"].tobytes()
   np.testing.assert_array_equal(session.labels(scan, last), session.labels(scan, state))

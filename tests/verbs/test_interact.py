@@ -4,13 +4,18 @@ import json
 import re
 
 import imageio.v3 as imageio
+import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pointer
 import pytest
 import run_folders
+import tiny
+from flax import linen as nn
 from pointer import pointer_tables  # noqa: F401
 
+from jaxseg import networks
+from jaxseg.batch import LabelSpec
 from jaxseg.verbs import interact
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
@@ -148,6 +153,96 @@ def test_one_class_alone_is_clicked(run, scan, label, tmp_path):
   assert set(of["dice"]) == {"bright", "mean"}
 
 
+class Faint(nn.Module):
+  """Of two classes: the second one's share is 0.4 everywhere, whatever is clicked."""
+
+  classes: int = 2
+
+  def total_stride(self, rank):
+    return (1,) * rank
+
+  def margin(self, rank):
+    return (0,) * rank
+
+  @nn.compact
+  def __call__(self, x, *, train=False):
+    scale = self.param("scale", nn.initializers.ones, ())
+    return {"logits": scale * jnp.broadcast_to(jnp.log(jnp.array([0.6, 0.4])), (*x.shape[:-1], 2))}
+
+
+@pytest.fixture(scope="module")
+def faint(tmp_path_factory, pointer_tables):  # noqa: F811
+  config = {"network": {"name": "faint"}, "method": {"name": "pointed"}}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(networks.NETWORKS, "faint", Faint)
+    with pytest.MonkeyPatch.context() as meanwhile:
+      meanwhile.setattr(tiny, "LABELS", LabelSpec(("background", "organ"), (0, 7)))
+      folder = run_folders.write(tmp_path_factory.mktemp("faint") / "run", rank=3, **config)
+    yield folder
+
+
+def test_one_threshold_is_that_of_the_user_of_what_is_written_and_of_what_is_played(
+  faint, scan, tmp_path
+):
+  label = tmp_path / "label.nii.gz"
+  nib.save(nib.Nifti1Image(np.full(SHAPE, 7, np.uint8), AFFINE), label)
+  simulated = ("--label", label, "--simulate", 1)
+  main(faint, scan, tmp_path / "a", *simulated)
+  report = json.loads((tmp_path / "a" / "interact.json").read_text())
+  assert report["threshold"] == 0.5
+  assert report["cases"]["scan"]["dice"]["mean"][0] == 0
+  assert not np.asarray(nib.load(tmp_path / "a" / "scan.nii.gz").dataobj).any()
+  main(faint, scan, tmp_path / "b", *simulated, "--threshold", 0.39)
+  report = json.loads((tmp_path / "b" / "interact.json").read_text())
+  assert report["threshold"] == 0.39
+  assert report["cases"]["scan"]["dice"]["mean"] == [1.0]
+  assert (np.asarray(nib.load(tmp_path / "b" / "scan.nii.gz").dataobj) == 7).all()
+  played = tmp_path / "b" / "scan_prompts.json"
+  assert json.loads(played.read_text())["threshold"] == 0.39
+  main(faint, scan, tmp_path / "c", "--prompts", played)
+  assert (np.asarray(nib.load(tmp_path / "c" / "scan.nii.gz").dataobj) == 7).all()
+
+
+def test_a_threshold_of_several_classes_is_refused_before_a_scan_is_read(
+  run, scan, label, tmp_path, capsys
+):
+  simulated = ("--label", label, "--simulate", 1)
+  words = refused(capsys, run, scan, tmp_path / "a", *simulated, "--threshold", 0.3)
+  assert "--threshold 0.3: is of runs with one class, but this one tells dim, bright apart" in words
+  assert not (tmp_path / "a").exists()
+
+
+def test_labels_of_scans_that_share_a_name_are_refused(run, scan, label, tmp_path, capsys):
+  """labels/scan_1.nii.gz: of scans/scan_1.nii.gz, or of scans/scan/1.nii.gz?"""
+  scans = tmp_path / "scans"
+  (scans / "scan").mkdir(parents=True)
+  for name in ("scan_1.nii.gz", "scan/1.nii.gz"):
+    (scans / name).write_bytes(scan.read_bytes())
+  label.rename(label.with_name("scan_1.nii.gz"))
+  (label.parent / "scan_1-2.nii.gz").write_bytes((label.parent / "scan_1.nii.gz").read_bytes())
+  words = refused(capsys, run, scans, tmp_path / "a", "--label", label.parent, "--simulate", 1)
+  assert "another scan of --input is called 'scan_1', too, and this one is 'scan_1-2' here" in words
+
+
+def test_a_run_of_any_method_is_fine_tuned_on_each_scan_and_says_how(tmp_path, scan):
+  plain = run_folders.write(tmp_path / "plain", rank=3)
+  at = [4, 5, 6]
+  told = {"scan": {"shape": list(SHAPE[::-1])}, "steps": [{"class": "dim", "point": at}]}
+  (tmp_path / "scans").mkdir()
+  (tmp_path / "prompts").mkdir()
+  for name in "ab":
+    (tmp_path / "scans" / f"{name}.nii.gz").write_bytes(scan.read_bytes())
+    (tmp_path / "prompts" / f"{name}.json").write_text(json.dumps(told))
+  options = ("--fine-tune", 3, "--fine-tune-rate", 0.1, "--fine-tune-layers", "head*")
+  main(plain, tmp_path / "scans", tmp_path / "o", "--prompts", tmp_path / "prompts", *options)
+  report = json.loads((tmp_path / "o" / "interact.json").read_text())
+  assert report["fine_tuning"] == {"steps": 3, "rate": 0.1, "layers": ["head*"]}
+  a, b = (np.asarray(nib.load(tmp_path / "o" / f"{name}.nii.gz").dataobj) for name in "ab")
+  # the second scan, the same, begins with the weights that the first one began with
+  np.testing.assert_array_equal(a, b)
+  assert a[tuple(at[::-1])] == 5
+
+
 def test_pictures_are_written_as_pictures(flat, tmp_path):
   imageio.imwrite(tmp_path / "scan.png", np.zeros((30, 40), np.uint8))
   told = {"scan": {"shape": [30, 40]}, "steps": [{"class": "dim", "point": [10, 20]}]}
@@ -168,6 +263,9 @@ def test_pictures_are_written_as_pictures(flat, tmp_path):
     (("--prompts", "p.json", "--simulate", "3"), "exclude one another"),
     (("--prompts", "p.json", "--enough", "0.9"), "--enough: is of --simulate"),
     (("--prompts", "p.json", "--no-automatic"), "'automatic' tells that"),
+    (("--prompts", "p.json", "--threshold", "0.3"), "'threshold' tells that"),
+    (("--prompts", "p.json", "--fine-tune-rate", "0.1"), "--fine-tune-rate: is of --fine-tune"),
+    (("--prompts", "p.json", "--fine-tune", "0"), "from 1"),
     (("--prompts", "nowhere.json"), "not found"),
   ],
 )

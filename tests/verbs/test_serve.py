@@ -66,6 +66,7 @@ def test_what_cannot_be_is_refused_before_a_run_is_loaded(capsys, tmp_path):
   inside = ("run", "--scans", tmp_path / "scans", "--folder", tmp_path / "scans" / "labels")
   assert "only read" in refused(capsys, *inside)
   assert "one site" in refused(capsys, *where, "--allow-origin", "*")
+  assert "is of --fine-tune" in refused(capsys, *where, "--fine-tune-rate", "0.1")
   assert "65535" in refused(capsys, *where, "--port", "70000")
   assert "--prot" in refused(capsys, *where, "--prot", "80")
   assert str(tmp_path / "none") in refused(capsys, tmp_path / "none", "--folder", tmp_path / "home")

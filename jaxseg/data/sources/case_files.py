@@ -35,12 +35,14 @@ class CaseFiles(NamedTuple):
     series: the DICOM series, if it is one.
     problem: why it cannot be read, "" if nothing is known to be wrong.
     numbers: of the channel that each file holds; None where their names tell, or one holds all.
+    shared: the name that it has in common with an earlier case, "" of one that is alone with its.
   """
 
   files: tuple[pathlib.Path, ...]
   series: dicom.Series | None = None
   problem: str = ""
   numbers: tuple[int, ...] | None = None
+  shared: str = ""
 
 
 class Search(NamedTuple):
@@ -90,11 +92,14 @@ def find_cases(
     raise FileNotFoundError(f"{path}: no such file or folder; check --input.")
   cases: dict[str, CaseFiles] = {}
   used: set[str] = set()
+  names: set[str] = set()
   for name, one in sorted(((_name(path, one), one) for one in candidates), key=_order):
     unique = _unique(name, used)
     if unique != name:
       notes.append(f"{one.case.files[0]}: its segmentation is called '{unique}'")
-    cases[unique] = _check(one, channels, missing)
+    shared = name if name.casefold() in names else ""
+    names.add(name.casefold())
+    cases[unique] = _check(one, channels, missing)._replace(shared=shared)
   if not cases:
     held = f" ({'; '.join(notes[:4])})" if notes else ""
     raise ValueError(

@@ -31,8 +31,8 @@ HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 AFFINE = np.array([[0, 0, 2.0, 5], [-1.5, 0, 0, 7], [0, 1.0, 0, -3], [0, 0, 0, 1]])
 
 
-def studio(home, runs, *, scans=None, most=2**24) -> Studio:
-  served = models.open_models([pathlib.Path(run) for run in runs])
+def studio(home, runs, *, scans=None, most=2**24, tuning=None) -> Studio:
+  served = models.open_models([pathlib.Path(run) for run in runs], tuning=tuning)
   limits = Limits(most, 10**7)
   told = next(iter(served.values())).told
   return Studio(served, Scans(home, scans, told, limits), limits)

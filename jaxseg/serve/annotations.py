@@ -52,6 +52,8 @@ class Annotation:
     self.state: session.State | None = None
     # of one that does not: (*space) stored values
     self.fixed: np.ndarray | None = None
+    # of the scan as it was read
+    self.identity: dict[str, Any] = {}
     self.seconds = 0.0
     self._index: tuple[int, np.ndarray] | None = None
 
@@ -109,6 +111,7 @@ class Annotations:
   def _load(self, made: Annotation, told: Mapping[str, Any] | None) -> None:
     """Begins a session, or plays one that is told again."""
     raw, model = self._scans.image(made.scan), made.model
+    made.identity = self._scans.identity(made.scan)
     if model.run is None:
       made.fixed, made.seconds = models.segment_scan(model, raw, made.scan)
       return
@@ -118,18 +121,25 @@ class Annotations:
         made.state = session.start(made.subject)
       else:
         # under the same name there may be another scan by now
-        record.check_scan(told["record"], raw, f"session {made.name}", f"'{made.scan}'")
+        where = f"session {made.name}", f"'{made.scan}'"
+        record.check_scan(told["record"], made.identity, *where)
         *_, made.state = record.replay(made.subject, told["record"], raw.geometry, made.name)
         if told["undone"]:
           made.state = session.undo(made.state, told["undone"])
     made.seconds = _seconds(made.state)
 
   def get(self, name: str) -> Annotation:
-    """The session of that name, from its file if need be; Refusal (404) where there is none."""
+    """The session of that name, from its file if need be; Refusal (404) where there is none.
+
+    Refusal (409) where the files of its scan were changed.
+    """
     with self._lock:
-      if name in self._open:
+      known = self._open.get(name)
+      if known is not None:
         self._open.move_to_end(name)
-        return self._open[name]
+    if known is not None:
+      self._scans.check_same(known.scan, known.identity)
+      return known
     path = self._folder / f"{name}.json"
     if not _NAME.fullmatch(name) or not path.is_file():
       raise Refusal(404, "there is no such session; open the scan again.")
@@ -156,7 +166,7 @@ class Annotations:
       # what was undone can be redone then, too
       undone = len(one.state.steps) - one.state.at
       whole = session.redo(one.state, undone) if undone else one.state
-      told = record.record(whole, self._scans.image(one.scan))
+      told = record.record(whole, one.identity)
     content = {
       "scan": one.scan,
       "model": one.model.name,

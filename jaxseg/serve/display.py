@@ -18,12 +18,15 @@ def image(raw: RawCase, channel: int = 0) -> bytes:
   """A channel of a scan as NIfTI, compressed; pictures of three channels in their colours.
 
   Numbers are rounded to 16 bits where they are of more: they are looked at, not computed with.
+  Raises ValueError for a channel that the scan lacks.
   """
   voxels = raw.image
+  if channel >= voxels.shape[-1]:
+    raise ValueError(f"channel {channel}: the scan has {voxels.shape[-1]}, counted from 0.")
   if raw.geometry.rank == 2 and voxels.shape[-1] == 3 and voxels.dtype == np.uint8:
     colours = np.ascontiguousarray(voxels).view([(name, "u1") for name in "RGB"])[..., 0]
     return _nifti(colours, raw.geometry)
-  one = voxels[..., min(channel, voxels.shape[-1] - 1)]
+  one = voxels[..., channel]
   if one.dtype == np.uint8:
     return _nifti(one, raw.geometry)
   low, high = float(one.min()), float(one.max())

@@ -19,6 +19,7 @@ from jaxseg.explain import scan as scans
 from jaxseg.inference.segmentation import segment
 from jaxseg.runs import checkpoint, interactive
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.fine_tuned import Tuning
 from jaxseg.runs.folder import Described, run_folders
 from jaxseg.runs.load import Opened, as_model, by_configuration, open_runs
 from jaxseg.serve.guard import Refusal
@@ -59,9 +60,13 @@ class Model(NamedTuple):
 
 
 def open_models(
-  paths: Sequence[pathlib.Path], *, kind: str = checkpoint.LATEST, domain: str | None = None
+  paths: Sequence[pathlib.Path],
+  *,
+  kind: str = checkpoint.LATEST,
+  domain: str | None = None,
+  tuning: Tuning | None = None,
 ) -> dict[str, Model]:
-  """Run folders, and folders of folds -> the models by name.
+  """Run folders, and folders of folds -> the models by name; `tuning` is of `interactive.as_run`.
 
   Raises FileNotFoundError where there is no run, ValueError for runs that make images, and for runs
   that differ in channels or rank: one scan is shown to all.
@@ -70,17 +75,17 @@ def open_models(
   for path in paths:
     groups = by_configuration(run_folders(path, seeds=True))
     for group in groups:
-      model = _opened(_name(path, group, len(groups), models), group, kind, domain)
+      model = _opened(_name(path, group, len(groups), models), group, kind, domain, tuning)
       _check(model, next(iter(models.values()), model))
       models[model.name] = model
   return models
 
 
-def _opened(name: str, folders, kind: str, domain: str | None) -> Model:
+def _opened(name: str, folders, kind: str, domain: str | None, tuning: Tuning | None) -> Model:
   opened = open_runs(folders, kind=kind, domain=domain)
   run = None
-  if interactive.prompts_of(opened.told[0].config) is not None:
-    run = interactive.as_run(opened, kind=kind)
+  if tuning is not None or interactive.prompts_of(opened.told[0].config) is not None:
+    run = interactive.as_run(opened, kind=kind, tuning=tuning)
   model = as_model(opened, kind=kind) if run is None else run.model
   return Model(name, tuple(folders), scans.subject(opened, model), run, threading.Lock())
 

@@ -201,6 +201,7 @@ def _there(studio: Studio, request: Request):
   path = studio.scans.label(_asked(request, "label"), tag)
   if not path.is_file():
     raise Refusal(404, f"there is no label '{tag}' of that scan yet.")
+  studio.scans.check_label(request.query_params["label"])
   return path, tag
 
 

@@ -130,7 +130,8 @@ def _answer(
     return models.segment_scan(model, raw, image)[0]
   if model.run is None:
     raise ValueError(f"model '{model.name}' takes no points: it only segments automatically.")
-  key = (model.name, image)
+  # of files that were changed the start is another
+  key = (model.name, image, studio.scans.stamp(image))
   with model.lock:
     if key not in studio.starts:
       scan = model.run.scan(raw, image)
@@ -150,7 +151,10 @@ def _prompts(model: Model, params: Mapping[str, Any], rank: int) -> list[dict[st
     known["foreground"] = label
   made = []
   for name, label in known.items():
-    for point in params.get(name) or ():
+    points = params.get(name) or []
+    if not isinstance(points, list):
+      raise ValueError(f"{name}: {str(points)[:60]}; expected a list of points.")
+    for point in points:
       made.append({"class": label, "point": _position(point, name, rank)})
   return made
 
@@ -172,6 +176,11 @@ def _encoded(
     raise ValueError(f"result_dtype {str(kind)[:20]!r}: choices: {', '.join(_TYPES)}.")
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / f"label{ending}"
+    if kind is not None and stored.max(initial=0) > np.iinfo(_TYPES[kind]).max:
+      raise ValueError(
+        f"result_dtype '{kind}': holds no more than {np.iinfo(_TYPES[kind]).max}, but a label has "
+        f"the value {stored.max()}; ask for int32."
+      )
     if kind is None:
       data.write_label(path, stored, geometry)
     else:

@@ -31,7 +31,8 @@ class Studio:
     models: by name.
     scans, annotations, trainings: on disk, in one folder.
     maps: session -> (*space) values of the last explanation.
-    starts: (model, scan) -> a session's scan and its automatic start, for clients without sessions.
+    starts: (model, scan, stamp of its files) -> a session's scan and its automatic start, for
+      clients without sessions.
     savers: scan -> the session that saved its label last.
     uncertainties: scan -> what the first model says of it.
     limits: of uploads.
@@ -42,7 +43,7 @@ class Studio:
     self.annotations = Annotations(scans, served)
     self.trainings = Trainings(scans, served)
     self.maps: dict[str, Any] = Recent()
-    self.starts: dict[tuple[str, str], Any] = Recent()
+    self.starts: dict[tuple[str, str, str], Any] = Recent()
     self.savers: dict[str, str] = {}
     self.uncertainties: dict[str, float] = {}
 

@@ -105,6 +105,7 @@ class Trainings:
         "validation."
       )
     for name in names:
+      self._scans.check_label(name)
       raw = self._scans.image(name)
       for channel in range(raw.image.shape[-1]):
         path = folder / "imagesTr" / f"{name}_{channel:04d}.nii.gz"

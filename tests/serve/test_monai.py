@@ -18,8 +18,9 @@ from pointer import pointer_tables  # noqa: F401
 
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
+from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.experiment import experiment
-from jaxseg.serve import training
+from jaxseg.serve import monai_infer, training
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
 SHAPE = (9, 12, 10)
@@ -241,6 +242,8 @@ def test_an_uploaded_file_is_segmented_and_not_kept(server):
     ("organs", {"bright": [[90, 0, 0]]}, "outside"),
     ("organs", {"bright": [["a", 0, 0]]}, "x first"),
     ("organs", {"foreground": [[1, 2, 3]], "label": "liver"}, "dim, bright"),
+    ("organs", {"bright": [[True, 0, 0]]}, "x first"),
+    ("organs", {"bright": 5}, "a list of points"),
     ("organs", {"result_extension": "/../../x.nii"}, "result_extension"),
     ("organs", {"dim": [[1, 2, 3]], "bright": [[1, 2, 3]]}, "class"),
   ],
@@ -250,6 +253,14 @@ def test_what_means_nothing_is_refused_in_a_sentence(model, params, words, serve
   status, _, content = multipart(server, "POST", selector, {"params": json.dumps(params)}, {})
   assert 400 <= status < 500
   assert words in json.loads(content)["detail"]
+
+
+def test_values_that_the_type_cannot_hold_are_refused():
+  geometry = plain_geometry((2, 2, 2))
+  stored = np.full((2, 2, 2), 300, np.int32)
+  with pytest.raises(ValueError, match=r"result_dtype 'uint8': holds no more than 255, .* 300"):
+    monai_infer._encoded(stored, geometry, ".nii.gz", {"result_dtype": "uint8"})
+  assert monai_infer._encoded(stored, geometry, ".nii.gz", {"result_dtype": "uint16"})
 
 
 @pytest.fixture

@@ -239,13 +239,8 @@ def _arguments(wanted):
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "METHOD")
-  for name, choices in (("pair", PAIRS), ("protocol", PROTOCOLS)):
-    if given[name] not in choices:
-      raise ValueError(
-        f"{name}={given[name]}: expected one of {', '.join(choices)}"
-        f"{suggestion(given[name], choices)}."
-      )
+  choices = {"pair": PAIRS, "protocol": PROTOCOLS}
+  given = defaults.arguments(words, ARGUMENTS, "METHOD", choices)
   if (method in TRANSLATED) is not bool(given["run"]):
     raise ValueError(
       f"run={given['run']}: the folder of a run of {TRANSLATOR} on the same pair, which "

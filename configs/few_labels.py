@@ -286,13 +286,11 @@ def _arguments(wanted):
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "METHOD")
+  choices = {"protocol": PROTOCOLS, "validation": VALIDATIONS}
+  given = defaults.arguments(words, ARGUMENTS, "METHOD", choices)
   for name, least in (("labelled", 1), ("draw", 0)):
     if not given[name].isdigit() or int(given[name]) < least:
       raise ValueError(f"{name}={given[name]}: expected a whole number from {least}.")
   if int(given["labelled"]) > PATIENTS:
     raise ValueError(f"labelled={given['labelled']}: expected at most {PATIENTS} patients.")
-  for name, choices in (("protocol", PROTOCOLS), ("validation", VALIDATIONS)):
-    if given[name] not in choices:
-      raise ValueError(f"{name}={given[name]}: expected {' or '.join(choices)}.")
   return method, int(given["labelled"]), int(given["draw"]), given["protocol"], given["validation"]

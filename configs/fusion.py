@@ -121,12 +121,7 @@ def _arguments(wanted):
       f"'{fusion}' is no kind of fusion here{suggestion(fusion, FUSIONS)}; choices: "
       f"{', '.join(FUSIONS)}."
     )
-  values = defaults.arguments(words, ARGUMENTS, "FUSION")
-  for name, choices in (
-    ("dropout", DROPOUTS),
-    ("protocol", PROTOCOLS),
-    ("fold", [str(fold) for fold in range(FOLDS)]),
-  ):
-    if values[name] not in choices:
-      raise ValueError(f"{name}={values[name]}: expected {', '.join(choices)}.")
+  folds = [str(fold) for fold in range(FOLDS)]
+  choices = {"dropout": DROPOUTS, "protocol": PROTOCOLS, "fold": folds}
+  values = defaults.arguments(words, ARGUMENTS, "FUSION", choices)
   return fusion, values["dropout"], int(values["fold"]), values["protocol"]

@@ -168,13 +168,8 @@ def _arguments(wanted):
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "METHOD")
-  for name, choices in (("data", DATA), ("protocol", PROTOCOLS)):
-    if given[name] not in choices:
-      raise ValueError(
-        f"{name}={given[name]}: is unknown{suggestion(given[name], choices)}; choices: "
-        f"{', '.join(choices)}."
-      )
+  choices = {"data": DATA, "protocol": PROTOCOLS}
+  given = defaults.arguments(words, ARGUMENTS, "METHOD", choices)
   if (given["data"], method) in WITHOUT:
     raise ValueError(
       f"data={given['data']}: '{method}' is not tried on volumes here; expected "

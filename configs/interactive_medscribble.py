@@ -39,12 +39,8 @@ def get_config(wanted="scribbleprompt"):
       f"'{method}' is no method of this table{suggestion(method, METHODS)}; choices: "
       f"{', '.join(METHODS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "METHOD")
-  task = given["without"]
-  if task not in CASES:
-    raise ValueError(
-      f"without={task}: is no task{suggestion(task, CASES)}; choices: {', '.join(CASES)}."
-    )
+  choices = {"without": CASES, "protocol": _TABLE["PROTOCOLS"]}
+  given = defaults.arguments(words, ARGUMENTS, "METHOD", choices)
   config = _TABLE["get_config"](f"{method},protocol={given['protocol']}")
   config.data.source = dict(
     name="paired_folder",
@@ -56,7 +52,7 @@ def get_config(wanted="scribbleprompt"):
     values=(0, 1),
     channels=("grey",),
   )
-  config.data.split = dict(name="explicit", validation=CASES[task])
+  config.data.split = dict(name="explicit", validation=CASES[given["without"]])
   config.augment = dict(
     spatial=dict(rotation=180.0, scale=(0.7, 1.4)),
     brightness=dict(),

@@ -9,6 +9,17 @@ Every network by such a run: python benchmarks/networks.py (docs/networks.md).
 from jaxseg import defaults
 from jaxseg.build import lookup
 
+# also of the other configs of this set
+SOURCE = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
+AUGMENT = dict(
+  spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
+  brightness=dict(),
+  contrast=dict(),
+  gamma=dict(),
+  # left and right hippocampi are mirror images; front and back are what the labels tell apart
+  mirror=dict(axes=(2,)),
+)
+
 # modest sizes: 200 steps take about two minutes on two CPU cores; a name may be a network's own or
 # stand for a variant ("name" in its options)
 OPTIONS = {
@@ -98,17 +109,11 @@ def get_config(network="unet"):
   config.method = METHODS.get(network, config.method)
   config.optimiser.learning_rate = RATES.get(network, 2e-3)
 
-  config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
+  config.data.source = SOURCE
   config.data.patch = (32, 32, 32)
   config.data.batch = 2
 
-  config.augment = dict(
-    spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
-    brightness=dict(),
-    contrast=dict(),
-    gamma=dict(),
-    mirror=dict(axes=(2,)),
-  )
+  config.augment = AUGMENT
   config.predictor = dict(name="sliding_window", overlap=0.5, batch=4)
   config.evaluate.every = 200
   config.evaluate.cases = 8

@@ -191,9 +191,7 @@ def get_config(wanted="hand"):
     raise ValueError(
       f"'{name}' is no search of this config{suggestion(name, known)}; choices: {', '.join(known)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "SEARCH")
-  if given["set"] not in SETS:
-    raise ValueError(f"set={given['set']}: expected one of {', '.join(SETS)}, or data=FOLDER.")
+  given = defaults.arguments(words, ARGUMENTS, "SEARCH", {"set": SETS})
   for argument in ("budget", "steps"):
     if given[argument] and not given[argument].isdigit():
       raise ValueError(f"{argument}={given[argument]}: expected a whole number.")

@@ -16,9 +16,15 @@ genotype (a file, or a published one's name; of what was derived).
 Half of the training cases teach the weights, the other half the choices; no validation case does.
 """
 
+import pathlib
+import runpy
+
 from jaxseg import defaults
 from jaxseg.build import suggestion
 
+HERE = pathlib.Path(__file__).parent
+SUNNYBROOK = runpy.run_path(str(HERE / "sunnybrook_saunet.py"))
+HIPPOCAMPUS = runpy.run_path(str(HERE / "networks_3d.py"))
 DATA = ("sunnybrook_lv", "msd_hippocampus")
 ARGUMENTS = {"data": DATA[0], "genotype": "nas_unet_v2"}
 
@@ -133,39 +139,20 @@ def get_config(wanted="nas_unet"):
 
 def _sunnybrook(config):
   config.steps = 400
-  root = "../shared/data/sunnybrook_lv"
-  config.data.source = dict(
-    name="paired_folder",
-    images=f"{root}/images",
-    masks=f"{root}/labels",
-    names=("background", "left ventricle"),
-    values=(0, 255),
-  )
-  config.data.split = dict(name="kfold", fold=0, folds=5, group=r"SC-([A-Z-]+-\d+)")
+  config.data.source = SUNNYBROOK["SOURCE"]
+  config.data.split = SUNNYBROOK["SPLIT"]
   config.data.resampling = dict(size=(64, 64), order=1, label_order=0)
   config.data.patch = (64, 64)
   config.data.batch = 4
-  config.augment = dict(
-    spatial=dict(rotation=180.0, scale=(0.8, 1.25)),
-    brightness=dict(),
-    contrast=dict(),
-    gamma=dict(),
-    mirror=dict(),
-  )
+  config.augment = SUNNYBROOK["AUGMENT"]
 
 
 def _hippocampus(config):
   config.steps = 150
-  config.data.source = dict(name="nnunet_raw", path="../shared/data/msd_hippocampus")
+  config.data.source = HIPPOCAMPUS["SOURCE"]
   config.data.patch = (32, 48, 32)
   config.data.batch = 1
-  config.augment = dict(
-    spatial=dict(rotation=15.0, scale=(0.85, 1.2)),
-    brightness=dict(),
-    contrast=dict(),
-    gamma=dict(),
-    mirror=dict(axes=(2,)),
-  )
+  config.augment = HIPPOCAMPUS["AUGMENT"]
   config.predictor = dict(name="sliding_window", overlap=0.5, batch=2)
   config.evaluate.cases = 8
 
@@ -191,7 +178,4 @@ def _arguments(wanted):
       f"'{task}' is nothing that is done here{suggestion(task, tasks)}; choices: "
       f"{', '.join(tasks)}."
     )
-  values = defaults.arguments(words, ARGUMENTS, "TASK")
-  if values["data"] not in DATA:
-    raise ValueError(f"data={values['data']}: expected {' or '.join(DATA)}.")
-  return task, values
+  return task, defaults.arguments(words, ARGUMENTS, "TASK", {"data": DATA})

@@ -10,6 +10,24 @@ After the colon: "small" (the default), some 8 minutes of one core; "unet", U-Ne
 from jaxseg import defaults
 from jaxseg.build import suggestion
 
+ROOT = "../shared/data/sunnybrook_lv"
+# also of the other configs of this set, at other sizes
+SOURCE = dict(
+  name="paired_folder",
+  images=f"{ROOT}/images",
+  masks=f"{ROOT}/labels",
+  names=("background", "left ventricle"),
+  values=(0, 255),
+)
+SPLIT = dict(name="kfold", fold=0, folds=5, group=r"SC-([A-Z-]+-\d+)")
+AUGMENT = dict(
+  spatial=dict(rotation=180.0, scale=(0.8, 1.25)),
+  brightness=dict(),
+  contrast=dict(),
+  gamma=dict(),
+  mirror=dict(),
+)
+
 SAUNET = dict(name="edge_supervision")
 # at a batch of 4 instance norm, as in configs/networks_2d.py
 NORM = dict(norm="instance")
@@ -56,25 +74,12 @@ def get_config(variant="small"):
   config.optimiser.learning_rate = 2e-3
   config.average = 0.99
 
-  root = "../shared/data/sunnybrook_lv"
-  config.data.source = dict(
-    name="paired_folder",
-    images=f"{root}/images",
-    masks=f"{root}/labels",
-    names=("background", "left ventricle"),
-    values=(0, 255),
-  )
-  config.data.split = dict(name="kfold", fold=0, folds=5, group=r"SC-([A-Z-]+-\d+)")
+  config.data.source = SOURCE
+  config.data.split = SPLIT
   config.data.patch = (128, 128)
   config.data.batch = 4
 
-  config.augment = dict(
-    spatial=dict(rotation=180.0, scale=(0.8, 1.25)),
-    brightness=dict(),
-    contrast=dict(),
-    gamma=dict(),
-    mirror=dict(),
-  )
+  config.augment = AUGMENT
   config.evaluate.every = 200
   defaults.assign(config, VARIANTS[variant])
   return config

@@ -233,12 +233,8 @@ def _arguments(wanted):
     raise ValueError(
       f"'{part}' is no part of this table{suggestion(part, PARTS)}; choices: {', '.join(PARTS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "PART")
-  for name, known in (("set", SETS), ("size", SIZES), ("data", CHOICES)):
-    if given[name] not in known:
-      raise ValueError(
-        f"{name}={given[name]}: expected one of {', '.join(known)}{suggestion(given[name], known)}."
-      )
+  known = {"set": SETS, "size": SIZES, "data": CHOICES}
+  given = defaults.arguments(words, ARGUMENTS, "PART", known)
   for name in ("fold", "cases"):
     if not given[name].isdigit():
       raise ValueError(f"{name}={given[name]}: expected a whole number.")

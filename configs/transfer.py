@@ -198,13 +198,8 @@ def _arguments(wanted):
     raise ValueError(
       f"'{name}' is no set of this table{suggestion(name, SETS)}; choices: {', '.join(SETS)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "SET")
   known = tuple(STARTS) if name in PICTURES else ("scratch", *filter(None, [DOMAINS.get(name)]))
-  if given["start"] not in known:
-    raise ValueError(
-      f"start={given['start']}: expected one of {', '.join(known)} for {name}"
-      f"{suggestion(given['start'], known)}."
-    )
+  given = defaults.arguments(words, ARGUMENTS, "SET", {"start": known})
   other = given["start"] == DOMAINS.get(name)
   if other != bool(given["source"]):
     raise ValueError(

@@ -137,7 +137,4 @@ def _arguments(wanted):
       f"'{variant}' is no variant of this table{suggestion(variant, VARIANTS)}; choices: "
       f"{', '.join(VARIANTS)}."
     )
-  size = defaults.arguments(words, ARGUMENTS, "VARIANT")["size"]
-  if size not in SIZES:
-    raise ValueError(f"size={size}: expected {' or '.join(SIZES)}{suggestion(size, SIZES)}.")
-  return variant, size
+  return variant, defaults.arguments(words, ARGUMENTS, "VARIANT", {"size": SIZES})["size"]

@@ -1,6 +1,7 @@
 """The fields that every config has, with their defaults; a config file sets what differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from jaxseg.build import suggestion
@@ -170,11 +171,17 @@ def assign(config: "ml_collections.ConfigDict", values: Mapping[str, Any]) -> No
     of[field] = value
 
 
-def arguments(words: Sequence[str], initial: Mapping[str, str], first: str) -> dict[str, str]:
+def arguments(
+  words: Sequence[str],
+  initial: Mapping[str, str],
+  first: str,
+  choices: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> dict[str, str]:
   """NAME=VALUE words that follow a config file's first argument, of which `initial` has all.
 
-  Raises ValueError for a word that is none, with the nearest name; `first` stands for the first
-  argument in the message.
+  `choices` has the values of those arguments that take a few alone. Raises ValueError for a word
+  that is none, or for another value, with the nearest one; `first` stands for the first argument in
+  the message.
   """
   values = dict(initial)
   for word in words:
@@ -185,6 +192,12 @@ def arguments(words: Sequence[str], initial: Mapping[str, str], first: str) -> d
         f"{', '.join(initial)}."
       )
     values[name] = value
+  for name, known in choices.items():
+    if values[name] not in known:
+      raise ValueError(
+        f"{name}={values[name]}: expected one of {', '.join(known)}"
+        f"{suggestion(values[name], known)}."
+      )
   return values
 
 

@@ -88,8 +88,8 @@ def test_the_published_protocol_is_ssl4mis():
     ("supervised,labelled=9", "labelled=9: the published list names 7 patients"),
     ("supervised,labelled=71", "labelled=71: expected at most 70"),
     ("supervised,draw=x", "draw=x: expected a whole number from 0"),
-    ("supervised,protocol=gpu", "protocol=gpu: expected cpu or published"),
-    ("supervised,validation=test", "validation=test: expected published or training"),
+    ("supervised,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
+    ("supervised,validation=test", "validation=test: expected one of published, training"),
   ],
 )
 def test_an_argument_that_cannot_be_is_told(argument, words):

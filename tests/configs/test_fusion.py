@@ -45,8 +45,8 @@ def test_the_arguments_choose_dropout_and_the_patient_that_validates():
   [
     ("xyz", "'xyz' is no kind of fusion here; choices: input, layer, decision, attention"),
     ("attnetion", r"\(did you mean 'attention'\?\)"),
-    ("input,fold=3", "fold=3: expected 0, 1, 2"),
-    ("input,dropout=some", "dropout=some: expected independent, count, none"),
+    ("input,fold=3", "fold=3: expected one of 0, 1, 2"),
+    ("input,dropout=some", "dropout=some: expected one of independent, count, none"),
     ("input,folds=2", r"'folds=2' is no argument \(did you mean 'fold'\?\)"),
   ],
 )

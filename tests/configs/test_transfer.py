@@ -89,7 +89,7 @@ def test_every_set_is_read_and_divided(name, cases, monkeypatch):
   [
     ("busy", r"'busy' is no set of this table \(did you mean 'busi'\?\)"),
     ("busi,start=imagnet", r"start=imagnet: expected one of scratch, .* \(did you mean 'imagenet'"),
-    ("mr,start=imagenet", r"start=imagenet: expected one of scratch, ct for mr"),
+    ("mr,start=imagenet", r"start=imagenet: expected one of scratch, ct"),
     ("mr,start=ct", r"source=: is the run folder of another set, and belongs to start=ct"),
     ("busi,source=runs/x", r"source=runs/x: .* belongs to start=none of this set"),
     ("busi,labelled=0", r"labelled: expected a share above 0, up to 1"),

@@ -66,7 +66,7 @@ def test_patients_that_are_scored_are_held_out_of_both_domains():
   ("words", "message"),
   [
     ("unpared", r"'unpared' is no variant of this table \(did you mean 'unpaired'\?\)"),
-    ("unpaired,size=gpu", "size=gpu: expected cpu or published"),
+    ("unpaired,size=gpu", "size=gpu: expected one of cpu, published"),
     ("unpaired,sice=cpu", r"'sice=cpu' is no argument \(did you mean 'size'\?\)"),
   ],
 )

@@ -15,23 +15,22 @@ import math
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxseg import files, sealed
-from jaxseg.children import bound, on_cores
+from jaxseg.children import Processes
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs import same_run
+from jaxseg.verbs.train import LEFT
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = ("train.py",)
-LEFT = 130  # train.py's exit code after a signal: all is saved
 Rows = Callable[[dict[str, dict]], Sequence[Any]]
 
 
@@ -118,25 +117,14 @@ class Runner:
 
   def __init__(self, table: Table, runs: pathlib.Path, cores, further: list[str], score=score):
     self._table, self._runs, self._further, self._score = table, runs, further, score
-    self._free, self._live, self._lock = list(cores), set(), threading.Lock()
-    self.stopped = threading.Event()
-
-  def stop(self, *_) -> None:
-    self.stopped.set()
-    with self._lock:
-      for process in self._live:
-        process.send_signal(signal.SIGTERM)
+    self._processes = Processes(cores)
+    self.stop, self.stopped = self._processes.stop, self._processes.stopped
 
   def run(self, row) -> None:
     if self.stopped.is_set():
       return
-    with self._lock:
-      core = self._free.pop(0)
-    try:
+    with self._processes.place() as core:
       self._train(row, self._runs / row.key, core)
-    finally:
-      with self._lock:
-        self._free.append(core)
 
   def _train(self, row, folder: pathlib.Path, core: int) -> None:
     before = self._table.read().get(row.key, {})
@@ -147,8 +135,9 @@ class Runner:
       print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
       folder.rename(aside)
       before = {}
-    command = [*bound(), *on_cores((core,)), sys.executable, *getattr(row, "program", TRAIN)]
-    command += [
+    command = [
+      sys.executable,
+      *getattr(row, "program", TRAIN),
       f"--config={row.config}",
       f"--config.seed={row.seed}",
       f"--workdir={folder}",
@@ -157,37 +146,22 @@ class Runner:
     print(f"{row.key}: core {core}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
-    with open(log, "a", encoding="utf-8") as out:
-      process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=out,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-      )
-      with self._lock:
-        self._live.add(process)
-      if self.stopped.is_set():
-        process.send_signal(signal.SIGTERM)
-      _, status, used = os.wait4(process.pid, 0)
-      process.returncode = os.waitstatus_to_exitcode(status)
-      with self._lock:
-        self._live.discard(process)
+    options = {"cores": (core,), "environment": environment(), "folder": ROOT}
+    code, used = self._processes.run(command, log, **options)
     # of a run that was stopped and goes on, all of its time
     spent = before.get("cpu_seconds", 0.0) if before.get("stopped") else 0.0
-    made = {"cpu_seconds": round(spent + used.ru_utime + used.ru_stime, 1)}
-    if process.returncode == 0:
+    made = {"cpu_seconds": round(spent + used, 1)}
+    if code == 0:
       made |= self._score(folder)
       if not self._further:
         made["config"] = config_sum(_config(row, folder))
       figure = f"Dice {made['dice']:.4f}, " if "dice" in made else ""
       print(f"{row.key}: {figure}{made['cpu_seconds']:.0f} CPU-s", flush=True)
-    elif process.returncode == LEFT or self.stopped.is_set():
+    elif code == LEFT or self.stopped.is_set():
       made["stopped"] = True
     else:
       words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-      made["failed"] = words[-1][-300:] if words else f"exit status {process.returncode}"
+      made["failed"] = words[-1][-300:] if words else f"exit status {code}"
       print(f"{row.key}: {made['failed']}", flush=True)
     self._table.keep(row.key, made)
 

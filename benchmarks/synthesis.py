@@ -30,6 +30,7 @@ import synthesis_table
 from run_rows import ROOT
 
 from jaxseg import files, sealed
+from jaxseg.children import on_cores
 
 CONFIG = "configs/synthesis_vessels.py"
 SETS = ("drive", "chase_db1")
@@ -138,9 +139,7 @@ def judge(wanted, table: run_rows.Table) -> None:
       command += ["--images", images, "--encoder", encoder, "--output", str(output)]
       print(f"{key}: {output}", flush=True)
       environment = run_rows.environment()
-      subprocess.run(
-        [*run_rows.on_cores(wanted.cores[:1]), *command], cwd=ROOT, env=environment, check=True
-      )
+      subprocess.run([*on_cores(wanted.cores[:1]), *command], cwd=ROOT, env=environment, check=True)
       numbers = files.read_json(output / "synthetic.json", what="what was judged", advice="again")
       table.keep(key, numbers)
 

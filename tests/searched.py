@@ -1,10 +1,18 @@
-"""A small config to be searched: phantoms, a tiny network, few steps."""
+"""A small config to be searched: phantoms, a tiny network, few steps; trials that take no time."""
 
+import pathlib
 from typing import Any
 
-from jaxseg import defaults
+import numpy as np
+
+from jaxseg import defaults, files
+from jaxseg.search import search
+from jaxseg.search.plan import plan
+from jaxseg.search.trials import Runner
 
 RATE = dict(low=1e-4, high=1e-1, log=True)
+# what `fake` ones were asked for, as "0@6"
+MADE: list[str] = []
 
 
 def config(folder, **search: Any):
@@ -22,3 +30,44 @@ def config(folder, **search: Any):
   made.checkpoint_every = 3
   made.search = dict(space=dict(optimiser=dict(learning_rate=RATE)), **search)
   return made
+
+
+def scored_by(config) -> float:
+  """A made score: best at a rate of 1e-2, and the better the longer it is trained."""
+  return -abs(np.log10(config["optimiser"]["learning_rate"]) + 2)
+
+
+def fake(
+  monkeypatch,
+  *,
+  code=lambda number: 0,
+  seconds=30.0,
+  score=scored_by,
+  says=lambda number: "ValueError: the loss is NaN\n",
+):
+  """Trials that take no time: what they would be asked is noted in MADE."""
+  MADE.clear()
+
+  def process(self, request, log, cores, gpu):
+    told = files.read_json(request, what="a request", advice="none")
+    number = int(pathlib.Path(told["folder"]).name)
+    MADE.append(f"{number}@{told['until']}")
+    with open(log, "a") as out:
+      out.write(says(number))
+    ended = code(number)
+    if ended == 0:
+      value = score(told["config"]) + 0.01 * told["until"]
+      files.write_json(told["output"], {"score": value})
+    return ended, seconds
+
+  monkeypatch.setattr(Runner, "_process", process)
+
+
+def run(folder, config, **options):
+  lines: list[str] = []
+  best = search.search(plan(config), folder, say=lines.append, **options)
+  return best, lines
+
+
+def rows(folder):
+  return files.read_json(folder / "trials.json", what="rows", advice="none")

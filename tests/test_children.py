@@ -1,6 +1,9 @@
 """Processes that are started and waited for: their cores, and why they failed, in words."""
 
+import concurrent.futures
 import signal
+import sys
+import time
 
 import pytest
 
@@ -27,3 +30,41 @@ def test_jobs_share_the_cores_and_none_is_in_two(monkeypatch):
 )
 def test_why_a_process_failed(code, last, words):
   assert children.failure(code, last) == words
+
+
+# leaves with a code of its own where it is asked to
+PATIENT = (
+  "import signal, sys, time\n"
+  "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\n"
+  "print('ready', flush=True)\n"
+  "time.sleep(60)\n"
+)
+
+
+def test_a_process_adds_to_its_log_and_tells_how_it_ended(tmp_path):
+  log = tmp_path / "log"
+  processes = children.Processes(["here"])
+  with processes.place() as place:
+    assert place == "here"
+    script = "import os; print(os.environ['WORD'], os.environ['OMP_NUM_THREADS'])"
+    options = {"cores": (0,), "environment": {"WORD": "said"}, "folder": tmp_path}
+    assert processes.run([sys.executable, "-c", script], log, **options)[0] == 0
+  code, used = processes.run([sys.executable, "-c", "import sys; sys.exit('no')"], log)
+  assert code == 1
+  assert used > 0
+  assert log.read_text() == "said 1\nno\n"
+
+
+def test_those_under_way_are_asked_to_leave_and_so_are_later_ones(tmp_path):
+  processes, logs = children.Processes([0, 1]), [tmp_path / "a", tmp_path / "b"]
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    run = [pool.submit(processes.run, [sys.executable, "-c", PATIENT], log) for log in logs]
+    while not all(log.is_file() and "ready" in log.read_text() for log in logs):
+      time.sleep(0.02)
+    processes.stop(signal.SIGTERM, None)
+    # a second signal while the first one is answered
+    processes.stop(signal.SIGTERM, None)
+    assert [ended.result()[0] for ended in run] == [130, 130]
+  began = time.monotonic()
+  processes.run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "c")
+  assert time.monotonic() - began < 30

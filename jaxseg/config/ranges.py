@@ -172,7 +172,8 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("trials population tournament at_once samples updates levels smallest startup", COUNT),
   "eta": FROM_2,
   "deviation": POSITIVE,
-  ("evolution", "width"): POSITIVE,
+  # of less no child would differ from its parent to speak of
+  ("evolution", "width"): Range("from 0.001 to 1", 1e-3, 1),
   ("ppo", "clip"): POSITIVE,
   # data
   **_all("spacing maximum", POSITIVE),

@@ -34,15 +34,24 @@ def strongest(cells: Cells, mix: Mix) -> dict[str, list[Strongest]]:
   }
 
 
-def _of_node(cells: Cells, mix: Mix, cell: str, node: int) -> Strongest:
+def of_sources(
+  cells: Cells, mix: Mix, cell: str, node: int
+) -> tuple[list[jax.Array], list[jax.Array]]:
+  """Of each edge into a node: the strengths of its operations, -inf of none; its own strength."""
   groups = [cells.group(cell, source) for source in range(2 + node)]
   most = max(len(cells.operations[group]) for group in groups)
-  strengths, best = [], []
+  rows, strengths = [], []
   for source, group in enumerate(groups):
     names, row = cells.operations[group], mix[group][edge(node, source)]
     row = jnp.where(np.array([name == NONE for name in names]), -jnp.inf, row)
-    best.append(jnp.argmax(row))
+    rows.append(row)
     strengths.append(jnp.max(row) * len(names) / most)
+  return rows, strengths
+
+
+def _of_node(cells: Cells, mix: Mix, cell: str, node: int) -> Strongest:
+  rows, strengths = of_sources(cells, mix, cell, node)
+  best = [jnp.argmax(row) for row in rows]
   _, sources = jax.lax.top_k(jnp.stack(strengths), KEPT)
   return Strongest(sources, jnp.stack(best)[sources])
 

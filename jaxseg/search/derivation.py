@@ -1,10 +1,11 @@
 """From the weights of a search's choices to the genotype that it chose."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxseg.search import choice, paths, relaxation
 from jaxseg.search.cells import KEPT, SKIPS, Cells
-from jaxseg.search.relaxation import Weights
+from jaxseg.search.relaxation import Mix, Weights
 
 # the method whose operations don't compete
 FAIR = "fairdarts"
@@ -20,8 +21,12 @@ def genotype(of: Any, weights: Weights, method: str) -> dict[str, Any]:
   """
   if not isinstance(of, Cells):
     return paths.genotype(of, weights)
-  strengths = relaxation.sigmoid if method == FAIR else relaxation.softmax
-  return choice.genotype(of, strengths(weights))
+  return choice.genotype(of, strengths_of(method)(weights))
+
+
+def strengths_of(method: str) -> Callable[[Weights], Mix]:
+  """Weights of choices -> what the strongest of each is taken by."""
+  return relaxation.sigmoid if method == FAIR else relaxation.softmax
 
 
 def edges(genotype: dict[str, Any]) -> dict[str, list[str]]:

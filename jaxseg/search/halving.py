@@ -57,7 +57,8 @@ def successive_halving(
     space: what is chosen.
     steps: that the last ones are trained for.
     seed: of the draws.
-    first: candidates that are among the first ones: config.search.first.
+    first: candidates that are among the first ones: config.search.first. They go on whatever their
+      scores, beside the best, so that the last comparison is with them.
     trials: candidates at the beginning.
     eta: a share 1 / eta of the candidates goes on, eta times as long.
     levels: how often; None is as often as one is left.
@@ -107,6 +108,11 @@ def _climbing(
 ) -> Strategy:
   """All brackets, one after the other; candidates are drawn once each."""
   known, keys = [*first], set(map(key, first))
+  if len(known) > (places := sum(bracket[0].count for bracket in of)):
+    raise ValueError(
+      f"config.search.first: {len(known)} candidates, and the strategy begins with {places}; "
+      "expected as many or fewer, or a strategy of more."
+    )
   fresh = (one for one in candidates(space, seed, math.inf) if key(one) not in keys)
   for bracket in of:
     climbing: list[Candidate] = []
@@ -116,7 +122,10 @@ def _climbing(
         break
       climbing.append(candidate)
     for rung in bracket:
-      climbing = climbing[: rung.count]
+      # first those that stay: a budget that ends here has room for them before others
+      staying = [candidate for candidate in climbing if key(candidate) in keys]
+      best = climbing[: rung.count]
+      climbing = [*staying, *(candidate for candidate in best if key(candidate) not in keys)]
       if not climbing:
         break
       results = yield [Proposal(candidate, rung.steps) for candidate in climbing]

@@ -1,7 +1,7 @@
 """Scores of candidates that are not trained: a config -> its network and batches -> a number."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jaxseg.compose import networks_by_role
 from jaxseg.data.pool import Feeders
 from jaxseg.evaluation.while_training import validate
 from jaxseg.experiment import Experiment, experiment
-from jaxseg.method import forward
+from jaxseg.method import Learner, forward
 from jaxseg.methods.averaged import SUFFIX
 from jaxseg.methods.searching import NETWORK
 from jaxseg.objectives import losses_by_role
@@ -27,6 +27,9 @@ from jaxseg.step import halves
 def measured(config: Mapping[str, Any], spec: Mapping[str, Any]) -> float:
   """The score of an evaluation's `measure`, for a trial's complete config."""
   run = experiment(dict(config))
+  # as a training tells them
+  for sentence in run.notes:
+    print(sentence, flush=True)
   options = {name: value for name, value in spec.items() if name != "name"}
   return MEASURES[spec["name"]](run, **options)
 
@@ -152,22 +155,39 @@ def _check_alike(network, supernet, options, place: pathlib.Path) -> None:
 
 def _statistics_of(run: Experiment, supernet, weights, mix) -> dict[str, Any]:
   """The norms' running statistics of one architecture: those that are stored are of the mixture."""
-  if not weights.stats:
+  if not weights.stats.get(_STATISTICS):
     return weights.stats
+  return settled(supernet, weights, mix, [of["image"] for of in batches_of(run, _SETTLING)])
+
+
+def settled(supernet, weights: Learner, mix, images: Sequence[jax.Array]) -> dict[str, Any]:
+  """Statistics of a supernet's norms over batches that go through one of its architectures.
+
+  Nothing of the statistics that are stored is left in them; later batches weigh more, as in
+  training.
+  """
 
   @jax.jit
   def after(stats, image):
     options = {"update_stats": True, "train": False}
     return forward(supernet, weights.params, stats, image, mix, **options)[1]
 
-  stats = weights.stats
-  for batch in batches_of(run, _SETTLING):
-    stats = after(stats, batch["image"])
-  return stats
+  def filled(number: float):
+    of = jax.tree.map(lambda x: jnp.full_like(x, number), weights.stats[_STATISTICS])
+    return after({**weights.stats, _STATISTICS: of}, images[0])
+
+  # a running statistic is kept * what it was + (1 - kept) * the batch's
+  stats, ones = filled(0.0), filled(1.0)
+  kept = jax.tree.map(lambda a, b: a - b, ones[_STATISTICS], stats[_STATISTICS])
+  for image in images[1:]:
+    stats = after(stats, image)
+  whole = jax.tree.map(lambda x, part: x / (1 - part ** len(images)), stats[_STATISTICS], kept)
+  return {**stats, _STATISTICS: whole}
 
 
-# of the old statistics 0.9 to this power is left
+# how many batches they are of
 _SETTLING = 50
+_STATISTICS = "batch_stats"
 MEASURES: dict[str, Callable[..., float]] = {
   "gradient_norm": gradient_norm,
   "naswot": naswot,

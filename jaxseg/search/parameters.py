@@ -22,6 +22,8 @@ Candidate = dict[str, float]
 CHOICES, LOW, SPACE = "choices", "low", "space"
 _SPAN = ("low", "high", "log", "whole", "count")
 _WHERE = "search.space"
+# around a number, before another way to leave it is taken
+_DRAWS = 1000
 _LEAF = "dict(choices=(...)), dict(low=..., high=...) or dict(space=dict(name=...))"
 
 
@@ -223,7 +225,7 @@ def mutated(
   """The candidate with one parameter changed: another choice, or a number drawn around its own.
 
   `width` is the deviation of that draw as a share of the range; what leaves the range is drawn
-  again.
+  again, and so is the number itself: of whole numbers the next one is taken in the end.
   """
   names = [name for name, parameter in of.parameters.items() if _count(parameter) > 1]
   name = names[int(random.integers(len(names)))]
@@ -236,10 +238,20 @@ def mutated(
   if isinstance(parameter, Choices):
     other = int(random.integers(len(parameter.values) - 1))
     return {**candidate, name: other + (other >= value)}
-  while True:
-    share = parameter.share(value) + width * random.standard_normal()
-    if 0 <= share <= 1 and (new := parameter.at(share)) != value:
-      return {**candidate, name: new}
+  return {**candidate, name: _near(parameter, value, random, width)}
+
+
+def _near(of: Span, value: float, random: np.random.Generator, width: float) -> float:
+  """A number drawn around another one, and not that one."""
+  for _ in range(_DRAWS):
+    share = of.share(value) + width * random.standard_normal()
+    if 0 <= share <= 1 and (new := of.at(share)) != value:
+      return new
+  if not of.whole:
+    return of.at(random.random())
+  # the step to the next whole number is wider than any such draw
+  beside = [number for number in (value - 1, value + 1) if of.low <= number <= of.high]
+  return beside[int(random.integers(len(beside)))]
 
 
 def key(candidate: Candidate) -> tuple:

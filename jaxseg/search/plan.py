@@ -11,8 +11,9 @@
     )
 
 Only the space is needed. Minutes of the budget are of processor time, of all trials together;
-`limits` are of a candidate's network, for one patch; `first` are candidates that are tried before
-the strategy's own. See `parameters`, `strategies`, `evaluations` and `split`.
+`limits` are of the network that a candidate gives in the end, for one patch of its config, whatever
+is evaluated on the way; `first` are candidates that are tried before the strategy's own. See
+`parameters`, `strategies`, `evaluations` and `split`.
 """
 
 from collections.abc import Mapping
@@ -21,25 +22,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.build import check_options, options_of, plain
-from jaxseg.compose import complete, networks_by_role
-from jaxseg.config import synthesis
+from jaxseg.compose import complete
 from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import COUNT, PART, POSITIVE
 from jaxseg.feeding import source_of
 from jaxseg.metrics import LESS_IS_BETTER
-from jaxseg.networks.describe import describe
-from jaxseg.networks.several import one
 from jaxseg.planning.planned_config import resolve
 from jaxseg.runs import folder as run_folder
 from jaxseg.search import evaluations, parameters, split
+from jaxseg.search import limits as limits_of
 from jaxseg.search.parameters import Candidate, Space
 from jaxseg.search.strategies import TRAINED, check_strategy, strategy
 from jaxseg.task import choose_metrics
 
 _PARTS = ("space", "strategy", "evaluation", "split", "budget", "first", "limits")
-_LIMITS = ("parameters", "gflops")
-# what the search sets itself, in every trial
-_OWN = ("steps", "search", "evaluate", "data.split", "members")
+# what the search sets itself, in every trial; what a plan decides is filled in before
+_OWN = ("steps", "search", "evaluate", "data.split", "members", "plan")
 
 # what acts in training alone
 _OF_TRAINING = ("optimiser", "optimisers", "average")
@@ -65,8 +63,7 @@ class Plan(NamedTuple):
     first: candidates that are tried before the strategy's own.
     limits: of a candidate's network: "parameters", "gflops".
     metric: what the score is; less of some is better.
-    shape: of a batch of one patch, for the limits.
-    classes: outputs of the network.
+    sizes: (channels of the images, outputs of the network), for the limits.
     test: cases that no trial sees.
     notes: what is to be told before it begins, a sentence each.
   """
@@ -80,8 +77,7 @@ class Plan(NamedTuple):
   first: tuple[Candidate, ...]
   limits: dict[str, float]
   metric: str
-  shape: tuple[int, ...]
-  classes: int
+  sizes: tuple[int, int]
   test: tuple[str, ...]
   notes: tuple[str, ...] = ()
 
@@ -102,22 +98,13 @@ class Plan(NamedTuple):
 
   def trial(self, candidate: Candidate) -> dict[str, Any]:
     """The complete config of a trial; raises ValueError in words for what cannot be trained."""
-    config = parameters.with_fields(self.config, parameters.values(self.space, candidate))
+    fields = parameters.values(self.space, candidate)
+    config = parameters.with_fields(self.config, fields)
     config = complete({**config, "evaluate": {**config["evaluate"], "every": config["steps"]}})
     if self.limits:
-      self._check_limits(config)
+      winner = complete(parameters.with_fields(self.base, fields))
+      limits_of.check(self.limits, winner, self.base, self.sizes)
     return config
-
-  def _check_limits(self, config: dict[str, Any]) -> None:
-    """Raises ValueError for a network beyond them."""
-    nets = networks_by_role(config, self.classes)
-    told = describe(one(nets["network"]), self.shape)
-    costs = {"parameters": told.parameters, "gflops": told.flops / 1e9}
-    for name, most in self.limits.items():
-      if costs[name] > most:
-        raise ValueError(
-          f"config.search.limits.{name}: the network has {costs[name]:,.6g}, more than {most:,.6g}."
-        )
 
 
 def plan(config) -> Plan:
@@ -144,7 +131,7 @@ def plan(config) -> Plan:
       f"'{spec['strategy']['name']}' goes by steps of training; expected 'full' or 'proxy'."
     )
   _check_effect(space.fields, how)
-  budget, limits = _budget(spec.get("budget", {})), _limits(spec.get("limits", {}))
+  budget, limits = _budget(spec.get("budget", {})), limits_of.limits(spec.get("limits", {}))
   first = _first(spec.get("first", ()), space)
   base = complete(resolve({**plain(config), "search": {}}))
   config = complete(evaluations.prepared(how, base))
@@ -159,8 +146,6 @@ def plan(config) -> Plan:
   metric = choose_metrics(
     config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
   )[1]
-  channels = synthesis.input_channels(config, len(source.channels), source.labels.channels)
-  classes = len(synthesis.target_names(config)) or source.labels.channels
   made = Plan(
     base=base,
     config={**config, "data": {**config["data"], "split": cases.split}},
@@ -171,8 +156,7 @@ def plan(config) -> Plan:
     first=first,
     limits=limits,
     metric=metric if how.segments else how.name,
-    shape=(1, *config["data"]["patch"], channels),
-    classes=classes,
+    sizes=limits_of.sizes(base, source),
     test=cases.test,
     notes=_seen_by_supernet(how, cases.split["validation"]),
   )
@@ -211,7 +195,8 @@ def _check_own(fields, where: str) -> None:
     if any(f"{field}.".startswith(f"{own}.") for own in _OWN):
       raise ValueError(
         f"{where}.{field}: is what the search sets itself, alike for all trials; leave it out "
-        "(steps are config.steps, or those of evaluation 'proxy'; cases are config.search.split)."
+        "(steps are config.steps, or those of evaluation 'proxy'; cases are config.search.split; a "
+        "plan is read once, search the fields that it fills in)."
       )
 
 
@@ -235,6 +220,11 @@ def _check_beginning(of: Plan) -> None:
       f"config.search.budget.steps: {of.budget.steps} fit no candidate, each of which is trained "
       f"for {least} steps at least; expected {least} or more, or a smaller config.steps."
     )
+  for number, candidate in enumerate(of.first):
+    try:
+      of.trial(candidate)
+    except ValueError as error:
+      raise ValueError(f"config.search.first[{number}]: cannot be tried: {error}") from error
   # all of a space may be refused for one reason
   refused, limited = None, 0
   for number in range(_TRIED):
@@ -266,13 +256,6 @@ def _budget(spec: Mapping[str, Any]) -> Budget:
   return Budget(**spec)
 
 
-def _limits(spec: Mapping[str, Any]) -> dict[str, float]:
-  check_options("limits", spec, _LIMITS, "search.limits")
-  for name, most in spec.items():
-    check_value(most, f"config.search.limits.{name}", float, POSITIVE)
-  return dict(spec)
-
-
 def _first(several: Any, space: Space) -> tuple[Candidate, ...]:
   where = "config.search.first"
   if not isinstance(several, tuple) or not all(isinstance(of, Mapping) for of in several):
@@ -283,7 +266,12 @@ def _first(several: Any, space: Space) -> tuple[Candidate, ...]:
   out = []
   for number, fields in enumerate(several):
     flat = dict(_by_path(fields, space.fields))
-    out.append(parameters.place(space, flat, f"{where}[{number}]"))
+    candidate = parameters.place(space, flat, f"{where}[{number}]")
+    if candidate in out:
+      raise ValueError(
+        f"{where}[{number}]: is the same candidate as [{out.index(candidate)}]; expected each once."
+      )
+    out.append(candidate)
   return tuple(out)
 
 

@@ -1,13 +1,21 @@
 """What came of a search: its trials as a table, their scores as a picture."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxseg import files
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import worst_last
-from jaxseg.search.trials import FAILED, REFUSED, STOPPED, score_of
+from jaxseg.search.trials import (
+  FAILED,
+  FAILURES,
+  REFUSED,
+  STOPPED,
+  WARNINGS,
+  score_of,
+  trial_name,
+)
 
 PAGE, PICTURE = "search.md", "search.png"
 _WORDS, _PANELS = 60, 3
@@ -28,7 +36,28 @@ def outcome(row: Mapping[str, Any], metric: str) -> str:
   if STOPPED in row:
     return "stopped, goes on"
   score = row["score"]
-  return f"{metric} {score if isinstance(score, str) else format(score, '.4f')}"
+  before = f" (failed before: {'; '.join(row[FAILURES])})" if FAILURES in row else ""
+  return f"{metric} {score if isinstance(score, str) else format(score, '.4f')}{before}"
+
+
+def new_warnings(name: str, row: Mapping[str, Any], known: dict[str, str]) -> Iterator[str]:
+  """What warned a trial, a sentence each; of what another one said first that trial's name alone.
+
+  `known` is sentence -> the name of the trial that said it first, and is filled in.
+  """
+  for sentence in row.get(WARNINGS, ()):
+    first = known.setdefault(sentence, name)
+    yield f"trial {name}: {sentence if first == name else f'warned as trial {first}.'}"
+
+
+def warnings(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The search's own warnings, then those of its trials with their names, each once."""
+  names: dict[str, list[str]] = {}
+  for row in rows:
+    for sentence in row.get(WARNINGS, ()):
+      names.setdefault(sentence, []).append(trial_name(row))
+  own = [note for note in plan.notes if note.startswith("Warning")]
+  return [*own, *(f"{sentence} (trial {', '.join(of)})" for sentence, of in names.items())]
 
 
 def fields_text(fields: Mapping[str, Any], most: int = 200) -> str:
@@ -59,13 +88,15 @@ def page(plan: Plan, rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any])
   failed = sum(FAILED in row or REFUSED in row for row in rows)
   size = f"{plan.space.size:,.0f}" if plan.space.size < float("inf") else "infinitely many"
   spec, how = plan.spec["strategy"]["name"], plan.evaluation.name
+  told = "".join(f"- {sentence}\n" for sentence in warnings(plan, rows))
+  told = f"{told}\n" if told else ""
   text = (
     f"# Search\n\nStrategy `{spec}`, evaluation `{how}`; the space has {size} candidates. "
     f"{len(rows)} trials, {failed} of them without a score, {minutes:.1f} minutes of processor "
     f"time. Scores are `{plan.metric}` on {len(plan.config['data']['split']['validation'])} cases "
     f"of the training set; the {len(plan.test)} cases that the config's split holds back had no "
     f"part in it.\n\nBest: trial {best['number']}, {outcome(best, plan.metric)}: "
-    f"`{fields_text(best['fields'])}`.\n\n![scores]({PICTURE})\n\n"
+    f"`{fields_text(best['fields'])}`.\n\n{told}![scores]({PICTURE})\n\n"
     "| trial | steps | outcome | CPU-s | fields |\n|---|---|---|---|---|\n"
   )
   order = sorted(rows, key=lambda row: (-row["steps"], -worst_last(score_of(row, plan.sign))))

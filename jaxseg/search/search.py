@@ -1,6 +1,7 @@
 """A search from its first trial to its report; it resumes to the same trials, bit for bit."""
 
 import concurrent.futures
+import operator
 import pathlib
 import signal
 import threading
@@ -13,7 +14,9 @@ from jaxseg.runs.folder import json_like
 from jaxseg.search import report, winner
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import Result
+from jaxseg.search.strategies import goes_by_results
 from jaxseg.search.trials import (
+  FAILED,
   TRIALS,
   Numbers,
   Rows,
@@ -21,7 +24,8 @@ from jaxseg.search.trials import (
   Trial,
   check_row,
   is_done,
-  score_of,
+  sent_score,
+  trial_name,
 )
 
 FILE = "search.json"
@@ -36,6 +40,7 @@ def search(
   *,
   jobs: int = 1,
   gpus: Sequence[int] = (),
+  retry: bool = False,
   say: Callable[[str], None] = print,
 ) -> dict[str, Any] | None:
   """Tries what the strategy proposes until it or the budget ends; writes report and winner.
@@ -45,6 +50,8 @@ def search(
     workdir: its folder; a search that it holds goes on.
     jobs: trials that run at the same time.
     gpus: as of `trials.Runner`.
+    retry: runs trials that failed before once more, from where each stands; a strategy that has
+      gone on from their failure is not told of their scores, which the report and the winner are.
     say: is told what happens, a sentence each.
 
   Returns:
@@ -59,6 +66,9 @@ def search(
     files.remove_leftovers(workdir)
     rows = Rows(workdir)
     runner = Runner(plan, workdir, rows, jobs, gpus)
+    again = {trial_name(row) for row in rows.all() if FAILED in row} if retry else set()
+    if retry:
+      say(f"{len(again)} trial(s) failed before{' and run again' if again else ''}.")
     # signals can only be caught in the main thread
     caught = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGTERM, signal.SIGINT) if caught else ()
@@ -66,7 +76,7 @@ def search(
     try:
       for number in before:
         signal.signal(number, runner.stop)
-      _run(plan, rows, runner, jobs, say)
+      _run(plan, rows, runner, jobs, again, say)
     finally:
       for number, handler in before.items():
         signal.signal(number, handler)
@@ -112,9 +122,22 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
     )
 
 
-def _run(plan: Plan, rows: Rows, runner: Runner, jobs: int, say: Callable[[str], None]) -> None:
-  """Sends the strategy the results of what it proposes, stored or new, until one of them ends."""
+def _run(
+  plan: Plan,
+  rows: Rows,
+  runner: Runner,
+  jobs: int,
+  again: set[str],
+  say: Callable[[str], None],
+) -> None:
+  """Sends the strategy the results of what it proposes, stored or new, until one of them ends.
+
+  `again` are trials that failed and run once more; those that ran are taken out of it.
+  """
   strategy, numbers, spent = plan.strategy(), Numbers(), Steps(plan.budget.steps)
+  by_results = goes_by_results(plan.spec["strategy"])
+  newest = max((row["number"] for row in rows.all()), default=-1)
+  known: dict[str, str] = {}
   results: list[Result] | None = None
   with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
     while True:
@@ -126,25 +149,30 @@ def _run(plan: Plan, rows: Rows, runner: Runner, jobs: int, say: Callable[[str],
       # one that is proposed twice runs once
       chosen = {trial.name: trial for trial in trials if spent.afford(trial)}
       whole = all(trial.name in chosen for trial in trials)
+      # candidates that there are already were proposed without the scores that come now
+      late = by_results and max(map(operator.attrgetter("number"), trials)) < newest
       left = []
       for trial in chosen.values():
         row = rows.get(trial.name)
         check_row(row, trial, rows.path)
-        if not is_done(row):
+        if not is_done(row) or trial.name in again:
+          again.discard(trial.name)
           left.append(trial)
-      waiting = {pool.submit(runner.run, trial): trial for trial in left}
+      waiting = {pool.submit(runner.run, trial, late=late): trial for trial in left}
       for ended in concurrent.futures.as_completed(waiting):
         ended.result()
         trial = waiting[ended]
         if row := rows.get(trial.name):
           say(report.line(trial.name, row, plan.metric))
+          for sentence in report.new_warnings(trial.name, row, known):
+            say(sentence)
       if not all(is_done(rows.get(trial.name)) for trial in chosen.values()):
         return
       if not whole:
         runner.spent.set()
         return
       results = [
-        Result(trial.number, score_of(rows.get(trial.name), plan.sign)) for trial in trials
+        Result(trial.number, sent_score(rows.get(trial.name), plan.sign)) for trial in trials
       ]
 
 

@@ -25,6 +25,8 @@ STRATEGIES: dict[str, Constructor] = {
 _DRAWN = ("hyperband", "random", "successive_halving", "tpe")
 # these go by steps of training
 TRAINED = ("am_lfs", "hyperband", "successive_halving")
+# which candidates these propose, but for how long they are trained, follows from no result
+_WITHOUT_RESULTS = ("hyperband", "random", "successive_halving")
 _GIVEN = ("space", "steps", "seed", "first")
 _WHERE = "search.strategy"
 
@@ -42,6 +44,11 @@ def strategy(
   """The strategy that a config names, which has proposed nothing yet."""
   given = {"space": space, "steps": steps, "seed": seed, "first": first}
   return build(STRATEGIES, spec, _WHERE, **given)
+
+
+def goes_by_results(spec: Mapping[str, Any]) -> bool:
+  """Whether the candidates of a strategy follow from the scores of those before."""
+  return spec["name"] not in _WITHOUT_RESULTS
 
 
 def most_at_once(spec: Mapping[str, Any]) -> int | None:

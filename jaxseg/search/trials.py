@@ -7,16 +7,14 @@ length of training; `trials/0003`, the run folder of a trial, with its log and r
 import math
 import os
 import pathlib
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg import files
-from jaxseg.children import bound, failure, on_cores, shares
+from jaxseg.children import Processes, failure, shares
 from jaxseg.search.parameters import key, values
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import Proposal
@@ -26,6 +24,11 @@ TRIALS, ROWS = "trials", "trials.json"
 _ADVICE = "copy the search's folder again, from where it is whole"
 # what a row may have in place of a score
 FAILED, REFUSED, STOPPED = "failed", "refused", "stopped"
+# why earlier tries of a trial failed; whether the strategy went on without its score
+FAILURES, LATE = "failures", "late"
+# sentences of a trial's log that its score is not to be read without
+WARNINGS = "warnings"
+_WARNING = "Warning: "
 
 
 class Rows:
@@ -74,7 +77,12 @@ class Trial(NamedTuple):
 
   @property
   def name(self) -> str:
-    return f"{self.number:04d}@{self.proposal.steps}"
+    return trial_name({"number": self.number, "steps": self.proposal.steps})
+
+
+def trial_name(row: Mapping[str, Any]) -> str:
+  """What a row is known by: the trial's number and its steps."""
+  return f"{row['number']:04d}@{row['steps']}"
 
 
 def score_of(row: dict[str, Any], sign: int) -> float | None:
@@ -83,6 +91,11 @@ def score_of(row: dict[str, Any], sign: int) -> float | None:
   if score is None or isinstance(score, str) or not math.isfinite(score):
     return None
   return sign * score
+
+
+def sent_score(row: dict[str, Any], sign: int) -> float | None:
+  """The score that a strategy is sent: None also where it went on without one, as it did then."""
+  return None if LATE in row else score_of(row, sign)
 
 
 def is_done(row: dict[str, Any]) -> bool:
@@ -118,33 +131,26 @@ class Runner:
     self._plan, self._folder, self._rows = plan, folder, rows
     devices = [gpus[number % len(gpus)] for number in range(jobs)] if gpus else [None] * jobs
     self._crowded = len(set(devices)) < jobs
-    self._free = list(zip(shares(jobs), devices, strict=True))
-    self._live: set[subprocess.Popen] = set()
-    self._jobs = jobs
-    self._lock = threading.Lock()
-    self.stopped, self.spent = threading.Event(), threading.Event()
-    # a signal came to a trial
-    self.left = threading.Event()
+    self._processes = Processes(list(zip(shares(jobs), devices, strict=True)))
+    self.stop, self.stopped = self._processes.stop, self._processes.stopped
+    self._lock, self._running = threading.Lock(), 0
+    # whether the budget has no room for another trial; whether a signal came to one
+    self.spent, self.left = threading.Event(), threading.Event()
 
-  def stop(self, *_) -> None:
-    self.stopped.set()
-    with self._lock:
-      for process in self._live:
-        process.send_signal(signal.SIGTERM)
-
-  def run(self, trial: Trial) -> None:
-    """Makes the row of a trial, unless the search ends before."""
+  def run(self, trial: Trial, *, late: bool = False) -> None:
+    """Makes the row of a trial, unless the search ends before; `late` as of its row."""
     with self._lock:
       if not self._affordable(trial):
         self.spent.set()
       if self.stopped.is_set() or self.spent.is_set():
         return
-      place = self._free.pop(0)
+      self._running += 1
     try:
-      self._try(trial, *place)
+      with self._processes.place() as place:
+        self._try(trial, *place, late=late)
     finally:
       with self._lock:
-        self._free.append(place)
+        self._running -= 1
 
   def _affordable(self, trial: Trial) -> bool:
     """Whether the budget has room for a trial as dear as the dearest of its steps so far."""
@@ -153,17 +159,15 @@ class Runner:
       return True
     like = [row for row in self._rows.all() if row["steps"] == trial.proposal.steps]
     dearest = max((row.get("cpu_seconds", 0.0) for row in like), default=0.0) / 60
-    # those under way are not on disk yet, and have a place before they have a process
-    running = self._jobs - len(self._free)
-    # of one that goes on, a part is paid
+    # of one that goes on, a part is paid; those under way are not on disk yet
     paid = self._rows.get(trial.name).get("cpu_seconds", 0.0) / 60
-    return self._rows.cpu_minutes - paid + (running + 1) * dearest <= minutes
+    return self._rows.cpu_minutes - paid + (self._running + 1) * dearest <= minutes
 
-  def _try(self, trial: Trial, cores: Sequence[int], gpu: int | None) -> None:
+  def _try(self, trial: Trial, cores: Sequence[int], gpu: int | None, *, late: bool) -> None:
     number, proposal = trial
     before = self._rows.get(trial.name)
     fields = values(self._plan.space, proposal.candidate)
-    row = proposal._asdict() | {"number": number, "fields": fields}
+    row = proposal._asdict() | {"number": number, "fields": fields} | _history(before, late=late)
     try:
       config = self._plan.trial(proposal.candidate)
     except ValueError as error:
@@ -186,47 +190,46 @@ class Runner:
     told = place.with_name(f"{place.name}.request.json")
     files.write_json(told, request)
     log, began = place.with_name(f"{place.name}.log"), time.monotonic()
+    written = log.stat().st_size if log.is_file() else 0
     code, used = self._process(told, log, cores, gpu)
-    # of a trial that was stopped and goes on, all of its time
+    lines = log.read_bytes()[written:].decode("utf-8", errors="replace").strip().splitlines()
+    # of a trial that was stopped and goes on, all of its time and of its warnings
     row["cpu_seconds"] = round(before.get("cpu_seconds", 0.0) + used, 1)
     row["seconds"] = round(before.get("seconds", 0.0) + time.monotonic() - began, 1)
+    if warnings := _warnings([*before.get(WARNINGS, ()), *lines]):
+      row[WARNINGS] = warnings
     if code == 0 and output.is_file():
       row["score"] = files.read_json(output, what="a trial's score", advice="search again")["score"]
     elif code == LEFT or self.stopped.is_set():
       row[STOPPED] = True
       self.left.set()
     else:
-      words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-      row[FAILED] = failure(code or "0 without a score", words[-1] if words else "")
+      row[FAILED] = failure(code or "0 without a score", lines[-1] if lines else "")
     self._rows.keep(trial.name, row)
 
   def _process(
     self, request: pathlib.Path, log: pathlib.Path, cores: Sequence[int], gpu: int | None
   ) -> tuple[int, float]:
     """Its exit code and processor time."""
-    command = [*bound(), *on_cores(cores), sys.executable, "-m", "jaxseg.search.trial"]
-    here = dict(os.environ)
-    if cores:
-      here |= {name: str(len(cores)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    if gpu is not None:
-      here["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    if self._crowded:
-      # the first of several on a device would take its memory
-      here.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    with open(log, "a", encoding="utf-8") as out:
-      process = subprocess.Popen(
-        [*command, str(request)],
-        env=here,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-      )
-      with self._lock:
-        self._live.add(process)
-      if self.stopped.is_set():
-        process.send_signal(signal.SIGTERM)
-      _, status, used = os.wait4(process.pid, 0)
-      process.returncode = os.waitstatus_to_exitcode(status)
-      with self._lock:
-        self._live.discard(process)
-    return process.returncode, used.ru_utime + used.ru_stime
+    environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}
+    # the first of several on a device would take its memory
+    if self._crowded and _PREALLOCATE not in os.environ:
+      environment[_PREALLOCATE] = "false"
+    command = [sys.executable, "-m", "jaxseg.search.trial", str(request)]
+    return self._processes.run(command, log, cores=cores, environment=environment)
+
+
+_PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
+
+
+def _history(before: dict[str, Any], *, late: bool) -> dict[str, Any]:
+  """What a row keeps of earlier tries of its trial."""
+  failures = [*before.get(FAILURES, ()), *([before[FAILED]] if FAILED in before else ())]
+  told = {FAILURES: failures} if failures else {}
+  return told | ({LATE: True} if late or LATE in before else {})
+
+
+def _warnings(lines: Sequence[str]) -> list[str]:
+  """The sentences that warn, each once."""
+  stripped = map(str.strip, lines)
+  return list(dict.fromkeys(line for line in stripped if line.startswith(_WARNING)))

@@ -12,7 +12,7 @@ from jaxseg.networks import SUPERNETS
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.writer import read_rows
-from jaxseg.search import derivation, drawing, genotypes
+from jaxseg.search import decisions, derivation, drawing, genotypes
 from jaxseg.verbs.arguments import Parser
 
 FILE = "genotype.json"
@@ -60,7 +60,8 @@ def derive(run, output, picture=None) -> tuple[dict[str, Any], list[str]]:
   genotypes.write(output, genotype)
   if picture is not None:
     drawing.draw(genotype, picture)
-  return genotype, _notes(run, config, step, genotype)
+  open_choices = decisions.notes(of, chooser.params, method, derivation.collapsed(genotype))
+  return genotype, [*_notes(run, config, step, genotype), *open_choices]
 
 
 def _notes(run: pathlib.Path, config, step: int, genotype: dict[str, Any]) -> list[str]:

@@ -5,18 +5,14 @@ import math
 import sys
 from typing import Any
 
-import jax
-
-from jaxseg.batch import LabelSpec, inputs
 from jaxseg.compose import complete, method, networks_by_role
 from jaxseg.config import rehearsal, synthesis
 from jaxseg.config.ranges import COUNT
-from jaxseg.config.streams import UNLABELLED, as_main
 from jaxseg.feeding import source_of
-from jaxseg.networks.describe import Description, input_shapes
+from jaxseg.networks.describe import Description
 from jaxseg.networks.describe import describe as describe_network
 from jaxseg.networks.several import one
-from jaxseg.planning import memory_plan
+from jaxseg.planning import memory_plan, network_inputs
 from jaxseg.planning.peak_memory import MARGIN, Memory, of_step_compiled, of_step_traced
 from jaxseg.planning.planned_config import resolve
 from jaxseg.verbs.arguments import Parser, add_config, number, parse
@@ -53,38 +49,12 @@ def as_json(told: Description, shapes) -> dict[str, Any]:
   return {**told._asdict(), "input": shapes[0] if len(shapes) == 1 else shapes, "layers": layers}
 
 
-def _batch(config: dict[str, Any], shape, classes: int) -> dict[str, Any]:
-  """The shapes of what the method is fed."""
-  labels = LabelSpec(tuple(f"class {k}" for k in range(classes)), tuple(range(classes)))
-  made = len(synthesis.target_names(config))
-  batch = rehearsal.batch_shapes(shape[:-1], shape[-1], labels, made=made)
-  return {**batch, **{name: _of_stream(config, name, batch) for name in config["streams"]}}
-
-
-def _of_stream(config: dict[str, Any], name: str, main: dict[str, Any]) -> dict[str, Any]:
-  """The shapes of a further stream, its batch as large beside the main one's as in the config."""
-  ours, theirs = (of["data"]["batch"] for of in (config, as_main(config, name)))
-  count = max(1, round(main["image"].shape[0] * theirs / ours))
-  resized = {key: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype) for key, x in main.items()}
-  bare = config["streams"][name].get("cases") == UNLABELLED
-  return inputs(resized) if bare else resized
-
-
-def further_inputs(config: dict[str, Any], nets: dict[str, Any], shape, classes: int):
-  """What the method gives each network when it begins: role -> shapes. Nothing is computed."""
-  named = {role: net.clone(name=role) for role, net in nets.items()}
-  alone = {"data": config["data"] | {"prior": {}}, "average": 0.0, "members": 1}
-  scheme = method(config | alone, named)
-  with rehearsal.one_line_errors("config.method"):
-    return input_shapes(scheme.init, _batch(config, shape, classes))
-
-
 def step_memory(
   config: dict[str, Any], nets: dict[str, Any], shape, classes: int, *, compiled: bool = False
 ) -> Memory:
   """What a training step of one network of `config.members` holds at most on one device."""
   scheme = method(config | {"data": config["data"] | {"prior": {}}, "members": 1}, nets)
-  batch = _batch(config, shape, classes)
+  batch = network_inputs.batch(config, shape, classes)
   with rehearsal.one_line_errors("config.method"):
     if compiled:
       return of_step_compiled(scheme.init, scheme.train_step, batch, remat=config["remat"])
@@ -180,9 +150,7 @@ def main(arguments: list[str]) -> None:
     patch = tuple(wanted.patch or config["data"]["patch"])
     shape = (wanted.batch or config["data"]["batch"], *patch, channels)
     nets = networks_by_role(config, classes)
-    shapes = {"network": [shape]}
-    if len(nets) > 1:
-      shapes = further_inputs(config, nets, shape, classes) | shapes
+    shapes = network_inputs.shapes(config, nets, shape, classes)
     told = {role: describe_network(one(nets[role]), *of) for role, of in shapes.items()}
     step = step_memory(config, nets, shape, classes, compiled=wanted.compile)
     fits = None if memory is None else fitting(config, nets, shape, classes, memory)

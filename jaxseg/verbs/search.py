@@ -23,6 +23,12 @@ def _parser() -> argparse.ArgumentParser:
     metavar="N",
     help="devices, each job's in turn",
   )
+  add(
+    "--retry",
+    action="store_true",
+    help="runs trials that failed (out of memory, a crash) once more; fewer --jobs leave each more "
+    "memory",
+  )
   add("--list", action="store_true", help="tells the space and the first trials alone")
   add_config(parser)
   return parser
@@ -49,8 +55,8 @@ def main(arguments: list[str]) -> None:
       _say(sentence)
     if flags.list:
       return
-    devices = {"jobs": flags.jobs, "gpus": flags.gpus}
-    best = searching.search(made, flags.workdir, **devices, say=_say)
+    options = {"jobs": flags.jobs, "gpus": flags.gpus, "retry": flags.retry}
+    best = searching.search(made, flags.workdir, **options, say=_say)
   except (ValueError, OSError) as error:
     if os.environ.get("JAXSEG_TRACEBACK"):
       raise
@@ -93,10 +99,12 @@ def _beginning(made) -> str:
 
 def _ending(made, best, workdir) -> str:
   from jaxseg.search import report
+  from jaxseg.search.trials import trial_name
 
+  warned = "".join(f"{sentence}\n" for sentence in report.new_warnings(trial_name(best), best, {}))
   return (
     f"Best of the search: trial {best['number']}, {report.outcome(best, made.metric)}: "
-    f"{report.fields_text(best['fields'])}\n"
+    f"{report.fields_text(best['fields'])}\n{warned}"
     f"Report: {workdir}/{report.PAGE}\n"
     f"To train it on the config's own split: python train.py --config={workdir}/best.py "
     "--workdir=FOLDER"

@@ -64,7 +64,8 @@ def test_a_task_of_medscribble_validates_alone():
   ("words", "message"),
   [
     ("ritn", "did you mean 'ritm'"),
-    ("ritm,data=bussi", "did you mean 'busi'"),
+    ("ritm,data=bussi", "data=bussi: expected one of .*did you mean 'busi'"),
+    ("ritm,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
     ("scribbleprompt,data=msd_hippocampus", "not tried on volumes"),
   ],
 )

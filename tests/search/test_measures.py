@@ -1,15 +1,22 @@
 """Scores of candidates that are not trained, of a config: untrained networks, shared weights."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import searched
 from closeness import assert_close
+from flax import linen as nn
+from method_rows import small_supernet
 from ml_collections import ConfigDict
 
+from jaxseg import paths
 from jaxseg.build import plain
 from jaxseg.compose import complete
 from jaxseg.experiment import experiment
-from jaxseg.search import measures
+from jaxseg.method import forward, learner
+from jaxseg.networks.blocks.norm import Norm
+from jaxseg.search import choice, measures
 from jaxseg.search.measures import measured
 from jaxseg.verbs import train
 
@@ -42,6 +49,38 @@ def test_the_gradient_is_that_of_the_configs_loss(tmp_path):
   once = measured(of, {"name": "gradient_norm"})
   doubled = dict(of, loss={k: {**spec, "weight": 2.0} for k, spec in of["loss"].items()})
   assert_close(measured(doubled, {"name": "gradient_norm"}), 2 * once, rtol=1e-4)
+
+
+def test_statistics_of_a_candidate_are_its_own_and_none_of_the_supernets():
+  net = small_supernet("cells", norm="batch")
+  cells = net.choices(2)
+  down, up = [[["down_conv", 0], ["max", 1]]], [[["conv", 0], ["up_conv", 1]]]
+  mix = choice.one_hot(cells, {"space": "nas_unet", "down": down, "up": up})
+  random = np.random.default_rng(0)
+  images = [jnp.asarray(random.normal(size=(2, 8, 8, 1)), jnp.float32) for _ in range(2)]
+  first = learner(net, None, jax.random.key(0), images[0])
+  # what the mixture left there is far from what any batch has
+  stats = jax.tree.map(lambda x: x + 50, first.stats)
+  settled = measures.settled(net, first.replace(stats=stats), mix, images)
+  of_batch = []
+  for image in images:
+    seen = {}
+
+    def record(call, args, kwargs, context, seen=seen):
+      if isinstance(context.module, Norm) and context.method_name == "__call__":
+        x = np.asarray(args[0], np.float64)
+        seen["/".join(context.module.path)] = x.mean((0, 1, 2)), x.var((0, 1, 2))
+      return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+      forward(net, first.params, stats, image, mix, update_stats=True, train=False)
+    of_batch.append(seen)
+  known = paths.flatten(settled["batch_stats"])
+  assert len(known) == 2 * len(of_batch[0]) > 4
+  for module, ours in of_batch[0].items():
+    for name, a, b in zip(("mean", "var"), ours, of_batch[1][module], strict=True):
+      # the later of two batches weighs 1, the one before 0.9
+      assert_close(known[f"{module}/{name}"], (0.9 * a + b) / 1.9, rtol=1e-4, atol=1e-4)
 
 
 def test_a_supernets_weights_score_a_genotype(tmp_path):

@@ -68,6 +68,29 @@ def test_a_neighbour_differs_in_one_parameter():
     parameters.place(space, parameters.values(space, other), "config.search.first[0]")
 
 
+def test_a_narrow_change_of_a_whole_number_ends_and_goes_to_the_next_one():
+  space = parameters.space(dict(steps=dict(low=1, high=5, whole=True)))
+  random = np.random.default_rng(0)
+  for value in (1, 3, 5):
+    # a step is 1000 of these deviations
+    new = {
+      parameters.mutated(space, {"steps": value}, random, width=2.5e-4)["steps"] for _ in range(20)
+    }
+    assert new == {1: {2}, 3: {2, 4}, 5: {4}}[value]
+    assert all(isinstance(number, int) for number in new)
+
+
+def test_a_change_is_as_wide_as_it_is_told():
+  space = parameters.space(dict(average=dict(low=0.0, high=10.0)))
+  random = np.random.default_rng(0)
+  for width in (0.001, 0.05):
+    moved = [
+      parameters.mutated(space, {"average": 5.0}, random, width=width)["average"] - 5
+      for _ in range(400)
+    ]
+    assert 0.85 < np.std(moved) / (10 * width) < 1.15
+
+
 def test_what_a_candidate_sets_leads_back_to_it():
   for spec in (SPEC, CELLS):
     space = parameters.space(spec)

@@ -4,8 +4,11 @@ import pytest
 import searched
 
 from jaxseg import sealed
+from jaxseg.build import plain
+from jaxseg.compose import complete
 from jaxseg.feeding import divided, source_of
 from jaxseg.packages import installed
+from jaxseg.search import limits
 from jaxseg.search.plan import plan
 
 pytestmark = pytest.mark.skipif(
@@ -100,6 +103,51 @@ def test_limits_refuse_a_network_and_a_space_of_nothing_else(tmp_path):
   refused(tmp_path, "none of 20 candidates keeps them", limits=dict(parameters=10))
 
 
+def test_limits_are_of_the_network_in_the_end_and_of_the_patch_that_it_has(tmp_path):
+  # half of the channels and a quarter of the patch while it is searched
+  fields = dict(data=dict(patch=(8, 8)), network=dict(name="unet", widths=(2, 4), depth=1))
+  config = searched.config(tmp_path, evaluation=dict(name="proxy", steps=3, fields=fields))
+  config.search.limits = dict(gflops=1.0, parameters=1e9)
+  made = plan(config)
+  spent = [
+    limits.costs(complete(made.base | {"data": {**made.base["data"], "patch": patch}}), 1, 2)
+    for patch in ((16, 16), (32, 32))
+  ]
+  assert spent[1]["gflops"] == 4 * spent[0]["gflops"]
+  assert spent[1]["parameters"] == spent[0]["parameters"]
+  config.search.limits = dict(gflops=spent[0]["gflops"] * 0.99)
+  with pytest.raises(ValueError, match=r"for a patch of 16x16, more than .*expected limits"):
+    plan(config)
+  # each candidate has a patch of its own
+  config = searched.config(tmp_path, limits=dict(gflops=spent[0]["gflops"] * 1.01))
+  config.search.space = dict(data=dict(patch=dict(choices=((16, 16), (32, 32)))))
+  made = plan(config)
+  made.trial({"data.patch": 0})
+  with pytest.raises(ValueError, match=r"limits.gflops: the network has .* a patch of 32x32"):
+    made.trial({"data.patch": 1})
+
+
+def test_limits_count_what_a_method_gives_its_network_beside_the_image(tmp_path):
+  config = complete(plain(searched.config(tmp_path)) | {"search": {}})
+  alone = limits.costs(config, 1, 2)
+  marked = limits.costs(complete({**config, "method": {"name": "ritm"}}), 1, 2)
+  # the first convolution has three more channels: two of clicks, one of the mask before
+  assert marked["parameters"] - alone["parameters"] == 3 * 9 * 4
+
+
+def test_first_candidates_that_cannot_be_tried_are_refused_before_any_is(tmp_path):
+  wide = dict(network=dict(widths=(32, 64)))
+  space = dict(network=dict(widths=dict(choices=((4, 8), (32, 64), (8, 0)))))
+  refused(
+    tmp_path,
+    r"first\[0\]: cannot be tried: config.search.limits.parameters",
+    space=space,
+    first=(wide,),
+    limits=dict(parameters=2000),
+  )
+  refused(tmp_path, r"first\[1\]: is the same candidate as \[0\]", space=space, first=(wide, wide))
+
+
 def test_what_is_no_search_is_refused_in_words(tmp_path):
   rate = searched.RATE
   for search, words in (
@@ -133,6 +181,7 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
       "fields.evaluate.cases",
     ),
     (dict(space=dict(optimizer=dict(learning_rate=rate))), "optimizer"),
+    (dict(space=dict(plan=dict(preset=dict(choices=("a", "b"))))), "plan.preset: is what the sea"),
   ):
     refused(tmp_path, words, **search)
 

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 import searched
+from searched import MADE, fake, rows, run
 
 from jaxseg import files
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
 from jaxseg.packages import installed
 from jaxseg.runs import checkpoint
-from jaxseg.search import report, search, trial, winner
+from jaxseg.search import report, trial, winner
 from jaxseg.search.plan import plan
 from jaxseg.search.trials import Runner
 from jaxseg.verbs import train
@@ -21,40 +22,6 @@ from jaxseg.verbs import train
 pytestmark = pytest.mark.skipif(
   not installed("optuna"), reason="Optuna is not installed: pip install 'jaxseg[search]'"
 )
-MADE: list[str] = []
-
-
-def scored_by(config) -> float:
-  """A made score: best at a rate of 1e-2, and the better the longer it is trained."""
-  return -abs(np.log10(config["optimiser"]["learning_rate"]) + 2)
-
-
-def fake(monkeypatch, *, code=lambda number: 0, seconds=30.0, score=scored_by):
-  """Trials that take no time: what they would be asked is noted in MADE."""
-  MADE.clear()
-
-  def process(self, request, log, cores, gpu):
-    told = files.read_json(request, what="a request", advice="none")
-    number = int(pathlib.Path(told["folder"]).name)
-    MADE.append(f"{number}@{told['until']}")
-    log.write_text("ValueError: the loss is NaN\n")
-    ended = code(number)
-    if ended == 0:
-      value = score(told["config"]) + 0.01 * told["until"]
-      files.write_json(told["output"], {"score": value})
-    return ended, seconds
-
-  monkeypatch.setattr(Runner, "_process", process)
-
-
-def run(folder, config, **options):
-  lines: list[str] = []
-  best = search.search(plan(config), folder, say=lines.append, **options)
-  return best, lines
-
-
-def rows(folder):
-  return files.read_json(folder / "trials.json", what="rows", advice="none")
 
 
 def test_it_resumes_to_the_same_trials_wherever_it_was_stopped(tmp_path, monkeypatch):

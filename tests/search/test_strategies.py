@@ -164,6 +164,44 @@ def test_what_failed_goes_no_farther():
   assert [len(batch) for batch in batches] == [9, 2, 1]
 
 
+@needs_optuna
+@pytest.mark.parametrize(
+  ("spec", "counts"),
+  [
+    (dict(name="successive_halving", trials=9), [9, 3 + 2, 1 + 2]),
+    (dict(name="hyperband", smallest=33), [9, 3 + 2, 1 + 2, 5, 1, 3]),
+  ],
+)
+def test_the_first_candidates_are_compared_at_the_full_length_too(spec, counts):
+  """However bad they are at first: what is chosen is never worse than they are."""
+  first = [{"average": 0.0, "steps": place, "optimiser.learning_rate": 1e-3} for place in (0, 1)]
+  batches = run(spec, first=first)
+  assert [len(batch) for batch in batches] == counts
+  for before, after in itertools.pairwise(batches[:3]):
+    keys = [key(proposal.candidate) for proposal, _, _ in after]
+    # before the others, so that a budget that ends here has had room for them
+    assert {*keys[:2]} == set(map(key, first))
+    best = sorted(before, key=lambda of: -of[2])[: len(after) - 2]
+    assert keys[2:] == [key(proposal.candidate) for proposal, _, _ in best]
+  assert batches[2][0][0].steps == 300
+
+
+@needs_optuna
+def test_a_first_candidate_that_fails_stays_no_longer():
+  first = ({"average": 0.0, "steps": 0, "optimiser.learning_rate": 1e-3},)
+  batches = run(
+    dict(name="successive_halving", trials=9), first=first, fails=lambda number: number == 0
+  )
+  assert [len(batch) for batch in batches] == [9, 3, 1]
+
+
+@needs_optuna
+def test_more_first_candidates_than_halving_begins_with_are_refused():
+  first = tuple({"average": 0.1 * i, "steps": 0, "optimiser.learning_rate": 1e-3} for i in range(4))
+  with pytest.raises(ValueError, match=r"first: 4 candidates, and the strategy begins with 3"):
+    run(dict(name="successive_halving", trials=3), first=first)
+
+
 def test_the_gradient_of_the_policy_is_that_of_its_densities():
   policy = Policy(SPACE, (), 0.2, 0.1)
   random = np.random.default_rng(0)
@@ -227,6 +265,7 @@ def test_am_lfs_goes_on_from_the_best_of_the_round_before():
     (dict(name="random", trails=3), "did you mean 'trials'"),
     (dict(name="random", trials=0), "from 1"),
     (dict(name="hyperband"), "needs smallest"),
+    (dict(name="evolution", width=1e-9), "width: 1e-09; expected a number from 0.001 to 1"),
   ],
 )
 @needs_optuna

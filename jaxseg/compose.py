@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from jaxseg import (
@@ -319,10 +320,17 @@ def method(
   *,
   regions: bool = False,
   layout: sharding.Layout | None = None,
+  domains: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> Method:
   """The config's method around its networks (`networks_by_role`), with losses and optimisers.
 
-  `layout` tells where the members of an ensemble are trained; None is one device.
+  Args:
+    config: complete, class weights as numbers.
+    by_role: the networks.
+    regions: labels are regions.
+    layout: where the members of an ensemble are trained; None is one device.
+    domains: further stream -> the config with the class weights of its domain, of a method for
+      which they are not the main stream's.
   """
   parts = {
     **several.placed(by_role, layout),
@@ -330,6 +338,9 @@ def method(
     **optimisers_by_role(config),
     **views_by_role(config, layout),
   }
+  if domains:
+    own = {name: losses_by_role(of, regions=regions)[roles.LOSS] for name, of in domains.items()}
+    parts[roles.LOSS] = methods.by_domain.Losses(parts[roles.LOSS], own)
   options = method_options(config)
   with in_field("method"):
     scheme = build(methods.METHODS, options, "method", sigmoid=regions, **parts)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxseg import data, feeding, held_cases, methods
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import (
@@ -29,6 +31,7 @@ from jaxseg.config import (
 )
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
+from jaxseg.config.streams import joins as joining
 from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, HeldCases, Stream
@@ -142,7 +145,6 @@ def experiment(
   else:
     placed, starts, notes = like.layout, like.starts, like.notes
   prepared = feeding.prepared(fed, fed)
-  training = feeding.indices(prepared, fed.cases)
   workers = options["workers"] or None
   earlier = {"prior": cascade.prior(prepared, folds, fed.source.read)} if folds else {}
   first_stage = data.with_fields(prepared, earlier, workers=workers)
@@ -157,8 +159,7 @@ def experiment(
     dataset = sets[name] = domains.numbered(config, name, dataset)
     with named(name):
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
-  # what training sees of the labels
-  weighed = class_weights(config, lambda: data.label_counts(streams[MAIN].dataset, training))
+  weighed, weighed_domains = _weighed(config, streams)
   if teachers:
     told.append(unseen.shared(streams, held_out_by, own=prepared, number=len(teachers)))
   other_runs.check_numbers(config, prepared.preparation)
@@ -166,7 +167,13 @@ def experiment(
   held = held_cases.cases_of(config, feeds, sets) if config["evaluate"]["streams"] else ()
   return Experiment(
     config=config,
-    method=method(weighed, nets, regions=prepared.labels.regions is not None, layout=placed),
+    method=method(
+      weighed,
+      nets,
+      regions=prepared.labels.regions is not None,
+      layout=placed,
+      domains=weighed_domains,
+    ),
     network=net,
     task=aim,
     streams=streams,
@@ -186,6 +193,30 @@ def experiment(
       if of.stream != MAIN and domains.differ(config)
     ),
   )
+
+
+def _weighed(
+  config: dict[str, Any], streams: Mapping[str, Stream]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+  """The config with its class weights counted, by what training sees of the labels.
+
+  And further stream -> the same of its cases, where each stream is a domain with a loss of its own.
+  """
+  joins = joining(config)
+  alone = (MAIN,) if methods.joined.INSTEAD not in joins.values() else ()
+  learnt = (*alone, *joins)
+
+  def counted(names):
+    def count():
+      return np.concatenate(
+        [data.label_counts(streams[n].dataset, streams[n].cases) for n in names]
+      )
+
+    return class_weights(config, count)
+
+  weighed = counted(learnt)
+  own = config["streams"] if needs.of(config).domains and weighed is not config else ()
+  return weighed, {name: counted((name,)) for name in own}
 
 
 def _rehearse(

@@ -1,6 +1,6 @@
 """What a stream is fed from, and the fields that its cases have besides image and label."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg import data
@@ -11,6 +11,8 @@ from jaxseg.config.modalities import drops_modalities
 from jaxseg.data.prepared.annotation import annotated_by
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.marks import check_boxed, check_drawn, readers
+from jaxseg.data.sources import places
+from jaxseg.data.stream import MAIN
 
 
 class Sides(NamedTuple):
@@ -52,6 +54,43 @@ class Feed(NamedTuple):
   def drawn(self) -> bool:
     """Whether its cases learn from what was drawn in place of full labels."""
     return self.labelled and not is_full(self.config)
+
+
+def trained_on(feeds: Mapping[str, Feed], scored: Sequence[str]) -> Iterator[str]:
+  """Sentences about streams that are fed cases which validate in another one, or their groups.
+
+  `scored` are the further streams that config.evaluate.streams names.
+  """
+  for held in (MAIN, *(name for name in scored if name in feeds and name != MAIN)):
+    for name, feed in feeds.items():
+      if seen := () if name == held else _seen(feed, feeds[held]):
+        yield _sentence(name, held, seen, labelled=feed.labelled)
+
+
+def _seen(feed: Feed, held: Feed) -> tuple[str, ...]:
+  """What a stream is fed of the cases that another source of the same files holds back."""
+  # those of one source are divided by one split
+  if feed.source is held.source:
+    return ()
+  if not places.same_files(feed.config["data"]["source"], held.config["data"]["source"]):
+    return ()
+  group = held.config["data"]["split"].get("group")
+  return data.splits.related(feed.cases, held.sides.validation, group=group)
+
+
+def _sentence(name: str, held: str, seen: Sequence[str], *, labelled: bool) -> str:
+  what = f"{len(seen)} of its cases validate or are of a group that does (as '{seen[0]}')"
+  scores = f"the scores are of images that were trained on{', with their labels' * labelled}"
+  if held == MAIN:
+    return (
+      f"config.streams.{name}.source: lies where the main stream's does, and {what}: {scores}; "
+      "leave the source out to be fed from the same split."
+    )
+  where = f"config.streams.{name}.source" if name else "config.data.source"
+  return (
+    f"{where}: lies where that of the stream '{held}' does, which is scored "
+    f"(config.evaluate.streams), and {what}: {scores}; expected one split for both."
+  )
 
 
 def other_classes(source: data.Source, main: LabelSpec) -> str:

@@ -33,12 +33,10 @@ from jaxseg.data.sampling import Sampling, sampling
 from jaxseg.data.sources.chosen_classes import with_classes
 from jaxseg.data.sources.source import annotated
 from jaxseg.data.stream import MAIN, Stream, number
-from jaxseg.feed import Feed, Sides, other_classes, with_fields
+from jaxseg.feed import Feed, Sides, other_classes, trained_on, with_fields
 from jaxseg.feed import fields_of as fields_of
 from jaxseg.feed import label_files as label_files
 
-# a source's options that tell not which files it reads
-_HOW_READ = ("labelled", "channels", "check_affine")
 Sources = Callable[[dict[str, Any]], data.Source]
 
 
@@ -94,7 +92,11 @@ def feeds(config: dict[str, Any], sources: Sources = source_of) -> dict[str, Fee
   # what makes images of images learns from cases without labels as well
   labelled = not (is_full(config) and source.unlabelled & {*sides.train, *sides.validation})
   main = Feed(_fitting(config, source), source, sides.train, labelled, sides, source.labels)
-  return {MAIN: main} | {name: _feed(config, name, main, sources) for name in config["streams"]}
+  every = {MAIN: main}
+  every |= {name: _feed(config, name, main, sources) for name in config["streams"]}
+  for sentence in trained_on(every, config["evaluate"]["streams"]):
+    warnings.warn(sentence, stacklevel=2)
+  return every
 
 
 def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Feed:
@@ -121,13 +123,6 @@ def _feed(config: dict[str, Any], name: str, main: Feed, sources: Sources) -> Fe
     )
   # where labels aren't needed, cases that have none train with those that have some
   bare = bare or (is_full(view) and bool(source.unlabelled & set(cases)))
-  if seen := _seen(view, cases, main) if "source" in spec else ():
-    warnings.warn(
-      f"config.streams.{name}.source: lies where the main stream's does, and {len(seen)} of its "
-      f"cases validate or are of a group that does (as '{seen[0]}'): the scores are of images that "
-      "were trained on; leave the source out to be fed from the same split.",
-      stacklevel=2,
-    )
   if bare and spec.get("foreground"):
     raise ValueError(
       f"config.streams.{name}.foreground: {spec['foreground']}, but the cases have no labels to "
@@ -152,18 +147,6 @@ def _fitting(config: dict[str, Any], source: data.Source) -> dict[str, Any]:
   """The config of a stream, its normalisation such that what is made of images can be undone."""
   normalise = synthesis.normalisation(config, source.channels)
   return {**config, "data": {**config["data"], "normalise": normalise}}
-
-
-def _seen(view: dict[str, Any], cases: tuple[str, ...], main: Feed) -> tuple[str, ...]:
-  """What another source of the same files feeds of the main stream's validation, by its groups."""
-  ours, theirs = (
-    {name: value for name, value in of["data"]["source"].items() if name not in _HOW_READ}
-    for of in (main.config, view)
-  )
-  if ours != theirs:
-    return ()
-  group = main.config["data"]["split"].get("group")
-  return data.splits.related(cases, main.sides.validation, group=group)
 
 
 def normalisation(feed: Feed, main: Feed) -> tuple[tuple[dict, bool], ...]:

@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # files that are flushed at the same time
@@ -231,6 +231,19 @@ def check_place(path, what: str) -> None:
       "renames folders and that all machines of the run see; mount one (NFS, Lustre, Filestore), "
       "and copy what is finished to an object store by its own tool."
     )
+
+
+def real_path(path) -> str:
+  """The place itself, however it is written: by links, `..`, `~`, from here or from the root."""
+  return os.path.realpath(os.path.expanduser(path))
+
+
+def distinct(paths: Iterable) -> list[pathlib.Path]:
+  """The paths of different places: of each place the first one."""
+  places: dict[str, pathlib.Path] = {}
+  for path in map(pathlib.Path, paths):
+    places.setdefault(real_path(path), path)
+  return list(places.values())
 
 
 def writable_folder(path, what: str) -> pathlib.Path:

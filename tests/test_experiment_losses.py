@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxseg import defaults
+from jaxseg import experiment as experiments
 from jaxseg.batch import Target
 from jaxseg.build import plain
 from jaxseg.compose import complete
@@ -90,3 +91,63 @@ def test_a_run_with_maps_trains_from_both_caches_and_validates_without_them(tmp_
   report = train(run, tmp_path / "run")
   assert report["step"] == 2
   assert 0 <= report["validation"]["mean"]["dice"] <= 1
+
+
+def voxels(run, stream):
+  """How many voxels of each class the training cases of a stream have, by numpy."""
+  of, classes = run.streams[stream], run.main.dataset.labels.channels
+  labels = [np.asarray(of.dataset.load(case)["label"]) for case in of.cases]
+  return np.array([sum((label == k).sum() for label in labels) for k in range(classes)])
+
+
+def weights_of(config):
+  return config["loss"]["cross_entropy"]["class_weights"]
+
+
+@pytest.fixture
+def weighed(monkeypatch):
+  """What a method is given: its config, and those of further domains by name."""
+  seen, method = {}, experiments.method
+
+  def record(config, nets, *, domains=None, **options):
+    seen.update({"": config, **(domains or {})})
+    return method(config, nets, domains=domains or {}, **options)
+
+  monkeypatch.setattr(experiments, "method", record)
+  return seen
+
+
+def two_sets(folder, **stream):
+  config = defaults.config()
+  config.network = dict(name="unet", widths=(4, 8), depth=1, decoder_depth=1)
+  config.loss = dict(cross_entropy=dict(class_weights="complement"))
+  config.data.source = dict(name="phantom", cases=4, size=(24, 24))
+  config.data.split = dict(name="kfold", fold=0, folds=2, seed=0)
+  config.data.folder = str(folder / "prepared")
+  config.data.patch = (16, 16)
+  config.data.batch = 2
+  source = dict(name="phantom", cases=3, size=(24, 24), seed=5, appearance="mr")
+  config.streams = dict(mr=dict(source=source, **stream))
+  return config
+
+
+def test_class_weights_are_counted_in_each_domain_by_itself(tmp_path, weighed):
+  config = two_sets(tmp_path)
+  config.method = dict(name="unpaired")
+  run = experiment(config)
+  main, mr = voxels(run, ""), voxels(run, "mr")
+  np.testing.assert_allclose(weights_of(weighed[""]), 1 - main / main.sum(), rtol=1e-12)
+  np.testing.assert_allclose(weights_of(weighed["mr"]), 1 - mr / mr.sum(), rtol=1e-12)
+  assert not np.allclose(main / main.sum(), mr / mr.sum())
+  # numbers are those of all
+  weighed.clear()
+  config.loss.cross_entropy.class_weights = (1.0,) * len(main)
+  experiment(config)
+  assert weighed.keys() == {""}
+
+
+@pytest.mark.parametrize("joins", ["beside", "instead"])
+def test_class_weights_are_counted_in_all_that_is_learnt_from(tmp_path, weighed, joins):
+  run = experiment(two_sets(tmp_path, joins=joins))
+  seen = voxels(run, "mr") + (voxels(run, "") if joins == "beside" else 0)
+  np.testing.assert_allclose(weights_of(weighed[""]), 1 - seen / seen.sum(), rtol=1e-12)

@@ -1,5 +1,6 @@
 import errno
 import os
+import pathlib
 
 import pytest
 
@@ -88,3 +89,13 @@ def test_an_address_is_no_folder(path, tmp_path, monkeypatch):
     files.writable_folder(path, "--workdir")
   assert not list(tmp_path.iterdir()), "not even one called gs:"
   files.check_place("runs/a:b/c", "--workdir")
+
+
+def test_paths_of_one_place_are_one(tmp_path, monkeypatch):
+  (tmp_path / "a").mkdir()
+  (tmp_path / "link").symlink_to(tmp_path / "a")
+  monkeypatch.chdir(tmp_path)
+  assert files.distinct(["b", "a/", "link", "x/../a", tmp_path / "a", "b"]) == [
+    pathlib.Path("b"),
+    pathlib.Path("a"),
+  ]

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxseg import files
 from jaxseg.batch import LabelSpec
 from jaxseg.config import roles as config_roles
 from jaxseg.data.prepared.normalise import schemes
@@ -274,7 +275,8 @@ def _folders(
     folders = [run for path in several for run in run_folder.run_folders(path, seeds=True)]
   except (FileNotFoundError, ValueError) as error:
     raise type(error)(f"{where}: {error}") from error
-  if twice := [folder for folder in folders if folders.count(folder) > 1]:
+  real = list(map(files.real_path, folders))
+  if twice := [of for of, place in zip(folders, real, strict=True) if real.count(place) > 1]:
     raise ValueError(f"{where}: {twice[0]} is named twice; expected each run once.")
   return tuple(folders)
 

@@ -6,13 +6,14 @@ for all of them, and patterns of paths name the main domain's arrays as ever.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxseg import paths
-from jaxseg.batch import Array, Batch
+from jaxseg.batch import Array, Batch, Target
+from jaxseg.losses import Loss
 from jaxseg.method import Learner
 
 PyTree = Any
@@ -20,6 +21,29 @@ DOMAINS, NORMS, STATISTICS = "domains", "norms", "batch_stats"
 # what the main stream's domain is called
 MAIN = "main"
 _LABELS = ("label", "soft_label", "scribble")
+
+
+class Losses(NamedTuple):
+  """A loss that weighs classes in each domain by how often they occur there.
+
+  Attributes:
+    main: the main stream's.
+    further: name of a domain -> its own.
+  """
+
+  main: Loss
+  further: Mapping[str, Loss]
+
+  def __call__(self, logits: Array, target: Target) -> Array:
+    return self.main(logits, target)
+
+  def of(self, name: str) -> Loss:
+    return self.further.get(name, self.main)
+
+
+def loss_of(loss: Loss, name: str) -> Loss:
+  """A domain's own loss; one that all share is that of each."""
+  return loss.of(name) if isinstance(loss, Losses) else loss
 
 
 def names(batch: Batch) -> tuple[str, ...]:

@@ -50,8 +50,9 @@ def unpaired(
 
   Args:
     network: the one that predicts.
-    loss: (logits, Target) -> scalar; the paper's is Dice and cross entropy, weighed by 1 - a
-      class's frequency, and config.optimiser.l2 = 1e-4.
+    loss: (logits, Target) -> scalar, or one for each domain (`by_domain.Losses`); the paper's is
+      Dice and cross entropy, weighed by 1 - a class's frequency in the domain, and
+      config.optimiser.l2 = 1e-4.
     optimiser: an Optax transformation.
     own: patterns of the paths of parameters that each domain has of its own, or "norms".
     distillation: weight of the distance, or a schedule of it.
@@ -62,7 +63,10 @@ def unpaired(
   Metrics: a loss for each domain, as `mr_loss`; `confusion_distance`.
   Source: Dou, Liu, Heng and Glocker 2020, 2001.03111; X: Valindria et al. 2018.
   """
-  heads = supervision(loss, decay=head_decay, drop_last=drop_last_head)
+
+  def heads(name):
+    own = by_domain.loss_of(loss, name)
+    return supervision(own, decay=head_decay, drop_last=drop_last_head)
 
   def init(key, batch):
     names = _checked(batch)
@@ -114,7 +118,7 @@ def unpaired(
 
     def objective(params):
       outputs, stats = (one_by_one if own else together)(params, current.stats, batch, key)
-      losses = {name: heads(outputs[name], targets[name]) for name in names}
+      losses = {name: heads(name)(outputs[name], targets[name]) for name in names}
       confusions = [_confusion(outputs[name]["logits"], targets[name]) for name in names]
       pairs = list(itertools.combinations(confusions, 2))
       apart = sum(

@@ -15,6 +15,7 @@ from jaxseg.batch import LabelSpec
 from jaxseg.build import plain
 from jaxseg.config.synthesis import makes_images
 from jaxseg.data.prepared.preparation import Preparation
+from jaxseg.data.sources import places
 from jaxseg.data.sources.source import natural
 from jaxseg.data.splits import count
 from jaxseg.runs import same_data, same_run
@@ -176,9 +177,8 @@ def _check_no_data(workdir: pathlib.Path, source: dict) -> None:
     raise ValueError(
       f"{workdir}: is the folder of a data set (it holds imagesTr); choose another --workdir."
     )
-  for name in ("path", "images", "masks", "data_dir"):
-    place = source.get(name)
-    if place and pathlib.Path(place).expanduser().resolve() == workdir.resolve():
+  for name, place in places.folders(source):
+    if files.real_path(place) == files.real_path(workdir):
       raise ValueError(
         f"{workdir}: is the folder of the data (config.data.source.{name}); choose another "
         "--workdir."

@@ -9,7 +9,7 @@ import flax
 import jax
 import numpy as np
 
-from jaxseg import inference
+from jaxseg import files, inference
 from jaxseg.batch import LabelSpec
 from jaxseg.compose import layout_of_windows, method, networks_by_role, task, window
 from jaxseg.config import domains, rehearsal
@@ -122,7 +122,8 @@ def open_runs(
     ValueError: the runs differ in labels or channels, or an unknown or missing domain.
   """
   several = [workdir] if isinstance(workdir, str | pathlib.Path) else workdir
-  folders = list(dict.fromkeys(map(pathlib.Path, several)))
+  # one that is named in two ways would count twice
+  folders = files.distinct(several)
   described = {str(folder): describe(folder, domain) for folder in folders}
   check_alike(described)
   for folder, one in described.items():

@@ -11,6 +11,7 @@ from jaxseg import (
   augment,
   data,
   defaults,
+  files,
   inference,
   losses,
   methods,
@@ -93,6 +94,8 @@ _PROVIDED = {
   "predictor": ("patch", "total_stride", "margin", "axis", "devices"),
   "optimiser": ("steps", "uses", "where"),
 }
+# fields that are folders of runs, or files of weights
+_PLACES = ("run", "runs", "file")
 _SHOWN = 12
 _ABSENT = "left out"
 
@@ -321,11 +324,8 @@ def differences(before: dict, now: dict, where: str) -> dict[str, tuple[Any, Any
   """Field -> (before, now), of those that must not differ there; of components what they are."""
   a, b = flat(explicit(before)), flat(explicit(now))
   fields = [name for name in dict.fromkeys([*a, *b]) if not may_differ(name, where)]
-  found = {
-    name: (a.get(name, _ABSENT), b.get(name, _ABSENT))
-    for name in fields
-    if not _equal(a.get(name, _ABSENT), b.get(name, _ABSENT))
-  }
+  found = {name: (a.get(name, _ABSENT), b.get(name, _ABSENT)) for name in fields}
+  found = {name: pair for name, pair in found.items() if not same_value(name, *pair)}
   if where == RESUME and now["steps"] < before["steps"]:
     found["steps"] = (before["steps"], now["steps"])
   # where entries are told, that there were none before tells nothing more
@@ -338,6 +338,14 @@ def differences(before: dict, now: dict, where: str) -> dict[str, tuple[Any, Any
     for name, pair in found.items()
     if not any(name.startswith(other) and name != f"{other}name" for other in others)
   }
+
+
+def same_value(name: str, a, b) -> bool:
+  """Whether two values of a field are equal, or one place written in two ways."""
+  several = [of if isinstance(of, tuple | list) else (of,) for of in (a, b)]
+  if name.rpartition(".")[2] in _PLACES and all(isinstance(x, str) for of in several for x in of):
+    a, b = ([files.real_path(x) for x in of] for of in several)
+  return _equal(a, b)
 
 
 def _equal(a, b) -> bool:

@@ -6,22 +6,21 @@ Cases are known by their names; dataset.json of a run folder tells those that tr
 import collections
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxseg import methods
-from jaxseg.build import plain
 from jaxseg.config.streams import MAIN_WORD, UNLABELLED, as_main
+from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data import splits
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import with_numbers
+from jaxseg.data.sources import places
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.methods.needs import Needs
 from jaxseg.runs import folder as run_folder
 
 # of a sample: which run never saw its case
 FIELD = "fold"
-# options of a source that tell not which cases they are
-_PLACES = ("path", "data_dir", "labelled", "channels", "check_affine", "cache", "download", "url")
 
 
 def folds(runs: Sequence[pathlib.Path], *, group: str | None = None) -> dict[str, int]:
@@ -60,6 +59,20 @@ def check_groups(runs: Sequence[pathlib.Path], group: str | None) -> None:
       )
 
 
+class Seen(NamedTuple):
+  """What a run was trained on that validates in another one.
+
+  Attributes:
+    words: how many cases, and one of them.
+    same: whether both runs' data sets are known to be one.
+    labelled: whether it has learnt from their labels, too.
+  """
+
+  words: str
+  same: bool
+  labelled: bool
+
+
 def leaks(
   config: Mapping[str, Any],
   runs: Mapping[str, Sequence[pathlib.Path]],
@@ -75,60 +88,81 @@ def leaks(
     begins: field -> run folder of the weights that a network begins with.
 
   Returns:
-    Sentences to be told, of runs on other data whose cases have the same names, and of weights.
+    Sentences to be told, of runs on other data whose cases have the same names, of weights, and of
+    runs that have seen the images of cases that validate, but not their labels.
 
   Raises ValueError for runs on the same data that fill a field.
   """
-  notes, held, group = [], set(validation), config["data"]["split"].get("group")
-
+  notes, group = [], config["data"]["split"].get("group")
   # the sets that validate
   scored = [name for name in config["evaluate"]["streams"] if name != MAIN_WORD]
   own = [config, *(as_main(config, name) for name in scored)]
 
-  def words(folder: pathlib.Path, learnt: Sequence[str]) -> str:
-    """What of validation is among the cases that a run has learnt from; "" if nothing is."""
-    if both := [case for case in learnt if case in held]:
-      return f"{folder}: has learnt from {len(both)} of this run's validation cases, as '{both[0]}'"
-    if both := splits.related(learnt, validation, group=group):
-      return (
-        f"{folder}: has learnt from {len(both)} cases of groups that validate here, as '{both[0]}' "
-        f"(config.data.split.group={group!r})"
-      )
-    return ""
-
-  def seen(folder: pathlib.Path) -> tuple[str, bool]:
-    """What of validation a run has learnt from, and whether it is known to be the same set."""
-    found = "", False
-    for theirs, learnt in _learnt(folder):
-      if what := words(folder, learnt):
-        if any(_same_source(ours, theirs) for ours in own):
-          return what, True
-        found = what, False
-    return found
-
   for field, folder in (begins or {}).items():
     # what is no run is told where its weights are looked for
     known = (folder / run_folder.DATASET).is_file() and (folder / run_folder.CONFIG).is_file()
-    what, same = seen(folder) if known else ("", False)
-    if what and same:
-      notes.append(f"Warning: config.{field}: {what}: the scores are too good.")
+    for seen in _seen(folder, own, validation, group) if known else ():
+      if seen.same:
+        notes.append(f"Warning: config.{field}: {seen.words}: {_effect(seen)}.")
   for field, folders in runs.items():
     for folder in folders:
-      what, same = seen(folder)
-      if not what:
-        continue
-      if not same:
-        notes.append(
-          f"Warning: config.{field}: {what}, if that is one case in both data sets: the validation "
-          "scores would then be too good."
-        )
-        continue
-      raise ValueError(
-        f"config.{field}: {what}, whose scores would be too good; expected validation cases that "
-        "no such run trained on (config.data.split as its, or cases left out of all folds), or "
-        "config.data.split={} to train on all cases and validate on none."
-      )
+      for seen in _seen(folder, own, validation, group):
+        if not seen.same:
+          notes.append(
+            f"Warning: config.{field}: {seen.words}, if that is one case in both data sets: "
+            f"{_effect(seen, 'validation ')}."
+          )
+        elif seen.labelled:
+          raise ValueError(
+            f"config.{field}: {seen.words}, whose scores would be too good; expected validation "
+            "cases that no such run trained on (config.data.split as its, or cases left out of all "
+            "folds), or config.data.split={} to train on all cases and validate on none."
+          )
+        else:
+          notes.append(f"Warning: config.{field}: {seen.words}: {_effect(seen)}.")
   return notes
+
+
+def _effect(seen: Seen, which: str = "") -> str:
+  """What the scores of such cases are worth."""
+  would = "would then be" if which else "are"
+  good = "too good" if seen.labelled else "of images that were trained on"
+  return f"the {which}scores {would} {good}"
+
+
+def _seen(
+  folder: pathlib.Path, own: Sequence[Mapping[str, Any]], validation: Sequence[str], group
+) -> list[Seen]:
+  """What of validation a run was trained on, with labels and without: of each what is surest."""
+  found: dict[bool, Seen] = {}
+  for theirs, cases, labelled in _learnt(folder):
+    if words := _of_validation(folder, cases, validation, group, labelled=labelled):
+      sets = [of["data"]["source"] for of in (*own, theirs)]
+      same = any(places.same_set(ours, sets[-1]) for ours in sets[:-1])
+      if labelled not in found or same > found[labelled].same:
+        found[labelled] = Seen(words, same, labelled)
+  return [found[labelled] for labelled in (True, False) if labelled in found]
+
+
+def _of_validation(
+  folder: pathlib.Path,
+  cases: Sequence[str],
+  validation: Sequence[str],
+  group: str | None,
+  *,
+  labelled: bool,
+) -> str:
+  """Which of a run's cases, or of whose groups, validate, in words; "" if none does."""
+  what = "learnt from" if labelled else "seen, without their labels,"
+  held = set(validation)
+  if both := [case for case in cases if case in held]:
+    return f"{folder}: has {what} {len(both)} of this run's validation cases, as '{both[0]}'"
+  if both := splits.related(cases, validation, group=group):
+    return (
+      f"{folder}: has {what} {len(both)} cases of groups that validate here, as '{both[0]}' "
+      f"(config.data.split.group={group!r})"
+    )
+  return ""
 
 
 def shared(
@@ -163,27 +197,22 @@ def _sentence(cases: Sequence[str], of: Mapping[str, int], *, number: int) -> st
   return f"Teachers: {words}{rest}."
 
 
-def _same_source(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-  a, b = (
-    {name: of for name, of in plain(config["data"]["source"]).items() if name not in _PLACES}
-    for config in (ours, theirs)
-  )
-  paths = [str(config["data"]["source"].get("path", "")).rstrip("/") for config in (ours, theirs)]
-  # the same set may lie elsewhere, under its own name
-  return a == b and pathlib.Path(paths[0]).name == pathlib.Path(paths[1]).name
+def _learnt(run: pathlib.Path) -> Iterator[tuple[dict[str, Any], list[str], bool]]:
+  """(config as of a run whose main stream it were, cases, whether their labels were used).
 
-
-def _learnt(run: pathlib.Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
-  """(config as of a run whose main stream it were, cases) of each stream with labels."""
+  Of each stream. What makes images of another domain looks at no labels.
+  """
   config = run_folder.read_config(run)
-  yield config, sorted(_sides(run)[0])
+  translates = config["task"]["name"] == TRANSLATION
+  yield config, sorted(_sides(run)[0]), not translates
   needs = methods.NEEDS.get(config["method"]["name"], Needs())
-  unseen = {*needs.streams, *needs.other_domains}
+  bare = {*needs.streams, *needs.other_domains}
   told = run_folder.read_dataset(run, {"training": list, "validation": list})
   for name, of in told.get("streams", {}).items():
-    bare = (config["streams"].get(name) or {}).get("cases") == UNLABELLED
-    if name in config["streams"] and name not in unseen and not bare:
-      yield as_main(config, name), sorted(of["cases"])
+    if name in config["streams"]:
+      unlabelled = (config["streams"][name] or {}).get("cases") == UNLABELLED
+      labelled = not (translates or name in bare or unlabelled)
+      yield as_main(config, name), sorted(of["cases"]), labelled
 
 
 def _sides(run: pathlib.Path) -> tuple[set[str], set[str]]:

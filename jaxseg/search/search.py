@@ -113,7 +113,7 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
   differing |= {
     name: (a.get(name, missing), b.get(name, missing))
     for name in dict.fromkeys([*a, *b])
-    if a.get(name, missing) != b.get(name, missing)
+    if not same_run.same_value(name, a.get(name, missing), b.get(name, missing))
   }
   if differing:
     raise ValueError(

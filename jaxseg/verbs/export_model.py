@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxseg import files
 from jaxseg.build import suggestion
 from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.inference import postprocessing
@@ -175,5 +176,5 @@ def _run(wanted) -> None:
   check_output(wanted.output)
   needs.check(wanted.format, f"--format {wanted.format}")
   every = [folder for path in wanted.runs for folder in run_folders(path, seeds=True)]
-  folders = list({folder.resolve(): folder for folder in every}.values())
+  folders = files.distinct(every)
   print(f"{wanted.output}: {wanted.format}, {form.write(folders, wanted)}")

@@ -37,7 +37,7 @@ def find_best(folders, output, *, pairs: bool = True) -> dict:
     FileNotFoundError: a run, its validation segmentations or their probabilities are missing.
     ValueError: the configurations differ in labels, channels or cases, or one is half validated.
   """
-  folders, output = [pathlib.Path(folder) for folder in folders], pathlib.Path(output)
+  folders, output = files.distinct(folders), pathlib.Path(output)
   folds = {folder: run_folders(folder) for folder in folders}
   told = {str(run): run_folder.describe(run) for runs in folds.values() for run in runs}
   check_alike(told)

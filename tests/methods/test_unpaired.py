@@ -254,3 +254,12 @@ def test_patches_of_another_size_are_for_domains_that_go_one_by_one():
   jax.eval_shape(scheme().train_step, state, changed, key)
   with pytest.raises(ValueError, match=r"config.streams.other.patch: \(4, 8\), the main stream's"):
     jax.eval_shape(scheme(own=()).init, key, changed)
+
+
+def test_each_domain_may_have_a_loss_of_its_own():
+  batch, shared = two_domains(), loss_of(False)
+  own = by_domain.Losses(shared, {"other": lambda logits, target: 3 * shared(logits, target)})
+  _, alike = after(scheme(), batch)
+  _, apart = after(unpaired(small_unet(), own, TX), batch)
+  assert_close(apart["main_loss"], alike["main_loss"], rtol=1e-6)
+  assert_close(apart["other_loss"], 3 * alike["other_loss"], rtol=1e-6)

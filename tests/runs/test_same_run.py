@@ -301,3 +301,20 @@ def test_a_resumed_run_keeps_the_new_rules_of_its_layout_alone(before, now):
   assert not same_run.differences(first, then, RESUME)
   assert same_run.updated(first, then)["mesh"] == then["mesh"]
   assert first["mesh"]["parameters"] == before
+
+
+def test_a_run_to_start_from_is_one_place_however_it_is_written(tmp_path, monkeypatch):
+  (tmp_path / "a").mkdir()
+  (tmp_path / "link").symlink_to(tmp_path / "a")
+  monkeypatch.chdir(tmp_path)
+
+  def of(run):
+    return config(initialise={"network": run}, networks={"teacher": {"runs": (run, "b")}})
+
+  for written in ("a", "./a/", "b/../a", "link", str(tmp_path / "a")):
+    assert same_run.differences(of("a"), of(written), RESUME) == {}
+  assert set(same_run.differences(of("a"), of("b"), RESUME)) == {
+    "initialise.network.run",
+    "networks.teacher.runs",
+  }
+  assert same_run.differences(config(), of("a"), RESUME)

@@ -281,6 +281,8 @@ def test_runs_of_different_networks_are_refused(home, tmp_path):
     compose.complete(student(home, runs=runs))
   with pytest.raises(ValueError, match=r"fold_0 is named twice"):
     compose.complete(student(home, runs=(runs[0], runs[0])))
+  with pytest.raises(ValueError, match=r"fold_0 is named twice"):
+    compose.complete(student(home, runs=(runs[0], str(home / "all" / ".." / "all" / "fold_0"))))
 
 
 @pytest.mark.usefixtures("nothing_prepared")

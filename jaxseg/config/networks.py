@@ -128,18 +128,11 @@ def told_of_run(spec: Mapping[str, Any], field: str) -> Iterator[None]:
 
 def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...]) -> None:
   """Raises ValueError unless the other runs have learnt from images and labels like this one's."""
-  ours = _expects(config, labels, channels)
   for field, spec in _of_runs(config):
     for folder in _folders(config, spec, field):
       where = f"config.{field}.{RUNS if RUNS in spec else RUN}: {folder}"
       other = run_folder.describe(folder)
-      theirs = _expects(other.config, other.labels, other.channels)
-      for what, value in theirs.items():
-        if value != ours[what]:
-          raise ValueError(
-            f"{where}: its {what} {value} is not this run's {ours[what]}; expected a run on images "
-            "and labels like these."
-          )
+      check_images(where, config, labels, channels, other)
       _check_one(where, other.config)
       if RUNS in spec and (done := run_folder.steps_done(folder)) < other.config["steps"]:
         raise ValueError(
@@ -151,6 +144,23 @@ def check(config: Mapping[str, Any], labels: LabelSpec, channels: tuple[str, ...
           "cascade (config.data.prior), which gives it a segmentation as well; expected one of the "
           "two fields alone."
         )
+
+
+def check_images(
+  where: str,
+  config: Mapping[str, Any],
+  labels: LabelSpec,
+  channels: tuple[str, ...],
+  other: run_folder.Described,
+) -> None:
+  """Raises ValueError, which `where` begins, unless a run's images were like this one's."""
+  ours = _expects(config, labels, channels)
+  for what, value in _expects(other.config, other.labels, other.channels).items():
+    if value != ours[what]:
+      raise ValueError(
+        f"{where}: its {what} {value} is not this run's {ours[what]}; expected a run on images and "
+        "labels like these."
+      )
 
 
 def check_trained(config: Mapping[str, Any], learners: Mapping[str, Learner]) -> None:

@@ -103,6 +103,10 @@ def _check_whole(config: Mapping[str, Any], folder: pathlib.Path, option: str) -
       f"{where}: works on slices of volumes (config.data.slices), of which no volumes are made; "
       "expected a run on whole images, or on volumes."
     )
+  if (done := run_folder.steps_done(folder)) < config["steps"]:
+    raise ValueError(
+      f"{where}: stands at step {done} of {config['steps']}; train it to its end first."
+    )
   if config["members"] > 1:
     raise ValueError(
       f"{where}: has {config['members']} networks, its config.members, whose mean is no sample; "

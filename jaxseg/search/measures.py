@@ -11,6 +11,7 @@ import numpy as np
 from jaxseg.batch import target
 from jaxseg.build import plain
 from jaxseg.compose import networks_by_role
+from jaxseg.config import networks
 from jaxseg.data.pool import Feeders
 from jaxseg.evaluation.while_training import validate
 from jaxseg.experiment import Experiment, experiment
@@ -97,8 +98,11 @@ def shared(run: Experiment, *, folder: str) -> float:
       that lies in one that `sandwich` has trained.
     folder: run folder of the supernet.
   """
-  place = pathlib.Path(folder)
+  place, dataset = pathlib.Path(folder), run.main.dataset
   of, network = run_folder.read_config(place), run.config["network"]
+  where = f"config.search.evaluation.run: {place}"
+  told = run_folder.describe(place)
+  networks.check_images(where, run.config, dataset.labels, dataset.channels, told)
   _, learners = checkpoint.newest_learners(place)
   weights = learners.get(NETWORK + SUFFIX, learners[NETWORK])
   supernet = networks_by_role(of, run.task.channels)[NETWORK]

@@ -25,6 +25,7 @@ from jaxseg.build import check_options, options_of, plain
 from jaxseg.compose import complete
 from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import COUNT, PART, POSITIVE
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.feeding import source_of
 from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.planning.planned_config import resolve
@@ -87,6 +88,12 @@ class Plan(NamedTuple):
     return self.config["steps"] if self.evaluation.trains else 0
 
   @property
+  def scored(self) -> int:
+    """How many cases a trial is scored on: those that config.evaluate.cases leaves."""
+    held = len(self.config["data"]["split"]["validation"])
+    return min(self.config["evaluate"]["cases"] or held, held)
+
+  @property
   def sign(self) -> int:
     """What a score is multiplied with so that more is better."""
     return -1 if self.metric in LESS_IS_BETTER else 1
@@ -146,9 +153,11 @@ def plan(config) -> Plan:
   metric = choose_metrics(
     config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
   )[1]
+  # what other streams hold back is for the comparison after the search, too
+  evaluate = {**config["evaluate"], "streams": ()}
   made = Plan(
     base=base,
-    config={**config, "data": {**config["data"], "split": cases.split}},
+    config={**config, "evaluate": evaluate, "data": {**config["data"], "split": cases.split}},
     spec=spec,
     space=space,
     evaluation=how,
@@ -158,7 +167,7 @@ def plan(config) -> Plan:
     metric=metric if how.segments else how.name,
     sizes=limits_of.sizes(base, source),
     test=cases.test,
-    notes=_seen_by_supernet(how, cases.split["validation"]),
+    notes=(*_seen_by_supernet(how, cases.split["validation"]), *_of_streams(config)),
   )
   _check_beginning(made)
   return made
@@ -186,6 +195,16 @@ def _seen_by_supernet(how: evaluations.Evaluation, validation) -> tuple[str, ...
     f"Warning: {where}: {folder} has learnt from {len(seen)} of the {len(validation)} cases that "
     "its weights are scored on: scores are of what it has seen, and only their order may tell "
     "something; train the supernet on config.search's own training cases for others.",
+  )
+
+
+def _of_streams(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """A sentence where the winner is scored on cases of other streams, which no trial may see."""
+  if not (further := [name for name in config["evaluate"]["streams"] if name != MAIN_WORD]):
+    return ()
+  return (
+    f"Trials are scored on cases of the main stream alone: those of {', '.join(further)} "
+    "(config.evaluate.streams) are held back for the winner.",
   )
 
 

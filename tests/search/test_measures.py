@@ -102,6 +102,10 @@ def test_a_supernets_weights_score_a_genotype(tmp_path):
   other = {**of, "network": {**of["network"], "features": 8}}
   with pytest.raises(ValueError, match="features=4, the candidate 8"):
     measured(other, {"name": "shared", "folder": str(tmp_path / "supernet")})
+  # images that its weights have never seen the like of
+  bright = {**of, "data": {**of["data"], "normalise": "minmax"}}
+  with pytest.raises(ValueError, match=r"evaluation.run: .*its normalisation .* is not this run's"):
+    measured(bright, {"name": "shared", "folder": str(tmp_path / "supernet")})
   # a network whose weights are not among them
   with pytest.raises(ValueError, match=r"evaluation.run: .*has no weights for 'unet'"):
     measured(config(tmp_path), {"name": "shared", "folder": str(tmp_path / "supernet")})

@@ -38,6 +38,27 @@ def test_trials_never_see_the_cases_that_the_config_holds_back(tmp_path):
   assert len(inner.validation) == 2
 
 
+def test_trials_see_nothing_that_other_streams_hold_back(tmp_path):
+  config = searched.config(tmp_path)
+  config.method = dict(name="unpaired")
+  mr = dict(name="phantom", cases=5, size=(32, 32), seed=3)
+  config.streams = dict(mr=dict(source=mr, split=dict(name="kfold", fold=0, folds=5)))
+  config.evaluate.streams = ("main", "mr")
+  made = plan(config)
+  assert made.base["evaluate"]["streams"] == ("main", "mr")
+  assert made.trial(next(made.strategy())[0].candidate)["evaluate"]["streams"] == ()
+  assert "those of mr (config.evaluate.streams) are held back" in "".join(made.notes)
+
+
+def test_how_many_cases_score_a_trial_is_what_the_config_watches(tmp_path):
+  config = searched.config(tmp_path)
+  assert plan(config).scored == 2
+  config.evaluate.cases = 1
+  assert plan(config).scored == 1
+  config.evaluate.cases = 9
+  assert plan(config).scored == 2
+
+
 def test_groups_stay_together_on_the_inner_sides(tmp_path):
   config = searched.config(tmp_path)
   config.data.split = dict(name="kfold", fold=0, folds=5, group=r"(\d)$")

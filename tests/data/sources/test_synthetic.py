@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import run_folders
 from made_cases import PATCH, SOURCE, config, trained, untrained
 
 from jaxseg import data
@@ -202,3 +203,10 @@ def test_masks_of_training_have_the_classes_of_their_run_alone(prepared, tmp_pat
   made = synthetic("training", str(run), cases=3)
   values = np.unique([made.read(case).label for case in made.cases])
   assert set(values) <= set(source.labels.stored_values)
+
+
+def test_a_run_that_is_not_trained_to_its_end_makes_nothing(runs, prepared, tmp_path):
+  run = experiment(config(prepared, "images", steps=3))
+  early = run_folders.leave(tmp_path / "early", run, step=1)
+  with pytest.raises(ValueError, match=r"source.images: .*early: stands at step 1 of 3; train it"):
+    of(runs, images=str(early))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxseg import files, sealed
-from jaxseg.runs import lock, same_run
+from jaxseg.runs import checkpoint, lock, same_run
 from jaxseg.runs.folder import json_like
+from jaxseg.runs.makers import digest
 from jaxseg.search import report, winner
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import Result
@@ -96,6 +97,8 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
   path = workdir / FILE
   spec = {name: of for name, of in plan.spec.items() if name not in _MAY_DIFFER}
   now = json_like({"search": spec, "config": plan.config, "test": plan.test})
+  if supernet := plan.evaluation.measure.get("folder"):
+    now["weights"] = digest(pathlib.Path(supernet), checkpoint.LATEST)
   if not path.is_file():
     if (workdir / "config.json").is_file():
       raise ValueError(f"--workdir {workdir}: holds a run, no search; choose another folder.")
@@ -115,6 +118,11 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
     for name in dict.fromkeys([*a, *b])
     if not same_run.same_value(name, a.get(name, missing), b.get(name, missing))
   }
+  if stored.get("weights", now.get("weights")) != now.get("weights"):
+    raise ValueError(
+      f"config.search.evaluation.run: {supernet}: holds other weights than when the search in "
+      f"{workdir} began, and scores by two supernets cannot be compared; choose another --workdir."
+    )
   if differing:
     raise ValueError(
       f"{workdir}: holds a search that was started otherwise, and goes on only as it was started: "

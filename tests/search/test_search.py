@@ -9,12 +9,12 @@ import pytest
 import searched
 from searched import MADE, fake, rows, run
 
-from jaxseg import files
+from jaxseg import files, sealed
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
 from jaxseg.packages import installed
 from jaxseg.runs import checkpoint
-from jaxseg.search import report, trial, winner
+from jaxseg.search import report, search, trial, winner
 from jaxseg.search.plan import plan
 from jaxseg.search.trials import Runner
 from jaxseg.verbs import train
@@ -151,6 +151,24 @@ def test_another_search_is_refused_in_a_folder(tmp_path, monkeypatch):
   stored["0001@6"]["candidate"]["optimiser.learning_rate"] = 0.5
   files.write_json(tmp_path / "s" / "trials.json", stored)
   with pytest.raises(ValueError, match="is of another candidate"):
+    run(tmp_path / "s", config)
+
+
+def test_a_supernet_that_was_trained_on_since_is_refused(tmp_path, monkeypatch):
+  fake(monkeypatch, score=lambda config: sum(config["network"]["widths"]))
+  supernet = tmp_path / "supernet"
+  sealed.write(supernet / "dataset.json", {"training": [], "streams": {}})
+  how = dict(name="shared", run=str(supernet))
+  config = searched.config(tmp_path, evaluation=how, strategy=dict(name="random", trials=2))
+  config.search.space = dict(network=dict(widths=dict(choices=((4, 8), (8, 16)))))
+  weights = ["run/6/a"]
+  monkeypatch.setattr(search, "digest", lambda folder, kind: weights[0])
+  run(tmp_path / "s", config)
+  # the same supernet by another way
+  config.search.evaluation.run = str(tmp_path / "s" / ".." / "supernet")
+  run(tmp_path / "s", config)
+  weights[0] = "run/8/b"
+  with pytest.raises(ValueError, match=r"evaluation.run: .*holds other weights than when"):
     run(tmp_path / "s", config)
 
 

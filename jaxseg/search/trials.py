@@ -190,7 +190,8 @@ class Runner:
     told = place.with_name(f"{place.name}.request.json")
     files.write_json(told, request)
     log, began = place.with_name(f"{place.name}.log"), time.monotonic()
-    written = log.stat().st_size if log.is_file() else 0
+    log.touch()
+    written = log.stat().st_size
     code, used = self._process(told, log, cores, gpu)
     lines = log.read_bytes()[written:].decode("utf-8", errors="replace").strip().splitlines()
     # of a trial that was stopped and goes on, all of its time and of its warnings

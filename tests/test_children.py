@@ -1,7 +1,12 @@
 """Processes that are started and waited for: their cores, and why they failed, in words."""
 
 import concurrent.futures
+import contextlib
+import os
+import pathlib
+import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -59,8 +64,7 @@ def test_those_under_way_are_asked_to_leave_and_so_are_later_ones(tmp_path):
   processes, logs = children.Processes([0, 1]), [tmp_path / "a", tmp_path / "b"]
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     run = [pool.submit(processes.run, [sys.executable, "-c", PATIENT], log) for log in logs]
-    while not all(log.is_file() and "ready" in log.read_text() for log in logs):
-      time.sleep(0.02)
+    wait_until(lambda: all(log.is_file() and "ready" in log.read_text() for log in logs))
     processes.stop(signal.SIGTERM, None)
     # a second signal while the first one is answered
     processes.stop(signal.SIGTERM, None)
@@ -68,3 +72,37 @@ def test_those_under_way_are_asked_to_leave_and_so_are_later_ones(tmp_path):
   began = time.monotonic()
   processes.run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "c")
   assert time.monotonic() - began < 30
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv tells a process of its parent")
+def test_they_end_with_the_process_that_started_them_where_that_is_killed(tmp_path):
+  log = tmp_path / "log"
+  code = (
+    "import pathlib, sys; from jaxseg.children import Processes\n"
+    "Processes().run(['sh', '-c', 'echo $$; exec sleep 60'], pathlib.Path(sys.argv[1]))"
+  )
+  with subprocess.Popen([sys.executable, "-c", code, str(log)]) as table:
+    wait_until(lambda: log.is_file() and log.read_text().endswith("\n"))
+    own = pathlib.Path("/proc", log.read_text().strip())
+    wait_until(lambda: (own / "comm").read_text().strip() == "sleep")
+    table.kill()
+  try:
+    wait_until(lambda: ended(own))
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(int(own.name), signal.SIGKILL)
+
+
+def ended(process: pathlib.Path) -> bool:
+  """A process that is gone, or that nobody has fetched yet."""
+  try:
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+  except (FileNotFoundError, ProcessLookupError):
+    return True
+
+
+def wait_until(true) -> None:
+  end = time.monotonic() + 20
+  while not true():
+    assert time.monotonic() < end
+    time.sleep(0.05)

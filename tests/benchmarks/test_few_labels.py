@@ -1,13 +1,7 @@
 """The table of few labels: the order of its rows, its intervals, who is best, what is missing."""
 
-import contextlib
-import os
 import pathlib
-import shutil
-import signal
-import subprocess
 import sys
-import time
 import types
 
 import pytest
@@ -139,36 +133,3 @@ def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, ca
   with pytest.raises(SystemExit):
     few_labels.main()
   assert "name their --output and their --runs" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv tells a process of its parent")
-def test_trainings_end_with_a_table_that_is_killed(scripts):
-  few_labels, _ = scripts
-  run_rows = few_labels.run_rows
-  command = [*run_rows.bound(), "sleep", "60"]
-  code = f"import subprocess; p = subprocess.Popen({command}); print(p.pid, flush=True); p.wait()"
-  with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as table:
-    training = pathlib.Path("/proc", table.stdout.readline().strip())
-    name = training / "comm"
-    wait_until(lambda: name.read_text().strip() == "sleep")
-    table.kill()
-  try:
-    wait_until(lambda: ended(training))
-  finally:
-    with contextlib.suppress(ProcessLookupError):
-      os.kill(int(training.name), signal.SIGKILL)
-
-
-def ended(process: pathlib.Path) -> bool:
-  """A process that is gone, or that nobody has fetched yet."""
-  try:
-    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-  except (FileNotFoundError, ProcessLookupError):
-    return True
-
-
-def wait_until(true) -> None:
-  end = time.monotonic() + 20
-  while not true():
-    assert time.monotonic() < end
-    time.sleep(0.05)

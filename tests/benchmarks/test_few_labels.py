@@ -1,7 +1,6 @@
 """The table of few labels: the order of its rows, its intervals, who is best, what is missing."""
 
 import pathlib
-import sys
 import types
 
 import pytest

@@ -1,7 +1,6 @@
 """A search from its first trial to its report; it resumes to the same trials, bit for bit."""
 
 import concurrent.futures
-import operator
 import pathlib
 import signal
 import threading
@@ -158,7 +157,7 @@ def _run(
       chosen = {trial.name: trial for trial in trials if spent.afford(trial)}
       whole = all(trial.name in chosen for trial in trials)
       # candidates that there are already were proposed without the scores that come now
-      late = by_results and max(map(operator.attrgetter("number"), trials)) < newest
+      late = by_results and max((trial.number for trial in trials), default=-1) < newest
       left = []
       for trial in chosen.values():
         row = rows.get(trial.name)

@@ -59,7 +59,7 @@ def check_groups(runs: Sequence[pathlib.Path], group: str | None) -> None:
       )
 
 
-class Seen(NamedTuple):
+class Leak(NamedTuple):
   """What a run was trained on that validates in another one.
 
   Attributes:
@@ -123,7 +123,7 @@ def leaks(
   return notes
 
 
-def _effect(seen: Seen, which: str = "") -> str:
+def _effect(seen: Leak, which: str = "") -> str:
   """What the scores of such cases are worth."""
   would = "would then be" if which else "are"
   good = "too good" if seen.labelled else "of images that were trained on"
@@ -132,15 +132,15 @@ def _effect(seen: Seen, which: str = "") -> str:
 
 def _seen(
   folder: pathlib.Path, own: Sequence[Mapping[str, Any]], validation: Sequence[str], group
-) -> list[Seen]:
+) -> list[Leak]:
   """What of validation a run was trained on, with labels and without: of each what is surest."""
-  found: dict[bool, Seen] = {}
+  found: dict[bool, Leak] = {}
   for theirs, cases, labelled in _learnt(folder):
     if words := _of_validation(folder, cases, validation, group, labelled=labelled):
       sets = [of["data"]["source"] for of in (*own, theirs)]
       same = any(places.same_set(ours, sets[-1]) for ours in sets[:-1])
       if labelled not in found or same > found[labelled].same:
-        found[labelled] = Seen(words, same, labelled)
+        found[labelled] = Leak(words, same, labelled)
   return [found[labelled] for labelled in (True, False) if labelled in found]
 
 

@@ -129,7 +129,7 @@ def open_share(of: Any, weights: Weights, method: str) -> float:
   return float(choice.mean_entropy(of, shares)) / most if most else 0.0
 
 
-def notes(of: Any, weights: Weights, method: str, collapsed: Sequence[str] = ()) -> list[str]:
+def notes(of: Any, weights: Weights, method: str, *, collapsed: Sequence[str] = ()) -> list[str]:
   """What is to be told of choices that are as good as drawn by lot, and of skips that took over.
 
   `collapsed` are the cells most of whose edges are skip connections.

@@ -161,10 +161,10 @@ def _statistics_of(run: Experiment, supernet, weights, mix) -> dict[str, Any]:
   """The norms' running statistics of one architecture: those that are stored are of the mixture."""
   if not weights.stats.get(_STATISTICS):
     return weights.stats
-  return settled(supernet, weights, mix, [of["image"] for of in batches_of(run, _SETTLING)])
+  return settle(supernet, weights, mix, [of["image"] for of in batches_of(run, _SETTLING)])
 
 
-def settled(supernet, weights: Learner, mix, images: Sequence[jax.Array]) -> dict[str, Any]:
+def settle(supernet, weights: Learner, mix, images: Sequence[jax.Array]) -> dict[str, Any]:
   """Statistics of a supernet's norms over batches that go through one of its architectures.
 
   Nothing of the statistics that are stored is left in them; later batches weigh more, as in

@@ -88,7 +88,7 @@ class Plan(NamedTuple):
     return self.config["steps"] if self.evaluation.trains else 0
 
   @property
-  def scored(self) -> int:
+  def score_cases(self) -> int:
     """How many cases a trial is scored on: those that config.evaluate.cases leaves."""
     held = len(self.config["data"]["split"]["validation"])
     return min(self.config["evaluate"]["cases"] or held, held)

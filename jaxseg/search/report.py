@@ -93,7 +93,7 @@ def page(plan: Plan, rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any])
   text = (
     f"# Search\n\nStrategy `{spec}`, evaluation `{how}`; the space has {size} candidates. "
     f"{len(rows)} trials, {failed} of them without a score, {minutes:.1f} minutes of processor "
-    f"time. Scores are `{plan.metric}` on {plan.scored} cases "
+    f"time. Scores are `{plan.metric}` on {plan.score_cases} cases "
     f"of the training set; the {len(plan.test)} cases that the config's split holds back had no "
     f"part in it.\n\nBest: trial {best['number']}, {outcome(best, plan.metric)}: "
     f"`{fields_text(best['fields'])}`.\n\n{told}![scores]({PICTURE})\n\n"

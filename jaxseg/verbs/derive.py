@@ -60,7 +60,8 @@ def derive(run, output, picture=None) -> tuple[dict[str, Any], list[str]]:
   genotypes.write(output, genotype)
   if picture is not None:
     drawing.draw(genotype, picture)
-  open_choices = decisions.notes(of, chooser.params, method, derivation.collapsed(genotype))
+  collapsed = derivation.collapsed(genotype)
+  open_choices = decisions.notes(of, chooser.params, method, collapsed=collapsed)
   return genotype, [*_notes(run, config, step, genotype), *open_choices]
 
 

@@ -89,7 +89,7 @@ def _beginning(made) -> str:
   return "\n".join(
     [
       f"{len(made.space.parameters)} parameters, {size} candidates; scored by {made.metric} on "
-      f"{made.scored} of the training cases, {len(split['train'])} train; "
+      f"{made.score_cases} of the training cases, {len(split['train'])} train; "
       f"{len(made.test)} cases are held back.",
       "The first trials:",
       *shown,

@@ -86,7 +86,7 @@ def test_a_search_that_has_decided_is_told_nothing():
 
 def test_what_skips_took_over_is_told_with_what_would_have_been_instead():
   of = weights_of(SMALL, {("normal", 4): (0.1, 0.62, 0.28)})
-  told = decisions.notes(SMALL, of, "darts", ["down"])
+  told = decisions.notes(SMALL, of, "darts", collapsed=["down"])
   assert told[0].startswith("The skip connections of the down cell")
   assert told[1] == "  down, node 2 from node 1: identity 0.6200, then conv 0.2800 (margin 0.3400)"
 

@@ -61,7 +61,7 @@ def test_statistics_of_a_candidate_are_its_own_and_none_of_the_supernets():
   first = learner(net, None, jax.random.key(0), images[0])
   # what the mixture left there is far from what any batch has
   stats = jax.tree.map(lambda x: x + 50, first.stats)
-  settled = measures.settled(net, first.replace(stats=stats), mix, images)
+  settled = measures.settle(net, first.replace(stats=stats), mix, images)
   of_batch = []
   for image in images:
     seen = {}

@@ -53,11 +53,11 @@ def test_trials_see_nothing_that_other_streams_hold_back(tmp_path):
 
 def test_how_many_cases_score_a_trial_is_what_the_config_watches(tmp_path):
   config = searched.config(tmp_path)
-  assert plan(config).scored == 2
+  assert plan(config).score_cases == 2
   config.evaluate.cases = 1
-  assert plan(config).scored == 1
+  assert plan(config).score_cases == 1
   config.evaluate.cases = 9
-  assert plan(config).scored == 2
+  assert plan(config).score_cases == 2
 
 
 def test_groups_stay_together_on_the_inner_sides(tmp_path):

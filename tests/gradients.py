@@ -1,5 +1,8 @@
 """Which parameters of a network a gradient reaches."""
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 import jax
 import numpy as np
 from abstract import shapes
@@ -9,12 +12,22 @@ from jaxseg.batch import Target
 from jaxseg.losses import LOSSES, deep_supervision
 
 
-def silent_parameters(net, *size) -> list[str]:
-  """Parameters without gradient, "module/.../name", for two random images of that size.
+class Learning(NamedTuple):
+  """The gradient of a network's loss on two random images, traced once.
 
-  Asserts that the gradient of the others, and of these, is finite, and that its program, which
-  gives all outputs, becomes one for every platform.
+  Attributes:
+    gradient: of the parameters: (slopes, outputs), compiled at its first call.
+    params: drawn at random.
+    outputs: their shapes.
   """
+
+  gradient: Callable
+  params: Mapping
+  outputs: Mapping
+
+
+def learning(net, *size) -> Learning:
+  """Of a network that is trained on images of that size, with two channels."""
   space = tuple(n - 2 * m for n, m in zip(size, net.margin(len(size)), strict=True))
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, *size, 2)).astype(np.float32)
@@ -37,11 +50,19 @@ def silent_parameters(net, *size) -> list[str]:
 
     return jax.grad(loss, has_aux=True)(params)
 
-  traced = gradient.trace(variables["params"])
-  lower_traced(traced)
-  slopes, _ = traced.lower().compile()(variables["params"])
+  params = variables["params"]
+  return Learning(gradient, params, jax.eval_shape(gradient, params)[1])
+
+
+def silent_parameters(of: Learning) -> list[str]:
+  """Parameters without gradient, "module/.../name".
+
+  Asserts that the gradient of the others, and of these, is finite, and that its program, which
+  gives all outputs, becomes one for every platform.
+  """
+  lower_traced(of.gradient.trace(of.params))
   silent = []
-  for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(of.gradient(of.params)[0]):
     where = jax.tree_util.keystr(path, simple=True, separator="/")
     assert np.isfinite(leaf).all(), where
     if np.abs(leaf).max() == 0:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from abstract import shapes, trained_shapes
 from closeness import assert_close
-from gradients import drawn, silent_parameters
+from gradients import drawn, learning, silent_parameters
 from network_rows import ROWS, SUPERNETS
 from part_rows import PARTS
 
@@ -39,6 +39,24 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
+class Small:
+  """A network of the table, tiny; what is traced of it serves several tests."""
+
+  def __init__(self, name):
+    self.row = ROWS[name]
+    self.net = networks.NETWORKS[name](classes=3, **self.row.small)
+
+  @functools.cached_property
+  def learning(self):
+    return learning(self.net, *self.row.sizes[0])
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def small(request):
+  """One network after the other, so that all tests of one are made in one process."""
+  return Small(request.param)
+
+
 def test_every_network_has_a_row():
   assert set(ROWS) == set(networks.NETWORKS)
 
@@ -57,14 +75,13 @@ def test_published_parameter_count(name, count):
   assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count.parameters
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_network_keeps_odd_sizes(name):
-  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
-  for size in ROWS[name].sizes:
+def test_network_keeps_odd_sizes(small):
+  net, (first, *others) = small.net, small.row.sizes
+  each = {first: small.learning.outputs} | {of: trained_shapes(net, 2, *of, 2)[1] for of in others}
+  for size, outputs in each.items():
     stride, margin = net.total_stride(len(size)), net.margin(len(size))
     assert len(stride) == len(margin) == len(size)
     space = tuple(n - 2 * m for n, m in zip(size, margin, strict=True))
-    _, outputs = trained_shapes(net, 2, *size, 2)
     logits = [outputs["logits"], *outputs.get("aux", ())]
     chex.assert_type(logits, jnp.float32)
     chex.assert_equal_shape_suffix(logits, 1)
@@ -72,22 +89,20 @@ def test_network_keeps_odd_sizes(name):
     chex.assert_shape(outputs["logits"], (2, *space, 3))
 
 
-def odd_case(name, rank):
-  """(network, size of its windows, case of an odd size, how a predictor takes it apart)."""
-  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
+def odd_case(net, rank):
+  """(size of its windows, case of an odd size, how a predictor takes it apart)."""
   stride, margin = net.total_stride(rank), net.margin(rank)
   about, space = {2: (48, (97, 130)), 3: (16, (31, 45, 22))}[rank]
   patch = [-(-(about + 2 * m) // s) * s for s, m in zip(stride, margin, strict=True)]
   image = np.random.default_rng(0).normal(size=(*space, 1)).astype(np.float32)
   case = inference.Case({"image": image, "spacing": np.ones(rank, np.float32)})
   windows = {"patch": patch, "total_stride": stride, "margin": margin, "overlap": 0.0, "batch": 2}
-  return net, patch, image, functools.partial(inference.sliding_window, case=case, **windows)
+  return patch, image, functools.partial(inference.sliding_window, case=case, **windows)
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_odd_cases_go_through_the_predictor(name):
-  rank = len(ROWS[name].sizes[0])
-  net, patch, image, predict = odd_case(name, rank)
+def test_odd_cases_go_through_the_predictor(small):
+  net, rank = small.net, len(small.row.sizes[0])
+  patch, image, predict = odd_case(net, rank)
   variables = {name: drawn(tree) for name, tree in shapes(net, 1, *patch, 1)[1].items()}
   apply = jax.jit(lambda inputs: {"logits": net.apply(variables, inputs["image"])["logits"]})
   scores = predict(apply)
@@ -106,7 +121,8 @@ def test_odd_cases_go_through_the_predictor(name):
 )
 def test_odd_cases_of_another_rank_fit_together(name, rank):
   """Of windows whose voxels are put back where they were; the network itself is only traced."""
-  net, patch, image, predict = odd_case(name, rank)
+  net = Small(name).net
+  patch, image, predict = odd_case(net, rank)
   inner = tuple(slice(m, p - m) for m, p in zip(net.margin(rank), patch, strict=True))
   logits = shapes(net, 1, *patch, 1)[0]["logits"]
   assert logits.shape == (1, *(of.stop - of.start for of in inner), 3)
@@ -119,10 +135,17 @@ def unexplained(silent, patterns):
   return [s for s in silent if not any(fnmatch.fnmatch(s, pattern) for pattern in patterns)]
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_every_parameter_of_a_network_learns_by_a_program_of_every_platform(name):
-  net = networks.NETWORKS[name](classes=3, **ROWS[name].small)
-  assert not unexplained(silent_parameters(net, *ROWS[name].sizes[0]), ROWS[name].silent)
+def test_every_parameter_of_a_network_learns_by_a_program_of_every_platform(small):
+  assert not unexplained(silent_parameters(small.learning), small.row.silent)
+
+
+def test_every_network_has_forward_mode_and_products_with_its_hessian(small):
+  gradient, params, _ = small.learning
+
+  def product(params, along):
+    return jax.jvp(lambda of: gradient(of)[0], (params,), (along,))[1]
+
+  jax.eval_shape(product, params, params)
 
 
 def test_every_part_has_a_row():
@@ -135,7 +158,7 @@ def test_every_part_has_a_row():
 @pytest.mark.parametrize("row", PARTS, ids=str)
 def test_every_parameter_of_a_part_learns_by_a_program_of_every_platform(row):
   net = networks.UNet(widths=(8, 16), depth=1, decoder_depth=1, **{row.option: row.spec})
-  assert not silent_parameters(net, *(14, 10, 6)[: row.rank])
+  assert not silent_parameters(learning(net, *(14, 10, 6)[: row.rank]))
 
 
 def test_what_a_package_exports_under_a_submodules_name_is_defined_there():
@@ -164,8 +187,8 @@ def written_as_tfds(folder):
   return str(home)
 
 
-def built(path, folder, **changes):
-  """The config's experiment, on the real data; the test is skipped where they are absent."""
+def read(path, folder):
+  """The config, on the real data; the test is skipped where they are absent."""
   # configs/auto.py plans from the data
   if "phantom" not in path.stem and not (ROOT / "../shared/data").is_dir():
     pytest.skip("no real data beside the checkout (../shared/data): this config is not tried")
@@ -175,9 +198,7 @@ def built(path, folder, **changes):
     config.data.source.cases = 5
   if config.data.source.name == "tfds":
     config.data.source.data_dir = written_as_tfds(folder)
-  for name, value in changes.items():
-    config.update_from_flattened_dict({name: value})
-  return experiment(config)
+  return config
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -214,24 +235,8 @@ def at_root(monkeypatch):
   monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_config_traces_at_full_size(path, prepared_folder, at_root):
-  assert path.read_text().startswith('"""')
-  # the method's first state, its output and a step are traced before the experiment is there
-  run = built(path, prepared_folder)
-  feeder = Feeder(run.streams, cache="disk")
-  keys = dict.fromkeys(run.streams, jax.random.key(0))
-  make = batch_of(run, run.layout.mesh)
-  batch = jax.eval_shape(make, feeder.store(), feeder.element(0), keys)
-  for name in run.streams:
-    part, spec = batch[name] if name else batch, as_main(run.config, name) if name else run.config
-    assert part["image"].shape[:-1] == (spec["data"]["batch"], *run.patch)
-    for field, values in part.items():
-      assert field in run.streams or values.dtype == kind(field).dtype
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_root, tmp_path):
+def made_tiny(config, stem):
+  """The config with two steps of a tiny network on tiny patches."""
   small = {
     "network.widths": (4, 8),
     "network.depth": 1,
@@ -240,11 +245,8 @@ def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_ro
     "evaluate.cases": 1,
     "predictor.overlap": 0.0,
   }
-  if "auto" in path.stem and not (ROOT / "../shared/data").is_dir():
-    pytest.skip("no real data beside the checkout (../shared/data): nothing to plan for")
-  config = resolve(load_config(str(path)))
   rank = len(config.data.patch)
-  if config.network.name != "unet" and "auto" not in path.stem:
+  if config.network.name != "unet" and "auto" not in stem:
     small = {name: of for name, of in small.items() if not name.startswith("network.")}
     name = config.network.name
     options = SUPERNETS[name] if name in SUPERNETS else ROWS[name].small
@@ -259,7 +261,32 @@ def test_config_takes_two_real_steps_at_a_tiny_size(path, prepared_folder, at_ro
   small["data.batch"] = 2
   if config.data.source.name == "phantom":
     small["data.source.size"] = (32,) * len(config.data.source.size)
-  run = built(path, prepared_folder, **small)
+  changed = config.copy_and_resolve_references()
+  for name, value in small.items():
+    changed.update_from_flattened_dict({name: value})
+  return changed
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_config_traces_at_full_size_and_takes_two_real_steps_at_a_tiny_one(
+  path, prepared_folder, at_root, tmp_path
+):
+  assert path.read_text().startswith('"""')
+  config = read(path, prepared_folder)
+  # the method's first state, its output and a step are traced before the experiment is there
+  full = experiment(config)
+  feeder = Feeder(full.streams, cache="disk")
+  keys = dict.fromkeys(full.streams, jax.random.key(0))
+  make = batch_of(full, full.layout.mesh)
+  batch = jax.eval_shape(make, feeder.store(), feeder.element(0), keys)
+  for name in full.streams:
+    of = as_main(full.config, name) if name else full.config
+    part = batch[name] if name else batch
+    assert part["image"].shape[:-1] == (of["data"]["batch"], *full.patch)
+    for field, values in part.items():
+      assert field in full.streams or values.dtype == kind(field).dtype
+  # what was tried at full size isn't tried again
+  run = experiment(made_tiny(config, path.stem), like=full)
   run = run._replace(validation=run.validation[:1], watched=run.validation[:1])
   report = train(run, tmp_path)
   assert report["step"] == 2

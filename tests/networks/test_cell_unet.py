@@ -1,5 +1,7 @@
 """Networks of cells and their supernet: counts, sizes, what an operation computes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,21 +58,26 @@ def test_operations_have_the_published_parameters(name, parameters):
   assert count(traced(operation, 1, 8, 8, 16)[0]) == parameters
 
 
-def darts_cells(features, layers, edges, halved_before):
+def darts_cells(features, layers, edges):
   """The parameters of DARTS' classifier but for its stem and its last layer: of its schedule."""
-  total, before = 0, [3 * features, 3 * features]
-  cells_of, last = cells.FULL["darts"], False
+  total, before, last = 0, (3 * features, 3 * features), False
+
+  @functools.cache
+  def parameters(name, features, before, last):
+    of = cells.FULL["darts"]
+    cell = Cell(of, name, features, edges and edges[name], last, norm="batch")
+    sizes = (16 if last else 8, 8)
+    shapes = [(1, n, n, channels) for n, channels in zip(sizes, before, strict=True)]
+    key, *inputs = jax.eval_shape(lambda: (jax.random.key(0), *map(jnp.zeros, shapes)))
+    mix = jax.eval_shape(lambda: {group: jnp.zeros(shape) for group, shape in of.shapes.items()})
+    made = jax.eval_shape(cell.init, key, *inputs, None if edges else mix)
+    return count(made.get("params", {}))
+
   for layer in range(layers):
     reduces = layer in (layers // 3, 2 * layers // 3)
     features = 2 * features if reduces else features
-    name = "reduce" if reduces else "normal"
-    cell = Cell(cells_of, name, features, edges and edges[name], last, norm="batch")
-    size = 16 if last else 8
-    inputs = (jnp.zeros((1, n, n, c)) for n, c in zip((size, 8), before, strict=True))
-    mix = {group: jnp.zeros(shape) for group, shape in cells_of.shapes.items()}
-    made = jax.eval_shape(cell.init, jax.random.key(0), *inputs, None if edges else mix)
-    total += count(made.get("params", {}))
-    before, last = [before[1], 4 * features], reduces
+    total += parameters("reduce" if reduces else "normal", features, before, last)
+    before, last = (before[1], 4 * features), reduces
   return total
 
 
@@ -78,10 +85,10 @@ def test_cells_of_darts_have_the_parameters_of_its_classifiers():
   # CIFAR-10: the search network of 16 channels and 8 layers, 1.930618 million by its log, the
   # network that was chosen of 36 channels and 20 layers, 3.349342 million
   stem, last = 3 * 9 * 48 + 2 * 48, 256 * 10 + 10
-  assert darts_cells(16, 8, None, None) + stem + last == 1_930_618
+  assert darts_cells(16, 8, None) + stem + last == 1_930_618
   edges = genotypes.PUBLISHED["darts_v2"]
   stem, last = 3 * 9 * 108 + 2 * 108, 576 * 10 + 10
-  assert darts_cells(36, 20, edges, None) + stem + last == 3_349_342
+  assert darts_cells(36, 20, edges) + stem + last == 3_349_342
 
 
 @pytest.mark.parametrize("space", ["nas_unet", "darts"])

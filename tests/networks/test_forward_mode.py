@@ -1,4 +1,7 @@
-"""Forward mode, and derivatives of derivatives, through every network and what it is made of."""
+"""Forward mode, and derivatives of derivatives, of what networks are made of.
+
+Through every network: test_contracts.py, by the gradients that they learn by.
+"""
 
 import functools
 
@@ -6,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_rows import ROWS
 
 from jaxseg import networks
 from jaxseg.networks.blocks import Conv, ConvLSTM, Norm
@@ -71,17 +73,6 @@ def products(function, point, along):
 def close(one, other):
   for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * (1e-3 + float(jnp.max(jnp.abs(b)))))
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_every_network_has_forward_mode_and_products_with_its_hessian(name):
-  net = networks.NETWORKS[name](classes=2, **ROWS[name].small)
-  function, point = scalar(net, 1, *ROWS[name].sizes[0], 1)
-
-  def hessian_product(point, along):
-    return jax.jvp(jax.grad(function, argnums=(0, 1)), point, along)[1]
-
-  jax.eval_shape(hessian_product, point, point)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

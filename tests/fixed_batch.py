@@ -5,14 +5,19 @@ import jax
 import jax.numpy as jnp
 
 
-def train(method, batch, *, steps: int = 8, first=None):
+def compiled_once(method):
+  """A method's step, compiled, which fails where it would be traced a second time."""
+  chex.clear_trace_counter()
+  return jax.jit(chex.assert_max_traces(method.train_step, n=1))
+
+
+def train(method, batch, *, steps: int = 8, first=None, step=None):
   """First state, which may be given, last state and last metrics of some steps on one batch.
 
   Fails unless the loss falls, one compilation is enough, metrics are finite float32 scalars and
-  the state's shapes and types stay.
+  the state's shapes and types stay. `step` is that of `compiled_once`, where others take it, too.
   """
-  chex.clear_trace_counter()
-  step = jax.jit(chex.assert_max_traces(method.train_step, n=1))
+  step = step or compiled_once(method)
   first = state = first or jax.jit(method.init)(jax.random.key(0), batch)
   losses = []
   for number in range(steps):

@@ -1,6 +1,8 @@
 """One row per method through one battery: a new method is a new row of tests/method_rows.py."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import fixed_batch
 import jax
@@ -10,9 +12,11 @@ import pytest
 from closeness import assert_close
 from drawn_states import state_of
 from method_rows import ROWS, batch_of, method, small_unet
+from platforms import lower, lower_traced
 
 from jaxseg import samples, sharding
 from jaxseg.benchmark import collectives
+from jaxseg.method import Method
 from jaxseg.methods import FOLLOWERS, METHODS, averaged, ensemble
 from jaxseg.methods.frozen_norms import Frozen, frozen_norms
 from jaxseg.methods.rematerialised import rematerialised
@@ -20,12 +24,29 @@ from jaxseg.methods.rematerialised import rematerialised
 TRAINED = [name for name, row in ROWS.items() if not row.elsewhere]
 # what these do to volumes and not to images is more than that their networks do
 SPATIAL = ("copy_paste", "unimatch")
-LEARNT = [*((name, 2) for name in TRAINED), *((name, 3) for name in SPATIAL)]
+
+# one of each name for all tests: what was traced of it isn't traced again
+plain = functools.cache(method)
 
 
 @functools.cache
 def first_state(name):
-  return jax.jit(method(name).init)(jax.random.key(0), batch_of())
+  return jax.jit(plain(name).init)(jax.random.key(0), batch_of())
+
+
+class Trained(NamedTuple):
+  """A method, its name, and its step, which is compiled once."""
+
+  name: str
+  scheme: Method
+  step: Callable
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(request):
+  """Of one method after the other, so that its tests share a process and a program."""
+  scheme = plain(request.param)
+  return Trained(request.param, scheme, fixed_batch.compiled_once(scheme))
 
 
 def test_every_method_has_a_row():
@@ -48,10 +69,7 @@ def moved(before, after) -> bool:
   return not all(np.array_equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize(("name", "rank"), LEARNT)
-def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, rank):
-  begin = first_state(name) if rank == 2 else None
-  first, state, _ = fixed_batch.train(method(name), batch_of(rank), first=begin)
+def check_learners(name, first, state):
   row = ROWS[name]
   assert set(state.learners) == {*row.learns, *row.follows, *row.frozen}
   for learner, own in state.learners.items():
@@ -59,19 +77,45 @@ def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(name, ran
     assert (own.opt_state == ()) is (learner not in row.learns), learner
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_volumes_are_taken_as_images_are(name):
-  _, outputs = traced(method(name), batch := batch_of(3))
+def test_the_loss_falls_on_a_fixed_batch_and_the_right_learners_change(trained):
+  name, scheme, step = trained
+  first, state, _ = fixed_batch.train(scheme, batch_of(), first=first_state(name), step=step)
+  check_learners(name, first, state)
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_the_loss_falls_on_volumes_and_the_right_learners_change(name):
+  first, state, _ = fixed_batch.train(plain(name), batch_of(3))
+  check_learners(name, first, state)
+
+
+def test_a_step_and_an_output_lower_for_every_platform(trained):
+  name, scheme, step = trained
+  batch, start = batch_of(), first_state(name)
+  lower_traced(step.trace(start, batch, jax.random.key(0)))
+  prior = jax.ShapeDtypeStruct((*batch["label"].shape, 3), np.float32)
+  lower(scheme.apply, start, {"image": batch["image"], "prior": prior})
+
+
+def test_volumes_are_taken_as_images_are(trained):
+  _, outputs = traced(trained.scheme, batch := batch_of(3))
   assert outputs["logits"].shape == (*batch["label"].shape, 3)
+
+
+def first_weights(name):
+  """Of its network; what its other learners begin with is not compiled."""
+  scheme, batch = plain(name), batch_of()
+  begin = jax.jit(lambda key: scheme.init(key, batch).learners["network"].params)
+  return begin(jax.random.key(0))
 
 
 def test_the_networks_of_one_seed_start_alike():
   """So that methods are compared with `supervised` by pairs of runs of the same seed."""
-  reference, compared = first_state("supervised").learners["network"].params, 0
+  reference, key, compared = first_weights("supervised"), jax.random.key(0), 0
   for name in ROWS:
-    params = first_state(name).learners["network"].params
+    params = jax.eval_shape(plain(name).init, key, batch_of()).learners["network"].params
     if jax.tree.map(np.shape, params) == jax.tree.map(np.shape, reference):
-      jax.tree.map(lambda a, b: assert_close(a, b, rtol=1e-6), params, reference)
+      jax.tree.map(lambda a, b: assert_close(a, b, rtol=1e-6), first_weights(name), reference)
       compared += 1
   assert compared >= 12
 
@@ -81,7 +125,7 @@ def test_a_single_patch_gives_the_shapes_that_a_run_folder_is_checked_by(name):
   """As `runs.load` does, whatever the batch that was trained on."""
   batch = batch_of()
   shapes = [
-    jax.eval_shape(method(name).init, jax.random.key(0), of).learners
+    jax.eval_shape(plain(name).init, jax.random.key(0), of).learners
     for of in (batch, jax.tree.map(lambda x: x[:1], batch))
   ]
   params = [{of: own.params for of, own in learners.items()} for learners in shapes]
@@ -105,13 +149,16 @@ BRANCHING = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_one_and_two_devices_agree_and_send_nothing_within_loops_and_branches(name):
+def test_one_and_two_devices_agree_and_send_nothing_within_loops_and_branches(trained):
   """What is sent there may meet what is sent elsewhere out of turn: XLA then ends the process."""
-  scheme, batch = BRANCHING.get(name, method)(name), batch_of()
-  start, key = state_of(scheme, batch), jax.random.key(1)
-  # as it is compiled where its loss falls
-  alone, _ = jax.jit(scheme.train_step)(start, batch, key)
+  name, scheme, whole = trained
+  batch, key = batch_of(), jax.random.key(1)
+  if name in BRANCHING:
+    scheme = BRANCHING[name](name)
+    start, whole = state_of(scheme, batch), jax.jit(scheme.train_step)
+  else:
+    start = first_state(name)
+  alone, _ = whole(start, batch, key)
   layout = sharding.layout(batches={}, devices=jax.devices()[:2])
 
   def step(*arguments):
@@ -142,7 +189,7 @@ def traced(scheme, batch):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_averages_members_and_activations_that_are_computed_again_go_on_working(name):
-  scheme, batch = method(name), batch_of()
+  scheme, batch = plain(name), batch_of()
   wrapped = averaged.averaged(rematerialised(scheme, policy="blocks"), decay=0.9)
   state, outputs = traced(ensemble.ensemble(wrapped, members=2), batch)
   averages = {of for of in state.learners if of.endswith("_average")}

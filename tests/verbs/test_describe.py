@@ -6,8 +6,7 @@ import math
 import pytest
 import two_networks
 
-from jaxseg import defaults, methods
-from jaxseg.build import plain
+from jaxseg import methods
 from jaxseg.networks import NETWORKS
 from jaxseg.planning.peak_memory import MARGIN, Memory
 from jaxseg.verbs import describe
@@ -100,13 +99,3 @@ def test_methods_that_take_pairs_alone_are_planned_for(monkeypatch):
   nets = {"network": NETWORKS["unet"](classes=3, widths=(4, 8))}
   fits = describe.fitting({}, nets, (2, 8, 8, 1), 3, math.ceil(MARGIN * 7 * 64))
   assert fits == {"batch": 6, "patch": (14, 14)}
-
-
-def test_a_stream_has_its_own_batch():
-  config = plain(defaults.config())
-  config["data"]["batch"] = 4
-  config["streams"] = {"unlabelled": {"cases": "unlabelled", "batch": 10}, "target": {}}
-  batch = describe._batch(config, (2, 8, 8, 1), 3)
-  assert batch["unlabelled"]["image"].shape == (5, 8, 8, 1)
-  assert "label" not in batch["unlabelled"]
-  assert batch["target"]["label"].shape == (2, 8, 8)

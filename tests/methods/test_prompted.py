@@ -181,8 +181,9 @@ def test_ritms_auxiliary_head_has_a_loss_of_its_own():
     ({"auxiliary_loss": constant(7.0), "head_weights": (1.0, 0.4)}, 5.8),
     ({}, 3.0),
   ):
-    scheme = METHODS["ritm"](Headed(), constant(3.0), optax.sgd(0.1), turns=0, **options)
-    _, metrics = scheme.train_step(scheme.init(key, batch), batch, key)
+    users = {"turns": 0, "points": 1}
+    scheme = METHODS["ritm"](Headed(), constant(3.0), optax.sgd(0.1), **users, **options)
+    _, metrics = jax.jit(scheme.train_step)(scheme.init(key, batch), batch, key)
     assert_close(metrics["loss"], expected)
 
 

@@ -61,11 +61,13 @@ def of_one(source: float, target: float):
   return {"image": image(source), "target": {"image": image(target)}}
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def first_step(scheme, batch):
+  return scheme.train_step(scheme.init(jax.random.key(0), batch), batch, jax.random.key(1))
+
+
 def test_the_losses_are_the_published_ones_written_out():
-  scheme, batch = shifting(), of_one(0.1, 0.3)
-  state, metrics = scheme.train_step(
-    scheme.init(jax.random.key(0), batch), batch, jax.random.key(1)
-  )
+  state, metrics = first_step(shifting(), of_one(0.1, 0.3))
   # G(a) = 0.6, F(b) = 0.05; their scores 1.2 and 0.05; a and b come back 0.25 too bright; what
   # should stay is moved by 0.5 and by 0.25
   parts = {
@@ -91,8 +93,7 @@ def test_the_losses_are_the_published_ones_written_out():
 
 @pytest.mark.parametrize(("mode", "accuracy"), [("bce", 0.5), ("hinge", 0.5), ("lsgan", 0.5)])
 def test_other_games_are_played(mode, accuracy):
-  scheme, batch = shifting(mode=mode, identity=0.0), of_one(0.1, 0.3)
-  _, metrics = scheme.train_step(scheme.init(jax.random.key(0), batch), batch, jax.random.key(1))
+  _, metrics = first_step(shifting(mode=mode, identity=0.0), of_one(0.1, 0.3))
   loss = {"bce": np.log1p(np.exp(-1.2)), "hinge": -1.2, "lsgan": 0.04}[mode]
   assert_close(metrics["adversarial_loss"], loss)
   assert_close(metrics["critic_accuracy"], accuracy)
@@ -101,16 +102,15 @@ def test_other_games_are_played(mode, accuracy):
 
 def test_a_critic_sees_what_the_pool_gives_and_the_pool_keeps_what_was_made():
   scheme = shifting(pool=2)
-  state, rates = scheme.init(jax.random.key(0), of_one(0.0, 0.0)), []
+  first = state = jax.jit(scheme.init)(jax.random.key(0), of_one(0.0, 0.0))
+  train = jax.jit(scheme.train_step)
   for step in range(3):
-    batch = of_one(0.1 * step, 0.0)
-    state, metrics = scheme.train_step(state, batch, jax.random.key(step))
-    rates.append(metrics)
+    state, _ = train(state, of_one(0.1 * step, 0.0), jax.random.key(step))
   held = np.asarray(state.extra["critic"].images[:, 0, 0, 0])
   assert int(state.extra["critic"].number) == 2
   made = {round(0.5 + 0.1 * step, 6) for step in range(3)}
   assert {round(float(x), 6) for x in held} <= made
-  assert scheme.init(jax.random.key(0), of_one(0.0, 0.0)).extra["source_critic"].number == 0
+  assert first.extra["source_critic"].number == 0
   alone = shifting(pool=0).init(jax.random.key(0), of_one(0.0, 0.0))
   assert alone.extra == {"critic": None, "source_critic": None}
 

@@ -1,7 +1,6 @@
 """Processes that train as one: what each of them does, reads and refuses."""
 
 import json
-import sys
 import time
 
 import jax
@@ -79,7 +78,7 @@ def test_two_processes_fall_back_together_and_stop_together(tmp_path):
 
 def commands(tmp_path, *options: str) -> list[list[str]]:
   """train.py of both processes; of the second one with further options."""
-  command = [sys.executable, "train.py", "--config=configs/unet_phantom2d.py"]
+  command = ["train.py", "--config=configs/unet_phantom2d.py"]
   command += [f"--workdir={tmp_path / 'run'}", f"--config.data.folder={tmp_path / 'prepared'}"]
   command += ["--config.data.source.cases=8"]
   return [command, [*command, *options]]

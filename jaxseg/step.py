@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg import samples
 from jaxseg.augment.chains import batched
@@ -56,8 +57,19 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     store: the store of `Feeder`.
   """
   layout = run.layout
-  lone = dict.fromkeys(run.streams, jax.random.key(0))
-  shapes = jax.eval_shape(batch_of(run, layout.mesh), store, example, lone)
+  batch, update = halves(run, layout, layout.mesh)
+  # inlined: the same program, and what is traced for its shapes isn't traced again for the step,
+  # whose arguments lie there
+  batch, seed = jax.jit(batch, inline=True), jax.ShapeDtypeStruct((), jnp.uint32)
+  lying = (
+    jax.tree.map(lambda x, at=at: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=at), of)
+    for of, at in (
+      (np.int32(0), layout.replicated),
+      (store, layout.replicated),
+      (example, layout.split),
+    )
+  )
+  shapes, _ = jax.eval_shape(batch, *lying, seed)
 
   # keys are made inside, from the seed: a plain number is the same on every process
   def init(seed) -> State:
@@ -65,12 +77,10 @@ def compile_step(run: Experiment, example: dict, store: dict) -> Step:
     # so are the zeros: only their shapes matter, and nothing becomes a constant of the program
     return run.method.init(key, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
-  batch, update = halves(run, layout, layout.mesh)
-
   def train(state: State, store, element, seed):
     return update(layout.on_device(state), *batch(state.step, store, element, seed))
 
-  abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
+  abstract = jax.eval_shape(init, seed)
   places = layout.of_state(abstract)
   platform = layout.mesh.devices.flat[0].platform
   return Step(

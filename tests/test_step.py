@@ -51,6 +51,24 @@ def test_an_optimiser_that_rests_on_the_host_trains_as_on_the_device():
     np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+def test_a_batch_is_traced_once_for_its_shapes_and_for_the_step():
+  run, seen = tiny.experiment(), []
+  augment = run.main.augment
+
+  def counted(key, sample):
+    seen.append(sample)
+    return augment(key, sample)
+
+  run = tiny.with_main(run, augment=counted)
+  feeder = Feeder(run.streams, cache="device")
+  store = feeder.store()
+  element = sharding.place(feeder.element(0), run.layout.split)
+  step = compile_step(run, element, store)
+  store = sharding.place(store, run.layout.replicated)
+  step.train.lower(step.init(np.uint32(0)), store, element, np.uint32(0))
+  assert len(seen) == 1
+
+
 class Device:
   platform = "other"
 

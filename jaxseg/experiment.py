@@ -31,12 +31,12 @@ from jaxseg.config import (
 )
 from jaxseg.config import networks as other_runs
 from jaxseg.config import roles as config_roles
+from jaxseg.config.streams import MAIN_WORD, named
 from jaxseg.config.streams import joins as joining
-from jaxseg.config.streams import named
 from jaxseg.data.prepared.preparation import check_size, check_target, check_transpose
 from jaxseg.data.stream import MAIN, HeldCases, Stream
 from jaxseg.method import Method, learns
-from jaxseg.objectives import class_weights, loss_parts, maps
+from jaxseg.objectives import class_weights, counted_weights, loss_parts, maps
 from jaxseg.planning import planned_config as planned
 from jaxseg.runs import first_stage as cascade
 from jaxseg.runs import initialise, unseen
@@ -64,6 +64,8 @@ class Experiment(NamedTuple):
     notes: what is to be told of it, a sentence each.
     held_out: the cases that the final weights are scored on, if not `validation` alone.
     watched_further: cases of further streams that are scored while training, beside `watched`.
+    class_weights: those that are counted: of which streams' labels, as main or main+other -> field
+      of the loss -> numbers.
   """
 
   config: dict[str, Any]
@@ -82,6 +84,7 @@ class Experiment(NamedTuple):
   notes: tuple[str, ...] = ()
   held_out: tuple[HeldCases, ...] = ()
   watched_further: tuple[HeldCases, ...] = ()
+  class_weights: Mapping[str, Mapping[str, Sequence[float]]] = {}
 
   @property
   def scored_cases(self) -> tuple[HeldCases, ...]:
@@ -159,7 +162,7 @@ def experiment(
     dataset = sets[name] = domains.numbered(config, name, dataset)
     with named(name):
       streams[name] = feeding.stream(feed, name, dataset, map_options, net.margin(len(patch)))
-  weighed, weighed_domains = _weighed(config, streams)
+  weighted, of_domains = weighed(config, streams)
   if teachers:
     told.append(unseen.shared(streams, held_out_by, own=prepared, number=len(teachers)))
   other_runs.check_numbers(config, prepared.preparation)
@@ -168,11 +171,11 @@ def experiment(
   return Experiment(
     config=config,
     method=method(
-      weighed,
+      weighted,
       nets,
       regions=prepared.labels.regions is not None,
       layout=placed,
-      domains=weighed_domains,
+      domains=of_domains,
     ),
     network=net,
     task=aim,
@@ -192,19 +195,24 @@ def experiment(
       for of in held
       if of.stream != MAIN and domains.differ(config)
     ),
+    class_weights={
+      name: numbers
+      for name, of in {
+        "+".join(n or MAIN_WORD for n in _learnt(config)): weighted,
+        **of_domains,
+      }.items()
+      if (numbers := counted_weights(config, of))
+    },
   )
 
 
-def _weighed(
+def weighed(
   config: dict[str, Any], streams: Mapping[str, Stream]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
   """The config with its class weights counted, by what training sees of the labels.
 
   And further stream -> the same of its cases, where each stream is a domain with a loss of its own.
   """
-  joins = joining(config)
-  alone = (MAIN,) if methods.joined.INSTEAD not in joins.values() else ()
-  learnt = (*alone, *joins)
 
   def counted(names):
     def count():
@@ -214,9 +222,15 @@ def _weighed(
 
     return class_weights(config, count)
 
-  weighed = counted(learnt)
-  own = config["streams"] if needs.of(config).domains and weighed is not config else ()
-  return weighed, {name: counted((name,)) for name in own}
+  first = counted(_learnt(config))
+  own = config["streams"] if needs.of(config).domains and first is not config else ()
+  return first, {name: counted((name,)) for name in own}
+
+
+def _learnt(config: dict[str, Any]) -> tuple[str, ...]:
+  """The streams that are learnt from as one: the main one's, and those that join it."""
+  joins = joining(config)
+  return (*((MAIN,) if methods.joined.INSTEAD not in joins.values() else ()), *joins)
 
 
 def _rehearse(

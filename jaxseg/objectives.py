@@ -124,6 +124,16 @@ def class_weights(config: dict[str, Any], count: Callable | None = None) -> dict
   return {**config, "loss": counted("loss", config["loss"]), "losses": further}
 
 
+def counted_weights(config: dict[str, Any], weighed: dict[str, Any]) -> dict[str, list[float]]:
+  """Field of a loss -> its class weights, of those that `class_weights` made numbers."""
+  after = {(field, key): spec for field, key, spec in named_losses(weighed)}
+  return {
+    f"{field}.{key}": list(after[field, key]["class_weights"])
+    for field, key, spec in named_losses(config)
+    if spec.get("class_weights") != after[field, key].get("class_weights")
+  }
+
+
 def maps(config: dict[str, Any]) -> dict[str, dict]:
   """The maps that the config's losses need: name -> options from config.data.maps."""
   options, needed = config["data"]["maps"], []

@@ -139,10 +139,12 @@ def test_class_weights_are_counted_in_each_domain_by_itself(tmp_path, weighed):
   np.testing.assert_allclose(weights_of(weighed[""]), 1 - main / main.sum(), rtol=1e-12)
   np.testing.assert_allclose(weights_of(weighed["mr"]), 1 - mr / mr.sum(), rtol=1e-12)
   assert not np.allclose(main / main.sum(), mr / mr.sum())
+  told = {name: of["loss.cross_entropy"] for name, of in run.class_weights.items()}
+  assert told == {"main": list(weights_of(weighed[""])), "mr": list(weights_of(weighed["mr"]))}
   # numbers are those of all
   weighed.clear()
   config.loss.cross_entropy.class_weights = (1.0,) * len(main)
-  experiment(config)
+  assert experiment(config).class_weights == {}
   assert weighed.keys() == {""}
 
 
@@ -151,3 +153,4 @@ def test_class_weights_are_counted_in_all_that_is_learnt_from(tmp_path, weighed,
   run = experiment(two_sets(tmp_path, joins=joins))
   seen = voxels(run, "mr") + (voxels(run, "") if joins == "beside" else 0)
   np.testing.assert_allclose(weights_of(weighed[""]), 1 - seen / seen.sum(), rtol=1e-12)
+  assert list(run.class_weights) == ["main+mr" if joins == "beside" else "mr"]

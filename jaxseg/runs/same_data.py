@@ -6,7 +6,10 @@ import operator
 from typing import Any
 
 from jaxseg.batch import LabelSpec
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.runs.same_run import flat
+
+_WEIGHTS = "class_weights"
 
 
 def of_run(run) -> dict[str, Any]:
@@ -25,6 +28,7 @@ def of_run(run) -> dict[str, Any]:
     **({"streams": further} if further else {}),
     **({"scored": {of.stream: _scored(of) for of in run.held_out}} if run.held_out else {}),
     **({"targets": run.targets} if run.targets else {}),
+    **({_WEIGHTS: run.class_weights} if run.class_weights else {}),
   }
 
 
@@ -73,6 +77,8 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     )
   if field := _differing(_numbers(before), _numbers(now)):
     return f"with other numbers of the preparation ('{field}')"
+  if what := _weights_differ(before.get(_WEIGHTS), now.get(_WEIGHTS, {})):
+    return what
   if what := _scored_differ(before.get("scored", {}), now.get("scored", {})):
     return what
   return _streams_differ(before.get("streams", {}), now.get("streams", {}))
@@ -81,6 +87,19 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _numbers(told: dict) -> dict:
   """Of the preparation, and of the normalisation of what is made."""
   return {**told["preparation"], "targets": told.get("targets", {})}
+
+
+def _weights_differ(before: dict | None, now: dict) -> str:
+  """Of runs that tell none, earlier versions counted those of the main stream, for all domains."""
+  if before is None:
+    if not now.keys() - {MAIN_WORD}:
+      return ""
+    return (
+      "when class weights were counted in the main stream's labels alone; now they are counted in "
+      f"those of {', '.join(now)} (class_weights of config.loss)"
+    )
+  field = _differing(before, now)
+  return f"with other class weights ('{field}')" if field else ""
 
 
 def _scored_differ(before: dict, now: dict) -> str:

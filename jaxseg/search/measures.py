@@ -14,7 +14,7 @@ from jaxseg.compose import networks_by_role
 from jaxseg.config import networks
 from jaxseg.data.pool import Feeders
 from jaxseg.evaluation.while_training import validate
-from jaxseg.experiment import Experiment, experiment
+from jaxseg.experiment import Experiment, experiment, weighed
 from jaxseg.method import Learner, forward
 from jaxseg.methods.averaged import SUFFIX
 from jaxseg.methods.searching import NETWORK
@@ -81,7 +81,7 @@ def gradient_norm(run: Experiment, *, batches: int = 1) -> float:
   several = batches_of(run, batches)
   apply, params = _network(run, several[0])
   regions = run.main.dataset.labels.regions is not None
-  loss = losses_by_role(run.config, regions=regions)["loss"]
+  loss = losses_by_role(weighed(run.config, run.streams)[0], regions=regions)["loss"]
 
   def objective(params, batch):
     logits = apply(params, batch["image"], update_stats=True, train=False)

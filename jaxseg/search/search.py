@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxseg import files, sealed
+from jaxseg.config import domains
 from jaxseg.runs import checkpoint, lock, same_run
 from jaxseg.runs.folder import json_like
 from jaxseg.runs.makers import digest
@@ -27,6 +28,7 @@ from jaxseg.search.trials import (
   sent_score,
   trial_name,
 )
+from jaxseg.task import choose_metrics
 
 FILE = "search.json"
 _ADVICE = "copy the search's folder again, from where it is whole"
@@ -117,6 +119,8 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
     for name in dict.fromkeys([*a, *b])
     if not same_run.same_value(name, a.get(name, missing), b.get(name, missing))
   }
+  if plan.evaluation.segments:
+    differing |= _scored_otherwise(stored["config"], now["config"])
   if stored.get("weights", now.get("weights")) != now.get("weights"):
     raise ValueError(
       f"config.search.evaluation.run: {supernet}: holds other weights than when the search in "
@@ -127,6 +131,19 @@ def _check_same(plan: Plan, workdir: pathlib.Path) -> None:
       f"{workdir}: holds a search that was started otherwise, and goes on only as it was started: "
       f"{same_run.sentence(differing)}. Choose another --workdir."
     )
+
+
+def _scored_otherwise(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+  """What may differ where a run goes on, but tells by what the trials of a search are scored."""
+  a, b = (of["evaluate"] for of in (before, now))
+  task = now["task"]["name"]
+  pairs = {
+    "best": tuple(choose_metrics(task, of["metrics"], of["best"])[1] for of in (a, b)),
+    "cases": (a["cases"], b["cases"]),
+  }
+  if domains.differ(now):
+    pairs["streams"] = a.get("streams", ()), b["streams"]
+  return {f"evaluate.{name}": pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _run(
@@ -141,9 +158,9 @@ def _run(
 
   `again` are trials that failed and run once more; those that ran are taken out of it.
   """
-  strategy, numbers, spent = plan.strategy(), Numbers(), Steps(plan.budget.steps)
+  strategy, numbers, spent = plan.strategy(), Numbers(), Steps(plan.budget.steps, rows)
   by_results = goes_by_results(plan.spec["strategy"])
-  newest = max((row["number"] for row in rows.all()), default=-1)
+  newest = rows.newest
   known: dict[str, str] = {}
   results: list[Result] | None = None
   with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -184,17 +201,25 @@ def _run(
 
 
 class Steps:
-  """The steps of training that a budget has room for: those that trials go on from count once."""
+  """The steps of training that a budget has room for: those that trials go on from count once.
 
-  def __init__(self, most: int | None):
-    self._most, self._spent = most, 0
+  Those of trials with a row are spent, also where the strategy proposes others since one that
+  failed has a score.
+  """
+
+  def __init__(self, most: int | None, rows: Rows):
+    self._most = most
     self._done: dict[int, int] = {}
+    for row in rows.all():
+      self._spend(row["number"], row["steps"])
 
   def afford(self, trial: Trial) -> bool:
     """Whether there is room for a trial, whose steps are then spent."""
     new = max(0, trial.proposal.steps - self._done.get(trial.number, 0))
-    if self._most is not None and self._spent + new > self._most:
+    if new and self._most is not None and sum(self._done.values()) + new > self._most:
       return False
-    self._spent += new
-    self._done[trial.number] = max(trial.proposal.steps, self._done.get(trial.number, 0))
+    self._spend(trial.number, trial.proposal.steps)
     return True
+
+  def _spend(self, number: int, steps: int) -> None:
+    self._done[number] = max(steps, self._done.get(number, 0))

@@ -29,6 +29,7 @@ FAILURES, LATE = "failures", "late"
 # sentences of a trial's log that its score is not to be read without
 WARNINGS = "warnings"
 _WARNING = "Warning: "
+_REQUEST = ".request.json"
 
 
 class Rows:
@@ -51,6 +52,14 @@ class Rows:
   def all(self) -> list[dict[str, Any]]:
     """In the order of their numbers, then of their steps."""
     return sorted(self._rows.values(), key=lambda row: (row["number"], row["steps"]))
+
+  @property
+  def newest(self) -> int:
+    """The highest number of a trial that has a row or was begun, -1 without one."""
+    begun = self.path.parent.glob(f"{TRIALS}/*{_REQUEST}")
+    names = (path.name.removesuffix(_REQUEST) for path in begun)
+    numbers = [int(name) for name in names if name.isdigit()]
+    return max([*numbers, *(row["number"] for row in self._rows.values())], default=-1)
 
   @property
   def cpu_minutes(self) -> float:
@@ -159,8 +168,9 @@ class Runner:
       return True
     like = [row for row in self._rows.all() if row["steps"] == trial.proposal.steps]
     dearest = max((row.get("cpu_seconds", 0.0) for row in like), default=0.0) / 60
-    # of one that goes on, a part is paid; those under way are not on disk yet
-    paid = self._rows.get(trial.name).get("cpu_seconds", 0.0) / 60
+    # of one that was stopped, a part is paid; those under way are not on disk yet
+    before = self._rows.get(trial.name)
+    paid = before.get("cpu_seconds", 0.0) / 60 if STOPPED in before else 0.0
     return self._rows.cpu_minutes - paid + (self._running + 1) * dearest <= minutes
 
   def _try(self, trial: Trial, cores: Sequence[int], gpu: int | None, *, late: bool) -> None:
@@ -187,7 +197,7 @@ class Runner:
       "measure": dict(self._plan.evaluation.measure),
       "output": str(output),
     }
-    told = place.with_name(f"{place.name}.request.json")
+    told = place.with_name(f"{place.name}{_REQUEST}")
     files.write_json(told, request)
     log, began = place.with_name(f"{place.name}.log"), time.monotonic()
     log.touch()

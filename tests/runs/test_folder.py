@@ -74,6 +74,31 @@ def test_labels_of_another_meaning_are_refused(begun):
     run_folder.record(folder, tiny.with_dataset(run, labels=renamed))
 
 
+def test_a_run_goes_on_with_the_class_weights_that_it_began_with(tmp_path):
+  run = tiny.experiment()
+  counted = {"loss.cross_entropy": [0.25, 0.75]}
+  for name, began, now in (
+    ("same", {"main": counted}, {"main": {"loss.cross_entropy": [0.25, 0.75 + 1e-9]}}),
+    # of earlier versions, which told none and counted those of the main stream
+    ("earlier", {}, {"main": counted}),
+  ):
+    run_folder.record(tmp_path / name, run._replace(class_weights=began))
+    run_folder.record(tmp_path / name, run._replace(class_weights=now))
+  for name, began, now, words in (
+    ("other", {"main": counted}, {"main": {"loss.cross_entropy": [0.3, 0.7]}}, "with other class"),
+    (
+      "domains",
+      {},
+      {"main": counted, "mr": counted},
+      "stream's labels alone; .* of main, mr ",
+    ),
+    ("joined", {}, {"main+mr": counted}, r"main stream's labels alone; .* of main\+mr "),
+  ):
+    run_folder.record(tmp_path / name, run._replace(class_weights=began))
+    with pytest.raises(ValueError, match=words):
+      run_folder.record(tmp_path / name, run._replace(class_weights=now))
+
+
 def test_a_run_among_its_own_data_is_refused(tmp_path):
   config = {"data": {"source": {"name": "nnunet_raw", "path": str(tmp_path / "set")}}}
   (tmp_path / "set").mkdir()

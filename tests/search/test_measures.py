@@ -51,6 +51,18 @@ def test_the_gradient_is_that_of_the_configs_loss(tmp_path):
   assert_close(measured(doubled, {"name": "gradient_norm"}), 2 * once, rtol=1e-4)
 
 
+def test_the_gradient_is_weighed_by_the_classes_that_are_counted(tmp_path):
+  of = config(tmp_path)
+  counted = dict(of, loss=dict(cross_entropy=dict(class_weights="inverse")))
+  run = experiment(counted)
+  labels = np.concatenate([run.main.dataset.load(i)["label"].ravel() for i in run.main.cases])
+  voxels = np.bincount(labels, minlength=run.main.dataset.labels.channels)
+  weights = tuple((voxels.sum() / (len(voxels) * voxels)).tolist())
+  given = dict(of, loss=dict(cross_entropy=dict(class_weights=weights)))
+  norms = [measured(one, {"name": "gradient_norm"}) for one in (counted, given)]
+  assert_close(norms[0], norms[1], rtol=1e-5)
+
+
 def test_statistics_of_a_candidate_are_its_own_and_none_of_the_supernets():
   net = small_supernet("cells", norm="batch")
   cells = net.choices(2)

@@ -147,6 +147,15 @@ def test_another_search_is_refused_in_a_folder(tmp_path, monkeypatch):
   other.data.batch = 3
   with pytest.raises(ValueError, match=r"config.data.batch was 2, is 3"):
     run(tmp_path / "s", other)
+  # a run may be scored otherwise where it goes on, but these scores are compared
+  for field, value, words in (
+    ("best", "iou", "best was 'dice', is 'iou'"),
+    ("cases", 1, "cases was 0, is 1"),
+  ):
+    other = searched.config(tmp_path, strategy=dict(name="random", trials=2))
+    other.evaluate[field] = value
+    with pytest.raises(ValueError, match=rf"config.evaluate.{words}"):
+      run(tmp_path / "s", other)
   stored = rows(tmp_path / "s")
   stored["0001@6"]["candidate"]["optimiser.learning_rate"] = 0.5
   files.write_json(tmp_path / "s" / "trials.json", stored)

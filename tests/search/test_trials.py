@@ -83,6 +83,52 @@ def test_a_strategy_that_went_on_without_a_score_proposes_as_it_did(tmp_path, mo
   assert "late" not in rows(tmp_path / "t")["0007@6"]
 
 
+def test_a_trial_that_was_begun_when_the_search_was_killed_stays_of_its_candidate(
+  tmp_path, monkeypatch
+):
+  config = searched.config(
+    tmp_path, strategy=dict(name="evolution", trials=5, population=3, tournament=2)
+  )
+  fake(monkeypatch, code=lambda number: -9 if number == 2 else 0)
+  run(tmp_path / "s", config)
+  request = tmp_path / "s" / "trials" / "0003.request.json"
+  before = files.read_json(request, what="a request", advice="none")["config"]
+  # as a kill leaves it in the first training of the fourth
+  kept = {name: row for name, row in rows(tmp_path / "s").items() if row["number"] < 3}
+  files.write_json(tmp_path / "s" / "trials.json", kept)
+  (tmp_path / "s" / "trials" / "0004.request.json").unlink()
+  fake(monkeypatch)
+  run(tmp_path / "s", config, retry=True)
+  assert rows(tmp_path / "s")["0002@6"]["late"]
+  assert files.read_json(request, what="a request", advice="none")["config"] == before
+
+
+def test_what_a_retry_trains_in_anothers_place_is_within_the_budget(tmp_path, monkeypatch):
+  strategy = dict(name="successive_halving", trials=4, eta=2, levels=1)
+  config = searched.config(tmp_path, strategy=strategy, budget=dict(steps=4 * 3 + 2 * 3))
+  fake(monkeypatch)
+  whole, _ = run(tmp_path / "whole", config)
+  fake(monkeypatch, code=lambda number: 1 if number == whole["number"] else 0)
+  run(tmp_path / "s", config)
+  fake(monkeypatch)
+  _, lines = run(tmp_path / "s", config, retry=True)
+  # two others have climbed: for its six steps there is no room
+  assert [f"{whole['number']}@3"] == MADE
+  assert "The budget is spent." in lines
+
+
+def test_a_trial_that_failed_needs_the_minutes_of_a_new_one(tmp_path, monkeypatch):
+  fake(monkeypatch, seconds=60.0, code=lambda number: 1 if number == 1 else 0)
+  config = searched.config(
+    tmp_path, strategy=dict(name="random", trials=9), budget=dict(minutes=3.5)
+  )
+  run(tmp_path / "s", config)
+  fake(monkeypatch, seconds=60.0)
+  _, lines = run(tmp_path / "s", config, retry=True)
+  assert MADE == []
+  assert "The budget is spent." in lines
+
+
 def test_a_trial_that_failed_climbs_once_it_has_a_score(tmp_path, monkeypatch):
   config = searched.config(tmp_path, strategy=dict(name="successive_halving", trials=4, eta=2))
   fake(monkeypatch)

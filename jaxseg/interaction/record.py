@@ -4,6 +4,7 @@
      "coordinates": "voxel",                    or "mm"
      "automatic": true,                         whether it begins with the automatic segmentation
      "threshold": 0.5,                          probability from which on two classes' second begins
+     "fine_tuning": {"steps": 20, "rate": 0.01, "layers": ["head*"]},   if it was answered so
      "steps": [
        {"class": "anterior", "point": [17, 20, 12]},
        {"prompts": [{"class": 0, "stroke": [[1, 2, 3], [1, 9, 3]]}, ...]},   answered together
@@ -32,7 +33,7 @@ from jaxseg.interaction.prompts import numbers
 from jaxseg.interaction.threshold import HALF, check_threshold
 
 VOXEL, MM = "voxel", "mm"
-_KNOWN = ("scan", "coordinates", "automatic", "threshold", "steps")
+_KNOWN = ("scan", "coordinates", "automatic", "threshold", "fine_tuning", "steps")
 _STEPS = ["undo", "redo", "reset", "thaw", "freeze", "freeze_box", "freeze_region", "object"]
 _ADVICE = "see docs/interactive.md for the form of such a file"
 _SPACING = 0.01
@@ -48,7 +49,11 @@ def identity(raw: RawCase) -> dict[str, Any]:
 
 
 def record(
-  state: session.State, scan: Mapping[str, Any], *, threshold: float = HALF
+  state: session.State,
+  scan: Mapping[str, Any],
+  *,
+  threshold: float = HALF,
+  fine_tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """The session so far, without what was undone: JSON that `replay` plays.
 
@@ -56,13 +61,16 @@ def record(
     state: the session.
     scan: the `identity` of what it is of; it takes as long as reading the scan, and stays.
     threshold: of `threshold.at_threshold`, by which it was looked at.
+    fine_tuning: "steps", "rate" and "layers" of what answered; None of the trained networks.
   """
   steps = [_plain(step.what) for step in state.steps[: state.at]]
+  told = {} if fine_tuning is None else {"fine_tuning": _plain(fine_tuning)}
   return {
     "scan": dict(scan),
     "coordinates": VOXEL,
     "automatic": state.began,
     "threshold": threshold,
+    **told,
     "steps": steps,
   }
 
@@ -94,8 +102,48 @@ def read(path) -> dict[str, Any]:
     check_threshold(told.get("threshold", HALF))
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
+  if told.get("fine_tuning") is not None:
+    _check_fine_tuning(told["fine_tuning"], path)
   files.check_fields(told["scan"], path, advice=_ADVICE, fields={"shape": list}, prefix="scan.")
   return told
+
+
+def _check_fine_tuning(told: Any, path) -> None:
+  fields = {"steps": int, "rate": (int, float), "layers": list}
+  advice = f"{_ADVICE}, or remove the field"
+  files.check_fields({"fine_tuning": told}, path, advice=advice, fields={"fine_tuning": dict})
+  files.check_fields(told, path, advice=advice, fields=fields, prefix="fine_tuning.")
+  if not all(isinstance(layer, str) for layer in told["layers"]):
+    raise ValueError(
+      f"{path}: fine_tuning.layers: {told['layers']}; expected patterns of paths; {advice}."
+    )
+
+
+def check_tuned(told: Mapping[str, Any], own: Mapping[str, Any] | None, path, advice: str) -> None:
+  """Raises ValueError for prompts that networks answered which were fine-tuned otherwise.
+
+  Args:
+    told: a file of prompts, or a session.
+    own: "steps", "rate" and "layers" of what answers now; None of the trained networks.
+    path: for the message, which ends with `advice`.
+  """
+  then = told.get("fine_tuning")
+  if then == (own := None if own is None else _plain(own)):
+    return
+  raise ValueError(
+    f"{path}: its prompts were answered by {_tuned(then)}, which {_tuned(own)} would answer "
+    f"otherwise; {advice}."
+  )
+
+
+def _tuned(of: Mapping[str, Any] | None) -> str:
+  return "trained networks" if of is None else f"networks fine-tuned with {tuning_options(of)}"
+
+
+def tuning_options(of: Mapping[str, Any]) -> str:
+  """The options of a command that fine-tune so."""
+  layers = " ".join(of["layers"])
+  return f"--fine-tune {of['steps']} --fine-tune-rate {of['rate']} --fine-tune-layers {layers}"
 
 
 def check_scan(told: Mapping[str, Any], own: Mapping[str, Any], path, where: str) -> None:

@@ -56,6 +56,7 @@ class Run(NamedTuple):
     apply: (batch, the runs' states if they are others) -> {"logits"}, the mean of the runs'.
     show: `interaction.show` of the encoding, compiled.
     tune: what fine-tunes them on what is marked, before each answer; None does not.
+    tuning: how.
   """
 
   opened: Opened
@@ -64,6 +65,12 @@ class Run(NamedTuple):
   apply: Callable[..., Batch]
   show: Callable[..., Batch] | None
   tune: Tune | None = None
+  tuning: Tuning | None = None
+
+  @property
+  def fine_tuning(self) -> dict[str, Any] | None:
+    """How it is fine-tuned, as `interaction.record` tells it."""
+    return None if self.tuning is None else self.tuning._asdict()
 
   @property
   def labels(self) -> LabelSpec:
@@ -136,7 +143,9 @@ def as_run(opened: Opened, *, kind: str = checkpoint.LATEST, tuning: Tuning | No
       functools.partial(show, encoding, classes=told.labels.channels), static_argnames=("space",)
     )
   tune = None if tuning is None else tune_of(opened, tuning)
-  return Run(opened, as_model(opened, kind=kind), encoding, mean_apply(opened), compiled, tune)
+  return Run(
+    opened, as_model(opened, kind=kind), encoding, mean_apply(opened), compiled, tune, tuning
+  )
 
 
 def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
@@ -187,6 +196,11 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
       **options,
     )
     region, scores = _united(found, focus.before)
+    if run.tune is not None and not np.isfinite(scores).all():
+      raise ValueError(
+        f"{where}: fine-tuning with the rate {run.tuning.rate} left numbers that are none; "
+        "expected a lower one (--fine-tune-rate)."
+      )
     if run.encoding is None:
       scores = _obeyed(region, scores, turns)
     return region, scores

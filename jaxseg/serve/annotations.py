@@ -112,18 +112,21 @@ class Annotations:
     """Begins a session, or plays one that is told again."""
     raw, model = self._scans.image(made.scan), made.model
     made.identity = self._scans.identity(made.scan)
+    # of a run that took no prompts there is none
+    said = None if told is None else told["record"]
+    if said is not None:
+      # under the same name there may be another scan by now
+      record.check_scan(said, made.identity, where := f"session {made.name}", f"'{made.scan}'")
+      _check_answers(said, model, where)
     if model.run is None:
       made.fixed, made.seconds = models.segment_scan(model, raw, made.scan)
       return
     with model.lock:
       made.subject = model.run.scan(raw, made.scan)
-      if told is None:
+      if said is None:
         made.state = session.start(made.subject)
       else:
-        # under the same name there may be another scan by now
-        where = f"session {made.name}", f"'{made.scan}'"
-        record.check_scan(told["record"], made.identity, *where)
-        *_, made.state = record.replay(made.subject, told["record"], raw.geometry, made.name)
+        *_, made.state = record.replay(made.subject, said, raw.geometry, made.name)
         if told["undone"]:
           made.state = session.undo(made.state, told["undone"])
     made.seconds = _seconds(made.state)
@@ -166,7 +169,7 @@ class Annotations:
       # what was undone can be redone then, too
       undone = len(one.state.steps) - one.state.at
       whole = session.redo(one.state, undone) if undone else one.state
-      told = record.record(whole, one.identity)
+      told = record.record(whole, one.identity, fine_tuning=one.model.run.fine_tuning)
     content = {
       "scan": one.scan,
       "model": one.model.name,
@@ -232,6 +235,20 @@ class Annotations:
 
 def _read(path) -> dict[str, Any]:
   return files.read_json(path, what="a session of jaxseg serve", advice=_ADVICE, fields=_FIELDS)
+
+
+def _check_answers(said: Mapping[str, Any], model: Model, where: str) -> None:
+  """Raises ValueError where the run would answer a session's prompts otherwise, or not at all."""
+  then = said.get("fine_tuning")
+  with_options = f"with {record.tuning_options(then)}" if then else "without --fine-tune"
+  advice = f"start the server {with_options}, or open the scan again"
+  if model.run is None and then is None:
+    raise ValueError(
+      f"{where}: has prompts, but the run '{model.name}' takes none now; serve the run that it was "
+      "made with, or open the scan again."
+    )
+  own = None if model.run is None else model.run.fine_tuning
+  record.check_tuned(said, own, where, advice)
 
 
 def _warm(one: Annotation) -> None:

@@ -1,14 +1,17 @@
 """Whose labels lie in the server's folder: a name alone does not tell, for scans come and go."""
 
+import contextlib
+import fcntl
+import os
 import pathlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from jaxseg import files
 
 # a folder beside those of the tags: what lies there has names of its own
 REPLACED = "replaced"
-_FILE = "labels.json"
+_FILE, _LOCK = "labels.json", ".labels.lock"
 _ENDING = ".nii.gz"
 _ADVICE = "remove the file; the labels are then taken for those of the scans that are called so"
 
@@ -17,14 +20,38 @@ class Labelled:
   """Which scan the labels of each name are of: by its files as they were, or else by its voxels."""
 
   def __init__(self, home: pathlib.Path):
-    self._file, self._labels = home / _FILE, home / "labels"
-    self._told: dict[str, dict[str, str]] = {}
-    if self._file.is_file():
+    self._home, self._file, self._labels = home, home / _FILE, home / "labels"
+    # the file when it was read last
+    self._seen: os.stat_result | None = None
+    self._last: dict[str, dict[str, str]] = {}
+    self._read()
+
+  def _read(self) -> dict[str, dict[str, str]]:
+    """Name -> whose its labels are: as the file says it now, for other servers write it, too."""
+    try:
+      seen = self._file.stat()
+    except FileNotFoundError:
+      self._seen, self._last = None, {}
+      return {}
+    last = self._seen
+    if last is None or (seen.st_ino, seen.st_mtime_ns) != (last.st_ino, last.st_mtime_ns):
       told = files.read_json(self._file, what="whose labels these are", advice=_ADVICE)
       fields = {"stamp": str, "content": str}
       for name, of in told.items():
         files.check_fields(of, f"{self._file}: '{name}'", advice=_ADVICE, fields=fields)
-      self._told = told
+      self._seen, self._last = seen, told
+    return self._last
+
+  @contextlib.contextmanager
+  def _changed(self) -> Iterator[dict[str, dict[str, str]]]:
+    """A copy of what the file says, to be changed: no other server changes it meanwhile."""
+    with open(self._home / _LOCK, "w") as lock:
+      with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(lock, fcntl.LOCK_EX)
+      told = dict(before := self._read())
+      yield told
+      if told != before:
+        files.write_json(self._file, told)
 
   def path(self, name: str, tag: str) -> pathlib.Path:
     return self._labels / tag / f"{name}{_ENDING}"
@@ -55,39 +82,40 @@ class Labelled:
       content: () -> the hash of its voxels, which is asked for where files were changed or moved.
       others: what files of other scans beside it call these.
     """
-    alike = re.compile(rf"{re.escape(name)}(-\d+)?")
-    known = [own for own in self._told if alike.fullmatch(own) and not taken(own)]
+    alike, told = re.compile(rf"{re.escape(name)}(-\d+)?"), self._read()
+    known = [own for own in told if alike.fullmatch(own) and not taken(own)]
     known = sorted((own for own in known if self.tags(own)), key=len)
     for own in known:
-      if self._told[own]["stamp"] == stamp:
+      if told[own]["stamp"] == stamp:
         return own
     for own in known:
-      if own not in others and self._told[own]["content"] == content():
+      if own not in others and told[own]["content"] == content():
         self.put(own, stamp, content())
         return own
+    if not taken(name) and not (name in told and self.tags(name)):
+      return name
+    # labels of which nothing is told are not of a scan that is called otherwise
     unique, number = name, 1
-    while taken(unique) or (unique in self._told and self.tags(unique)):
+    while unique == name or taken(unique) or unique in others or self.tags(unique):
       number += 1
       unique = f"{name}-{number}"
     return unique
 
   def fits(self, name: str, stamp: str, content: Callable[[], str]) -> bool:
     """Whether labels of a name, if there are any, are of the scan with that stamp or content."""
-    told = self._told.get(name)
+    told = self._read().get(name)
     if told is None or not self.tags(name):
       return True
     return told["stamp"] == stamp or told["content"] == content()
 
   def put(self, name: str, stamp: str, content: str) -> None:
     """Keeps whose labels those of a name are."""
-    told = {"stamp": stamp, "content": content}
-    if self._told.get(name) != told:
-      self._told = {**self._told, name: told}
-      files.write_json(self._file, self._told)
+    with self._changed() as told:
+      told[name] = {"stamp": stamp, "content": content}
 
   def remove(self, name: str) -> None:
     """Removes the labels of a name."""
     for tag in self.tags(name):
       self.path(name, tag).unlink(missing_ok=True)
-    if self._told.pop(name, None) is not None:
-      files.write_json(self._file, self._told)
+    with self._changed() as told:
+      told.pop(name, None)

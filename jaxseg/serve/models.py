@@ -17,6 +17,7 @@ from jaxseg.data import RawCase
 from jaxseg.explain import mapping
 from jaxseg.explain import scan as scans
 from jaxseg.inference.segmentation import segment
+from jaxseg.interaction import session
 from jaxseg.runs import checkpoint, interactive
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.fine_tuned import Tuning
@@ -103,6 +104,11 @@ def _check(model: Model, first: Model) -> None:
   config = model.told.config
   if makes_images(config) or config["task"]["name"] == MASKS:
     raise ValueError(f"{model.folders[0]}: makes images; only segmentations are served.")
+  if len(model.labels.scored) > session.MOST:
+    raise ValueError(
+      f"{model.folders[0]}: tells {len(model.labels.scored)} labels apart, but the page paints "
+      f"{session.MOST} at most; use jaxseg predict or interact."
+    )
   for what, ours, theirs in (
     ("channels", model.told.channels, first.told.channels),
     ("number of axes", model.told.rank, first.told.rank),

@@ -176,11 +176,13 @@ def _encoded(
     raise ValueError(f"result_dtype {str(kind)[:20]!r}: choices: {', '.join(_TYPES)}.")
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / f"label{ending}"
-    if kind is not None and stored.max(initial=0) > np.iinfo(_TYPES[kind]).max:
-      raise ValueError(
-        f"result_dtype '{kind}': holds no more than {np.iinfo(_TYPES[kind]).max}, but a label has "
-        f"the value {stored.max()}; ask for int32."
-      )
+    if kind is not None:
+      of, ends = np.iinfo(_TYPES[kind]), (stored.min(initial=0), stored.max(initial=0))
+      if wrong := [end for end in ends if not of.min <= end <= of.max]:
+        raise ValueError(
+          f"result_dtype '{kind}': holds {of.min} to {of.max}, but a label has the value "
+          f"{wrong[0]}; ask for int32."
+        )
     if kind is None:
       data.write_label(path, stored, geometry)
     else:

@@ -239,4 +239,5 @@ async def _label(studio: Studio, request: Request) -> Response:
   path = studio.scans.label(one.scan, "final")
   if not path.is_file():
     raise Refusal(404, "nothing is saved yet; save the segmentation first.")
+  await requests.work(studio.scans.check_label, one.scan)
   return FileResponse(path, media_type=_NIFTI, filename=f"{one.scan}_segmentation.nii.gz")

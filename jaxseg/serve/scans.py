@@ -61,7 +61,7 @@ class Scans:
     """
     self.home = files.writable_folder(home, "--folder").resolve()
     self._told, self._limits = told, limits
-    self._lock = threading.RLock()
+    self._lock, self._writing = threading.RLock(), threading.Lock()
     self._scans: dict[str, Scan] = {}
     # with the stamp of the files that they were read from
     self._images: collections.OrderedDict[str, tuple[str, RawCase]] = collections.OrderedDict()
@@ -86,11 +86,6 @@ class Scans:
         self.notes.append(case.problem)
       else:
         own = self._name_of(name, case, cases.keys() - {name})
-        if own != name:
-          self.notes.append(
-            f"{case.files[0]}: is called '{own}' here: the labels of '{name}' in {self.home} are "
-            "of another scan"
-          )
         self._scans[own] = Scan(own, case, False, case.files[0].stat().st_mtime)
 
   def _name_of(self, name: str, case: CaseFiles, others: Collection[str]) -> str:
@@ -103,7 +98,13 @@ class Scans:
         return ""
 
     content = functools.cache(content)
-    return self._labelled.name_of(name, self._taken, _stamp(case), content, others)
+    own = self._labelled.name_of(name, self._taken, _stamp(case), content, others)
+    if own != name:
+      what = "a scan is" if self._taken(name) else f"the labels in {self.home} are of a scan"
+      self.notes.append(
+        f"{case.files[0]}: is called '{own}' here: {what} called '{name}', which is another one"
+      )
+    return own
 
   def _find_uploads(self) -> None:
     folders = sorted(self._uploads.glob("*/files"))
@@ -265,11 +266,11 @@ class Scans:
     Labels of the scan as it was before its files were changed are put aside.
     """
     path = self.label(name, tag)
-    if not self._fits(name):
-      for old in self.tags(name):
-        self.put_aside(name, old)
-    data.write_label(path, stored, self.image(name).geometry)
-    with self._lock:
+    with self._writing:
+      if not self._fits(name):
+        for old in self.tags(name):
+          self.put_aside(name, old)
+      data.write_label(path, stored, self.image(name).geometry)
       self._labelled.put(self.get(name).name, self.stamp(name), self.identity(name)["content"])
     return path
 

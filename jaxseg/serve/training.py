@@ -17,6 +17,7 @@ from jaxseg.data.sources import dataset_json
 from jaxseg.data.sources.source import on_image_grid
 from jaxseg.methods import FOLLOWERS
 from jaxseg.methods.averaged import SUFFIX
+from jaxseg.methods.effects import STAGES
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
 from jaxseg.serve.guard import Refusal
@@ -174,6 +175,10 @@ def _config(model: Model, home: pathlib.Path, options: Mapping[str, Any]) -> dic
   split = {"name": "kfold", "fold": 0, "folds": min(5, len(names))}
   config["data"] |= {"source": source, "split": split, "folder": str(home / "prepared")}
   config["initialise"] = _starts(run, FOLLOWERS.get(config["method"]["name"], {}))
+  # what is told by numbers of steps keeps its share of them
+  for option in {stage.option for stage in STAGES.get(config["method"]["name"], ())}:
+    if before := config["method"].get(option):
+      config["method"][option] = before * options["steps"] // config["steps"]
   config["steps"] = options["steps"]
   if "learning_rate" in options:
     config["optimiser"]["learning_rate"] = options["learning_rate"]

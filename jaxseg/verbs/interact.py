@@ -168,6 +168,10 @@ def _one(wanted, run: Run, name: str, work: Work) -> Played:
   if work.prompts is not None:
     told = record.read(work.prompts)
     record.check_scan(told, record.identity(raw), work.prompts, where)
+    # prompts of trained networks are answered by others where --fine-tune asks for that
+    if (then := told.get("fine_tuning")) is not None:
+      advice = f"give {record.tuning_options(then)}, or remove the file's field 'fine_tuning'"
+      record.check_tuned(told, run.fine_tuning, work.prompts, advice)
   truth, weight = (None, None) if work.label is None else _truth(work.label, run, raw)
   threshold = wanted.threshold if told is None else told.get("threshold", HALF)
   scan = at_threshold(run.scan(raw, where), threshold)
@@ -199,7 +203,9 @@ def _one(wanted, run: Run, name: str, work: Work) -> Played:
     for _ in watched(_states(played.state)):
       pass
   keep(played.state, "", overlay=wanted.overlay)
-  recorded = record.record(played.state, record.identity(raw), threshold=threshold)
+  recorded = record.record(
+    played.state, record.identity(raw), threshold=threshold, fine_tuning=run.fine_tuning
+  )
   files.write_json(wanted.output / f"{name}_prompts.json", recorded)
   legend = session.legend(scan, played.state)
   if legend != dict(zip(scan.names, scan.values, strict=True)):

@@ -65,6 +65,20 @@ def test_what_was_recorded_is_a_file_that_is_read_and_played(tmp_path):
   assert last.logits["object 1"].tobytes() == state.logits["object 1"].tobytes()
 
 
+def test_prompts_that_other_networks_would_answer_otherwise_are_refused():
+  scan, own = made_scan(), {"steps": 20, "rate": 0.01, "layers": ("head*",)}
+  told = record.record(session.start(scan), record.identity(RAW), fine_tuning=own)
+  told = json.loads(json.dumps(told))
+  record.check_tuned(told, own, "p.json", "")
+  for other in (None, own | {"rate": 0.1}, own | {"layers": ("up*",)}):
+    with pytest.raises(
+      ValueError, match=r"^p\.json: .* fine-tuned with --fine-tune 20 --fine-.*; A"
+    ):
+      record.check_tuned(told, other, "p.json", "Advice")
+  with pytest.raises(ValueError, match=r"answered by trained networks, which networks fine-tuned"):
+    record.check_tuned(told_of(POINT), own, "p.json", "Advice")
+
+
 def test_millimetres_are_the_files_own():
   affine = np.array([[-2.0, 0, 0, 5], [0, 1.5, 0, 7], [0, 0, 3.0, -3], [0, 0, 0, 1]])
   geometry = Geometry(affine, (6, 8, 10), "nifti")
@@ -114,6 +128,9 @@ def test_prompts_of_another_scan_are_refused(change, words):
     (told_of(coordinates="inches"), "expected 'voxel' or 'mm'"),
     (told_of(automatic="no"), "expected true or false"),
     (told_of(threshold=1), "threshold: 1; expected a number above 0 and below 1"),
+    (told_of(fine_tuning=20), "'fine_tuning' is a number, expected an object"),
+    (told_of(fine_tuning={"steps": 20, "rate": "low"}), "'fine_tuning.rate' is a text"),
+    (told_of(fine_tuning={"steps": 2, "rate": 1, "layers": [3]}), r"layers: \[3\]; expected patt"),
     (told_of(threshold="0.5"), "threshold: '0.5'; expected a number"),
     ([], "holds a list"),
   ],

@@ -77,6 +77,16 @@ def test_the_last_layers_alone_move_and_the_trained_weights_stay(run):
   assert moved == {"head"}
 
 
+def test_weights_that_are_no_numbers_any_more_answer_nothing(run):
+  (trained,) = run.opened.states.values()
+  far = jax.tree.map(lambda of: np.full_like(of, np.nan), trained)
+  scan = run._replace(tune=lambda batch, marks: [far]).scan(pointer.scan(SPACE), "scan.nii")
+  with pytest.raises(
+    ValueError, match=r"^scan\.nii: .* the rate 0\.1 left .* expected a lower one"
+  ):
+    session.add(scan, session.start(scan), {"class": "dim", "point": AT})
+
+
 def test_strokes_are_taken_and_boxes_are_not(run):
   scan = run.scan(pointer.scan(SPACE))
   state = session.add(scan, session.start(scan), {"class": "dim", "stroke": [[2, 2], [2, 9]]})

@@ -1,10 +1,13 @@
 """What is served: runs of any method take clicks where they are fine-tuned on the scan."""
 
 import numpy as np
+import pytest
 import run_folders
 import served
 
+from jaxseg.batch import LabelSpec
 from jaxseg.runs.fine_tuned import Tuning
+from jaxseg.serve import models
 
 SHAPE = (9, 12, 10)
 
@@ -37,3 +40,37 @@ def test_a_run_without_prompts_takes_clicks_where_it_is_fine_tuned_and_keeps_its
   assert after[at] == told["classes"].index(name) + 1
   # the other scan has the same voxels, and is segmented as if nobody had clicked
   np.testing.assert_array_equal(begin("b")[1], before)
+  # a server that is started otherwise would answer its marks otherwise, or not at all
+  place = f"/api/sessions/{told['session']}"
+  for other in (None, Tuning(steps=4, rate=0.1)):
+    again = served.client(served.studio(tmp_path / "home", [plain], scans=scans, tuning=other))
+    refused = again.get(place)
+    assert refused.status_code == 400
+    assert "start the server with --fine-tune 3 --fine-tune-rate 0.1" in refused.json()["detail"]
+  again = served.client(served.studio(tmp_path / "home", [plain], scans=scans, tuning=tuning))
+  played = np.frombuffer(again.get(f"{place}/mask").content, np.uint8).reshape(after.shape)
+  np.testing.assert_array_equal(played, after)
+
+
+def test_a_session_without_marks_goes_on_where_a_run_takes_them_now(tmp_path):
+  flat = run_folders.write(tmp_path / "flat", rank=3)
+  scans = tmp_path / "scans"
+  scans.mkdir()
+  (scans / "a.nii.gz").write_bytes(served.volume(SHAPE))
+  told, masks = {"scan": "a", "model": "flat"}, []
+  client = served.client(served.studio(tmp_path / "home", [flat], scans=scans))
+  place = f"/api/sessions/{client.post('/api/sessions', json=told).json()['session']}"
+  tuned = served.studio(tmp_path / "home", [flat], scans=scans, tuning=Tuning(steps=1))
+  for of in (client, served.client(tuned)):
+    assert of.get(place).status_code == 200
+    masks.append(of.get(f"{place}/mask").content)
+  assert masks[0] == masks[1]
+
+
+def test_more_labels_than_a_page_paints_are_refused(tmp_path, monkeypatch):
+  flat = run_folders.write(tmp_path / "flat")
+  names = tuple(map(str, range(257)))
+  labels = LabelSpec(names, tuple(range(257)))
+  monkeypatch.setattr(models.Model, "labels", labels)
+  with pytest.raises(ValueError, match="tells 256 labels apart, but the page paints 255 at most"):
+    models.open_models([flat])

@@ -258,8 +258,10 @@ def test_what_means_nothing_is_refused_in_a_sentence(model, params, words, serve
 def test_values_that_the_type_cannot_hold_are_refused():
   geometry = plain_geometry((2, 2, 2))
   stored = np.full((2, 2, 2), 300, np.int32)
-  with pytest.raises(ValueError, match=r"result_dtype 'uint8': holds no more than 255, .* 300"):
+  with pytest.raises(ValueError, match=r"result_dtype 'uint8': holds 0 to 255, .* 300;"):
     monai_infer._encoded(stored, geometry, ".nii.gz", {"result_dtype": "uint8"})
+  with pytest.raises(ValueError, match=r"result_dtype 'uint16': holds 0 to 65535, .* value -1"):
+    monai_infer._encoded(-stored // 300, geometry, ".nii.gz", {"result_dtype": "uint16"})
   assert monai_infer._encoded(stored, geometry, ".nii.gz", {"result_dtype": "uint16"})
 
 
@@ -324,13 +326,16 @@ def test_all_networks_of_a_run_go_on_from_their_weights(tmp_path):
     tmp_path / "two",
     network=network,
     networks={"proposal": network},
-    method={"name": "deepigeos"},
+    method={"name": "deepigeos", "proposal_steps": 50},
+    steps=100,
   )
   studio = served.studio(tmp_path / "home", [folder])
   (tmp_path / "made" / "set" / "labelsTr").mkdir(parents=True)
   model = studio.models["two"]
-  starts = training._config(model, tmp_path / "made", {"steps": 5})["initialise"]
-  assert starts == {
+  config = training._config(model, tmp_path / "made", {"steps": 5})
+  # a job is shorter: the first network has its share of it, and not all
+  assert config["method"]["proposal_steps"] == 2
+  assert config["initialise"] == {
     "network": {"run": str(folder)},
     "proposal": {"run": str(folder), "learner": "proposal"},
   }

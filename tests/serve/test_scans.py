@@ -1,6 +1,7 @@
 """Scans and their labels: whose labels they are, whatever lies under a name by now."""
 
 import io
+import json
 import os
 
 import nibabel as nib
@@ -50,7 +51,8 @@ def test_scans_of_two_folders_that_share_a_name_have_labels_of_their_own(opened,
   mark(opened(one), "knee", 5)
   scans = opened(other)
   assert set(scans.names()) == {"hip", "knee-2"}
-  assert "b/knee.nii.gz: is called 'knee-2' here: the labels of 'knee'" in scans.notes[0]
+  assert "b/knee.nii.gz: is called 'knee-2' here: the labels in" in scans.notes[0]
+  assert scans.notes[0].endswith("of a scan called 'knee', which is another one")
   assert scans.unlabelled() == ["hip", "knee-2"]
   mark(scans, "knee-2", 9)
   # each again, and again
@@ -92,6 +94,36 @@ def test_a_label_of_what_a_scan_was_is_given_to_nobody_and_put_aside(run, tmp_pa
   assert client.get("/datastore/label?label=knee").status_code == 200
   (kept,) = (tmp_path / "home" / "labels" / "replaced").iterdir()
   assert set(np.unique(np.asarray(nib.load(kept).dataobj))) == {5}
+
+
+def test_a_scan_takes_no_name_whose_labels_nothing_is_told_of(opened, tmp_path):
+  """Labels that are older than labels.json: of what is called so, and of nothing else."""
+  both = folder(tmp_path / "a", **{"knee": 0, "knee-2": 1})
+  scans = opened(both)
+  mark(scans, "knee", 5)
+  mark(scans, "knee-2", 9)
+  told = json.loads((file := tmp_path / "home" / "labels.json").read_text())
+  file.write_text(json.dumps({"knee": told["knee"]}))
+  for given in (folder(tmp_path / "b", knee=2), folder(tmp_path / "c", **{"knee": 2, "knee-2": 1})):
+    scans = opened(given)
+    assert "knee-3" in scans.names()
+    assert "knee-3" in scans.unlabelled()
+  assert values_of(scans, "knee-2") == {9}
+
+
+def test_two_servers_on_one_folder_keep_each_others_labels(opened, tmp_path):
+  one = opened(folder(tmp_path / "a", knee=0))
+  other = opened(folder(tmp_path / "b", hip=1))
+  mark(one, "knee", 5)
+  mark(other, "hip", 9)
+  mark(one, "knee", 9)
+  assert opened(folder(tmp_path / "c", knee=2, hip=2)).unlabelled() == ["hip-2", "knee-2"]
+  # the first one learns, too, that a label is another scan's by now
+  third = opened(folder(tmp_path / "d", foot=3))
+  late = opened(folder(tmp_path / "e", foot=4))
+  mark(third, "foot", 5)
+  with pytest.raises(ValueError, match="'foot' are of the scan as it was before"):
+    late.check_label("foot")
 
 
 def test_uploads_take_no_labels_of_others_and_keep_their_own(opened, tmp_path):

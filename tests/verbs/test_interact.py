@@ -224,7 +224,7 @@ def test_labels_of_scans_that_share_a_name_are_refused(run, scan, label, tmp_pat
   assert "another scan of --input is called 'scan_1', too, and this one is 'scan_1-2' here" in words
 
 
-def test_a_run_of_any_method_is_fine_tuned_on_each_scan_and_says_how(tmp_path, scan):
+def test_a_run_of_any_method_is_fine_tuned_on_each_scan_and_says_how(tmp_path, scan, capsys):
   plain = run_folders.write(tmp_path / "plain", rank=3)
   at = [4, 5, 6]
   told = {"scan": {"shape": list(SHAPE[::-1])}, "steps": [{"class": "dim", "point": at}]}
@@ -241,6 +241,15 @@ def test_a_run_of_any_method_is_fine_tuned_on_each_scan_and_says_how(tmp_path, s
   # the second scan, the same, begins with the weights that the first one began with
   np.testing.assert_array_equal(a, b)
   assert a[tuple(at[::-1])] == 5
+  # what was answered so is played again so alone
+  file = tmp_path / "o" / "a_prompts.json"
+  assert json.loads(file.read_text())["fine_tuning"] == report["fine_tuning"]
+  play = (plain, tmp_path / "scans" / "a.nii.gz", tmp_path / "p", "--prompts", file)
+  words = refused(capsys, *play, "--fine-tune", 3)
+  assert "give --fine-tune 3 --fine-tune-rate 0.1 --fine-tune-layers head*, or remove" in words
+  main(*play, *options)
+  again = np.asarray(nib.load(tmp_path / "p" / "a.nii.gz").dataobj)
+  np.testing.assert_array_equal(again, a)
 
 
 def test_pictures_are_written_as_pictures(flat, tmp_path):

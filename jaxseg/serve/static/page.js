@@ -49,7 +49,8 @@ async function busy(words, act) {
     await act();
   } catch (error) {
     say(error.message);
-    if (error.status === 409) await renew(await get(session_url()));
+    // where the scan itself was changed, there is no newest state
+    if (error.status === 409 && session) await get(session_url()).then(renew, (last) => say(last.message));
   } finally {
     clearTimeout(timer);
     $("busy").hidden = true;

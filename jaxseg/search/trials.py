@@ -157,6 +157,10 @@ class Runner:
     try:
       with self._processes.place() as place:
         self._try(trial, *place, late=late)
+    except BaseException:
+      # as of a full disk: others are saved before it is told, and none is begun
+      self.stop()
+      raise
     finally:
       with self._lock:
         self._running -= 1

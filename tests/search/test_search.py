@@ -129,6 +129,24 @@ def test_what_fails_or_is_refused_is_a_row(tmp_path, monkeypatch):
   assert best["fields"]["network.widths"] == [8, 8] or best["fields"]["network.widths"] == (8, 8)
 
 
+def test_what_no_row_can_tell_ends_the_search_before_other_trials(tmp_path, monkeypatch):
+  def full(number):
+    if number == 1:
+      raise OSError("no space left on device")
+    return 0
+
+  fake(monkeypatch, code=full)
+  config = searched.config(tmp_path, strategy=dict(name="random", trials=9))
+  with pytest.raises(OSError, match="no space"):
+    run(tmp_path / "s", config)
+  assert MADE == ["0@6", "1@6"]
+  # the same command goes on
+  fake(monkeypatch)
+  run(tmp_path / "s", config)
+  assert MADE[0] == "1@6"
+  assert len(rows(tmp_path / "s")) == 9
+
+
 def test_a_search_without_a_score_says_so(tmp_path, monkeypatch):
   fake(monkeypatch, code=lambda number: 1)
   config = searched.config(tmp_path, strategy=dict(name="random", trials=2))

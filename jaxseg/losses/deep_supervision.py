@@ -90,6 +90,13 @@ def deep_supervision(
       "are; give one of the two (a config's method.head_weights, or head_decay and drop_last_head)."
     )
 
+  if auxiliary_loss is not None and (auxiliary == 0 or (weights and not any(weights[1:]))):
+    option = "auxiliary=0" if auxiliary == 0 else f"weights {tuple(weights)}"
+    raise ValueError(
+      f"deep supervision: a loss of the coarser outputs has no effect beside {option}; leave it "
+      "out (a config's losses.auxiliary), or weigh them (method.head_weights, auxiliary)."
+    )
+
   def total(logits: Sequence[Array], target: Target) -> jax.Array:
     levels = len(logits)
     if levels == 1 and any(weighed.values()):

@@ -1,7 +1,7 @@
 """Runs whose networks are fine-tuned on the one image that a user marks, see `methods.bifseg`."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +10,15 @@ import optax
 
 from jaxseg import paths
 from jaxseg.batch import Array, Batch
+from jaxseg.config import domains
 from jaxseg.config.roles import predicting
 from jaxseg.inference.segmentation import seen_by
 from jaxseg.interaction.places import MARKS, kind_of, positions_of
 from jaxseg.method import State
+from jaxseg.methods import by_domain
 from jaxseg.methods.averaged import SUFFIX
 from jaxseg.methods.bifseg import fine_tuned
+from jaxseg.runs.folder import Described
 from jaxseg.runs.load import Opened
 
 ROUNDS = 4
@@ -49,14 +52,13 @@ def tune_of(opened: Opened, tuning: Tuning) -> Tune:
   learner = predicting(opened.told[0].config)
   # an average of weights is what predicts
   learner = f"{learner}{SUFFIX}" if f"{learner}{SUFFIX}" in first.learners else learner
-  paths.check(
-    tuning.layers, paths.flatten(first.learners[learner].params), f"{folder}: fine-tuning"
-  )
+  known = paths.flatten(first.learners[learner].params)
+  paths.check(tuning.layers, known, f"{folder}: fine-tuning")
   tune = jax.jit(
     functools.partial(
       fine_tuned,
       opened.scheme.apply,
-      layers=tuning.layers,
+      layers=_of_domain(tuning.layers, known, opened.told[0]),
       learner=learner,
       optimiser=optax.sgd(tuning.rate, momentum=MOMENTUM),
       rounds=ROUNDS,
@@ -69,6 +71,15 @@ def tune_of(opened: Opened, tuning: Tuning) -> Tune:
     return [tune(state, seen_by(own, batch), marks) for state, own in pairs]
 
   return of_each
+
+
+def _of_domain(layers: Sequence[str], known: Collection[str], told: Described) -> tuple[str, ...]:
+  """The patterns, and those of what the scans' domain has of its own in the place of the main's."""
+  if not told.domain:
+    return tuple(layers)
+  place = f"{by_domain.DOMAINS}/{domains.names(told.config)[told.domain]}"
+  own = (f"{place}/{pattern}" for pattern in layers)
+  return (*layers, *(of for of in own if any(paths.match(path, (of,)) for path in known)))
 
 
 def marks_in(turns: Sequence[Sequence[Mapping[str, Any]]], window, classes: int) -> np.ndarray:

@@ -115,6 +115,12 @@ def test_centre_crop_leaves_the_voxels_that_valid_convolutions_see():
     centre_crop_target(target, (9, 3))
 
 
+@pytest.mark.parametrize("options", [{"auxiliary": 0.0}, {"weights": (1.0, 0.0)}])
+def test_a_loss_of_heads_that_weigh_nothing_is_refused(options):
+  with pytest.raises(ValueError, match=r"a loss of the coarser outputs has no effect beside"):
+    deep_supervision(cross_entropy, auxiliary_loss=cross_entropy, **options)
+
+
 @pytest.mark.parametrize(
   "options",
   [{"drop_last": True}, {"decay": 0.3}, {"auxiliary": 0.5}, {"auxiliary_loss": cross_entropy}],

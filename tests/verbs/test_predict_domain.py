@@ -7,17 +7,22 @@ import imageio.v3 as imageio
 import jax
 import nibabel as nib
 import numpy as np
+import pointer
 import pytest
 import run_folders
 import tiny
 from drawn_states import state_of
 
+from jaxseg import paths
 from jaxseg.batch import LabelSpec
 from jaxseg.data.stream import MAIN
 from jaxseg.inference import Case
+from jaxseg.interaction import session
 from jaxseg.methods import by_domain
 from jaxseg.runs import checkpoint
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.fine_tuned import Tuning
+from jaxseg.runs.interactive import open_run
 from jaxseg.runs.load import load
 from jaxseg.verbs import explain, predict
 
@@ -50,6 +55,18 @@ def run(tmp_path_factory):
     state.replace(learners={"network": learner}), {}
   )
   return folder
+
+
+def test_what_a_domain_has_of_its_own_is_what_is_fine_tuned_on_its_scans(run):
+  """Norms are the domains' own here: those of the main domain say nothing of the other's scans."""
+  raw, answers = pointer.scan((16, 16)), []
+  own = checkpoint.load_learners(run)["network"].params[by_domain.DOMAINS]["mr"]
+  norms = tuple(paths.flatten(own))
+  for tuning in (Tuning(1, 0.0, norms), Tuning(1, 0.5, norms)):
+    scan = open_run(run, domain="mr", tuning=tuning).scan(raw)
+    state = session.add(scan, session.start(scan), {"class": scan.names[1], "point": (5, 9)})
+    answers.append(state.logits["object 1"])
+  assert (answers[0] != answers[1]).any(-1).mean() > 0.5
 
 
 def main(run, source, output, *options):

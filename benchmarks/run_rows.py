@@ -26,7 +26,7 @@ from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
 from jaxseg.runs import folder as run_folder
-from jaxseg.runs import same_run
+from jaxseg.runs import lock, same_run
 from jaxseg.verbs.train import LEFT
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -146,6 +146,8 @@ class Runner:
     print(f"{row.key}: core {core}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
+    # of a table that was killed a run may still save
+    lock.wait(folder, stopped=self.stopped)
     options = {"cores": (core,), "environment": environment(), "folder": ROOT}
     code, used = self._processes.run(command, log, **options)
     # of a run that was stopped and goes on, all of its time

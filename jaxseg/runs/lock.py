@@ -158,6 +158,17 @@ def hold(folder) -> Iterator[None]:
       held.release()
 
 
+def wait(folder: pathlib.Path, *, stopped: threading.Event, seconds: float = 600.0) -> None:
+  """Waits until nobody writes to a folder, no longer than some seconds or until `stopped`."""
+  end = time.monotonic() + seconds
+  while folder.is_dir() and not stopped.is_set() and time.monotonic() < end:
+    try:
+      Lock(folder).release()
+      return
+    except RunInUse:
+      stopped.wait(1.0)
+
+
 def _check_shared(folder: pathlib.Path, owner: dict[str, Any]) -> None:
   """Raises ValueError if this process does not see the lock that the first one holds."""
   deadline = time.monotonic() + _DELAY

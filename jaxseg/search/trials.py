@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from jaxseg import files
 from jaxseg.children import Processes, failure, shares
+from jaxseg.runs import lock
 from jaxseg.search.parameters import key, values
 from jaxseg.search.plan import Plan
 from jaxseg.search.proposals import Proposal
@@ -206,6 +207,8 @@ class Runner:
     log, began = place.with_name(f"{place.name}.log"), time.monotonic()
     log.touch()
     written = log.stat().st_size
+    # of a search that was killed a trial may still save
+    lock.wait(place, stopped=self.stopped)
     code, used = self._process(told, log, cores, gpu)
     lines = log.read_bytes()[written:].decode("utf-8", errors="replace").strip().splitlines()
     # of a trial that was stopped and goes on, all of its time and of its warnings

@@ -1,11 +1,14 @@
 """Trials that failed and run again, and what warned a trial: rows, strategy and report agree."""
 
+import threading
+
 import pytest
 import searched
 from searched import MADE, fake, rows, run
 
 from jaxseg import files
 from jaxseg.packages import installed
+from jaxseg.runs import lock
 from jaxseg.search import report
 from jaxseg.verbs import train
 
@@ -101,6 +104,24 @@ def test_a_trial_that_was_begun_when_the_search_was_killed_stays_of_its_candidat
   run(tmp_path / "s", config, retry=True)
   assert rows(tmp_path / "s")["0002@6"]["late"]
   assert files.read_json(request, what="a request", advice="none")["config"] == before
+
+
+def test_a_trial_waits_for_the_process_of_a_search_that_was_killed(tmp_path, monkeypatch):
+  fake(monkeypatch, code=lambda number: 0 if ended else 1)
+  folder, ended = tmp_path / "s" / "trials" / "0000", []
+  folder.mkdir(parents=True)
+  held = lock.Lock(folder)
+
+  def leave():
+    ended.append(True)
+    held.release()
+
+  timer = threading.Timer(0.5, leave)
+  timer.start()
+  run(tmp_path / "s", searched.config(tmp_path, strategy=dict(name="random", trials=1)))
+  timer.join()
+  assert MADE == ["0@6"]
+  assert "score" in rows(tmp_path / "s")["0000@6"]
 
 
 def test_what_a_retry_trains_in_anothers_place_is_within_the_budget(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from jaxseg.interaction.encoding import Encoding, encoding_of, show
 from jaxseg.interaction.places import SHOWN_AS, chain, filled, kind_of, positions_of
 from jaxseg.interaction.prompts import arrays, pieces_of
 from jaxseg.methods import METHODS
+from jaxseg.methods.effects import STAGES
 from jaxseg.runs import checkpoint
 from jaxseg.runs.fine_tuned import Tune, Tuning, marks_in, tune_of
 from jaxseg.runs.folder import run_folders
@@ -137,6 +138,7 @@ def as_run(opened: Opened, *, kind: str = checkpoint.LATEST, tuning: Tuning | No
       f"{first}: its predictor 'boxed' chooses by itself what the network sees; expected a "
       "run that predicts by windows."
     )
+  _check_learned(opened, kind)
   compiled = None
   if encoding is not None:
     compiled = jax.jit(
@@ -146,6 +148,23 @@ def as_run(opened: Opened, *, kind: str = checkpoint.LATEST, tuning: Tuning | No
   return Run(
     opened, as_model(opened, kind=kind), encoding, mean_apply(opened), compiled, tune, tuning
   )
+
+
+def _check_learned(opened: Opened, kind: str) -> None:
+  """Raises ValueError for checkpoints of a first stage, in which another network learned."""
+  method = opened.told[0].config["method"]
+  for stage in STAGES.get(method["name"], ()):
+    before = method.get(stage.option) or 0
+    if stage.first or not stage.learner or not before:
+      continue
+    for folder in opened.states:
+      step = max(checkpoint.Checkpoints(folder, kind).steps, default=before + 1)
+      if step <= before:
+        raise ValueError(
+          f"{folder / kind}: is of step {step}, and the network that answers prompts only learns "
+          f"from step {before} on (config.method.{stage.option}); train it further, or give a "
+          "later checkpoint (--checkpoint latest)."
+        )
 
 
 def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:

@@ -7,6 +7,7 @@ import numpy as np
 import pointer
 import pytest
 import run_folders
+import tiny
 from pointer import pointer_tables  # noqa: F401
 
 from jaxseg import inference
@@ -151,3 +152,14 @@ def test_kinds_that_the_run_does_not_know_are_refused(run):
   scan = run.scan(pointer.scan((20, 20)))
   with pytest.raises(ValueError, match="is a box, but the run was trained without; it takes point"):
     session.add(scan, session.start(scan), {"class": "dim", "box": ((1, 1), (3, 3))})
+
+
+def test_a_checkpoint_of_the_first_stage_answers_no_prompts(tmp_path):
+  net = {"name": "pnet", "features": 2, "depth": 1, "dilations": (1,)}
+  method = {"name": "deepigeos", "proposal_steps": 4}
+  made = tiny.experiment(network=net, networks={"proposal": net}, method=method, steps=10)
+  for step in (4, 5):
+    run_folders.leave(tmp_path / str(step), made, step=step)
+  with pytest.raises(ValueError, match=r"4/checkpoints: is of step 4, .* learns from step 4 on"):
+    open_run(tmp_path / "4")
+  open_run(tmp_path / "5")

@@ -320,18 +320,20 @@ def test_a_label_of_another_scan_of_that_name_is_not_trained_on(trained):
   assert "the same grid" in answer.json()["detail"]
 
 
-def test_all_networks_of_a_run_go_on_from_their_weights(tmp_path):
+def test_all_networks_of_a_run_go_on_from_their_weights(tmp_path, monkeypatch):
   network = {"name": "pnet", "features": 4, "depth": 1, "dilations": (1,)}
   folder = run_folders.write(
     tmp_path / "two",
     network=network,
     networks={"proposal": network},
-    method={"name": "deepigeos", "proposal_steps": 50},
-    steps=100,
+    method={"name": "deepigeos"},
   )
   studio = served.studio(tmp_path / "home", [folder])
   (tmp_path / "made" / "set" / "labelsTr").mkdir(parents=True)
   model = studio.models["two"]
+  told = training.run_folder.read_config(folder) | {"steps": 100}
+  told["method"] |= {"proposal_steps": 50}
+  monkeypatch.setattr(training.run_folder, "read_config", lambda run: told)
   config = training._config(model, tmp_path / "made", {"steps": 5})
   # a job is shorter: the first network has its share of it, and not all
   assert config["method"]["proposal_steps"] == 2

@@ -90,6 +90,11 @@ def deep_supervision(
       "are; give one of the two (a config's method.head_weights, or head_decay and drop_last_head)."
     )
 
+  if weights and not any(weights):
+    raise ValueError(
+      f"deep supervision: weights {tuple(weights)}, so that nothing would be learnt; expected one "
+      "above 0 (a config's method.head_weights)."
+    )
   if auxiliary_loss is not None and (auxiliary == 0 or (weights and not any(weights[1:]))):
     option = "auxiliary=0" if auxiliary == 0 else f"weights {tuple(weights)}"
     raise ValueError(

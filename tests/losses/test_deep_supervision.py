@@ -119,6 +119,8 @@ def test_centre_crop_leaves_the_voxels_that_valid_convolutions_see():
 def test_a_loss_of_heads_that_weigh_nothing_is_refused(options):
   with pytest.raises(ValueError, match=r"a loss of the coarser outputs has no effect beside"):
     deep_supervision(cross_entropy, auxiliary_loss=cross_entropy, **options)
+  with pytest.raises(ValueError, match=r"weights \(0, 0\.0\), so that nothing would be learnt"):
+    deep_supervision(cross_entropy, weights=(0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ class Annotations:
     if said is not None:
       # under the same name there may be another scan by now
       record.check_scan(said, made.identity, where := f"session {made.name}", f"'{made.scan}'")
+      _check_options(told.get("options", {}), model.options, where)
       _check_answers(said, model, where)
     if model.run is None:
       made.fixed, made.seconds = models.segment_scan(model, raw, made.scan)
@@ -173,6 +174,7 @@ class Annotations:
     content = {
       "scan": one.scan,
       "model": one.model.name,
+      "options": dict(one.model.options),
       "changes": one.changes,
       "since": one.since,
       "undone": undone,
@@ -235,6 +237,16 @@ class Annotations:
 
 def _read(path) -> dict[str, Any]:
   return files.read_json(path, what="a session of jaxseg serve", advice=_ADVICE, fields=_FIELDS)
+
+
+def _check_options(then: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:
+  """Raises ValueError where a server of other options would answer a session's prompts."""
+  for name, now in own.items():
+    if (before := then.get(name, now)) != now:
+      raise ValueError(
+        f"{where}: its prompts were answered by a server with --{name} {before}, and this one was "
+        f"started with --{name} {now}; start it as that one, or open the scan again."
+      )
 
 
 def _check_answers(said: Mapping[str, Any], model: Model, where: str) -> None:

@@ -4,6 +4,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxseg import explain
 from jaxseg.batch import LabelSpec
 from jaxseg.build import suggestion
 from jaxseg.config import domains
+from jaxseg.config.streams import MAIN_WORD
 from jaxseg.config.synthesis import makes_images
 from jaxseg.data import RawCase
 from jaxseg.explain import mapping
@@ -39,6 +41,7 @@ class Model(NamedTuple):
     subject: the runs, opened once for segmenting and explaining.
     run: the same as they answer prompts; None for those that take none.
     lock: held while it computes: one answer at a time.
+    options: of the server, by which it answers: "checkpoint" and "domain".
   """
 
   name: str
@@ -46,6 +49,7 @@ class Model(NamedTuple):
   subject: scans.Subject
   run: interactive.Run | None
   lock: threading.Lock
+  options: Mapping[str, str] = MappingProxyType({})
 
   @property
   def told(self) -> Described:
@@ -88,7 +92,10 @@ def _opened(name: str, folders, kind: str, domain: str | None, tuning: Tuning | 
   if tuning is not None or interactive.prompts_of(opened.told[0].config) is not None:
     run = interactive.as_run(opened, kind=kind, tuning=tuning)
   model = as_model(opened, kind=kind) if run is None else run.model
-  return Model(name, tuple(folders), scans.subject(opened, model), run, threading.Lock())
+  word = "best" if kind == checkpoint.BEST else "latest"
+  options = {"checkpoint": word, "domain": domain or MAIN_WORD}
+  subject = scans.subject(opened, model)
+  return Model(name, tuple(folders), subject, run, threading.Lock(), options)
 
 
 def _name(path, group, groups: int, known) -> str:

@@ -1,5 +1,7 @@
 """What is served: runs of any method take clicks where they are fine-tuned on the scan."""
 
+import json
+
 import numpy as np
 import pytest
 import run_folders
@@ -7,7 +9,7 @@ import served
 
 from jaxseg.batch import LabelSpec
 from jaxseg.runs.fine_tuned import Tuning
-from jaxseg.serve import models
+from jaxseg.serve import annotations, models
 
 SHAPE = (9, 12, 10)
 
@@ -40,6 +42,8 @@ def test_a_run_without_prompts_takes_clicks_where_it_is_fine_tuned_and_keeps_its
   assert after[at] == told["classes"].index(name) + 1
   # the other scan has the same voxels, and is segmented as if nobody had clicked
   np.testing.assert_array_equal(begin("b")[1], before)
+  (file,) = [of for of in (tmp_path / "home" / "sessions").iterdir() if of.stem == told["session"]]
+  assert json.loads(file.read_text())["options"] == {"checkpoint": "latest", "domain": "main"}
   # a server that is started otherwise would answer its marks otherwise, or not at all
   place = f"/api/sessions/{told['session']}"
   for other in (None, Tuning(steps=4, rate=0.1)):
@@ -50,6 +54,24 @@ def test_a_run_without_prompts_takes_clicks_where_it_is_fine_tuned_and_keeps_its
   again = served.client(served.studio(tmp_path / "home", [plain], scans=scans, tuning=tuning))
   played = np.frombuffer(again.get(f"{place}/mask").content, np.uint8).reshape(after.shape)
   np.testing.assert_array_equal(played, after)
+
+
+def test_a_session_of_a_server_with_another_checkpoint_or_domain_is_refused():
+  now = {"checkpoint": "latest", "domain": "main"}
+  annotations._check_options({}, now, "a session")
+  annotations._check_options(dict(now), now, "a session")
+  for then, words in (
+    (
+      {"checkpoint": "best"},
+      "a server with --checkpoint best, .* started with --checkpoint latest",
+    ),
+    (
+      {"domain": "mr"},
+      "a server with --domain mr, and this one was started with --domain main; start",
+    ),
+  ):
+    with pytest.raises(ValueError, match=f"^a session: its prompts were answered by {words}"):
+      annotations._check_options(now | then, now, "a session")
 
 
 def test_a_session_without_marks_goes_on_where_a_run_takes_them_now(tmp_path):

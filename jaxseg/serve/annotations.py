@@ -202,6 +202,7 @@ class Annotations:
       with self._lock:
         if self._open.setdefault(one.name, one) is not one:
           raise Refusal(409, "this session was read again meanwhile; its newest state is shown.")
+      self._check_newest(one)
       if one.state is None:
         raise ValueError(
           f"the run '{one.model.name}' takes no prompts: it only segments automatically; choose "
@@ -216,6 +217,16 @@ class Annotations:
       except BaseException:
         one.state, one.changes = before, one.changes - 1
         raise
+
+  def _check_newest(self, one: Annotation) -> None:
+    """Refusal (409) where another server on this folder changed a session; it is read again."""
+    path = self._folder / f"{one.name}.json"
+    if path.is_file() and _read(path)["changes"] != one.changes:
+      with self._lock:
+        self._open.pop(one.name, None)
+      raise Refusal(
+        409, "this session was changed through another server; its newest state is shown now."
+      )
 
   def forget(self, scan: str) -> None:
     """Removes the sessions of a scan that is removed: another one may get its name."""

@@ -175,6 +175,24 @@ def test_the_voxels_of_a_scan_are_summed_up_once_for_all_clicks(run, tmp_path, m
   assert str(tmp_path) not in gone.text
 
 
+def test_a_session_that_another_server_changed_is_read_again_and_loses_nothing(run, tmp_path):
+  given = folder(tmp_path / "a", knee=0)
+  one, other = (
+    served.client(served.studio(tmp_path / "home", [run], scans=given)) for _ in range(2)
+  )
+  begun = one.post("/api/sessions", json={"scan": "knee", "model": "pointer"}).json()
+  place = f"/api/sessions/{begun['session']}"
+  assert other.get(place).json()["changes"] == 0
+  marks = [{"prompts": [{"class": "dim", "point": [3, 5, x]}]} for x in (1, 7)]
+  assert one.post(f"{place}/prompts", json=marks[0]).status_code == 200
+  refused = other.post(f"{place}/prompts", json=marks[1])
+  assert refused.status_code == 409
+  assert "through another server" in refused.json()["detail"]
+  assert other.get(place).json()["changes"] == 1
+  told = other.post(f"{place}/prompts", json=marks[1]).json()
+  assert [prompt["positions"] for prompt in told["prompts"]] == [[[3, 5, 1]], [[3, 5, 7]]]
+
+
 def test_the_start_of_a_client_without_a_session_is_of_the_scan_as_it_is(run, tmp_path):
   given = folder(tmp_path / "a", knee=0)
   studio = served.studio(tmp_path / "home", [run], scans=given)

@@ -182,11 +182,13 @@ def _run(
         if not is_done(row) or trial.name in again:
           again.discard(trial.name)
           left.append(trial)
+      before = {trial.name: rows.get(trial.name) for trial in left}
       waiting = {pool.submit(runner.run, trial, late=late): trial for trial in left}
       for ended in concurrent.futures.as_completed(waiting):
         ended.result()
         trial = waiting[ended]
-        if row := rows.get(trial.name):
+        # one that was not begun keeps its row
+        if (row := rows.get(trial.name)) and row is not before[trial.name]:
           say(report.line(trial.name, row, plan.metric))
           for sentence in report.new_warnings(trial.name, row, known):
             say(sentence)

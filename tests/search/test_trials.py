@@ -147,7 +147,7 @@ def test_a_trial_that_failed_needs_the_minutes_of_a_new_one(tmp_path, monkeypatc
   fake(monkeypatch, seconds=60.0)
   _, lines = run(tmp_path / "s", config, retry=True)
   assert MADE == []
-  assert "The budget is spent." in lines
+  assert lines == ["1 trial(s) failed before and run again.", "The budget is spent."]
 
 
 def test_a_trial_that_failed_climbs_once_it_has_a_score(tmp_path, monkeypatch):

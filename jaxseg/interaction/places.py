@@ -127,6 +127,12 @@ def positions_of(prompt: Mapping[str, Any]) -> np.ndarray:
   return chain(places) if kind == "stroke" else places
 
 
+def voxels_within(positions: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  """(n, rank) whole numbers: the voxels of an array of that shape that positions lie in."""
+  whole = np.floor(positions + 0.5).astype(int)
+  return whole[((whole >= 0) & (whole < shape)).all(1)]
+
+
 def check_apart(prompts: Sequence[Mapping[str, Any]], where: str = "prompts") -> None:
   """Raises ValueError for two prompts that say different classes of one voxel, or of one box."""
   voxels: dict[tuple[int, ...], tuple[int, int]] = {}

@@ -13,7 +13,7 @@ from jaxseg.batch import Array, Batch
 from jaxseg.config import domains
 from jaxseg.config.roles import predicting
 from jaxseg.inference.segmentation import seen_by
-from jaxseg.interaction.places import MARKS, kind_of, positions_of
+from jaxseg.interaction.places import MARKS, kind_of, positions_of, voxels_within
 from jaxseg.method import State
 from jaxseg.methods import by_domain
 from jaxseg.methods.averaged import SUFFIX
@@ -88,7 +88,6 @@ def marks_in(turns: Sequence[Sequence[Mapping[str, Any]]], window, classes: int)
   for prompt in (prompt for turn in turns for prompt in turn):
     if kind_of(prompt) not in MARKS:
       continue
-    whole = np.floor(window.inside(positions_of(prompt)) + 0.5).astype(int)
-    inside = whole[((whole >= 0) & (whole < window.patch)).all(1)]
+    inside = voxels_within(window.inside(positions_of(prompt)), window.patch)
     marks[(*inside.T, prompt["class"])] = True
   return marks

@@ -21,7 +21,7 @@ from jaxseg.inference.interactive import Focus, Window
 from jaxseg.inference.segmentation import prepared_case
 from jaxseg.interaction import session
 from jaxseg.interaction.encoding import Encoding, encoding_of, show
-from jaxseg.interaction.places import SHOWN_AS, chain, filled, kind_of, positions_of
+from jaxseg.interaction.places import SHOWN_AS, chain, filled, kind_of, positions_of, voxels_within
 from jaxseg.interaction.prompts import arrays, pieces_of
 from jaxseg.methods import METHODS
 from jaxseg.methods.effects import STAGES
@@ -262,8 +262,7 @@ def _obeyed(region: session.Region, scores, turns) -> np.ndarray:
   scores = np.array(scores, np.float32)
   corner = [span.start for span in region]
   for prompt in (prompt for turn in turns for prompt in turn):
-    whole = np.floor(positions_of(prompt) + 0.5).astype(int) - corner
-    inside = whole[((whole >= 0) & (whole < scores.shape[:-1])).all(1)]
+    inside = voxels_within(positions_of(prompt) - corner, scores.shape[:-1])
     scores[tuple(inside.T)] = -session.SURE
     scores[(*inside.T, prompt["class"])] = session.SURE
   return scores

@@ -1,6 +1,7 @@
 """A config -> the values that the loop takes. With the verbs, the only code that sees a config."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -66,6 +67,7 @@ class Experiment(NamedTuple):
     watched_further: cases of further streams that are scored while training, beside `watched`.
     class_weights: those that are counted: of which streams' labels, as main or main+other -> field
       of the loss -> numbers.
+    handed_down: what the networks of other runs that have a part in it had learnt from.
   """
 
   config: dict[str, Any]
@@ -85,6 +87,7 @@ class Experiment(NamedTuple):
   held_out: tuple[HeldCases, ...] = ()
   watched_further: tuple[HeldCases, ...] = ()
   class_weights: Mapping[str, Mapping[str, Sequence[float]]] = {}
+  handed_down: Sequence[Mapping[str, Any]] = ()
 
   @property
   def scored_cases(self) -> tuple[HeldCases, ...]:
@@ -203,6 +206,7 @@ def experiment(
       }.items()
       if (numbers := counted_weights(config, of))
     },
+    handed_down=unseen.handed_down(itertools.chain(begins.values(), *others.values())),
   )
 
 

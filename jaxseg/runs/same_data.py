@@ -10,6 +10,8 @@ from jaxseg.config.streams import MAIN_WORD
 from jaxseg.runs.same_run import flat
 
 _WEIGHTS = "class_weights"
+# what the networks that a run began with or learnt from had seen; of no account for a resumed run
+HANDED_DOWN = "handed_down"
 
 
 def of_run(run) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def of_run(run) -> dict[str, Any]:
     **({"scored": {of.stream: _scored(of) for of in run.held_out}} if run.held_out else {}),
     **({"targets": run.targets} if run.targets else {}),
     **({_WEIGHTS: run.class_weights} if run.class_weights else {}),
+    **({HANDED_DOWN: run.handed_down} if run.handed_down else {}),
   }
 
 

@@ -4,8 +4,9 @@ Cases are known by their names; dataset.json of a run folder tells those that tr
 """
 
 import collections
+import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxseg import methods
@@ -18,6 +19,7 @@ from jaxseg.data.sources import places
 from jaxseg.data.stream import MAIN, Stream
 from jaxseg.methods.needs import Needs
 from jaxseg.runs import folder as run_folder
+from jaxseg.runs.same_data import HANDED_DOWN
 
 # of a sample: which run never saw its case
 FIELD = "fold"
@@ -99,9 +101,7 @@ def leaks(
   own = [config, *(as_main(config, name) for name in scored)]
 
   for field, folder in (begins or {}).items():
-    # what is no run is told where its weights are looked for
-    known = (folder / run_folder.DATASET).is_file() and (folder / run_folder.CONFIG).is_file()
-    for seen in _seen(folder, own, validation, group) if known else ():
+    for seen in _seen(folder, own, validation, group) if _told(folder) else ():
       if seen.same:
         notes.append(f"Warning: config.{field}: {seen.words}: {_effect(seen)}.")
   for field, folders in runs.items():
@@ -123,6 +123,30 @@ def leaks(
   return notes
 
 
+def handed_down(folders: Iterable[pathlib.Path]) -> list[dict[str, Any]]:
+  """What networks had learnt from before they had a part in this run, as dataset.json keeps it.
+
+  Of each run and of those that it began with or learnt from itself: {"source", "cases",
+  "labelled"}, so that it is known when these are gone.
+  """
+  found: dict[str, dict[str, Any]] = {}
+  for folder in folders:
+    for source, cases, labelled in _learnt(folder) if _told(folder) else ():
+      key = json.dumps([source, labelled], sort_keys=True)
+      before = found.get(key, {}).get("cases", ())
+      found[key] = {
+        "source": source,
+        "cases": sorted({*before, *cases}),
+        "labelled": labelled,
+      }
+  return list(found.values())
+
+
+def _told(folder: pathlib.Path) -> bool:
+  """Whether a folder is a run's that tells its cases; what is none is told elsewhere."""
+  return all((folder / name).is_file() for name in (run_folder.DATASET, run_folder.CONFIG))
+
+
 def _effect(seen: Leak, which: str = "") -> str:
   """What the scores of such cases are worth."""
   would = "would then be" if which else "are"
@@ -137,8 +161,7 @@ def _seen(
   found: dict[bool, Leak] = {}
   for theirs, cases, labelled in _learnt(folder):
     if words := _of_validation(folder, cases, validation, group, labelled=labelled):
-      sets = [of["data"]["source"] for of in (*own, theirs)]
-      same = any(places.same_set(ours, sets[-1]) for ours in sets[:-1])
+      same = any(places.same_set(of["data"]["source"], theirs) for of in own)
       if labelled not in found or same > found[labelled].same:
         found[labelled] = Leak(words, same, labelled)
   return [found[labelled] for labelled in (True, False) if labelled in found]
@@ -198,21 +221,24 @@ def _sentence(cases: Sequence[str], of: Mapping[str, int], *, number: int) -> st
 
 
 def _learnt(run: pathlib.Path) -> Iterator[tuple[dict[str, Any], list[str], bool]]:
-  """(config as of a run whose main stream it were, cases, whether their labels were used).
+  """(source, names of its cases, whether their labels were used) of all that a run has seen.
 
-  Of each stream. What makes images of another domain looks at no labels.
+  Of each stream, and of the runs that it began with or learnt from. What makes images of another
+  domain looks at no labels.
   """
   config = run_folder.read_config(run)
   translates = config["task"]["name"] == TRANSLATION
-  yield config, sorted(_sides(run)[0]), not translates
+  told = run_folder.read_dataset(run, {"training": list, "validation": list})
+  yield config["data"]["source"], sorted(told["training"]), not translates
   needs = methods.NEEDS.get(config["method"]["name"], Needs())
   bare = {*needs.streams, *needs.other_domains}
-  told = run_folder.read_dataset(run, {"training": list, "validation": list})
   for name, of in told.get("streams", {}).items():
     if name in config["streams"]:
       unlabelled = (config["streams"][name] or {}).get("cases") == UNLABELLED
       labelled = not (translates or name in bare or unlabelled)
-      yield as_main(config, name), sorted(of["cases"]), labelled
+      yield as_main(config, name)["data"]["source"], sorted(of["cases"]), labelled
+  for of in told.get(HANDED_DOWN, ()):
+    yield of["source"], of["cases"], of["labelled"]
 
 
 def _sides(run: pathlib.Path) -> tuple[set[str], set[str]]:

@@ -1,5 +1,7 @@
 """What other runs were trained on and this one scores: with labels refused, without them told."""
 
+import shutil
+
 import pytest
 
 from jaxseg import defaults, sealed
@@ -98,3 +100,27 @@ def test_groups_count_as_their_cases(home):
   config["data"]["split"] = {"name": "kfold", "group": r"(p\d)"}
   (note,) = unseen.leaks(config, {"networks.teacher": (run,)}, ("p1_1",))
   assert "has seen, without their labels, 1 cases of groups that validate here, as 'p1_2'" in note
+
+
+def test_what_a_run_began_with_has_seen_is_handed_down_though_it_is_gone(home):
+  first = run_of(home / "first", raw("set"), ("b",))
+  streams = {"unlabelled": ({"cases": "unlabelled"}, ("c",))}
+  student = run_of(home / "student", raw("other"), ("x",), streams=streams)
+  told = unseen.handed_down([first, home / "weights.npz", first])
+  assert told == [{"source": raw("set"), "cases": ["b"], "labelled": True}]
+  sealed.write(
+    student / "dataset.json",
+    {"training": ["x"], "validation": [], "streams": {}, "handed_down": told},
+  )
+  shutil.rmtree(first)
+
+  last = run_of(home / "last", raw("set"), ("a",))
+  own, further = unseen.handed_down([student]), unseen.handed_down([student, last])
+  assert own == [{"source": raw("other"), "cases": ["x"], "labelled": True}, *told]
+  assert further[-1] == {"source": raw("set"), "cases": ["a", "b"], "labelled": True}
+
+  config = config_of(raw("link"))
+  with pytest.raises(ValueError, match=r"networks.teacher: .*student: has learnt from 1 of .*'b'"):
+    leaks(config, student)
+  (note,) = unseen.leaks(config, {}, VALIDATION, {"initialise.network": student})
+  assert note.startswith(f"Warning: config.initialise.network: {student}: has learnt from 1")

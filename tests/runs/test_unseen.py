@@ -93,6 +93,15 @@ def test_every_case_has_the_number_of_the_fold_that_never_saw_it(home):
     assert case not in training
 
 
+def test_a_student_keeps_what_its_teachers_have_learnt_from(home, tmp_path):
+  folder.record(tmp_path, experiment(student(home)))
+  (told,) = folder.read_dataset(tmp_path, {"handed_down": list})["handed_down"]
+  assert told["cases"] == sorted({case for fold in range(FOLDS) for case in sides(home, fold)[0]})
+  assert told["labelled"]
+  # a run that goes on is not asked again
+  assert folder.record(tmp_path, experiment(student(home))._replace(handed_down=())) == []
+
+
 @pytest.mark.parametrize("cache", ["device", "host", "disk"])
 def test_samples_tell_the_fold_of_their_case(home, cache):
   config = student(home)

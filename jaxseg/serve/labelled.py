@@ -1,17 +1,17 @@
 """Whose labels lie in the server's folder: a name alone does not tell, for scans come and go."""
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from jaxseg import files
+from jaxseg.serve import shared_file
 
 # a folder beside those of the tags: what lies there has names of its own
 REPLACED = "replaced"
-_FILE, _LOCK = "labels.json", ".labels.lock"
+_FILE = "labels.json"
 _ENDING = ".nii.gz"
 _ADVICE = "remove the file; the labels are then taken for those of the scans that are called so"
 
@@ -42,16 +42,8 @@ class Labelled:
       self._seen, self._last = seen, told
     return self._last
 
-  @contextlib.contextmanager
-  def _changed(self) -> Iterator[dict[str, dict[str, str]]]:
-    """A copy of what the file says, to be changed: no other server changes it meanwhile."""
-    with open(self._home / _LOCK, "w") as lock:
-      with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(lock, fcntl.LOCK_EX)
-      told = dict(before := self._read())
-      yield told
-      if told != before:
-        files.write_json(self._file, told)
+  def _changed(self) -> contextlib.AbstractContextManager[dict[str, dict[str, str]]]:
+    return shared_file.changed(self._file, self._read)
 
   def path(self, name: str, tag: str) -> pathlib.Path:
     return self._labels / tag / f"{name}{_ENDING}"

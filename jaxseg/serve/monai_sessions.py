@@ -1,14 +1,16 @@
 """MONAI Label's sessions: scans that come with a client and go when its time is over."""
 
+import contextlib
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from jaxseg import files
-from jaxseg.serve import requests
+from jaxseg.serve import requests, shared_file
 from jaxseg.serve.guard import Refusal
 from jaxseg.serve.studio import Studio
 
@@ -21,18 +23,18 @@ def _read(studio: Studio) -> dict[str, Any]:
   path = studio.scans.home / _FILE
   if not path.is_file():
     return {}
-  return files.read_json(path, what="sessions of MONAI Label's clients", advice="remove the file")
+  what = "sessions of MONAI Label's clients"
+  return files.read_json(path, what=what, advice="remove the file", kind=dict)
 
 
-def _write(studio: Studio, told: dict[str, Any]) -> None:
-  """Writes them, without those whose time is over and their scans."""
-  kept = {}
-  for name, of in told.items():
-    if of["last_access_ts"] + of["expiry"] < time.time():
-      _forget(studio, of)
-    else:
-      kept[name] = of
-  files.write_json(studio.scans.home / _FILE, kept)
+@contextlib.contextmanager
+def _changed(studio: Studio) -> Iterator[dict[str, Any]]:
+  """The sessions, to be changed; those whose time is over go, and their scans."""
+  with shared_file.changed(studio.scans.home / _FILE, lambda: _read(studio)) as told:
+    yield told
+    now = time.time()
+    for name in [n for n, of in told.items() if of["last_access_ts"] + of["expiry"] < now]:
+      _forget(studio, told.pop(name))
 
 
 def _forget(studio: Studio, of: dict[str, Any]) -> None:
@@ -55,31 +57,32 @@ async def put(studio: Studio, request: Request) -> Response:
     "last_access_ts": now,
     "expiry": max(_SHORTEST, asked or _USUAL),
   }
-  _write(studio, {**_read(studio), name: told})
+  with _changed(studio) as sessions:
+    sessions[name] = told
   return JSONResponse({"session_id": name, "session_info": told})
 
 
 def image(studio: Studio, name: str) -> str:
   """The scan of a client's session; Refusal (404) where there is none."""
-  told = _read(studio)
-  if name not in told or told[name]["image"] not in studio.scans.names():
-    raise Refusal(404, "there is no such session; upload the scan again.")
-  told[name]["last_access_ts"] = int(time.time())
-  _write(studio, told)
-  return told[name]["image"]
+  return _accessed(studio, name)["image"]
+
+
+def _accessed(studio: Studio, name: str) -> dict[str, Any]:
+  with _changed(studio) as sessions:
+    if name not in sessions or sessions[name]["image"] not in studio.scans.names():
+      raise Refusal(404, "there is no such session; upload the scan again.")
+    sessions[name] = {**sessions[name], "last_access_ts": int(time.time())}
+    return sessions[name]
 
 
 async def get(studio: Studio, request: Request) -> Response:
-  name = request.path_params["session"]
-  image(studio, name)
-  return JSONResponse(_read(studio)[name])
+  return JSONResponse(_accessed(studio, request.path_params["session"]))
 
 
 async def delete(studio: Studio, request: Request) -> Response:
   name = request.path_params["session"]
-  image(studio, name)
-  told = _read(studio)
-  gone = told.pop(name)
-  _forget(studio, gone)
-  _write(studio, told)
+  gone = _accessed(studio, name)
+  with _changed(studio) as sessions:
+    sessions.pop(name, None)
+    _forget(studio, gone)
   return JSONResponse(gone)

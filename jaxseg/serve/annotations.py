@@ -54,6 +54,8 @@ class Annotation:
     self.fixed: np.ndarray | None = None
     # of the scan as it was read
     self.identity: dict[str, Any] = {}
+    # what a user should know of it, a sentence; "" for nothing
+    self.note = ""
     self.seconds = 0.0
     self._index: tuple[int, np.ndarray] | None = None
 
@@ -119,6 +121,11 @@ class Annotations:
       record.check_scan(said, made.identity, where := f"session {made.name}", f"'{made.scan}'")
       _check_options(told.get("options", {}), model.options, where)
       _check_answers(said, model, where)
+    if told is not None and tuple(told.get("weights", model.weights)) != model.weights:
+      made.note = (
+        f"The run '{model.name}' has other weights than when this session was last changed: what "
+        "is shown is its answer now."
+      )
     if model.run is None:
       made.fixed, made.seconds = models.segment_scan(model, raw, made.scan)
       return
@@ -175,6 +182,7 @@ class Annotations:
       "scan": one.scan,
       "model": one.model.name,
       "options": dict(one.model.options),
+      "weights": list(one.model.weights),
       "changes": one.changes,
       "since": one.since,
       "undone": undone,
@@ -305,6 +313,7 @@ def description(one: Annotation) -> dict[str, Any]:
     "seconds": one.seconds,
     "labels": labels,
     "interactive": state is not None,
+    "note": one.note,
   }
   if state is None:
     return content

@@ -20,7 +20,7 @@ from jaxseg.explain import mapping
 from jaxseg.explain import scan as scans
 from jaxseg.inference.segmentation import segment
 from jaxseg.interaction import session
-from jaxseg.runs import checkpoint, interactive
+from jaxseg.runs import checkpoint, interactive, makers
 from jaxseg.runs import folder as run_folder
 from jaxseg.runs.fine_tuned import Tuning
 from jaxseg.runs.folder import Described, run_folders
@@ -42,6 +42,7 @@ class Model(NamedTuple):
     run: the same as they answer prompts; None for those that take none.
     lock: held while it computes: one answer at a time.
     options: of the server, by which it answers: "checkpoint" and "domain".
+    weights: what tells the checkpoints from others: a run may be trained further.
   """
 
   name: str
@@ -50,6 +51,7 @@ class Model(NamedTuple):
   run: interactive.Run | None
   lock: threading.Lock
   options: Mapping[str, str] = MappingProxyType({})
+  weights: tuple[str, ...] = ()
 
   @property
   def told(self) -> Described:
@@ -87,6 +89,8 @@ def open_models(
 
 
 def _opened(name: str, folders, kind: str, domain: str | None, tuning: Tuning | None) -> Model:
+  # before they are read: what is trained on meanwhile is then told once too often
+  weights = tuple(makers.digest(pathlib.Path(folder), kind) for folder in folders)
   opened = open_runs(folders, kind=kind, domain=domain)
   run = None
   if tuning is not None or interactive.prompts_of(opened.told[0].config) is not None:
@@ -95,7 +99,7 @@ def _opened(name: str, folders, kind: str, domain: str | None, tuning: Tuning | 
   word = "best" if kind == checkpoint.BEST else "latest"
   options = {"checkpoint": word, "domain": domain or MAIN_WORD}
   subject = scans.subject(opened, model)
-  return Model(name, tuple(folders), subject, run, threading.Lock(), options)
+  return Model(name, tuple(folders), subject, run, threading.Lock(), options, weights)
 
 
 def _name(path, group, groups: int, known) -> str:

@@ -1,6 +1,7 @@
 """What is served: runs of any method take clicks where they are fine-tuned on the scan."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +88,24 @@ def test_a_session_without_marks_goes_on_where_a_run_takes_them_now(tmp_path):
     assert of.get(place).status_code == 200
     masks.append(of.get(f"{place}/mask").content)
   assert masks[0] == masks[1]
+
+
+def test_a_session_tells_that_its_run_has_other_weights(tmp_path):
+  flat = run_folders.write(tmp_path / "flat", rank=3)
+  scans = tmp_path / "scans"
+  scans.mkdir()
+  (scans / "a.nii.gz").write_bytes(served.volume(SHAPE))
+
+  def client():
+    return served.client(served.studio(tmp_path / "home", [flat], scans=scans))
+
+  begun = client().post("/api/sessions", json={"scan": "a", "model": "flat"}).json()
+  place = f"/api/sessions/{begun['session']}"
+  assert begun["note"] == client().get(place).json()["note"] == ""
+  shutil.rmtree(flat)
+  run_folders.write(flat, rank=3, seed=1)
+  note = client().get(place).json()["note"]
+  assert note.startswith("The run 'flat' has other weights than when this session was last changed")
 
 
 def test_more_labels_than_a_page_paints_are_refused(tmp_path, monkeypatch):

@@ -131,7 +131,8 @@ async function show(told) {
   list_scans();
   $("why-note").textContent = "";
   $("explain").textContent = "Show";
-  if (told.others)
+  if (told.note) say(told.note);
+  else if (told.others)
     say(`${told.others === 1 ? "Another session is" : `${told.others} other sessions are`} open on this scan; yours is separate from ${told.others === 1 ? "it" : "them"}.`);
   $("viewer").focus();
 }

@@ -232,11 +232,13 @@ def _published(config):
 
 def _cpu(config):
   """The same at a sixteenth of the voxels, with half the widths, and far fewer steps."""
-  config.steps = 800
+  # a core takes 110 slices a second of batches of 4, and 84 of 6
+  config.steps = 2000
+  config.data.batch = 4
   # in so few steps SGD gets nowhere near
   config.optimiser = dict(
     name="adamw",
-    learning_rate=2e-3,
+    learning_rate=5e-3,
     schedule=dict(name="polynomial", power=0.9),
     weight_decay=1e-2,
     l2=0.0,
@@ -246,7 +248,6 @@ def _cpu(config):
   config.network = dict(name="ssl4mis_unet", widths=(8, 16, 32, 64, 128))
   config.data.resampling = dict(size=(None, 64, 64), order=1, label_order=0)
   config.data.patch = (64, 64)
-  config.data.batch = 6
   config.predictor = dict(name="slices", overlap=0.5, batch=8)
 
 

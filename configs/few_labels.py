@@ -146,8 +146,14 @@ SHORT = {
     "losses": dict(pseudo=HALVES),
   },
   "entropy_minimisation": {"method.weight": _later(0.1)},
-  "mean_teacher": {"method.consistency": _later(10.0)},
-  "uncertainty_mean_teacher": {"method.consistency": _later(10.0), "method.passes": 4},
+  # what differs by noise alone teaches hardly anything (1906.01916): the student sees what
+  # FixMatch's does
+  "mean_teacher": {"method.consistency": _later(10.0), "views": dict(strong=STRONG)},
+  "uncertainty_mean_teacher": {
+    "method.consistency": _later(10.0),
+    "method.passes": 4,
+    "views": dict(strong=STRONG),
+  },
   # with the paper's CutMix: of every image, as of half of UniMatch's
   "cross_pseudo": {
     "method.consistency": _later(1.0),

@@ -11,7 +11,8 @@ from jaxseg.methods import METHODS
 
 DROPOUT = "modality_dropout"
 # methods that paste a part of one image into another, and the option without which they do not
-_PASTES = {"copy_paste": "", "cross_pseudo": "cutmix", "unimatch": "cutmix"}
+_CUTMIX = ("cross_pseudo", "mean_teacher", "uncertainty_mean_teacher", "unimatch")
+_PASTES = {"copy_paste": "", **dict.fromkeys(_CUTMIX, "cutmix")}
 
 
 def drops_modalities(config: Mapping[str, Any]) -> bool:

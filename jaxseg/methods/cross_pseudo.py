@@ -9,12 +9,11 @@ from flax import linen as nn
 
 from jaxseg import batch as batch_module
 from jaxseg import samples
-from jaxseg.augment.boxes import pasted, random_boxes
-from jaxseg.augment.draws import checked_range
 from jaxseg.losses import Loss, cross_entropy
 from jaxseg.method import Method, State, forward, learner
 from jaxseg.methods.jointly import descend_jointly
 from jaxseg.methods.labelled import UNLABELLED, parts, supervision, value
+from jaxseg.methods.mixtures import checked_area, mixtures
 from jaxseg.methods.opinions import agreement, opinion
 from jaxseg.networks.blocks.options import choice
 from jaxseg.schedules import Schedule
@@ -66,7 +65,7 @@ def cross_pseudo(
     pseudo_loss or functools.partial(cross_entropy, sigmoid=sigmoid),
     consistency=consistency,
     cutmix=cutmix,
-    area=checked_range("cross_pseudo: area", area, 0.0, 1.0),
+    area=checked_area("cross_pseudo", area),
     predict_with=choice(predict_with, NAMES, "cross_pseudo: predict_with"),
     head_decay=head_decay,
     drop_last_head=drop_last_head,
@@ -105,15 +104,9 @@ def crosswise(
     mixing, *keys = jax.random.split(key, 3)
     said = None
     if cutmix:
-      if len(images) < 2:
-        raise ValueError(
-          "cross_pseudo: a batch of one image without labels has no second one for CutMix; "
-          "expected at least 2 (config.streams.unlabelled.batch), or cutmix=0."
-        )
-      inside = random_boxes(mixing, len(images), space, p=cutmix, share=area, ratio=1.0)
-      said = [opinion(*of, images) for of in zip(nets, pair, strict=True)]
-      said = [pasted(inside, x, jnp.roll(x, -1, 0)) for x in said]
-      images = pasted(inside, images, jnp.roll(images, -1, 0))
+      (mixed,) = mixtures("cross_pseudo", mixing, len(images), space, p=cutmix, area=area)
+      said = [mixed(opinion(*of, images)) for of in zip(nets, pair, strict=True)]
+      images = mixed(images)
     seen = samples.joined(batch["image"], images)
 
     def objective(params):

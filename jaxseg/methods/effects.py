@@ -18,6 +18,8 @@ class Acts(NamedTuple):
   values: tuple[str, ...] = ()
 
 
+_MIXING = (Acts("cutmix", "consistency"), Acts("area", "cutmix"))
+_OF_TEACHERS = (Acts("noise_limit", "noise"), Acts("noise", "consistency"), *_MIXING)
 EFFECTS: dict[str, tuple[Acts, ...]] = {
   "edge_supervision": (Acts("radius", "edge_weight"),),
   "adversarial": (
@@ -29,10 +31,9 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
   "synseg": (Acts("identity", "cycle"),),
   "pseudo_label": (Acts("threshold", "weight"),),
   "entropy_minimisation": (Acts("images", "weight"),),
-  "mean_teacher": (Acts("noise_limit", "noise"), Acts("noise", "consistency")),
+  "mean_teacher": _OF_TEACHERS,
   "uncertainty_mean_teacher": (
-    Acts("noise_limit", "noise"),
-    Acts("noise", "consistency"),
+    *_OF_TEACHERS,
     Acts("passes", "consistency"),
     Acts("threshold", "consistency"),
   ),
@@ -43,7 +44,7 @@ EFFECTS: dict[str, tuple[Acts, ...]] = {
     Acts("cutmix", "image_weight"),
     Acts("area", "cutmix"),
   ),
-  "cross_pseudo": (Acts("cutmix", "consistency"), Acts("area", "cutmix")),
+  "cross_pseudo": _MIXING,
   "copy_paste": (Acts("largest_component", "unlabelled_weight"),),
   "dual_branch": (Acts("alpha", "consistency"),),
   "restyled": (Acts("band", "style", ("fourier",)), Acts("style", "p")),

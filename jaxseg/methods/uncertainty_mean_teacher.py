@@ -10,6 +10,7 @@ from jaxseg.augment.views import View
 from jaxseg.losses import Loss
 from jaxseg.losses.consistency import entropy_map, largest_entropy
 from jaxseg.method import Method
+from jaxseg.methods import mixtures
 from jaxseg.methods.labelled import supervision, value
 from jaxseg.methods.mean_teacher import with_teacher
 from jaxseg.schedules import Schedule
@@ -28,6 +29,8 @@ def uncertainty_mean_teacher(
   decay: float = 0.99,
   noise: float = 0.1,
   noise_limit: float = 0.2,
+  cutmix: float = 0.0,
+  area: tuple[float, float] = (0.5, 0.5),
   average_statistics: bool = False,
   predict_with: str = "student",
   head_decay: float = 0.5,
@@ -71,6 +74,7 @@ def uncertainty_mean_teacher(
     consistency=consistency,
     decay=decay,
     noise=(noise, noise_limit),
+    mixing=mixtures.optional("uncertainty_mean_teacher", cutmix, area),
     average_statistics=average_statistics,
     predict_with=predict_with,
     sigmoid=sigmoid,

@@ -9,13 +9,12 @@ from flax import linen as nn
 
 from jaxseg import batch as batch_module
 from jaxseg import samples
-from jaxseg.augment.boxes import pasted, random_boxes
-from jaxseg.augment.draws import checked_range
 from jaxseg.augment.views import View
 from jaxseg.losses import Loss, dice
 from jaxseg.method import Method, State, descend, forward, learner
 from jaxseg.methods.feature_perturbation import drop_channels, encode
 from jaxseg.methods.labelled import UNLABELLED, images, parts, supervision, value
+from jaxseg.methods.mixtures import checked_area, mixtures
 from jaxseg.methods.opinions import agreement
 from jaxseg.schedules import Schedule
 
@@ -71,7 +70,7 @@ def unimatch(
   Source: Yang et al. 2022, 2208.09910.
   """
   supervised = supervision(loss, decay=head_decay, drop_last=drop_last_head)
-  area = checked_range("unimatch: area", area, 0.0, 1.0)
+  area = checked_area("unimatch", area)
   pseudo_loss = pseudo_loss or functools.partial(dice, batch=True, squared=True, sigmoid=sigmoid)
 
   def init(key, batch):
@@ -94,19 +93,9 @@ def unimatch(
     current, weak, step = state.learners["network"], batch[UNLABELLED], state.step
     target, scale = batch_module.target(batch, step), value(consistency, step)
     count, space = len(weak["image"]), weak["image"].shape[1:-1]
-    if cutmix and count < 2:
-      raise ValueError(
-        "unimatch: a batch of one image without labels has no second one for CutMix; expected at "
-        "least 2 (config.streams.unlabelled.batch), or cutmix=0."
-      )
     first, second, mixing, dropping, *noise = jax.random.split(key, 6)
-    boxes = random_boxes(mixing, 2 * count, space, p=cutmix, share=area, ratio=1 / 0.3)
-    inside = jnp.split(boxes, 2)
-
-    def mixed(x, i):
-      return pasted(inside[i], x, jnp.roll(x, -1, 0))
-
-    each = [mixed(strong(k, weak)["image"], i) for i, k in enumerate((first, second))]
+    mixed = mixtures("unimatch", mixing, count, space, p=cutmix, area=area, ratio=1 / 0.3, views=2)
+    each = [mix(strong(k, weak)["image"]) for mix, k in zip(mixed, (first, second), strict=True)]
     views = samples.joined(*each)
 
     def objective(params):

@@ -14,7 +14,8 @@ from golden_inputs import B_LABELS, B_LOGITS, T_LOGITS
 
 from jaxseg.augment import brightness, view
 from jaxseg.losses import LOSSES
-from jaxseg.methods import METHODS, teacher
+from jaxseg.losses.consistency import entropy_map
+from jaxseg.methods import METHODS, mixtures, teacher
 from jaxseg.networks import NETWORKS
 from jaxseg.schedules import gaussian
 
@@ -96,6 +97,37 @@ def test_each_sees_its_own_view():
     assert_close(metrics["consistency"], expected)
     # the labelled images are seen as they are
     assert_close(metrics["supervised_loss"], 1.069972)
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "uncertainty_mean_teacher"])
+def test_what_the_teacher_said_is_mixed_as_the_images_are(name):
+  images = jnp.concatenate([B_LOGITS, 0.2 * B_LOGITS[:, ::-1], 3 * B_LOGITS])
+  batch = BATCH | {"unlabelled": {"image": images}}
+  options = STILL | {"cutmix": 1.0}
+  if name != "mean_teacher":
+    options |= {"passes": 1, "threshold": 0.6}
+  scheme, state = of(name, **options)
+  _, metrics = jax.jit(scheme.train_step)(state, batch, KEY)
+  # a network that sees each voxel alone says of a mixture what it said of its parts
+  said, taught = (jax.nn.softmax(x, -1) for x in (images, images[..., ::-1]))
+  apart, known = ((said - taught) ** 2).mean(-1), jnp.ones(images.shape[:-1])
+  if name != "mean_teacher":
+    known = (entropy_map(taught) < 0.6 * np.log(3)).astype(jnp.float32)
+    assert 0 < known.mean() < 1
+  boxes = jax.random.split(KEY, 6)[-1]
+  (mixed,) = mixtures.mixtures(name, boxes, 3, images.shape[1:-1], p=1.0, area=(0.5, 0.5))
+  weight, each = mixed(known), mixed(apart)
+  assert not np.allclose((known * apart).sum(), (weight * each).sum())
+  assert_close(metrics["consistency"], (weight * each).sum() / weight.sum())
+
+
+def test_cutmix_needs_two_images():
+  one = BATCH | {"unlabelled": {"image": B_LOGITS[:1]}}
+  scheme, state = of(cutmix=0.5)
+  with pytest.raises(ValueError, match=r"mean_teacher: a batch of one image .*cutmix=0"):
+    jax.eval_shape(scheme.train_step, state, one, KEY)
+  with pytest.raises(ValueError, match=r"uncertainty_mean_teacher: area: range \(0.5, 0.2\)"):
+    of("uncertainty_mean_teacher", area=(0.5, 0.2))
 
 
 @pytest.mark.parametrize(("step", "decay"), [(0, 0.0), (1, 0.5), (999, 0.99)])

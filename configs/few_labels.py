@@ -137,6 +137,11 @@ def _later(value):
   return dict(name="piecewise", at=(0.25,), values=(0.0, value))
 
 
+MIXED = {
+  "method.consistency": _later(10.0),
+  "method.cutmix": 1.0,
+  "views": dict(strong=STRONG),
+}
 # what METHODS have otherwise in a short run, by path
 SHORT = {
   # what a pass with dropout is sure of is hardly anything but background: all counts, as Lee has it
@@ -146,14 +151,10 @@ SHORT = {
     "losses": dict(pseudo=HALVES),
   },
   "entropy_minimisation": {"method.weight": _later(0.1)},
-  # what differs by noise alone teaches hardly anything (1906.01916): the student sees what
-  # FixMatch's does
-  "mean_teacher": {"method.consistency": _later(10.0), "views": dict(strong=STRONG)},
-  "uncertainty_mean_teacher": {
-    "method.consistency": _later(10.0),
-    "method.passes": 4,
-    "views": dict(strong=STRONG),
-  },
+  # what differs by noise alone teaches hardly anything (1906.01916): the student sees FixMatch's
+  # strong view, and mixtures of two images
+  "mean_teacher": MIXED,
+  "uncertainty_mean_teacher": MIXED | {"method.passes": 4},
   # with the paper's CutMix: of every image, as of half of UniMatch's
   "cross_pseudo": {
     "method.consistency": _later(1.0),

@@ -15,7 +15,6 @@ papers', for an accelerator, with rows of its own. What follows a lone -- goes t
 (-- --config.steps=20), with --output and --runs for rows of such runs.
 """
 
-import functools
 import itertools
 import runpy
 from typing import NamedTuple
@@ -51,20 +50,13 @@ class Row(NamedTuple):
   def key(self) -> str:
     return f"{self.pair}/{self.method}/seed{self.seed}"
 
-  def with_config(self, runs) -> "Planned":
+  def with_config(self, runs) -> run_rows.Planned:
     """The row, and what train.py is given, where runs lie in `runs`."""
     words = [self.method, f"pair={self.pair}", f"protocol={self.protocol}"]
     if self.translator:
       words.append(f"run={run_rows.place(runs, self.translator)}")
-    return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
-
-
-class Planned(NamedTuple):
-  """A row as `run_rows` takes it."""
-
-  key: str
-  config: str
-  seed: int
+    sources = (self.translator,) if self.translator else ()
+    return run_rows.Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed, sources)
 
 
 def module() -> dict:
@@ -89,13 +81,9 @@ def rows(protocol: str) -> list[Row]:
   return list(itertools.chain.from_iterable(once(seed) for seed in SEEDS))
 
 
-def ready(runs, protocol: str, done) -> list[Planned]:
-  """The rows that can run, or have: those of translated images once their translator is there."""
-  return [
-    row.with_config(runs)
-    for row in rows(protocol)
-    if not row.translator or run_rows.is_done(done.get(row.translator, {}))
-  ]
+def planned(runs, protocol: str) -> list[run_rows.Planned]:
+  """All rows as `run_rows` takes them."""
+  return [row.with_config(runs) for row in rows(protocol)]
 
 
 def score(folder) -> dict:
@@ -114,7 +102,10 @@ def main():
   wanted = run_rows.parsed(parser)
   name = "domains" if wanted.protocol == "cpu" else f"domains_{wanted.protocol}"
   table = run_rows.places(wanted, name)
-  of = functools.partial(ready, wanted.runs, wanted.protocol)
+
+  def of(_):
+    return planned(wanted.runs, wanted.protocol)
+
   if not run_rows.begin(wanted, table, of, score):
     return
   if "table" in wanted.verbs:

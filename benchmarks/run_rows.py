@@ -3,12 +3,15 @@
 Rows are kept as soon as they are there. A stopped run goes on from its checkpoint, a finished one
 is not repeated unless its config has changed since, and one that failed is a row, too. A row has
 `key`, where it is kept and its run lies; `config`, what train.py is given; and `seed`; a row that
-is no training also `program`, the words that begin its command, which takes the same flags.
+is no training also `program`, the words that begin its command, which takes the same flags; one
+that is made with other rows' runs `sources`, their keys. It comes once these are there; where their
+runs are gone, as on another machine, they are made again.
 """
 
 import argparse
 import concurrent.futures
 import fnmatch
+import functools
 import hashlib
 import json
 import math
@@ -18,7 +21,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxseg import files, sealed
 from jaxseg.children import Processes
@@ -32,6 +35,21 @@ from jaxseg.verbs.train import LEFT
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = ("train.py",)
 Rows = Callable[[dict[str, dict]], Sequence[Any]]
+
+
+class Planned(NamedTuple):
+  """A row, see above."""
+
+  key: str
+  config: str
+  seed: int
+  sources: tuple[str, ...] = ()
+  program: tuple[str, ...] = TRAIN
+
+
+def sources(row) -> tuple[str, ...]:
+  """The keys of the rows whose runs it is made with."""
+  return getattr(row, "sources", ())
 
 
 class Table:
@@ -80,10 +98,19 @@ def place(runs: pathlib.Path, key: str) -> pathlib.Path:
 
 
 def config_of(row) -> dict:
-  """The row's config, complete."""
-  config = load_config(str(ROOT / row.config))
-  config.seed = row.seed
+  """The row's config, complete; not to be written to."""
+  # what other runs have a part in changes with them
+  read = _read if sources(row) else _read_once
+  return read(row.config, row.seed)
+
+
+def _read(path: str, seed: int) -> dict:
+  config = load_config(str(ROOT / path))
+  config.seed = seed
   return complete(config)
+
+
+_read_once = functools.cache(_read)
 
 
 def config_sum(config: dict) -> str:
@@ -97,9 +124,11 @@ def config_sum(config: dict) -> str:
 def outdated(row, folder: pathlib.Path, further: list[str], known: dict) -> str:
   """How the config of a run differs from the row's, in words; "" if it doesn't, or nothing tells.
 
-  `known` is the row as it was kept, which tells the sum of its config where the run is gone.
+  `known` is the row as it was kept, which tells the sum of its config where the run is gone. Where
+  the runs are gone, too, that it was made with, nothing tells.
   """
-  if further:
+  runs = folder.parents[row.key.count("/")]
+  if further or not all((runs / key).is_dir() for key in sources(row)):
     return ""
   if not (folder / run_folder.CONFIG).is_file():
     same = known.get("config", "") in ("", config_sum(config_of(row)))
@@ -208,32 +237,83 @@ def train(wanted, table: Table, rows: Rows, score=score) -> bool:
   runner = Runner(table, wanted.runs, wanted.cores, wanted.further, score)
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, runner.stop)
-  tried: set[str] = set()
-  # some rows are known only when others are there
-  while not runner.stopped.is_set():
-    left = [row for row in pending(wanted, table, rows) if row.key not in tried]
-    if not left:
-      return True
-    tried.update(row.key for row in left)
-    with concurrent.futures.ThreadPoolExecutor(len(wanted.cores)) as pool:
-      for ended in [pool.submit(runner.run, row) for row in left]:
-        ended.result()
-  print("Stopped: the same command goes on.", flush=True)
-  return False
+  queue = _Queue(wanted, table, rows)
+
+  def work():
+    while not runner.stopped.is_set() and (row := queue.next(runner.stopped)) is not None:
+      try:
+        runner.run(row)
+      finally:
+        queue.ended()
+
+  with concurrent.futures.ThreadPoolExecutor(len(wanted.cores)) as pool:
+    for ended in [pool.submit(work) for _ in wanted.cores]:
+      ended.result()
+  if runner.stopped.is_set():
+    print("Stopped: the same command goes on.", flush=True)
+  return not runner.stopped.is_set()
+
+
+class _Queue:
+  """The rows that are left, in their order, each once what it is made with is there."""
+
+  def __init__(self, wanted, table: Table, rows: Rows):
+    self._of = wanted, table, rows
+    self._tried, self._under_way, self._turn = set(), 0, threading.Condition()
+
+  def next(self, stopped: threading.Event) -> Any | None:
+    """The next row; None where there is none and none can come."""
+    with self._turn:
+      while not stopped.is_set():
+        # some rows are known only when others are there
+        left = [row for row in pending(*self._of) if row.key not in self._tried]
+        if row := next(filter(self._ready, left), None):
+          self._tried.add(row.key)
+          self._under_way += 1
+          return row
+        if not self._under_way:
+          return None
+        self._turn.wait(timeout=1)
+    return None
+
+  def ended(self) -> None:
+    """A row has ended, one way or another."""
+    with self._turn:
+      self._under_way -= 1
+      self._turn.notify_all()
+
+  def _ready(self, row) -> bool:
+    wanted, table, _ = self._of
+    return all(is_there(key, table.read(), wanted.runs) for key in sources(row))
+
+
+def is_there(key: str, done: dict[str, dict], runs: pathlib.Path) -> bool:
+  """Whether a row is done, and its run still lies where it was made."""
+  return is_done(done.get(key, {})) and (runs / key).is_dir()
 
 
 def pending(wanted, table: Table, rows: Rows) -> list:
-  """The rows that are asked for and not done, or done by another config."""
-  done, left = table.read(), {}
-  for row in rows(done):
+  """The rows that are asked for and not done, or done by another config, and what they need."""
+  done = table.read()
+  every = {row.key: row for row in rows(done)}
+
+  def asked(row) -> bool:
+    of, folder = done.get(row.key, {}), wanted.runs / row.key
+    if "failed" in of and not wanted.retry:
+      return False
     if not any(fnmatch.fnmatchcase(row.key, pattern) for pattern in wanted.only):
-      continue
-    of = done.get(row.key, {})
-    folder = wanted.runs / row.key
-    finished = is_done(of) and not outdated(row, folder, wanted.further, of)
-    if not finished and ("failed" not in of or wanted.retry):
-      left[row.key] = row
-  return list(left.values())
+      return False
+    return not is_done(of) or bool(outdated(row, folder, wanted.further, of))
+
+  left = {key for key, row in every.items() if asked(row)}
+  further = list(left)
+  while further:
+    for key in sources(every[further.pop()]):
+      failed = "failed" in done.get(key, {}) and not wanted.retry
+      if key not in left and not failed and not is_there(key, done, wanted.runs):
+        left.add(key)
+        further.append(key)
+  return [row for key, row in every.items() if key in left]
 
 
 def current(wanted, done: dict[str, dict], rows: Rows) -> dict[str, dict]:

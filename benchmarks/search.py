@@ -15,7 +15,6 @@ random search, DARTS and the hand-made network, one of the others. What follows 
 both programs (-- --config.steps=20), with --output and --runs for rows of such runs.
 """
 
-import functools
 import itertools
 import math
 import runpy
@@ -74,15 +73,6 @@ class Row(NamedTuple):
     return ""
 
 
-class Planned(NamedTuple):
-  """A row as `run_rows` takes it."""
-
-  key: str
-  config: str
-  seed: int
-  program: tuple[str, ...]
-
-
 def module() -> dict:
   """What the config file defines."""
   return runpy.run_path(str(ROOT / CONFIG))
@@ -95,17 +85,20 @@ def rows() -> list[Row]:
   tables += [(name, of["LOSS_SEARCHES"]) for name in LOSSES]
   out = []
   for seed in SEEDS:
-    for (name, methods), stage in itertools.product(tables, ("search", "final")):
-      out += [Row(name, m, seed, stage) for m in methods if not seed or m in SEVERAL]
+    for name, methods in tables:
+      of_seed = [m for m in methods if not seed or m in SEVERAL]
+      # a winner right after its search, whose run it needs
+      out += [Row(name, m, seed, stage) for m in of_seed for stage in ("search", "final")]
     if not seed:
       every = itertools.product(ARCHITECTURES, (*EVALUATIONS, SHARED))
       out += [Row(name, evaluation, seed, AGREEMENT) for name, evaluation in every]
   return out
 
 
-def planned(row: Row, runs, budget: int) -> Planned:
+def planned(row: Row, runs, budget: int) -> run_rows.Planned:
   """What runs, where the row's runs lie in `runs`."""
   of, program = f"set={row.set}", SEARCH
+  sources = (row.before,) if row.before else ()
   if row.stage == AGREEMENT:
     words = ["random", of, f"evaluation={row.method}"]
     if row.method == SHARED:
@@ -119,17 +112,9 @@ def planned(row: Row, runs, budget: int) -> Planned:
     words, program = [module()["DERIVED"], of, f"genotype={place}"], run_rows.TRAIN
   else:
     place = run_rows.place(runs, row.before) / winner.CONFIG
-    return Planned(row.key, str(place), row.seed, run_rows.TRAIN)
-  return Planned(row.key, f"{CONFIG}:{','.join(words)}", row.seed, program)
-
-
-def ready(runs, budget: int, done) -> list[Planned]:
-  """The rows that can run, or have: those of winners once their search is done."""
-  return [
-    planned(row, runs, budget)
-    for row in rows()
-    if not row.before or run_rows.is_done(done.get(row.before, {}))
-  ]
+    return run_rows.Planned(row.key, str(place), row.seed, sources)
+  config = f"{CONFIG}:{','.join(words)}"
+  return run_rows.Planned(row.key, config, row.seed, sources, program)
 
 
 def score(folder) -> dict:
@@ -170,7 +155,10 @@ def main():
   )
   wanted = run_rows.parsed(parser)
   table = run_rows.places(wanted, "search")
-  of = functools.partial(ready, wanted.runs, wanted.budget)
+
+  def of(_):
+    return [planned(row, wanted.runs, wanted.budget) for row in rows()]
+
   if not run_rows.begin(wanted, table, of, score):
     return
   if "table" in wanted.verbs:

@@ -19,7 +19,6 @@ the four images that validate, at which nothing was chosen. What follows a lone 
 (-- --config.steps=20), with --output and --runs for rows of such runs.
 """
 
-import functools
 import pathlib
 import subprocess
 import sys
@@ -71,7 +70,7 @@ class Row(NamedTuple):
     _, parts = DATA.get(self.part, ("", ()))
     return tuple(Row(self.name, self.fold, part).key for part in parts)
 
-  def with_config(self, runs: pathlib.Path) -> "Planned":
+  def with_config(self, runs: pathlib.Path) -> run_rows.Planned:
     """The row, and what train.py is given, where runs lie in `runs`."""
     words = [self.part if self.part in GENERATORS else "segment"]
     words += [f"set={self.name}", f"fold={self.fold}"]
@@ -82,15 +81,8 @@ class Row(NamedTuple):
     ]
     if self.part == "turned":
       words.append("masks=training")
-    return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
-
-
-class Planned(NamedTuple):
-  """A row as `run_rows` takes it."""
-
-  key: str
-  config: str
-  seed: int
+    config = f"{CONFIG}:{','.join(words)}"
+    return run_rows.Planned(self.key, config, self.seed, self.sources)
 
 
 def home(name: str, fold: int) -> str:
@@ -106,13 +98,9 @@ def rows() -> list[Row]:
   ]
 
 
-def ready(runs: pathlib.Path, done: dict[str, dict]) -> list[Planned]:
-  """The rows that can run, or have: with made cases once the runs are there that make them."""
-  return [
-    row.with_config(runs)
-    for row in rows()
-    if all(run_rows.is_done(done.get(key, {})) for key in row.sources)
-  ]
+def planned(runs: pathlib.Path) -> list[run_rows.Planned]:
+  """All rows as `run_rows` takes them."""
+  return [row.with_config(runs) for row in rows()]
 
 
 def score(folder: pathlib.Path) -> dict:
@@ -130,7 +118,7 @@ def judge(wanted, table: run_rows.Table) -> None:
     for fold in FOLDS:
       key = f"{home(name, fold)}/judged"
       runs = {part: Row(name, fold, part).key for part in (*GENERATORS, "real")}
-      there = all(run_rows.is_done(done.get(of, {})) for of in runs.values())
+      there = all(run_rows.is_there(of, done, wanted.runs) for of in runs.values())
       if key in done or not there or wanted.further:
         continue
       output = wanted.runs / key
@@ -149,7 +137,10 @@ def main():
   parser.set_defaults(verbs=["train", "judge", "table"])
   wanted = run_rows.parsed(parser)
   table = run_rows.places(wanted, "synthesis")
-  of = functools.partial(ready, wanted.runs)
+
+  def of(_):
+    return planned(wanted.runs)
+
   if not run_rows.begin(wanted, table, of, score):
     return
   if "judge" in wanted.verbs:

@@ -14,7 +14,6 @@ are there. Scores are those of the last step, on cases that nothing was chosen o
 lone -- goes to train.py (-- --config.steps=20), with --output and --runs for rows of such runs.
 """
 
-import functools
 import itertools
 import runpy
 from typing import NamedTuple
@@ -57,19 +56,12 @@ class Row(NamedTuple):
   def key(self) -> str:
     return f"{self.name}/{self.start}/labelled{self.labelled:g}/seed{self.seed}"
 
-  def with_config(self, runs) -> "Planned":
+  def with_config(self, runs) -> run_rows.Planned:
     """The row, and what train.py is given, where runs lie in `runs`."""
     words = [self.name, f"start={self.start}", f"labelled={self.labelled}", f"draw={self.seed}"]
     words += [f"source={run_rows.place(runs, self.source)}"] if self.source else []
-    return Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed)
-
-
-class Planned(NamedTuple):
-  """A row as `run_rows` takes it."""
-
-  key: str
-  config: str
-  seed: int
+    sources = (self.source,) if self.source else ()
+    return run_rows.Planned(self.key, f"{CONFIG}:{','.join(words)}", self.seed, sources)
 
 
 def rows() -> list[Row]:
@@ -108,11 +100,9 @@ def patients() -> dict[str, str]:
   }
 
 
-def ready(runs, done) -> list[Planned]:
-  """The rows that can run, or have: those of another domain once its run is there."""
-  return [
-    row.with_config(runs) for row in rows() if not row.source or "dice" in done.get(row.source, {})
-  ]
+def planned(runs) -> list[run_rows.Planned]:
+  """All rows as `run_rows` takes them."""
+  return [row.with_config(runs) for row in rows()]
 
 
 def score(folder) -> dict:
@@ -132,7 +122,10 @@ def _mean(values) -> float | None:
 def main():
   wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
   table = run_rows.places(wanted, "transfer")
-  of = functools.partial(ready, wanted.runs)
+
+  def of(_):
+    return planned(wanted.runs)
+
   if not run_rows.begin(wanted, table, of, score):
     return
   if "table" in wanted.verbs:

@@ -123,7 +123,7 @@ def test_a_row_whose_run_is_gone_knows_its_config(scripts, tmp_path):
   assert run_rows.config_sum({**config, "log_every": 7}) == known
   assert run_rows.config_sum({**config, "steps": 7}) != known
   for row_of, same in (({}, True), ({"config": known}, True), ({"config": "another"}, False)):
-    assert (run_rows.outdated(wanted, tmp_path, [], row_of) == "") is same
+    assert (run_rows.outdated(wanted, tmp_path / wanted.key, [], row_of) == "") is same
 
 
 def test_runs_with_further_flags_have_rows_of_their_own(scripts, monkeypatch, capsys):

@@ -63,10 +63,10 @@ def test_a_row_runs_a_search_or_trains_its_winner(scripts, tmp_path):
   derived = of["msd_hippocampus/darts/seed0/final"].config
   assert derived.endswith("darts/seed0/search/genotype.json")
   assert of["sunnybrook_lv/synflow/seed0/agreement"].config.endswith("evaluation=synflow")
-  # winners wait for their search
-  assert all(not row.key.endswith("final") for row in search.ready(tmp_path, 20, {}))
-  done = {"sunnybrook_lv/random/seed1/search": searched([0.5])}
-  assert winner in search.ready(tmp_path, 20, done)
+  # winners wait for their search, and come right after it
+  assert winner.sources == ("sunnybrook_lv/random/seed1/search",)
+  keys = list(of)
+  assert keys.index(winner.key) == keys.index(winner.sources[0]) + 1
 
 
 def test_a_line_tells_the_gain_over_the_bar_case_by_case(scripts):

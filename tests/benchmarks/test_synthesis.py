@@ -28,20 +28,15 @@ def test_every_row_is_there_once(scripts):
   assert [of.part for of in rows[:4]] == ["masks", "images", "masks", "images"]
 
 
-def test_what_is_made_waits_for_both_runs_of_its_own_fold(scripts):
+def test_what_is_made_needs_both_runs_of_its_own_fold(scripts):
   synthesis, _ = scripts
   runs = synthesis.ROOT / "runs" / "synthesis"
   wanted = "drive/fold2/both/seed1"
-  keys = {of.key for of in synthesis.ready(runs, {})}
-  assert "drive/fold2/real/seed1" in keys
-  assert wanted not in keys
+  every = {of.key: of for of in synthesis.planned(runs)}
   masks, images = "drive/fold2/masks/seed0", "drive/fold2/images/seed0"
-  one = {masks: {"steps": 3}}
-  assert wanted not in {of.key for of in synthesis.ready(runs, one)}
-  (planned,) = [
-    of for of in synthesis.ready(runs, {**one, images: {"steps": 3}}) if of.key == wanted
-  ]
-  config = load_config(str(synthesis.ROOT / planned.config))
+  assert every["drive/fold2/real/seed1"].sources == ()
+  assert every[wanted].sources == (masks, images)
+  config = load_config(str(synthesis.ROOT / every[wanted].config))
   assert config.data.split.fold == 2
   source = config.streams.synthetic["source"]
   assert source["masks"] == f"runs/synthesis/{masks}"

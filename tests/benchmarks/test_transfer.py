@@ -45,14 +45,14 @@ def test_every_row_is_there_once_and_has_a_config(scripts):
     assert config.data.split.get("labelled_seed", 2) == 2
 
 
-def test_a_row_of_another_domain_waits_for_that_ones_run(scripts):
+def test_a_row_of_another_domain_needs_that_ones_run(scripts):
   transfer, _ = scripts
   runs = transfer.ROOT / "runs" / "transfer"
-  keys = {row.key for row in transfer.ready(runs, {})}
+  every = {row.key: row for row in transfer.planned(runs)}
   source, wanted = "ct/scratch/labelled1/seed1", "mr/ct/labelled0.1/seed1"
-  assert source in keys
-  assert wanted not in keys
-  (planned,) = [r for r in transfer.ready(runs, {source: row(0.5)}) if r.key == wanted]
+  assert every[source].sources == ()
+  planned = every[wanted]
+  assert planned.sources == (source,)
   assert planned.config.endswith(f",source=runs/transfer/{source}")
   assert load_config(planned.config).initialise.network == f"runs/transfer/{source}"
 

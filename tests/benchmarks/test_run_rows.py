@@ -1,0 +1,101 @@
+"""Rows of a table: in which order they run, which wait for others, what is made again."""
+
+import pathlib
+import threading
+import types
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_rows(monkeypatch):
+  monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+  import run_rows
+
+  return run_rows
+
+
+class Runs:
+  """Instead of trainings: each row leaves a folder, unless it is to fail."""
+
+  def __init__(self, run_rows, home, failing=()):
+    self.home, self.failing, self.begun = home, failing, []
+    self.table = run_rows.Table(home / "rows.json")
+    self.places = types.SimpleNamespace(
+      runs=home / "runs", cores=[0, 1], further=[], only=["*"], retry=False
+    )
+    made = self
+
+    class Runner:
+      def __init__(self, *_):
+        self.stopped = threading.Event()
+        self.stop = self.stopped.set
+
+      def run(self, row):
+        made.begun.append(row.key)
+        if row.key in made.failing:
+          made.table.keep(row.key, {"failed": "no"})
+        else:
+          (made.places.runs / row.key).mkdir(parents=True, exist_ok=True)
+          made.table.keep(row.key, {"steps": 1})
+
+    self.runner = Runner
+
+
+def rows_of(run_rows):
+  def of(key, *sources):
+    return run_rows.Planned(key, "configs/none.py", 0, tuple(sources))
+
+  return [of("a/used", "a/made"), of("a/made"), of("b/used", "b/made"), of("b/made"), of("c")]
+
+
+@pytest.fixture
+def train(run_rows, monkeypatch):
+  monkeypatch.setattr(run_rows, "outdated", lambda *_: "")
+  monkeypatch.setattr(run_rows.signal, "signal", lambda *_: None)
+
+  def act(of, **changes):
+    of.begun.clear()
+    monkeypatch.setattr(run_rows, "Runner", of.runner)
+    wanted = types.SimpleNamespace(**{**vars(of.places), **changes})
+    assert run_rows.train(wanted, of.table, lambda _: rows_of(run_rows))
+    return list(of.begun)
+
+  return act
+
+
+def test_a_row_comes_once_what_it_is_made_with_is_there(run_rows, train, tmp_path):
+  of = Runs(run_rows, tmp_path)
+  order = train(of)
+  assert sorted(order) == sorted(row.key for row in rows_of(run_rows))
+  for name in "ab":
+    assert order.index(f"{name}/made") < order.index(f"{name}/used")
+  assert train(of) == []
+
+
+def test_one_that_waits_for_what_failed_does_not_come(run_rows, train, tmp_path):
+  of = Runs(run_rows, tmp_path, failing=("b/made",))
+  assert "b/used" not in train(of)
+  assert train(of) == []
+  of.failing = ()
+  assert train(of, retry=True) == ["b/made", "b/used"]
+
+
+def test_what_is_gone_is_made_again_where_something_needs_it(run_rows, train, tmp_path):
+  of = Runs(run_rows, tmp_path)
+  # another machine did these
+  for key in ("a/made", "a/used", "b/made", "c"):
+    of.table.keep(key, {"steps": 1})
+  assert train(of) == ["b/made", "b/used"]
+  assert train(of) == []
+
+
+def test_what_is_asked_for_alone_brings_what_it_needs(run_rows, train, tmp_path):
+  assert train(Runs(run_rows, tmp_path), only=["a/used"]) == ["a/made", "a/used"]
+
+
+def test_of_a_row_whose_sources_are_gone_nothing_tells(run_rows, tmp_path):
+  row = rows_of(run_rows)[0]
+  assert run_rows.outdated(row, tmp_path / row.key, [], {"config": "0"}) == ""

@@ -45,8 +45,8 @@ def main() -> None:
     measure(done, "ensemble", folds)
     for fold in folds:
       measure(done, f"one fold/{fold.name}", [fold])
-    for seed in seeds:
-      for size in SIZES:
+    for size in SIZES:
+      for seed in seeds:
         for name, argument in (("student", f"student={teachers},"), ("alone", "")):
           run = folder / f"{name}_{size}_{seed}"
           train(f"{argument}size={size}", run, *steps, f"--config.seed={seed}")

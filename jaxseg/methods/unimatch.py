@@ -113,7 +113,7 @@ def unimatch(
         of_features = {"feature_consistency": perturbed}
       strongly, stats = forward(network, params, stats, views, key=noise[1], update_stats=True)
       logits = samples.apart(strongly["logits"], (count, count))
-      pairs = [agree(logits[i], mixed(said, i), each[i], step) for i in (0, 1)]
+      pairs = [agree(logits[i], mixed[i](said), each[i], step) for i in (0, 1)]
       of_images, kept = zip(*pairs, strict=True)
       metrics = {
         "supervised_loss": supervised(known, target),

@@ -273,7 +273,8 @@ class _Queue:
           return row
         if not self._under_way:
           return None
-        self._turn.wait(timeout=1)
+        # what is under way ends, also where all is stopped, and tells so
+        self._turn.wait()
     return None
 
   def ended(self) -> None:

@@ -10,9 +10,8 @@ from jaxseg.data.sources.source import Source
 from jaxseg.methods import METHODS
 
 DROPOUT = "modality_dropout"
-# methods that paste a part of one image into another, and the option without which they do not
-_CUTMIX = ("cross_pseudo", "mean_teacher", "uncertainty_mean_teacher", "unimatch")
-_PASTES = {"copy_paste": "", **dict.fromkeys(_CUTMIX, "cutmix")}
+# the method that always pastes a part of one image into another, and the option of others to do so
+_PASTES, _CUTMIX = "copy_paste", "cutmix"
 
 
 def drops_modalities(config: Mapping[str, Any]) -> bool:
@@ -59,10 +58,10 @@ def check(config: Mapping[str, Any], source: Source, schemes, channels: int) -> 
 def _pastes(method: Mapping[str, Any]) -> str:
   """What of a method mixes images in its own step, in words; "" where nothing does."""
   name = method["name"]
-  if name not in _PASTES:
-    return ""
-  option = _PASTES[name]
-  if not option:
+  if name == _PASTES:
     return f"'{name}'"
-  value = method.get(option, options_of(METHODS[name])[option].default)
-  return f"'{name}' ({option}={value}; 0 does without)" if value else ""
+  options = options_of(METHODS[name])
+  if _CUTMIX not in options:
+    return ""
+  value = method.get(_CUTMIX, options[_CUTMIX].default)
+  return f"'{name}' ({_CUTMIX}={value}; 0 does without)" if value else ""

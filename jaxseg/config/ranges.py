@@ -42,8 +42,6 @@ def _all(names: str, span: Range) -> dict[str, Range]:
   return dict.fromkeys(names.split(), span)
 
 
-_CUTMIX = ("cross_pseudo", "mean_teacher", "uncertainty_mean_teacher", "unimatch")
-
 # an option's name, or (component, option) where it means something else there
 RANGES: dict[str | tuple[str, str], Range] = {
   # networks
@@ -93,7 +91,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   # methods
   **_all("weight consistency noise noise_limit divergence instance_noise", FROM_0),
   **_all("image_weight feature_weight unlabelled_weight", FROM_0),
-  **dict.fromkeys(((name, "cutmix") for name in _CUTMIX), SHARE),
+  "cutmix": SHARE,
   ("unimatch", "channel_rate"): BELOW_1,
   ("copy_paste", "box"): PART,
   ("fixmatch", "threshold"): SHARE,

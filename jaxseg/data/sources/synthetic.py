@@ -13,7 +13,7 @@ from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.data.sources.source import RawCase, Source, content, fingerprint
 
 # part of the fingerprint: raise it when the same options give other voxels
-_VERSION = 1
+_VERSION = 2
 # in place of a run: the label maps of the cases that the run of images was trained on
 TRAINING = "training"
 _LABEL, _IMAGE, _PLACE = range(3)
@@ -139,13 +139,14 @@ class TurnedMasks:
 
 
 def _around(label: np.ndarray, centre, size: tuple[int, ...], outside: int) -> np.ndarray:
-  """A window of some size, moved into the label where it fits, else padded."""
+  """A window of some size, moved into the label where it fits, else padded on both sides alike."""
   start = [
     int(np.clip(c - n // 2, 0, max(0, whole - n)))
     for c, n, whole in zip(centre, size, label.shape, strict=True)
   ]
   cut = label[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))]
-  pads = [(0, n - have) for n, have in zip(size, cut.shape, strict=True)]
+  # the label stays in the middle, as in training: a window is turned about its own
+  pads = [((n - have) // 2, -(-(n - have) // 2)) for n, have in zip(size, cut.shape, strict=True)]
   return np.pad(cut, pads, constant_values=outside)
 
 

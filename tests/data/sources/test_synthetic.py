@@ -96,6 +96,21 @@ def test_turned_masks_are_windows_of_a_label_map_with_as_much_of_each_class_arou
   assert small.shape == (8, 8)
 
 
+def test_a_label_map_as_large_as_the_patch_is_turned_about_its_middle():
+  labels = data.SOURCES["phantom"](cases=1).labels
+  rows, columns = np.mgrid[:32, :40]
+  disc = np.where(np.hypot(rows - 15.5, columns - 19.5) < 12, 3, labels.background)
+  of_whole = TurnedMasks(lambda case: disc, ("a",), labels, disc.shape)
+  for number in range(8):
+    place = np.argwhere(of_whole(number) == 3)
+    assert len(place) > 0.97 * (disc == 3).sum()
+    np.testing.assert_allclose(place.mean(0), (15.5, 19.5), atol=1.0)
+  # one that is smaller lies in the middle of its patch
+  small = TurnedMasks(lambda case: np.full((4, 4), 3), ("a",), labels, (9, 9))
+  inside = np.argwhere(small(0) == 3)
+  np.testing.assert_allclose(inside.mean(0), (4.0, 4.0), atol=1.0)
+
+
 def test_draws_are_apart_for_seed_case_and_part_and_fit_int32():
   numbers = {draw(s, c, w) for s in range(5) for c in range(20) for w in range(3)}
   assert len(numbers) == 300

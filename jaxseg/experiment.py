@@ -227,7 +227,9 @@ def weighed(
     return class_weights(config, count)
 
   first = counted(_learnt(config))
-  own = config["streams"] if needs.of(config).domains and first is not config else ()
+  by_domain = needs.of(config).domains and first is not config
+  # what joins the main stream is counted with it
+  own = [name for name in config["streams"] if by_domain and name not in joining(config)]
   return first, {name: counted((name,)) for name in own}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxseg.build import suggestion
 from jaxseg.config import needs
-from jaxseg.config.streams import MAIN_WORD
+from jaxseg.config.streams import MAIN_WORD, joins
 from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.prepared.dataset import Dataset
 from jaxseg.data.prepared.fields import with_numbers
@@ -16,8 +16,13 @@ FIELD = "domain"
 
 
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
-  """Those that images may be of: "main", and the further streams; by their numbers."""
+  """Those that images may be of: "main", and the further streams."""
   return (MAIN_WORD, *sorted(config["streams"]))
+
+
+def numbered_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """Those that a network may treat otherwise, by their numbers: a stream that joins is of main."""
+  return tuple(name for name in names(config) if name not in joins(config))
 
 
 def differ(config: Mapping[str, Any]) -> bool:
@@ -27,7 +32,9 @@ def differ(config: Mapping[str, Any]) -> bool:
 
 def number(config: Mapping[str, Any], name: str) -> int | None:
   """What the network is told of a domain; None where it makes no difference."""
-  return names(config).index(name) if differ(config) else None
+  if not differ(config):
+    return None
+  return 0 if name in joins(config) else numbered_names(config).index(name)
 
 
 def numbered(config: Mapping[str, Any], stream: str, dataset: Dataset) -> Dataset:

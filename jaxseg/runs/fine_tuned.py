@@ -77,7 +77,7 @@ def _of_domain(layers: Sequence[str], known: Collection[str], told: Described) -
   """The patterns, and those of what the scans' domain has of its own in the place of the main's."""
   if not told.domain:
     return tuple(layers)
-  place = f"{by_domain.DOMAINS}/{domains.names(told.config)[told.domain]}"
+  place = f"{by_domain.DOMAINS}/{domains.numbered_names(told.config)[told.domain]}"
   own = (f"{place}/{pattern}" for pattern in layers)
   return (*layers, *(of for of in own if any(paths.match(path, (of,)) for path in known)))
 

@@ -35,6 +35,17 @@ def test_main_is_number_0_and_the_further_streams_follow_by_name():
   assert domains.number({**config, "method": {"name": "mean_teacher"}}, "ct") is None
 
 
+def test_a_stream_that_joins_is_of_the_main_domain():
+  streams = {"made": {"joins": "beside"}, "mr": {}, "t2": {}}
+  config = {"method": {"name": "unpaired"}, "streams": streams}
+  assert domains.names(config) == ("main", "made", "mr", "t2")
+  numbers = {name: domains.number(config, name) for name in domains.names(config)}
+  assert numbers == {"main": 0, "made": 0, "mr": 1, "t2": 2}
+  # as the step finds them in a batch that the stream has joined
+  batch = {"image": 0, "mr": {"label": 0}, "t2": {"label": 0}}
+  assert by_domain.names(batch) == domains.numbered_names(config)
+
+
 def test_cases_know_the_number_of_their_domain_where_it_counts():
   config = {"method": {"name": "unpaired"}, "streams": {"ct": {}, "mr": {}}}
   for stream, number in ((MAIN, 0), ("ct", 1), ("mr", 2)):

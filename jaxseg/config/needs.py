@@ -139,17 +139,24 @@ def check_other_domains(
   """
   needs, name = of(config), config["method"]["name"]
   ours = sources[MAIN]
-  for stream in needs.other_domains:
+  for stream, theirs in sources.items():
+    if theirs.channels != ours.channels and sorted(theirs.channels) == sorted(ours.channels):
+      raise ValueError(
+        f"config.streams.{stream}.source: the channels of '{theirs.name}' are "
+        f"{', '.join(theirs.channels)}, those of config.data.source ('{ours.name}') "
+        f"{', '.join(ours.channels)}, and a network knows them by their places; expected one order "
+        "in both."
+      )
+  for stream in (*needs.other_domains, *needs.streams):
     theirs = sources[stream]
-    for what, a, b in (
-      ("spatial axes", ours.rank, theirs.rank),
-      ("channel(s)", len(ours.channels), len(theirs.channels)),
-    ):
+    # volumes may be fed by slices, to go with images
+    axes = (ours.rank, theirs.rank) if stream in needs.other_domains else (0, 0)
+    channels = len(ours.channels), len(theirs.channels)
+    for what, (a, b) in (("spatial axes", axes), ("channel(s)", channels)):
       if a != b:
         raise ValueError(
           f"config.streams.{stream}.source: the images of '{theirs.name}' have {b} {what}, those "
-          f"of config.data.source ('{ours.name}') {a}; the method '{name}' expects as many in both "
-          "domains."
+          f"of config.data.source ('{ours.name}') {a}; the method '{name}' expects as many in both."
         )
   for stream in (MAIN, *needs.other_domains) if needs.signed else ():
     field = f"config.streams.{stream}.normalise" if stream else "config.data.normalise"

@@ -85,7 +85,7 @@ def sampling(
       f"config.data.patch: {patch} has {len(patch)} axes, but the cases have rank {rank}"
       + (f" and are sliced along axis {slices}" if slices is not None else "")
       + f": give {expected} positive sizes"
-      + (" (or set data.slices to train a 2D network on volumes)." if rank == 3 else ".")
+      + (" (or set config.data.slices to train a 2D network on volumes)." if rank == 3 else ".")
     )
   if slices is not None:
     patch, crop = ((*size[:slices], 1, *size[slices:]) for size in (patch, crop))

@@ -79,7 +79,8 @@ def judged_line(name: str, of: list[dict]) -> str:
       for k in areas
     ),
     f"{mean('features', 'made_to_training'):.3g} ({mean('features', 'held_out_to_training'):.3g})",
-    f"{max(row['copies']['largest_dice'] for row in of):.3f}",
+    # of samples without foreground there is none
+    f"{max((row['copies']['largest_dice'] or 0.0) for row in of):.3f}",
   ]
   return f"| {' | '.join(map(str, cells))} |\n"
 

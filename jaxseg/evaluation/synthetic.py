@@ -1,6 +1,7 @@
 """How good cases are that two runs make: diversity, likeness, the critics' verdict, copies."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -177,7 +178,9 @@ def _drawn(cases: Sequence[_Case], count: int, size: tuple[int, ...], random) ->
       counted &= ndimage.minimum_filter(weight, size, mode="nearest") > 0
     inside = np.argwhere(counted if counted.any() else label > 0)
     centre = inside[random.integers(len(inside))] if len(inside) else np.array(label.shape) // 2
-    pads = [(0, max(0, n - have)) for n, have in zip(size, label.shape, strict=True)]
+    lacking = [max(0, n - have) for n, have in zip(size, label.shape, strict=True)]
+    # as training has a case that is smaller than its patch
+    pads = [(n // 2, -(-n // 2)) for n in lacking]
     label, image = np.pad(label, pads), np.pad(image, [*pads, (0, 0)], mode="edge")
     region = tuple(
       slice(start := int(np.clip(c - n // 2, 0, have - n)), start + n)
@@ -320,7 +323,7 @@ def _copies(
     mask, picture = nearest_mask(label), nearest_image(image)
     rows.append(
       {
-        "dice": mask.value,
+        "dice": mask.value if label.any() else math.nan,
         "mask_case": training[mask.case],
         "mask": _window(cases[mask.case].labels, mask, label, 0),
         "distance": picture.value,
@@ -333,8 +336,11 @@ def _copies(
 
 
 def _at_least(case: _Case, side: int) -> _Case:
-  """A case with so many voxels along every axis: background, and the image's edge, are appended."""
-  pads = [(0, max(0, side - have)) for have in case.labels.shape]
+  """A case of which every window of so many voxels is there that has it whole along an axis.
+
+  Around it are background and the image's edge.
+  """
+  pads = [(max(0, side - have),) * 2 for have in case.labels.shape]
   image = np.pad(case.images, [*pads, (0, 0)], mode="edge")
   return _Case(np.pad(case.labels, pads), image, None)
 
@@ -351,14 +357,18 @@ def _window(whole: np.ndarray, at: Nearest, sample: np.ndarray, channels: int) -
 
 
 def _leak(rows: list[dict[str, Any]]) -> dict[str, Any]:
-  """The test of copies: passed where no sample's nearest training mask is (nearly) the same."""
-  dice = [row["dice"] for row in rows]
+  """The test of copies: passed where no sample's nearest training mask is (nearly) the same.
+
+  A sample without foreground is like any other without, and nobody's: its Dice is NaN.
+  """
+  dice = [row["dice"] for row in rows if not math.isnan(row["dice"])]
   return {
     "samples": len(rows),
-    "largest_dice": max(dice),
-    "mean_dice": float(np.mean(dice)),
+    "empty": len(rows) - len(dice),
+    "largest_dice": max(dice, default=math.nan),
+    "mean_dice": float(np.mean(dice)) if dice else math.nan,
     "limit": COPY,
-    "passed": max(dice) < COPY,
+    "passed": max(dice, default=0.0) < COPY,
     "smallest_image_distance": min(row["distance"] for row in rows),
     "mean_image_distance": float(np.mean([row["distance"] for row in rows])),
     "mean_image_distance_of_unseen_cases": float(np.mean([row["unseen_distance"] for row in rows])),

@@ -1,5 +1,6 @@
 """What is said of made cases as one HTML page that needs nothing else, with pictures."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def _cards(numbers: dict[str, Any]) -> list[dict[str, str]]:
     (_percent(of["new_critic"]["pairs"]), "a new critic is right", "50 %: it cannot tell"),
     (f"{dice.get('pairwise_dice_made', float('nan')):.3f}", "Dice of pairs of made maps",
      f"of real ones {dice.get('pairwise_dice_training', float('nan')):.3f}"),
-    (f"{numbers['copies']['largest_dice']:.3f}", "largest Dice with a training case",
+    (_dice(numbers["copies"]["largest_dice"]), "largest Dice with a training case",
      "no copy" if numbers["copies"]["passed"] else "a copy"),
   ]  # fmt: skip
   if "features" in numbers:
@@ -45,6 +46,10 @@ def _cards(numbers: dict[str, Any]) -> list[dict[str, str]]:
     real = f"of unseen real ones {like['held_out_to_training']:.3g}"
     cards.append((f"{like['made_to_training']:.3g}", "Frechet distance to training", real))
   return [dict(zip(("value", "what", "more"), card, strict=True)) for card in cards]
+
+
+def _dice(value: float) -> str:
+  return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _percent(share: float) -> str:
@@ -70,8 +75,9 @@ def _tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     for name, row in numbers["areas"].items()
   ]
   leak = [
-    ["largest Dice with a training case", f"{copies['largest_dice']:.3f}"],
-    ["mean of it", f"{copies['mean_dice']:.3f}"],
+    ["largest Dice with a training case", _dice(copies["largest_dice"])],
+    ["mean of it", _dice(copies["mean_dice"])],
+    ["samples without foreground, which have none", str(copies["empty"])],
     ["mean distance of images to the nearest of training", f"{copies['mean_image_distance']:.1f}"],
     [
       "that of images of unseen cases",
@@ -109,7 +115,7 @@ def _copy(judged: Judged, number: int) -> dict[str, Any]:
   row = judged.copies[number]
   tiles = [_map(judged.made.labels[number]), _map(row["mask"])]
   tiles += [_picture(judged.made.images[number]), _picture(row["image"])]
-  words = f"Dice {row['dice']:.3f} ({row['mask_case']}), distance {row['distance']:.1f}"
+  words = f"Dice {_dice(row['dice'])} ({row['mask_case']}), distance {row['distance']:.1f}"
   return {"png": png(_row(tiles)), "words": f"{words} ({row['image_case']})"}
 
 

@@ -125,8 +125,8 @@ def summary(judged: Judged) -> str:
       f"real cases {like['held_out_to_training']:.4g}."
     )
   word = "passed" if copies["passed"] else "FAILED"
-  lines.append(
-    f"Test of copies {word}: the largest Dice of {copies['samples']} samples with a training case "
-    f"is {copies['largest_dice']:.3f} (limit {copies['limit']})."
-  )
+  shown = copies["samples"] - copies["empty"]
+  told = f"the largest Dice of {shown} samples with a training case is {copies['largest_dice']:.3f}"
+  told = f"{told} (limit {copies['limit']})" if shown else "no sample has any foreground"
+  lines.append(f"Test of copies {word}: {told}.")
   return "\n".join(lines)

@@ -81,11 +81,36 @@ def test_copies_of_training_windows_are_found_out():
 def test_samples_larger_than_a_case_are_looked_up_in_what_training_pads_it_to():
   random = np.random.default_rng(0)
   case = synthetic._Case(random.integers(0, 2, (6, 20)), random.random((6, 20, 1)), None)
-  label = np.pad(case.labels[:, 4:12], [(0, 2), (0, 0)])
-  made = Windows(label[None], random.random((1, 8, 8, 1)))
-  (row,) = synthetic._copies(made, made, {"a": case}, ["a"], 2, 1)
-  assert row["dice"] == pytest.approx(1, abs=1e-5)
-  assert row["image"].shape == (8, 8, 1)
+  cut = case.labels[:, 4:12]
+  # training has the case in the middle; wherever it lies, it is a copy
+  labels = np.stack([np.pad(cut, [(n, 2 - n), (0, 0)]) for n in (1, 0, 2)])
+  made = Windows(labels, random.random((3, 8, 8, 1)))
+  for row in synthetic._copies(made, made, {"a": case}, ["a"], 2, 3):
+    assert row["dice"] == pytest.approx(1, abs=1e-5)
+    assert row["image"].shape == (8, 8, 1)
+
+
+def test_real_windows_of_small_cases_lie_as_training_has_them():
+  case = synthetic._Case(np.ones((5, 8), int), np.ones((5, 8, 1)), None)
+  drawn = synthetic._drawn([case], 1, (8, 8), np.random.default_rng(0))
+  np.testing.assert_array_equal(drawn.labels[0].any(1), [False, *[True] * 5, False, False])
+
+
+def test_samples_without_foreground_are_no_copies():
+  random = np.random.default_rng(0)
+  labels = np.zeros((12, 12), int)
+  labels[4:7, 5:9] = 1
+  case = synthetic._Case(labels, random.random((12, 12, 1)), None)
+  made = Windows(
+    np.stack([np.zeros((4, 4), int), np.eye(4, dtype=int)]), random.random((2, 4, 4, 1))
+  )
+  rows = synthetic._copies(made, made, {"a": case}, ["a"], 2, 2)
+  told = synthetic._leak(rows)
+  assert (told["empty"], told["passed"]) == (1, True)
+  assert told["largest_dice"] == rows[1]["dice"] < 0.98
+  none = synthetic._leak(rows[:1])
+  assert none["passed"]
+  assert np.isnan(none["largest_dice"])
 
 
 def test_a_window_is_shown_as_the_sample_lies():

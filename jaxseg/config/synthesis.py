@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.augment import VIEWS
 from jaxseg.data.prepared.pairs import LABEL
 
 # channels of one case from others, or from its label; images of one domain from another's
@@ -50,6 +51,12 @@ def check(config: Mapping[str, Any]) -> None:
       raise ValueError(
         f"config.augment.{key}.swap: {spec['swap']}, but {task}, which have no classes to swap; "
         "leave it out."
+      )
+    if from_label(config) and spec.get("name", key) in VIEWS:
+      raise ValueError(
+        f"config.augment.{key}: changes the intensities of what a network is given, which are a "
+        f"label map's classes (config.task.inputs='{LABEL}'), and not those of the image that is "
+        "made; leave it out."
       )
 
 

@@ -39,6 +39,10 @@ REFUSED = {
   "zscore": ({"data__normalise": "zscore"}, "of the target 't2': 'zscore' takes each case's own"),
   "probabilities": ({"evaluate__probabilities": True}, "config.evaluate.probabilities"),
   "swap": ({"augment": dict(mirror=dict(swap=((1, 2),)))}, "config.augment.mirror.swap"),
+  "intensities of a label": (
+    {"task": {**TASK, "inputs": "label"}, "augment": dict(gamma=dict())},
+    "config.augment.gamma: changes the intensities of .* a label map's classes",
+  ),
   "maps": ({"data__maps": dict(border=dict())}, "config.data.maps"),
 }
 

@@ -48,8 +48,8 @@ def random_boxes(
 
 
 def fixed_box(key, space: Sequence[int], *, share: float) -> jax.Array:
-  """(*space) bool: a box of int(share * side) voxels along each axis, anywhere inside."""
-  size = jnp.asarray([int(share * n + 1e-6) for n in space])
+  """(*space) bool: a box of int(share * side) voxels along each axis, or 1, anywhere inside."""
+  size = jnp.asarray([max(1, int(share * n + 1e-6)) for n in space])
   start = jax.random.randint(key, (len(space),), 0, jnp.asarray(space) - size + 1)
   return box(space, start, size)
 

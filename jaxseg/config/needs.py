@@ -8,7 +8,10 @@ from jaxseg.config.streams import HELD_BACK, TRAINING, UNLABELLED, as_main
 from jaxseg.config.synthesis import TRANSLATION
 from jaxseg.data.stream import MAIN
 from jaxseg.methods.needs import Needs
+from jaxseg.task import MASKS
 
+# tasks that few methods are of -> what they make
+_MADE = {TRANSLATION: "images of another domain", MASKS: "label maps of noise"}
 _SIGNED = 'dict(name="minmax", signed=True), or dict(name="window", lower=, upper=, signed=True)'
 
 
@@ -29,11 +32,11 @@ def check_streams(config: Mapping[str, Any]) -> None:
       f"config.task: '{config['task']['name']}', but the method '{name}' is of '{task}'; expected "
       f'config.task=dict(name="{task}"), or another method.'
     )
-  if config["task"]["name"] == TRANSLATION != task:
-    able = [other for other, needs in methods.NEEDS.items() if needs.task == TRANSLATION]
+  if (asked := config["task"]["name"]) in _MADE and task != asked:
+    able = [other for other, needs in methods.NEEDS.items() if needs.task == asked]
     raise ValueError(
-      f"config.method: '{name}' makes no images of another domain, which config.task "
-      f"'{TRANSLATION}' asks for; methods that do: {', '.join(able)}."
+      f"config.method: '{name}' makes no {_MADE[asked]}, which config.task '{asked}' asks for; "
+      f"methods that do: {', '.join(able)}."
     )
   for stream in of(config).other_domains:
     if "source" not in (config["streams"].get(stream) or {}):

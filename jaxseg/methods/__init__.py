@@ -102,6 +102,7 @@ SEARCHES = ("darts", "gdas", "fairdarts", "dints")
 
 # what the loop must feed a method beside images and labels
 _UNLABELLED = Needs(streams=("unlabelled",))
+_OF_NOISE = Needs(task="masks")
 _TWO_DOMAINS = Needs(other_domains=(translation.TARGET,), signed=True)
 NEEDS: dict[str, Needs] = {
   "pseudo_label": _UNLABELLED,
@@ -119,6 +120,8 @@ NEEDS: dict[str, Needs] = {
   "restyled": _UNLABELLED,
   "mmd": _UNLABELLED,
   "feature_alignment": _UNLABELLED,
+  "mask_gan": _OF_NOISE,
+  "mask_vae": _OF_NOISE,
   "sifa": _TWO_DOMAINS._replace(task="segmentation"),
   "cyclegan": _TWO_DOMAINS._replace(task="translation"),
   "synseg": _TWO_DOMAINS._replace(task="segmentation"),

@@ -68,16 +68,16 @@ def mask_gan(
     return (truth,), (made,), visible
 
   def init(key, batch):
+    if not getattr(network, "latent", 0):
+      raise ValueError(
+        f"mask_gan: the network {type(network).__name__} (config.network) makes what it gives of "
+        "the image, and label maps are made of noise; expected mask_generator."
+      )
     theirs = jax.random.fold_in(key, 1)
     net = learner(network, optimiser, key, batch["image"])
 
     def seen():
       outputs = forward(network, net.params, net.stats, batch["image"])[0]
-      if "logits" not in outputs:
-        raise ValueError(
-          f"mask_gan: the network {type(network).__name__} gives {', '.join(sorted(outputs))} "
-          "(config.network), and label maps are made of scores; expected mask_generator."
-        )
       return pair(outputs["logits"], batch_module.target(batch))[1]
 
     judge, _ = critics.critic_learner(critic, critic_optimiser, theirs, seen)

@@ -8,7 +8,13 @@ from jaxseg.augment.boxes import fixed_box, pasted, random_boxes
 
 
 @pytest.mark.parametrize(
-  ("space", "sides"), [((256, 250), (170, 166)), ((112, 112, 80), (74, 74, 53)), ((3, 2), (2, 1))]
+  ("space", "sides"),
+  [
+    ((256, 250), (170, 166)),
+    ((112, 112, 80), (74, 74, 53)),
+    ((3, 2), (2, 1)),
+    ((9, 1), (6, 1)),
+  ],
 )
 def test_a_fixed_box_has_two_thirds_of_each_side(space, sides):
   starts = set()

@@ -35,3 +35,18 @@ def test_the_same_channels_in_another_order_are_refused(method):
     checked(method, "more", ("t1", "t2"), ("t2", "t1"))
   # names that differ may mean the same, as those of two scanners
   checked(method, "more", ("t1", "t2"), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+  ("method", "task", "words"),
+  [
+    ("mask_gan", "segmentation", "config.task: 'segmentation', but .*'mask_gan' is of 'masks'"),
+    ("mask_vae", "synthesis", "config.task: 'synthesis', but the method 'mask_vae' is of 'masks'"),
+    ("supervised", "masks", "'supervised' makes no label maps of noise.*: mask_gan, mask_vae."),
+    ("supervised", "translation", "makes no images of another domain.*methods that do: cyclegan."),
+  ],
+)
+def test_what_makes_label_maps_is_of_their_task_and_of_no_other(method, task, words):
+  config = {"method": {"name": method}, "task": {"name": task}, "data": {"batch": 2}, "streams": {}}
+  with pytest.raises(ValueError, match=words):
+    needs.check_streams(config)

@@ -188,7 +188,11 @@ def test_a_case_without_a_draw_has_the_key_of_its_bits_and_their_places():
     (lambda: scheme(critic=CRITICS["two_input_critic"]()), "there are maps alone"),
     (
       lambda: state_of(scheme(GENERATORS["unet_generator"](widths=(4, 6))), batch_of()),
-      "label maps are made of scores",
+      "UNetGenerator .* makes what it gives of the image, and label maps are made of noise",
+    ),
+    (
+      lambda: state_of(scheme(NETWORKS["unet"](classes=3, widths=(4, 6))), batch_of()),
+      "UNet .* label maps are made of noise; expected mask_generator",
     ),
     (
       lambda: state_of(

@@ -277,6 +277,10 @@ def _volumes(patients):
 def _share(labelled, draw):
   """The options of the split that choose the labelled patients."""
   if labelled == PATIENTS:
+    if draw:
+      raise ValueError(
+        f"draw={draw}: has no effect with labelled={labelled}, which are all; leave it out."
+      )
     return {}
   if draw:
     return dict(labelled=labelled, labelled_seed=draw)

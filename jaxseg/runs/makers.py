@@ -135,14 +135,12 @@ def _check_masks(folder: pathlib.Path, told: run_folder.Described, patch: tuple[
       f"{where}: makes label maps of {size}, and the run of images has learnt from patches of "
       f"{patch} (config.data.patch); expected the same."
     )
-  grids = [
-    {name: one.config["data"][name] for name in ("spacing", "resampling", "transpose")}
-    for one in (told, other)
-  ]
+  names = ("spacing", "resampling", "transpose", "orientation")
+  grids = [{name: one.config["data"][name] for name in names} for one in (told, other)]
   if grids[0] != grids[1]:
     raise ValueError(
       f"{where}: its data are prepared by {grids[1]}, those of the run of images by {grids[0]} "
-      "(config.data); expected voxels of one size."
+      "(config.data); expected voxels of one size, turned one way."
     )
 
 

@@ -87,6 +87,7 @@ def test_the_published_protocol_is_ssl4mis():
     ("supervised,labelled=0", "labelled=0: expected a whole number from 1"),
     ("supervised,labelled=9", "labelled=9: the published list names 7 patients"),
     ("supervised,labelled=71", "labelled=71: expected at most 70"),
+    ("supervised,labelled=70,draw=1", "draw=1: has no effect with labelled=70"),
     ("supervised,draw=x", "draw=x: expected a whole number from 0"),
     ("supervised,protocol=gpu", "protocol=gpu: expected one of cpu, published"),
     ("supervised,validation=test", "validation=test: expected one of published, training"),

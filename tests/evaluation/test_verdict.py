@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxseg.evaluation.verdict import Pairs, accuracy, trained_anew, verdict
+from jaxseg.evaluation.verdict import Pairs, _higher, accuracy, trained_anew, verdict
 from jaxseg.method import Learner
 from jaxseg.networks.critics import PatchCritic
 
@@ -38,6 +38,13 @@ def test_where_only_the_order_means_something_pairs_of_both_kinds_are_compared()
   # 3 > 2, 3 > 0, 1 > 0 of eight; 2 > 1 of two
   assert told["scores"] == pytest.approx(3 / 8)
   assert told["pairs"] == pytest.approx(1 / 2)
+
+
+def test_the_order_of_very_many_scores_needs_no_list_of_pairs():
+  scores = np.arange(200_000, dtype=np.float32)
+  assert _higher(scores, scores) == pytest.approx(0.5, abs=1e-5)
+  assert _higher(scores + 0.5, scores[:0:-2]) == pytest.approx(0.5, abs=1e-5)
+  assert _higher(np.float32([[1.0, 1.0]]), np.float32([1.0, 0.0])) == 0.5
 
 
 def noise(seed, count, shift):

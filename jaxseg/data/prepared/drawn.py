@@ -33,7 +33,7 @@ def strokes(
       inside; "skeleton" is the class's medial line.
     axis: across which slices lie, each scribbled on by itself; None for the case as a whole. A
       plane has no slices.
-    width: of a scribble in voxels, which never leaves its class.
+    width: of a scribble in voxels, an even one as the next odd one; it never leaves its class.
     inset: voxels that it stays away from the border, as people do, where there is room.
     seed: of the draw.
   """

@@ -11,6 +11,7 @@ from jaxseg import data
 from jaxseg.data.sources.phantom import phantom
 from jaxseg.data.sources.synthetic import TurnedMasks, draw
 from jaxseg.experiment import experiment
+from jaxseg.runs import folder as run_folder
 from jaxseg.runs import makers
 from jaxseg.runs.folder import read_dataset
 
@@ -169,6 +170,14 @@ def test_label_maps_of_another_size_are_refused(runs, prepared, tmp_path):
   folder = untrained(prepared, tmp_path / "small", "masks", data__patch=(8, 8))
   with pytest.raises(ValueError, match=r"makes label maps of \(8, 8\)"):
     of(runs, masks=str(folder))
+
+
+def test_label_maps_that_lie_the_other_way_round_are_refused(runs, monkeypatch):
+  told, other = (run_folder.describe(runs[part]) for part in ("images", "masks"))
+  turned = {**other.config, "data": {**other.config["data"], "orientation": "RAS"}}
+  monkeypatch.setattr(makers, "_described", lambda *_: other._replace(config=turned))
+  with pytest.raises(ValueError, match=r"prepared by .*'RAS'.*expected voxels of one size, turned"):
+    makers._check_masks(runs["masks"], told, PATCH)
 
 
 def joining(prepared, runs, joins, **source):

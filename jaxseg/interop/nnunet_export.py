@@ -154,6 +154,8 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
       _refuse(folder, "data.normalise", scheme["name"], f"one of {', '.join(SCHEMES)}")
     if scheme["name"] == "rgb" and scheme.get("maximum", 255.0) not in (None, 255.0):
       _refuse(folder, "data.normalise", scheme, "a maximum of 255")
+    if scheme["name"] == "minmax" and scheme.get("signed"):
+      _refuse(folder, "data.normalise", scheme, "0 to 1, without signed")
     names.append(scheme["name"])
     masked.append(bool(scheme.get("nonzero")))
     intensities.append(_statistics(scheme))
@@ -336,7 +338,8 @@ def _optimizer(arrays, momentum, options: Mapping[str, Any]) -> dict[str, Any] |
   state = {
     i: {"momentum_buffer": nnunet.given_back_as(path, np.asarray(momentum[path]), steps)}
     for i, path in enumerate(order)
-    if momentum[path].any()
+    # what is frozen for good has none, what has not learned yet none but zeros
+    if path in momentum and momentum[path].any()
   }
   group = {
     "lr": float(options["learning_rate"]),

@@ -138,7 +138,7 @@ def test_a_cascades_second_stage_on_regions_comes_back_for_its_labels(tmp_path):
     np.testing.assert_allclose(tensors(tmp_path / "out")[name], of, rtol=1e-5, atol=1e-6)
 
 
-def own(folder, *, network=None, preparation=None, labels=None, **changes):
+def own(folder, *, network=None, preparation=None, labels=None, momentum=None, **changes):
   """A run of random weights that no nnU-Net made, like an imported one but for the changes."""
   home = folder.with_name(f"{folder.name} before")
   (run,) = import_model(models.write(home / "m"), home / "run").folders
@@ -152,8 +152,18 @@ def own(folder, *, network=None, preparation=None, labels=None, **changes):
   abstract, random = foreign.shapes(told), np.random.default_rng(0)
   shapes = foreign.weight_shapes(abstract)
   weights = {path: random.standard_normal(shape) for path, shape in shapes.items()}
-  foreign.write(folder, told, foreign.state(abstract, weights, step=7))
+  foreign.write(folder, told, foreign.state(abstract, weights, step=7, momentum=momentum))
   return folder
+
+
+def test_frozen_parts_which_have_no_momentum_leave_that_of_the_others(tmp_path):
+  momentum = {"head/bias": np.arange(1.0, 3.0)}
+  run = own(tmp_path / "run", optimiser__scale={"encoder*": 0.0}, momentum=momentum)
+  export((run,), tmp_path / "out")
+  told = torch_file.load(tmp_path / "out" / "fold_0" / "checkpoint_final.pth")["optimizer_state"]
+  ((number, buffer),) = told["state"].items()
+  assert number == told["param_groups"][0]["params"][-1]
+  np.testing.assert_array_equal(buffer["momentum_buffer"], momentum["head/bias"])
 
 
 def test_a_run_of_ones_own_becomes_the_plan_that_it_followed(tmp_path):
@@ -193,6 +203,10 @@ def test_a_run_of_ones_own_becomes_the_plan_that_it_followed(tmp_path):
     (
       {"preparation": {"normalisation": ({"name": "window", "lower": 0, "upper": 1},)}},
       r"data\.normalise is 'window', .* one of ct, zscore, minmax, rgb, none",
+    ),
+    (
+      {"preparation": {"normalisation": ({"name": "minmax", "signed": True},)}},
+      r"data\.normalise is .*'signed': True.* expected 0 to 1",
     ),
     (
       {"preparation": {"resampling": {"corners": True}}},

@@ -53,10 +53,11 @@ def normalised(image, statistics, schemes: Sequence[Mapping], fixed):
   Args:
     image: NaN where there is nothing.
     statistics: (4, channels), STATISTICS of the scan, of what is not NaN.
-    schemes: one per channel, of which only the names count.
+    schemes: one per channel, of which only the names and `signed` count.
     fixed: (4, channels), see `numbers`.
   """
   names = [scheme["name"] for scheme in schemes]
+  signed = [scheme["name"] == "minmax" and bool(scheme.get("signed")) for scheme in schemes]
   lower, upper, shift, scale = fixed
 
   def along_channels(values):
@@ -76,6 +77,9 @@ def normalised(image, statistics, schemes: Sequence[Mapping], fixed):
   if {"ct", "window"} & set(names):
     inside = jnp.clip(image, along_channels(lower), along_channels(upper))
   inside = (inside - along_channels(shift)) / along_channels(scale)
+  if any(signed):
+    # after the division: a constant scan becomes the lower end, as in the preparation
+    inside = inside * along_channels(np.add(signed, 1)) - along_channels(signed)
   return jnp.where(jnp.isnan(image), np.float32(0), inside)
 
 

@@ -13,6 +13,7 @@ SCHEMES = (
   {"name": "window", "lower": -10.0, "upper": 30.0},
   {"name": "window", "lower": -10.0, "upper": 30.0, "signed": True},
   {"name": "minmax"},
+  {"name": "minmax", "signed": True},
   {"name": "rgb", "maximum": 255.0},
   {"name": "none"},
 )
@@ -59,6 +60,12 @@ def test_a_constant_scan_becomes_zero():
     assert not normalised([np.full((4, 4), 7.25, np.float32)], ({"name": name},)).any()
 
 
+def test_a_constant_scan_becomes_the_lower_end_of_signed_values():
+  schemes = ({"name": "minmax", "signed": True}, {"name": "minmax"})
+  out = normalised([np.full((4, 4), 7.25, np.float32)] * 2, schemes)
+  np.testing.assert_array_equal(out[0, 0], [-1, 0])
+
+
 def test_statistics_of_nothing_are_zero():
   out = intensities.statistics(np.full((3, 3, 2), np.nan))
   np.testing.assert_array_equal(out, np.zeros((4, 2)))
@@ -70,4 +77,4 @@ def test_pictures_without_a_maximum_are_of_eight_bits():
 
 def test_only_schemes_with_numbers_of_each_scan_look_at_statistics():
   looked = [scheme["name"] for scheme in SCHEMES if intensities.of_a_scan((scheme,))]
-  assert looked == ["zscore", "minmax"]
+  assert looked == ["zscore", "minmax", "minmax"]

@@ -65,6 +65,8 @@ def check_origin(config: Mapping[str, Any]) -> None:
     if of is None:
       field, of = "network", config["network"]
     encoder = of.get("encoder") if isinstance(of, Mapping) else None
+    # a word is an encoder with its own defaults
+    encoder = {} if isinstance(encoder, str) else encoder
     if name not in _PADDINGS or not isinstance(encoder, Mapping):
       continue
     for option, expected in _PADDINGS[name].items():

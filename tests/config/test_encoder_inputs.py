@@ -83,6 +83,15 @@ def test_weights_go_into_encoders_that_pad_as_theirs(format_, options, words, le
     encoder_inputs.check_origin(own)
 
 
+def test_weights_are_checked_for_an_encoder_that_is_named_by_a_word():
+  own = config() | {"network": {"name": "encoder_unet", "encoder": "efficientnet_lite0"}}
+  own |= {"initialise": {"network": {"file": "x.pth", "format": "efficientnet_lite"}}}
+  encoder_inputs.check_origin(own)
+  own["initialise"]["network"]["format"] = "timm_efficientnet_lite"
+  with pytest.raises(ValueError, match=r"^config\.network\.encoder\.padding: 'tensorflow', but"):
+    encoder_inputs.check_origin(own)
+
+
 def test_classes_of_another_run_beside_the_image_are_no_colours():
   own = {**config("unit"), "data": {"prior": {"run": "runs/low"}}}
   with pytest.raises(

@@ -88,14 +88,16 @@ def _momentum(state: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.nda
   """SGD's buffers by our paths; {} of other optimisers, or where they are not all there is."""
   state = state if isinstance(state, dict) else {}
   groups, of = state.get("param_groups"), state.get("state")
-  if not isinstance(groups, list) or len(groups) != 1 or not isinstance(of, dict):
+  single = isinstance(groups, list) and len(groups) == 1 and isinstance(groups[0], dict)
+  if not single or not isinstance(of, dict):
     return {}
   paths, steps = nnunet.in_order(weights), nnunet.decoder_steps(weights)
-  if list(groups[0].get("params", ())) != list(range(len(paths))):
+  if groups[0].get("params") != list(range(len(paths))):
     return {}
   out = {}
   for i, path in enumerate(paths):
-    buffer = of.get(i, {}).get("momentum_buffer")
+    entry = of.get(i)
+    buffer = entry.get("momentum_buffer") if isinstance(entry, dict) else None
     if not isinstance(buffer, np.ndarray):
       continue
     ours = nnunet.laid_out_as(path, buffer.astype(np.float32), steps)

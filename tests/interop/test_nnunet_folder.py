@@ -35,3 +35,14 @@ def test_values_in_lists_of_one_are_labels_as_nnunet_has_it(tmp_path):
   )
   labels = read_folder(tmp_path).labels
   assert (labels.names, labels.regions) == (("background", "a"), None)
+
+
+def test_an_optimisers_state_of_another_make_leaves_the_weights(tmp_path):
+  weights = models.state_dict(np.random.default_rng(0))
+  usual = {"params": list(range(len(weights)))}
+  for number, (buffers, group) in enumerate(
+    [({}, 5), ({0: 5}, usual), ({0: {"momentum_buffer": 1.0}}, usual), ({}, {"params": 26})]
+  ):
+    state = {"state": buffers, "param_groups": [group]}
+    folder = models.write(tmp_path / f"m{number}", weights=weights, optimizer_state=state)
+    assert read_folder(folder).checkpoints["0"].momentum == {}

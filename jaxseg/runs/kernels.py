@@ -42,8 +42,8 @@ def check_inflation(theirs: Sequence[int], own: Sequence[int], how: str, where: 
 def inflated(kernel: np.ndarray, depth: int, how: str) -> np.ndarray:
   """A kernel of images (y, x, in, out) as one of volumes (depth, y, x, in, out).
 
-  `how` as `Weights.inflate`: "mean" and "centre" keep what a network makes of a volume whose slices
-  are all alike.
+  `how` as `Weights.inflate`: "centre" keeps what a network makes of a volume whose slices are all
+  alike, "mean" does so away from the first and last slices, which see the padding beyond them.
   """
   volume = np.zeros((depth, *kernel.shape), kernel.dtype)
   if how == "mean":

@@ -52,6 +52,20 @@ def test_inflation_without_a_kernel_to_inflate_is_told(tmp_path):
     start(tmp_path, "stem", channels=1, inflate="mean")
 
 
+def test_a_files_head_of_other_classes_is_made_anew_as_a_runs(tmp_path):
+  def of(classes):
+    params = {"body": {"kernel": np.ones((2, 3))}, "head": {"kernel": np.ones((3, classes))}}
+    return {"network": Learner(params, {}, ())}
+
+  np.savez(tmp_path / "x.npz", **{"body/kernel": np.zeros((2, 3)), "head/kernel": np.zeros((3, 5))})
+  source = {"file": str(tmp_path / "x.npz"), "format": "plain"}
+  starts = plan({"network": source}, of(2), lambda: {CLASSES: of(3), INPUTS: of(2)})
+  after, (table,) = initialised(State(0, of(2)), starts)
+  assert not np.asarray(after.learners["network"].params["body"]["kernel"]).any()
+  np.testing.assert_array_equal(after.learners["network"].params["head"]["kernel"], 1)
+  assert "left as initialised: 5 class(es) there, 2 here" in table
+
+
 @pytest.mark.parametrize("counted", [{}, {"counts": {"steps": np.float32(7)}}])
 def test_a_start_from_another_run_counts_its_own_steps(counted, monkeypatch):
   stats = {"batch_stats": {"mean": np.ones(2, np.float32)}}

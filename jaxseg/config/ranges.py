@@ -170,6 +170,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   "connectivity": Range("from 1 to 3", 1, 3),
   # strategies and evaluations of a search
   **_all("trials population tournament at_once samples updates levels smallest startup", COUNT),
+  "batches": COUNT,
   "eta": FROM_2,
   "deviation": POSITIVE,
   # of less no child would differ from its parent to speak of

@@ -16,6 +16,7 @@ is evaluated on the way; `first` are candidates that are tried before the strate
 `parameters`, `strategies`, `evaluations` and `split`.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -170,6 +171,7 @@ def plan(config) -> Plan:
     notes=(*_seen_by_supernet(how, cases.split["validation"]), *_of_streams(config)),
   )
   _check_beginning(made)
+  _check_inherited(made)
   return made
 
 
@@ -265,6 +267,30 @@ def _check_beginning(of: Plan) -> None:
 
 
 _TRIED = 20
+# whose networks are compared
+_COMPARED = 5
+
+
+def _check_inherited(of: Plan) -> None:
+  """Raises ValueError where candidates begin with weights of others that are of another size."""
+  strategy = of.spec["strategy"]
+  fields = [field for field in sorted(of.space.fields) if field.startswith("network")]
+  if strategy["name"] != "am_lfs" or not strategy.get("inherit", True) or not fields:
+    return
+  numbers = set()
+  for seed in range(_COMPARED):
+    candidate = parameters.draw(of.space, np.random.default_rng(seed))
+    config = parameters.with_fields(of.base, parameters.values(of.space, candidate))
+    # one that cannot be trained will be a row
+    with contextlib.suppress(ValueError):
+      numbers.add(limits_of.costs(complete(config), *of.sizes)["parameters"])
+  if len(numbers) > 1:
+    raise ValueError(
+      "config.search.strategy.inherit: candidates of 'am_lfs' begin with the weights of others, "
+      f"but config.search.space.{fields[0]} makes networks of other sizes ({min(numbers):,} to "
+      f"{max(numbers):,} parameters), which these don't fit; expected inherit=False, or a space of "
+      "losses and regularisers alone."
+    )
 
 
 def _budget(spec: Mapping[str, Any]) -> Budget:

@@ -50,9 +50,13 @@ def nested(
     words = str(error).replace("config.data.split", "config.search.split", 1)
     raise ValueError(f"{words.rstrip('.')}, of the training cases.") from error
   if share < 1:
-    train, _ = data.splits.share(
-      train, labelled=share, labelled_seed=seed, group=group, where="config.search.evaluation"
-    )
+    try:
+      train, _ = data.splits.share(train, labelled=share, labelled_seed=seed, group=group)
+    except ValueError as error:
+      raise ValueError(
+        f"config.search.evaluation.share: {share} of {len(train)} training cases leaves none; "
+        "expected a larger share."
+      ) from error
   split = {"name": "explicit", "validation": tuple(validation), "train": tuple(train)}
   if own.get("labelled") is not None:
     # those without labels stay what they are

@@ -181,6 +181,11 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
     (dict(strategy=dict(name="grid")), "'grid' is unknown"),
     (dict(evaluation=dict(name="proxy")), "full training unless"),
     (dict(evaluation=dict(name="proxy", share=0.0)), "share"),
+    (
+      dict(evaluation=dict(name="proxy", share=0.01)),
+      r"^config\.search\.evaluation\.share: 0\.01 of \d+ training cases leaves none",
+    ),
+    (dict(space=WIDTHS, evaluation=dict(name="gradient_norm", batches=0)), r"batches: 0; expected"),
     (dict(split=dict(folds=9)), "config.search.split.folds: 9"),
     (dict(split=dict(share=0.5)), "no such option"),
     (dict(first=(dict(optimiser=dict(lr=1)),)), r"first\[0\]"),
@@ -206,6 +211,17 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
     (dict(space=dict(plan=dict(preset=dict(choices=("a", "b"))))), "plan.preset: is what the sea"),
   ):
     refused(tmp_path, words, **search)
+
+
+def test_networks_of_several_sizes_have_no_weights_for_each_other(tmp_path):
+  words = r"strategy\.inherit: .*space\.network\.widths makes networks of other sizes"
+  refused(tmp_path, words, space=WIDTHS, strategy=dict(name="am_lfs"))
+  config = searched.config(tmp_path)
+  config.search = dict(space=WIDTHS, strategy=dict(name="am_lfs", inherit=False))
+  plan(config)
+  rates = dict(network=dict(dropout=dict(rate=dict(choices=(0.0, 0.5)))))
+  config.search = dict(space=rates, strategy=dict(name="am_lfs"))
+  plan(config)
 
 
 def test_a_config_without_a_search_is_told_what_one_is(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import files, networks, paths
+from jaxseg.build import options_of
 from jaxseg.data.sources import dataset_json
 from jaxseg.feeding import mirroring
 from jaxseg.interop import nnunet, torch_writing
@@ -27,7 +28,16 @@ from jaxseg.runs.foreign import NETWORK
 NAME = "nnunet"
 # the options of a network that plans tell; of all others nnU-Net has but one value
 _SHAPE = ("widths", "kernels", "strides", "depth", "decoder_depth")
-_ANY = ("name", *_SHAPE, "run", "dtype", "deep_supervision", "stochastic_depth", "dropout")
+_ANY = (
+  "name",
+  "classes",
+  *_SHAPE,
+  "run",
+  "dtype",
+  "deep_supervision",
+  "stochastic_depth",
+  "dropout",
+)
 # of the voxels of a picture that has one slice
 _FLAT = 999.0
 
@@ -127,8 +137,9 @@ def _plan(folder, told: run_folder.Described, kept: Mapping[str, Any]) -> Plan:
   network, axes = config["network"], len(options["patch"])
   if network["name"] not in NETWORKS:
     _refuse(folder, "network.name", network["name"], f"one of {', '.join(NETWORKS)}")
+  known = options_of(networks.NETWORKS[network["name"]])
   for option, value in network.items():
-    if option not in _ANY:
+    if option not in _ANY and value != known[option].default:
       _refuse(folder, f"network.{option}", value, "the default, which is nnU-Net's")
   for field, value, expected in (
     ("method.name", config["method"]["name"], "supervised"),

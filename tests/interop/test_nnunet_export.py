@@ -184,6 +184,13 @@ def test_a_run_of_ones_own_becomes_the_plan_that_it_followed(tmp_path):
   np.testing.assert_array_equal(np.transpose(theirs, (2, 3, 1, 0)), kernel)
 
 
+def test_an_option_that_is_spelled_out_as_it_is_by_default_is_nnunets(tmp_path):
+  run = own(tmp_path / "run", network={**PLAIN, "norm": "instance", "classes": 2})
+  export((run,), tmp_path / "out")
+  (again,) = import_model(tmp_path / "out", tmp_path / "again").folders
+  assert run_folder.read_config(again)["network"]["widths"] == PLAIN["widths"]
+
+
 @pytest.mark.parametrize(
   ("changes", "words"),
   [

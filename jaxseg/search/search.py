@@ -4,7 +4,7 @@ import concurrent.futures
 import pathlib
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxseg import files, sealed
@@ -34,6 +34,8 @@ FILE = "search.json"
 _ADVICE = "copy the search's folder again, from where it is whole"
 # a search may go on for longer, and is told on more devices
 _MAY_DIFFER = ("budget",)
+# so many trials that fail before any has a score are the config's fault, not a candidate's
+_HOPELESS = 5
 
 
 def search(
@@ -59,7 +61,8 @@ def search(
   Returns:
     The winner's row, or None if a signal ended the search: the same command goes on.
 
-  Raises ValueError in words where the folder holds another search, or no trial has a score.
+  Raises ValueError in words where the folder holds another search, no trial has a score, or the
+  first ones all failed: no further ones are begun then.
   """
   workdir = files.writable_folder(workdir, "--workdir")
   with lock.hold(workdir):
@@ -192,6 +195,15 @@ def _run(
           say(report.line(trial.name, row, plan.metric))
           for sentence in report.new_warnings(trial.name, row, known):
             say(sentence)
+          if FAILED in row and _hopeless(rows.all()):
+            # those that are under way are saved first
+            runner.stop()
+      if left and _hopeless(tried := rows.all()):
+        raise ValueError(
+          f"{rows.path.parent}: the first {sum(FAILED in row for row in tried)} trials failed, "
+          f"the last one {next(row[FAILED] for row in reversed(tried) if FAILED in row)} The logs "
+          f"in {TRIALS} say more; mend what they name, then give the same command with --retry."
+        )
       if not all(is_done(rows.get(trial.name)) for trial in chosen.values()):
         return
       if not whole:
@@ -200,6 +212,12 @@ def _run(
       results = [
         Result(trial.number, sent_score(rows.get(trial.name), plan.sign)) for trial in trials
       ]
+
+
+def _hopeless(rows: Sequence[Mapping[str, Any]]) -> bool:
+  """Whether so many trials failed, and none has a score, that others would fail, too."""
+  scored = any("score" in row for row in rows)
+  return not scored and sum(FAILED in row for row in rows) >= _HOPELESS
 
 
 class Steps:

@@ -65,6 +65,19 @@ def test_a_trial_that_fails_again_stays_failed_and_refused_ones_are_not_tried(
   assert row["failed"] == row["failures"][0] == "ended with status 1: ValueError: the loss is NaN"
 
 
+def test_a_search_whose_first_trials_all_fail_ends(tmp_path, monkeypatch):
+  config = searched.config(tmp_path, strategy=dict(name="random", trials=9))
+  for least in (5, 1):  # given again, it tries another one
+    fake(monkeypatch, code=lambda number: 1)
+    with pytest.raises(ValueError, match=r"first \d trials failed, .*loss is NaN.*--retry"):
+      run(tmp_path / "s", config)
+    # the next one may have been begun when that is found
+    assert least <= len(MADE) <= least + 1
+  fake(monkeypatch)
+  assert run(tmp_path / "s", config, retry=True)[0]
+  assert len(rows(tmp_path / "s")) == len(MADE) == 9
+
+
 def test_a_strategy_that_went_on_without_a_score_proposes_as_it_did(tmp_path, monkeypatch):
   config = searched.config(
     tmp_path, strategy=dict(name="evolution", trials=8, population=3, tournament=2)

@@ -291,7 +291,7 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
   take = start.weights.take or weights_fit.default(source.inside, own, source.words, where)
   paths.check(take, own, f"{where}.take")
   paths.check_apart(take, own, f"{where}.take")
-  rows, missing, others, used = [], [], [], set()
+  rows, missing, others, used, seen = [], [], [], set(), set()
   for path, shape in own.items():
     pattern = paths.match(path, take)
     if pattern is None or take[pattern] is None:
@@ -306,6 +306,7 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       missing += [path] if kind != CLASSES else []
       continue
     used.add(pattern)
+    seen.add(there)
     theirs, how = tuple(source.arrays[there].shape), ""
     if len(theirs) == len(shape) - 1 == 4 and start.weights.inflate:
       how = f"inflate='{start.weights.inflate}'"
@@ -330,8 +331,8 @@ def _rows(own: Mapping[str, tuple], source: Source, start: Start, where: str) ->
       others.append((path, shape, there, theirs))
   weights_fit.check(others, missing if not start.weights.take else [], source, where)
   if source.whole and not start.weights.take:
-    places = {row.source for row in rows}
-    weights_fit.check_whole([path for path in source.arrays if path not in places], source, where)
+    # a head of other classes has its place, though it is made anew
+    weights_fit.check_whole([path for path in source.arrays if path not in seen], source, where)
   if start.weights.inflate and not any("inflate=" in row.why for row in rows):
     raise ValueError(
       f"{where}.inflate: '{start.weights.inflate}', but no kernel of images goes into one of "

@@ -314,6 +314,8 @@ def select(scan: Scan, state: State, name: str) -> State:
   """
   if not isinstance(name, str) or not name.strip():
     raise ValueError(f"object: {name!r}; expected a name.")
+  if name == scan.names[0]:
+    raise ValueError(f"object '{name}': is what the background is called; give another name.")
   what, before = {"object": name}, (state.current, state.objects)
   if name in state.objects:
     step = Step(what, name, None, None, None, before, (name, state.objects))

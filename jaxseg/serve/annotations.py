@@ -333,8 +333,8 @@ def description(one: Annotation) -> dict[str, Any]:
 
 
 def _frozen(scan: session.Scan, state: session.State) -> list[str]:
-  """Names of the labels that later answers leave as they are: of classes, or of objects."""
-  if len(scan.names) == 2:
+  """Names of the labels that later answers leave as they are, as `legend` has them."""
+  if len(state.objects) > 1:
     return [name for name, of in state.objects.items() if of.held is not None]
   held = state.objects[state.current].held
   return [] if held is None else [scan.names[k] for k in held.classes]

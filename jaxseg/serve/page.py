@@ -135,22 +135,32 @@ async def _prompts(studio: Studio, request: Request) -> Response:
   return await _told(studio, one, answered=time.perf_counter() - begun)
 
 
+def _of_label(scan, state, name: str):
+  """The state at the object that the page's list calls so, and the class to be frozen or thawed.
+
+  Of runs with one class the list has objects; one that is alone stands there by its class's name.
+  """
+  if len(scan.names) > 2:
+    return state, name
+  alone = len(state.objects) == 1 and name == scan.names[1]
+  if not alone and name not in state.objects:
+    listed = ", ".join(state.objects) if len(state.objects) > 1 else scan.names[1]
+    raise ValueError(f"there is no label '{name[:40]}' to be frozen; choices: {listed}.")
+  if not alone and name != state.current:
+    state = session.select(scan, state, name)
+  return state, scan.names[1]
+
+
 def _freeze(scan, state, name: str):
-  if len(scan.names) == 2:  # its objects are told apart, its class is not
-    if name not in (None, state.current):
-      state = session.select(scan, state, name)
-    name = scan.names[1]
-  return session.freeze(scan, state, label=name)
+  state, label = _of_label(scan, state, name)
+  return session.freeze(scan, state, label=label)
 
 
 def _thaw(scan, state, name: str):
   """Of what is frozen, all but one label stays so."""
-  if len(scan.names) == 2:
-    if name not in (None, state.current):
-      state = session.select(scan, state, name)
-    return session.thaw(scan, state)
+  state, label = _of_label(scan, state, name)
   held = state.objects[state.current].held
-  kept = [] if held is None else [scan.names[k] for k in held.classes if scan.names[k] != name]
+  kept = [] if held is None else [scan.names[k] for k in held.classes if scan.names[k] != label]
   state = session.thaw(scan, state)
   for other in kept:
     state = session.freeze(scan, state, label=other)

@@ -176,6 +176,12 @@ def test_objects_have_prompts_of_their_own_and_the_first_keeps_its_voxels():
   assert session.redo(back, 4).logits["right"].tobytes() == state.logits["right"].tobytes()
 
 
+def test_an_object_is_not_called_as_the_background():
+  scan = made_scan()
+  with pytest.raises(ValueError, match="is what the background is called"):
+    session.select(scan, session.start(scan), "background")
+
+
 def test_one_object_is_written_in_the_values_of_the_labels():
   scan = made_scan(("background", "a", "b"))
   state = session.start(scan)

@@ -10,8 +10,10 @@ import pointer
 import pytest
 import run_folders
 import served
+import tiny
 from pointer import pointer_tables  # noqa: F401
 
+from jaxseg.batch import LabelSpec
 from jaxseg.interaction import session as sessions
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
@@ -178,6 +180,30 @@ def test_what_is_frozen_stays_and_can_be_changed_again_afterwards(client):
   assert told["frozen"] == []
   told = click(client, told, [3, 5, 6], "background")
   assert (mask(client, told) == 2).sum() < before.sum()
+
+
+def test_the_only_label_of_a_run_with_one_class_is_frozen_by_its_name(tmp_path):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tiny, "LABELS", LabelSpec(("background", "organ"), (0, 7)))
+    run = pointer.write(tmp_path / "binary", rank=3, **{"data.patch": (8, 8, 8)})
+  client = served.client(served.studio(tmp_path / "home", [run]))
+  told = click(client, begin(client, upload(client), "binary"), [3, 5, 4], "organ")
+  told = post(client, told, "steps", step="freeze", name=told["labels"][0]["name"])
+  assert (told["frozen"], told["objects"]) == (["organ"], ["object 1"])
+  before = mask(client, told)
+  told = click(client, told, [3, 5, 7], "organ")
+  np.testing.assert_array_equal(mask(client, told), before)
+  told = post(client, told, "steps", step="thaw", name="organ")
+  assert told["frozen"] == []
+  # with a second object the list has their names
+  told = post(client, told, "steps", step="object", name="left")
+  told = click(client, told, [7, 2, 2], "organ")
+  told = post(client, told, "steps", step="freeze", name="object 1")
+  assert (told["frozen"], told["current"]) == (["object 1"], "object 1")
+  url = f"/api/sessions/{told['session']}"
+  answer = client.post(f"{url}/steps", json={"step": "freeze", "name": "right"})
+  refused(answer, 400, "no label 'right'", "object 1, left")
+  assert client.get(url).json()["objects"] == ["object 1", "left"]
 
 
 def test_after_a_restart_a_session_is_the_same_to_the_bit_undone_steps_included(run, tmp_path):

@@ -261,7 +261,7 @@ async def _sample(studio: Studio, request: Request) -> Response:
   if len(scan.case.files) == 1:
     told["path"] = str(scan.case.files[0])
   if strategy == "uncertainty":
-    told["uncertainty"] = studio.uncertainties[name]
+    told["uncertainty"] = await requests.work(_uncertainty, studio, name)
   return JSONResponse(told)
 
 
@@ -273,12 +273,17 @@ def _next(studio: Studio, strategy: str) -> str | None:
     return random.choice(names)
   if strategy == "first":
     return names[0]
-  model = studio.models[models.default(studio.models)]
-  for name in names:
-    if name not in studio.uncertainties:
-      raw = studio.scans.image(name)
-      studio.uncertainties[name] = models.uncertainty(model, raw, name)
-  return max(names, key=studio.uncertainties.get)
+  return max(names, key=lambda name: _uncertainty(studio, name))
+
+
+def _uncertainty(studio: Studio, name: str) -> float:
+  """Of the model that a client is offered first, computed again only if a file was changed."""
+  stamp, model = studio.scans.stamp(name), studio.models[models.default(studio.models)]
+  known = studio.uncertainties.get(name)
+  if known is None or known[0] != stamp:
+    known = stamp, models.uncertainty(model, studio.scans.image(name), name)
+    studio.uncertainties[name] = known
+  return known[1]
 
 
 # training

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxseg import data, files
 from jaxseg.data import RawCase
-from jaxseg.data.formats.images import read_label
+from jaxseg.data.formats.images import ENDINGS, read_label
 from jaxseg.data.sources.case_files import CaseFiles, find_cases
 from jaxseg.data.sources.source import fingerprint, on_image_grid
 from jaxseg.interaction import record
@@ -331,5 +331,6 @@ def _stamp(case: CaseFiles) -> str:
 
 
 def stem(name: str) -> str:
-  """A file's name without its endings: scan.nii.gz -> scan."""
-  return re.sub(r"(\.nii\.gz|\.[A-Za-z0-9]{1,5})$", "", name) or "scan"
+  """A file's name without the ending of its format: scan.nii.gz -> scan, patient.001 as it is."""
+  known = next((of for of in (*ENDINGS, uploads.ZIP) if name.lower().endswith(of)), "")
+  return name[: len(name) - len(known)] or "scan"

@@ -34,7 +34,7 @@ class Studio:
     starts: (model, scan, stamp of its files) -> a session's scan and its automatic start, for
       clients without sessions.
     savers: scan -> the session that saved its label last.
-    uncertainties: scan -> what the first model says of it.
+    uncertainties: scan -> the stamp of its files, and what the first model says of it.
     limits: of uploads.
   """
 
@@ -45,7 +45,7 @@ class Studio:
     self.maps: dict[str, Any] = Recent()
     self.starts: dict[tuple[str, str, str], Any] = Recent()
     self.savers: dict[str, str] = {}
-    self.uncertainties: dict[str, float] = {}
+    self.uncertainties: dict[str, tuple[str, float]] = {}
 
   def forget(self, name: str) -> None:
     """Removes an uploaded scan, and what was computed of it; Refusal as `Scans.remove`."""

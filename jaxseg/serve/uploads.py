@@ -18,7 +18,7 @@ pillow = OnDemand("PIL.Image")
 # formats whose voxels lie in the file itself; .mhd and .nhdr name another file, of this machine
 _SCANS = (".nii.gz", ".nii", ".nrrd", ".mha", *dicom.ENDINGS)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_ZIP = ".zip"
+ZIP = ".zip"
 _BLOCK = 2**20
 # of an archive: what a series of slices needs
 _MEMBERS = 20_000
@@ -74,7 +74,7 @@ def receive(
   left = limits.most_bytes
   for name, stream in uploads:
     plain = plain_name(name)
-    if plain.lower().endswith(_ZIP):
+    if plain.lower().endswith(ZIP):
       left -= _unpack(stream, plain, folder, left)
       continue
     path = _free(folder, plain)

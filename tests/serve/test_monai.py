@@ -20,7 +20,7 @@ from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.data.formats.geometry import plain_geometry
 from jaxseg.experiment import experiment
-from jaxseg.serve import monai_infer, training
+from jaxseg.serve import models, monai_infer, training
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
 SHAPE = (9, 12, 10)
@@ -194,6 +194,19 @@ def test_an_upload_is_found_by_the_name_that_the_client_gave_and_takes_no_others
   assert told(server, "DELETE", "/datastore/?id=my_knee&type=image") == {}
 
 
+def test_a_name_that_differs_behind_its_last_dot_is_another_scans(server):
+  sent = {"file": ("/tmp/x.nii.gz", served.volume())}
+  for name in ("patient.001", "patient.002"):
+    status, _, content = multipart(server, "PUT", f"/datastore/?image={name}", {}, sent)
+    assert (status, json.loads(content)) == (200, {"image": name})
+  status, _, content = call(server, "GET", "/datastore/image/info?image=patient.003")
+  assert (status, "no scan 'patient.003'" in json.loads(content)["detail"]) == (404, True)
+  facts = told(server, "GET", "/datastore/image/info?image=patient.001.nii.gz")
+  assert facts["name"] == "x.nii.gz"
+  for name in ("patient.001", "patient.002"):
+    assert told(server, "DELETE", f"/datastore/?id={name}&type=image") == {}
+
+
 def test_a_label_of_another_grid_is_refused(server):
   sent = nib.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)).to_bytes()
   selector = "/datastore/label?image=case+0"
@@ -210,6 +223,15 @@ def test_the_next_sample_is_the_least_sure_of_those_without_a_label(server):
   assert sample["name"] == "case 1.nii.gz"
   first = told(server, "POST", "/activelearning/first", {})
   assert first["id"] == "case 0"
+  # what is known of a scan is of its files as they were
+  studio, stamp = server[1], server[1].scans.stamp
+  sharp = studio.uncertainties["case 0"][1]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(studio.scans, "stamp", lambda name: f"{stamp(name)} changed")
+    patch.setattr(models, "uncertainty", lambda model, raw, name: 0.5 + sharp)
+    sample = told(server, "POST", "/activelearning/uncertainty", {})
+  assert sample["uncertainty"] == 0.5 + sharp
+  studio.uncertainties.clear()
   status, _, content = call(server, "POST", "/activelearning/best", {})
   assert (status, "uncertainty" in json.loads(content)["detail"]) == (404, True)
 

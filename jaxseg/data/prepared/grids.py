@@ -81,8 +81,9 @@ class Grid(NamedTuple):
     if not self.resamples:
       return np.ascontiguousarray(laid)
     inside = self.weight(laid.astype(np.float32)) > 0.5
-    places = (np.argwhere(laid) + 0.5) * np.array(self.shape) / np.array(self.cropped)
-    inside[tuple(np.minimum(places.astype(int), np.array(self.shape) - 1).T)] = True
+    places = [self._along(places, axis) for axis, places in enumerate(np.nonzero(laid))]
+    whole = (np.floor(place + 0.5).astype(int) for place in places)
+    inside[tuple(np.clip(at, 0, n - 1) for at, n in zip(whole, self.shape, strict=True))] = True
     return inside
 
   def positions(self, stored: np.ndarray) -> np.ndarray:
@@ -98,13 +99,18 @@ class Grid(NamedTuple):
       ends = np.arange(2).reshape([-1 if a == own else 1 for a in range(self.geometry.rank)])
       first = turned(ends, self.geometry, self.orientation, self.transpose).flat[0]
       place = size - 1 - stored[:, own] if first else stored[:, own]
-      place = place - self.box[axis].start
-      new, old = self.shape[axis], self.cropped[axis]
-      if self.corners and old > 1:
-        out[:, axis] = place * (new - 1) / (old - 1)
-      else:
-        out[:, axis] = (place + 0.5) * new / old - 0.5
+      out[:, axis] = self._along(place - self.box[axis].start, axis)
     return out
+
+  def _along(self, places: np.ndarray, axis: int) -> np.ndarray:
+    """Positions along an axis of what was cropped -> of the network's grid."""
+    new, old = self.shape[axis], self.cropped[axis]
+    if not self.corners or old == 1:
+      return (places + 0.5) * new / old - 0.5
+    moved = places * (new - 1) / (old - 1)
+    # the outer half of a voxel at the border lies beyond a finer grid's last one
+    inside = (places >= -0.5) & (places <= old - 0.5)
+    return np.where(inside, np.clip(moved, -0.5, new - 0.5), moved)
 
   def restore(self, array: np.ndarray, *, outside: float = 0) -> np.ndarray:
     """(*shape[, k]) -> (*space[, k]) on the grid of the stored image.

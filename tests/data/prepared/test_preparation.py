@@ -212,6 +212,25 @@ def test_a_linear_zoom_with_corners_is_scipys():
   assert_close(out, ndimage.zoom(image.astype(float), (4 / 9, 16 / 12, 1), order=1), atol=1e-6)
 
 
+def test_marks_are_placed_by_the_corners_that_the_grids_share():
+  prepared = preparation(resampling={"size": (None, 4, 40), "corners": True})
+  grid = prepared.grid(plain_geometry((3, 20, 10)))
+  places = np.array([[1, 0, 0], [1, 3, 6], [2, 19, 9]])
+  expected = places * [1, 3 / 19, 39 / 9]
+  assert_close(grid.positions(places), expected, atol=1e-6)
+  for at, there in zip(places, np.round(expected).astype(int), strict=True):
+    stored = np.zeros((3, 20, 10), bool)
+    stored[tuple(at)] = True
+    # a column of the coarser axis, all that is nearest along the finer one
+    marked = np.argwhere(grid.mask(stored))
+    assert there.tolist() in marked.tolist()
+    assert np.unique(marked[:, 1]).tolist() == [there[1]]
+  # the outer halves of the border's voxels are inside of the scan
+  moved = grid.positions(np.array([[-0.5, -0.5, -0.5], [2.4, 19.4, 9.4]]))
+  assert (moved >= -0.5).all()
+  assert (moved <= np.array(grid.shape) - 0.5).all()
+
+
 def test_a_size_and_a_spacing_share_the_axes():
   prepared = preparation(spacing=(2, None, None), resampling={"size": (None, 16, 16)})
   grid = prepared.grid(plain_geometry((4, 8, 32), (4, 2, 1)))

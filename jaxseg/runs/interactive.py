@@ -37,6 +37,8 @@ _ROOM = {"point": 24, "box": 4, "stroke": 256}
 # of networks that are shown no prompts: these fine-tune them, and speak for their own voxels
 _TUNED_BY = ("point", "stroke")
 _RADIUS = 0.0
+# logits this close to an empty session's were never answered: windows that are zoomed are rounded
+_NEVER = 1e-3
 
 
 def prompts_of(config: Mapping[str, Any]) -> Encoding | None:
@@ -232,7 +234,7 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
     radius=_RADIUS if run.encoding is None else run.encoding.radius,
     kinds=run.kinds,
     automatic=lambda: run.opened.predict(run.apply, case, **run.opened.flips),
-    place=functools.partial(_placed, grid),
+    place=functools.partial(_placed, run, grid),
     answer=answer,
     on_network=grid.mask,
     decode=functools.partial(_decoded, grid, labels),
@@ -272,9 +274,15 @@ def _positions(prompt) -> np.ndarray:
   return np.asarray(prompt[kind_of(prompt)], np.float64)
 
 
-def _placed(grid: Grid, prompt: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _placed(run: Run, grid: Grid, prompt: Mapping[str, Any], where: str) -> dict[str, Any]:
   """A prompt of the scan's own grid on the network's."""
   kind = kind_of(prompt)
+  of_background = SHOWN_AS[kind] == "box" and prompt["class"] == 0
+  if of_background and run.encoding.boxes == "foreground":
+    raise ValueError(
+      f"{where}.{kind}: is of '{run.labels.names[0]}', but the run was trained with boxes of the "
+      "foreground alone, and sees no others; mark that by points or strokes."
+    )
   places = _positions(prompt)
   moved = grid.positions(places)
   ends = np.array(grid.shape) - 0.5
@@ -345,6 +353,10 @@ def _shown(run: Run, turns, window: Window, fields: Batch, previous, thin) -> Ba
   if run.encoding.decay < 1:
     more["ages"] = old
   shown = run.show(packed, space=space, previous=previous, image=image, **more)
+  if previous is not None and run.encoding.previous == "logits":
+    # where nothing was answered yet there is none, as in training: 0, not the logits of being sure
+    distance = abs(np.asarray(previous) - session.empty(space, classes)).max(-1, keepdims=True)
+    shown = {**shown, "previous": np.where(distance < _NEVER, 0, shown["previous"])}
   if thin is None:
     return shown
   return {name: np.expand_dims(np.asarray(x), thin) for name, x in shown.items()}

@@ -121,6 +121,45 @@ def test_what_an_empty_start_has_not_been_asked_for_stays_as_sure_as_it_was(run,
   np.testing.assert_array_equal(befores[0], empty.logits["object 1"])
 
 
+SCRIBBLES = {
+  "points": {"name": "disk", "radius": 0.0},
+  "boxes": "foreground",
+  "strokes": "points",
+  "previous": "logits",
+}
+
+
+def test_a_place_that_nothing_answered_yet_has_no_logits_before(tmp_path, pointer_tables):  # noqa: F811
+  run = open_run(pointer.write(tmp_path / "run", prompts=SCRIBBLES, **{"data.patch": (8, 8)}))
+  seen = []
+
+  def apply(batch, states=None):
+    seen.append(np.asarray(batch["previous"]))
+    return run.apply(batch)
+
+  scan = run._replace(apply=apply).scan(pointer.scan((40, 44)))
+  state = session.start(scan, automatic=False)
+  for at in ((5, 5), (30, 30), (30, 33)):
+    state = session.add(scan, state, {"class": "dim", "point": at})
+  first, elsewhere, near = seen
+  assert not first.any()
+  assert not elsewhere.any()
+  # where there is an answer it is seen, and nothing beside it
+  answered = state.steps[1].region
+  assert answered == (slice(26, 34), slice(26, 34))
+  assert near[0, :, :5, 1:].any(-1).all()
+  assert not near[0, :, 5:].any()
+
+
+def test_a_box_that_the_network_does_not_see_is_refused(tmp_path, pointer_tables):  # noqa: F811
+  scan = open_run(pointer.write(tmp_path / "run", prompts=SCRIBBLES)).scan(pointer.scan((20, 20)))
+  state = session.start(scan)
+  for kind, places in (("box", ((2, 2), (6, 6))), ("lasso", ((2, 2), (6, 6), (2, 6)))):
+    with pytest.raises(ValueError, match=rf"prompt\.{kind}: is of 'background'"):
+      session.add(scan, state, {"class": 0, kind: places})
+    session.add(scan, state, {"class": "dim", kind: places})
+
+
 def test_a_session_is_played_again_to_the_same_bits(run):
   raw = pointer.scan((30, 30))
   scan = run.scan(raw)

@@ -191,6 +191,16 @@ def test_a_file_that_is_no_scan_is_told_in_a_sentence(page):
   assert words.endswith(".")
 
 
+def test_the_list_names_the_scan_that_is_shown_though_another_was_chosen_in_vain(page):
+  page.open("shown.nii.gz", served.volume(SHAPE))
+  page.tab.evaluate("() => document.querySelector('#scans').append(new Option('gone', 'gone'))")
+  page.tab.select_option("#scans", "gone")
+  page.tab.wait_for_selector("#message:not([hidden])")
+  assert "no scan 'gone'" in page.tab.text_content("#message")
+  page.tab.wait_for_selector("#busy", state="hidden")
+  assert page.tab.input_value("#scans") == "shown"
+
+
 def test_a_picture_of_the_page(browser, server, tmp_path):
   """What is in the docs is made so: PICTURES names a folder to keep it in."""
   opened = Page(browser, server[0])

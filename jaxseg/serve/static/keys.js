@@ -87,7 +87,8 @@ export class Keys {
     view.move(across, up, through);
     if (!pen) return;
     if (pen.kind === "stroke") pen.positions.push(this.#here());
-    view.sketch.positions = pen.kind === "box" ? corners(pen.positions[0], this.#here()) : pen.positions;
+    const positions = pen.kind === "box" ? corners(pen.positions[0], this.#here()) : pen.positions;
+    view.sketch = { ...pen, positions }; // a mark by the mouse took it away
     view.draw();
   }
 }

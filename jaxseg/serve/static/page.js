@@ -24,6 +24,7 @@ let chosen = 0; // which label
 let tool = "plus";
 let hidden = false;
 let working = 0;
+let channel = "0"; // which one is shown
 
 const session_url = (rest = "") => `/api/sessions/${session.session}${rest}`;
 const rgb = (place) => COLOURS[place % COLOURS.length];
@@ -84,6 +85,7 @@ async function begin() {
     } catch (error) {
       if (error.status !== 404) throw error;
       history.replaceState(null, "", " ");
+      say(error.message);
     }
   });
   document.body.dataset.ready = "yes";
@@ -113,9 +115,21 @@ async function open(scan) {
   history.replaceState(null, "", `#${session.session}`);
 }
 
+// what stands in the lists is what is shown, whatever became of a choice
+const choose = (words, act) =>
+  busy(words, act).then(() => {
+    list_scans();
+    $("channel").value = channel;
+    if (!session) return;
+    $("models").value = session.model;
+    model_note();
+  });
+
 async function show(told) {
-  const image = `/api/scans/${encodeURIComponent(told.scan)}/image.nii.gz?channel=${$("channel").value || 0}`;
+  const asked = $("channel").value || "0";
+  const image = `/api/scans/${encodeURIComponent(told.scan)}/image.nii.gz?channel=${asked}`;
   await view.load(image, `/api/sessions/${told.session}/mask.nii.gz`, told.rank);
+  channel = asked;
   chosen = 0;
   $("empty").hidden = true;
   $("toolbar").hidden = false;
@@ -128,6 +142,7 @@ async function show(told) {
   channels();
   sliders();
   renew(told, false);
+  keys.leave(); // a line or a box that was begun is of another scan
   list_scans();
   $("why-note").textContent = "";
   $("explain").textContent = "Show";
@@ -161,7 +176,7 @@ async function renew(told, repaint = true) {
   for (const button of $("tools").children)
     button.disabled = !on || (button.dataset.tool === "box" ? !told.kinds.includes("box") : !told.kinds.some((k) => k !== "box"));
   $("new-label").hidden = !told.several;
-  $("tool-note").textContent = on ? note_of_tool() : "This model segments by itself; it takes no clicks.";
+  $("tool-note").textContent = note_of_tool();
   if (on && $("tools").querySelector("[aria-checked=true]").disabled) pick_tool(told.kinds.includes("box") ? "box" : "plus");
   const seconds = told.seconds.toFixed(told.seconds < 1 ? 2 : 1);
   $("answer").textContent = `Answered in ${seconds} s`;
@@ -216,6 +231,7 @@ function pick_tool(name) {
 }
 
 function note_of_tool() {
+  if (!session.interactive) return "This model segments by itself; it takes no clicks.";
   const line = session.kinds.includes("stroke") ? ", or draw a line through it" : "";
   return {
     plus: `Click on what belongs to it${line}.`,
@@ -272,7 +288,7 @@ const explain = () =>
   });
 
 const load_files = (files) =>
-  busy("Reading", async () => {
+  choose("Reading", async () => {
     if (!files.length) return;
     const told = await send(files);
     state.scans = told.scans;
@@ -313,12 +329,12 @@ function plane(number) {
 
 $("file").onchange = (event) => load_files([...event.target.files]).then(() => (event.target.value = ""));
 $("file-button").onclick = () => $("file").click();
-$("scans").onchange = (event) => busy("Segmenting", () => open(event.target.value));
+$("scans").onchange = (event) => choose("Segmenting", () => open(event.target.value));
 $("models").onchange = () => {
   model_note();
-  if (session) busy("Segmenting", () => open(session.scan));
+  if (session) choose("Segmenting", () => open(session.scan));
 };
-$("channel").onchange = () => busy("Reading", async () => show(await get(session_url())));
+$("channel").onchange = () => choose("Reading", async () => show(await get(session_url())));
 $("planes").onclick = (event) => event.target.dataset.plane && plane(Number(event.target.dataset.plane));
 $("tools").onclick = (event) => {
   const button = event.target.closest("[data-tool]");
@@ -343,7 +359,7 @@ $("new-label").onsubmit = (event) => {
   step("object", { name });
 };
 
-new Keys(view, {
+const keys = new Keys(view, {
   viewer: $("viewer"),
   help: $("help"),
   session: () => session,

@@ -20,6 +20,20 @@ from jaxseg.runs.load import batch_of
 MARGIN, LOGIT = SCORES = ("margin", "logit")
 # options of methods that are not a user's
 _GIVEN = ("layer", "stride", "calibration")
+# one number, or one for each axis
+_PER_AXIS = ("box", "step")
+# the smallest values that mean something, of the numbers among the options
+_LEAST = {
+  "samples": 1,
+  "steps": 1,
+  "most": 1,
+  "voxels": 1,
+  "box": 0,
+  "step": 0,
+  "noise": 0,
+  "tolerance": 0,
+  "seed": 0,
+}
 
 
 class Map(NamedTuple):
@@ -75,10 +89,20 @@ def check(name: str, options: Mapping[str, Any]) -> None:
         f"--set {option}: '{name}' has no such option{suggestion(option, own)}; options: {listed}."
       )
     usual = own[option].default
-    if isinstance(value, str) != isinstance(usual, str) or not isinstance(
-      value, int | float | str | tuple
-    ):
-      raise ValueError(f"--set {option}={value}: expected a value like {usual!r}.")
+    values = value if isinstance(value, tuple) and option in _PER_AXIS else (value,)
+    if isinstance(usual, str):
+      if not isinstance(value, str):
+        raise ValueError(f"--set {option}={value}: expected a value like {usual!r}.")
+    elif not all(_number(of, whole=isinstance(usual, int), least=_LEAST[option]) for of in values):
+      kind = "a whole number" if isinstance(usual, int) else "a number"
+      raise ValueError(
+        f"--set {option}={value}: expected {kind} from {_LEAST[option]}, as {usual!r}."
+      )
+
+
+def _number(value: Any, *, whole: bool, least: int) -> bool:
+  kinds = int if whole else (int, float)
+  return isinstance(value, kinds) and not isinstance(value, bool) and least <= value < 2**31
 
 
 def score_weights(scan: Scan, channel: int, score: str) -> np.ndarray:

@@ -31,6 +31,7 @@ from jaxseg.verbs.predict import check_output, read
 
 # JAX adds lines of its own below this to errors of what it traces
 _TRACED = "\n--------------------"
+_WINDOWS = 8
 # options that each kind of target needs
 _NEEDS = {"class": None, "voxel": "at", "region": "region", "mask": "mask"}
 
@@ -57,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
   add("--layer", nargs="+", default=[], metavar="PATH", help="default: deepest and last stage")
   add("--layers", action="store_true", help="list the network's layers, and stop")
   add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="options of the method")
-  add("--windows", type=number(int, COUNT), default=8, help="at most so many; default: 8")
+  add(
+    "--windows",
+    type=number(int, COUNT),
+    default=_WINDOWS,
+    help=f"at most so many; default: {_WINDOWS}",
+  )
   add("--quality", action="store_true", help="deletion and insertion curves of each map")
   add("--label", dest="truth", type=pathlib.Path, metavar="FILE", help="for the pointing game")
   add("--randomise", action="store_true", help="check that random weights change each map")
@@ -117,7 +123,8 @@ def _check(wanted) -> None:
   if kinds == {explain.ANSWERS}:
     asked = {"class": "label", "label": "truth", "quality": "quality", "randomise": "randomise"}
     useless = [option for option, field in asked.items() if getattr(wanted, field)]
-    useless += ["target"] if wanted.target != scans.CLASS else []
+    usual = {"target": scans.CLASS, "score": mapping.MARGIN, "windows": _WINDOWS}
+    useless += [option for option, value in usual.items() if getattr(wanted, option) != value]
     if useless:
       raise ValueError(
         f"--{useless[0]}: {', '.join(wanted.method)} explain no target, but the whole scan; "

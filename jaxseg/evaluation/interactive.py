@@ -26,8 +26,8 @@ class Played(NamedTuple):
   """A case that was clicked, or whose prompts were played.
 
   Attributes:
-    curves: "dice" and "iou" -> class -> its value after 0, 1, 2, ... prompts; NaN of a class that
-      is in neither.
+    curves: "dice" and "iou" -> class -> its value after 0, 1, 2, ... prompts, or steps that were
+      played; NaN of a class that is in neither.
     seconds: that each answer took, the first of the automatic segmentation.
     clicks: the prompts, as in a file of prompts.
     state: at the end.
@@ -148,16 +148,22 @@ def follow(
 ) -> Played:
   """The curves of a session that is played, `states` are those of `record.replay`.
 
+  They have a value after each step, an undone or frozen one as well; `seconds` are of answers.
   Without `truth` there are none, and with several objects the foreground is that of all together.
   """
   curves: dict[str, dict[str, list[float]]] = {}
-  seconds, state = [], None
+  seconds, state, last = [], None, None
   for state in states:
     if truth is not None:
       several = len(state.objects) > 1
       made = session.labels(scan, state) > 0 if several else session.classes(scan, state)
       _append(curves, quality(made.astype(np.int32), truth, weight, scan.names), None, ())
-    seconds.append(state.steps[state.at - 1].seconds if state.at else state.seconds)
+    if not seconds:
+      seconds.append(state.seconds)
+    before, last = last, state.steps[-1] if state.steps else None
+    # what is undone, or frozen, is no answer
+    if last is not before and "prompts" in last.what:
+      seconds.append(last.seconds)
   return Played(curves, seconds, [], state)
 
 

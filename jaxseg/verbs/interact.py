@@ -276,8 +276,7 @@ def _run(wanted) -> None:
       failures.append(f"interact: {error}")
   if done:
     labelled = all(one.curves for one in done.values())
-    most = wanted.simulate or max(len(one.seconds) for one in done.values()) - 1
-    report = summarise(done, most=max(most, 1)) if labelled else _unlabelled(done)
+    report = summarise(done, most=_most(wanted, done)) if labelled else _unlabelled(done)
     report |= {"threshold": wanted.threshold} if wanted.simulate else {}
     report |= {"fine_tuning": tuning._asdict()} if tuning is not None else {}
     files.write_text(wanted.output / REPORT, as_json(report))
@@ -288,12 +287,18 @@ def _run(wanted) -> None:
     sys.exit("\n".join(failures))
 
 
+def _most(wanted, cases: Mapping[str, Played]) -> int:
+  """Clicks that were allowed, or the most steps that were played; at least 1."""
+  steps = (len(curve) - 1 for one in cases.values() for curve in one.curves["dice"].values())
+  return wanted.simulate or max(1, *steps)
+
+
 def _words(wanted, report, count: int, labelled: bool) -> str:
   written = f"{count} scan(s) written to {wanted.output}, with {REPORT}"
   if not labelled:
     return written
   dice = ", ".join(f"{n}: {of['mean']:.3f}" for n, of in report["dice"].items())
-  lines = [f"{written}; Dice after prompts {dice}"]
+  lines = [f"{written}; Dice after {'prompts' if wanted.simulate else 'steps'} {dice}"]
   if wanted.simulate:
     noc = ", ".join(f"{q}: {of['exact']['mean']:.2f}" for q, of in report["noc"].items())
     lines.append(f"clicks to IoU {noc} (of at most {wanted.simulate})")

@@ -122,7 +122,12 @@ def test_what_was_played_can_be_played_again(run, scan, label, tmp_path, capsys)
   inside = ball((5, 5, 5))
   expected = 2 * (inside & truth).sum() / (inside.sum() + truth.sum())
   np.testing.assert_allclose(curve, [0, expected, expected, expected], rtol=1e-5)
-  assert "an answer took" in capsys.readouterr().out
+  words = capsys.readouterr().out
+  assert "Dice after steps 0: 0.000, 1: " in words
+  assert "an answer took" in words
+  # to undo is no answer: of the automatic segmentation, and of two prompts
+  assert len(report["cases"]["scan"]["seconds"]) == 3
+  assert report["seconds"]["answers"] == 2
   main(run, scan, tmp_path / "b", "--prompts", tmp_path / "a" / "scan_prompts.json")
   both = [(tmp_path / f / "scan.nii.gz") for f in "ab"]
   np.testing.assert_array_equal(*(np.asarray(nib.load(f).dataobj) for f in both))

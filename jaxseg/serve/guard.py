@@ -163,7 +163,7 @@ class Guard:
     upload = headers.get("content-type", "").startswith("multipart/")
     most = self._rules.most_bytes if upload else _SMALL
     told = headers.get("content-length", "0")
-    if not told.isdigit() or len(told) > 15:
+    if not told.isdecimal() or len(told) > 15:
       raise Refusal(400, "the request's Content-Length is no number.")
     if int(told) > most:
       raise Refusal(413, _too_large(most))

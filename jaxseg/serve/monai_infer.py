@@ -172,7 +172,7 @@ def _encoded(
 ) -> bytes:
   """The label as a file in the scan's geometry, of the numbers that the client asks for."""
   kind = params.get("result_dtype")
-  if kind is not None and kind not in _TYPES:
+  if kind is not None and not (isinstance(kind, str) and kind in _TYPES):
     raise ValueError(f"result_dtype {str(kind)[:20]!r}: choices: {', '.join(_TYPES)}.")
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / f"label{ending}"

@@ -44,7 +44,7 @@ def _forget(studio: Studio, of: dict[str, Any]) -> None:
 
 async def put(studio: Studio, request: Request) -> Response:
   text = request.query_params.get("expiry", "0")
-  asked = int(text) if text.isdigit() and len(text) < 9 else 0
+  asked = int(text) if text.isdecimal() and len(text) < 9 else 0
   async with requests.form(request) as content:
     scan = await requests.work(studio.scans.add, requests.sent(content, "files", paths=True))
   name, now = secrets.token_urlsafe(18), int(time.time())

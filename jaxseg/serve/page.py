@@ -69,7 +69,7 @@ async def _upload(studio: Studio, request: Request) -> Response:
 
 async def _image(studio: Studio, request: Request) -> Response:
   channel = request.query_params.get("channel", "0")
-  if not channel.isdigit() or len(channel) > 3:
+  if not channel.isdecimal() or len(channel) > 3:
     raise Refusal(400, "channel: expected its number, from 0.")
 
   def encoded() -> bytes:

@@ -35,7 +35,9 @@ async def body(request: Request, fields: Mapping[str, type | tuple[type, ...]], 
     files.check_fields(
       known, "the request", advice=_ADVICE, fields={name: optional[name] for name in known}
     )
-  except (ValueError, UnicodeDecodeError) as error:
+  except UnicodeDecodeError as error:
+    raise Refusal(400, f"the request: is no text in UTF-8 ({error.reason}); {_ADVICE}.") from error
+  except ValueError as error:
     raise Refusal(400, str(error)) from error
   for name in told:
     if name not in fields and name not in optional:

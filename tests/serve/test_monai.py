@@ -267,6 +267,7 @@ def test_an_uploaded_file_is_segmented_and_not_kept(server):
     ("organs", {"bright": [[True, 0, 0]]}, "x first"),
     ("organs", {"bright": 5}, "a list of points"),
     ("organs", {"result_extension": "/../../x.nii"}, "result_extension"),
+    ("organs", {"result_dtype": ["uint8"]}, "choices: uint8"),
     ("organs", {"dim": [[1, 2, 3]], "bright": [[1, 2, 3]]}, "class"),
   ],
 )

@@ -394,6 +394,8 @@ HOSTILE = {
   "a form that ends early": lambda c: c.post(
     "/api/scans", content=b"--x\r\n", headers={"content-type": "multipart/form-data"}
   ),
+  "no text": lambda c: c.post("/api/sessions", content=b"\xff\xfe"),
+  "a number that is none": lambda c: c.get("/api/scans/scan/image.nii.gz?channel=%C2%B2"),
   "another method": lambda c: c.delete("/api/state"),
   "a label by its path": lambda c: c.get("/datastore/label?label=..%2f..%2fx&tag=final"),
   "a tag that is a path": lambda c: c.put(

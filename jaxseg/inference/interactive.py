@@ -43,18 +43,27 @@ class Focus(NamedTuple):
   """What an answer is about.
 
   Attributes:
-    low, high: (rank,) the first and the last voxel of what was marked.
+    marks: of each mark its first and its last voxel, (rank,) each.
     before: (*space, k) logits of the segmentation before.
     fresh: whether that is none, but background everywhere.
     prompts: (window, its other fields, (*patch, k) logits before in it or None if fresh) -> the
       fields that show the prompts in it, (*patch, k).
   """
 
-  low: tuple[int, ...]
-  high: tuple[int, ...]
+  marks: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
   before: np.ndarray
   fresh: bool
   prompts: Callable[[Window, Batch, jax.Array | None], Batch]
+
+  @property
+  def low(self) -> tuple[int, ...]:
+    """The first voxel of all marks, along each axis."""
+    return tuple(min(at) for at in zip(*(low for low, _ in self.marks), strict=True))
+
+  @property
+  def high(self) -> tuple[int, ...]:
+    """The last one."""
+    return tuple(max(at) for at in zip(*(high for _, high in self.marks), strict=True))
 
 
 @with_options_of(sliding_window)
@@ -132,15 +141,18 @@ def interactive(
 
 
 def _slices_of(focus: Focus, thin: int | None) -> list[Focus]:
-  """The focus itself, or one for each slice that it is in."""
+  """The focus itself, or one for each slice with marks, of these."""
   if thin is None:
     return [focus]
 
-  def at(values, i):
+  def at(i, values):
     return (*values[:thin], i, *values[thin + 1 :])
 
-  span = range(focus.low[thin], focus.high[thin] + 1)
-  return [focus._replace(low=at(focus.low, i), high=at(focus.high, i)) for i in span]
+  parts = {}
+  for ends in focus.marks:
+    for i in range(ends[0][thin], ends[1][thin] + 1):
+      parts.setdefault(i, []).append(tuple(at(i, end) for end in ends))
+  return [focus._replace(marks=tuple(marks)) for _, marks in sorted(parts.items())]
 
 
 def _answered(apply, case: Case, focus: Focus, patch, thin, zoom: float, overlap: float):

@@ -184,11 +184,7 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
     )
 
   def answer(turns, before):
-    marked = np.concatenate([_positions(prompt) for prompt in turns[-1]])
-    low = np.floor(marked.min(0) + 0.5).astype(int)
-    high = np.floor(marked.max(0) + 0.5).astype(int)
-    low, high = (np.clip(at, 0, np.array(case.space) - 1) for at in (low, high))
-
+    marks = tuple(_ends(_positions(prompt), case.space) for prompt in turns[-1])
     windows, states = [], []
 
     def prompts(window: Window, fields: Batch, previous) -> Batch:
@@ -202,8 +198,7 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
       return run.apply(batch, states)
 
     focus = Focus(
-      tuple(low.tolist()),
-      tuple(high.tolist()),
+      marks,
       session.empty(case.space, labels.channels) if before is None else before,
       before is None,
       prompts,
@@ -239,6 +234,13 @@ def _scan(run: Run, raw: RawCase, where: str) -> session.Scan:
     on_network=grid.mask,
     decode=functools.partial(_decoded, grid, labels),
   )
+
+
+def _ends(positions: np.ndarray, space) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  """The first and the last voxel of a mark, of those that there are."""
+  ends = (np.floor(at + 0.5).astype(int) for at in (positions.min(0), positions.max(0)))
+  low, high = (tuple(np.clip(at, 0, np.array(space) - 1).tolist()) for at in ends)
+  return low, high
 
 
 def _united(found, before: np.ndarray):

@@ -27,9 +27,8 @@ def threshold(level=0.5):
 def focus(space, low, high=None, *, before=None, fresh=False, prompts=None):
   logits = np.zeros((*space, 2), np.float32)
   logits[..., 0] = 1
-  return Focus(
-    low, high or low, logits if before is None else before, fresh, prompts or (lambda *_: {})
-  )
+  before = logits if before is None else before
+  return Focus(((low, high or low),), before, fresh, prompts or (lambda *_: {}))
 
 
 def test_without_a_focus_it_is_a_sliding_window():
@@ -141,6 +140,24 @@ def test_a_2d_network_answers_every_slice_that_is_marked():
   assert asked[0]["image"].shape == (1, 16, 16, 1)
   assert asked[0]["spacing"].shape == (1, 2)
   assert parts[0][1].shape == (1, 16, 16, 2)
+
+
+def test_slices_between_two_marks_stay_as_they_were():
+  case, (apply, _) = case_of(9, 20, 20), threshold()
+  marks = ((7, 3, 4), (7, 3, 4)), ((1, 10, 5), (2, 12, 5))
+  parts = []
+  interactive(
+    apply,
+    case,
+    patch=(16, 16),
+    zoom=1.0,
+    focus=focus((9, 20, 20), (0, 0, 0))._replace(marks=marks),
+    into=lambda *part: parts.append(part),
+  )
+  assert [region[0].start for region, _ in parts] == [1, 2, 7]
+  # a window lies around the marks of its own slice
+  assert parts[0][0][1:] == (slice(3, 19), slice(0, 16))
+  assert parts[2][0][1:] == (slice(0, 16), slice(0, 16))
 
 
 @pytest.mark.parametrize(

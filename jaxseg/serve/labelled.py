@@ -38,7 +38,8 @@ class Labelled:
       told = files.read_json(self._file, what="whose labels these are", advice=_ADVICE)
       fields = {"stamp": str, "content": str}
       for name, of in told.items():
-        files.check_fields(of, f"{self._file}: '{name}'", advice=_ADVICE, fields=fields)
+        known = fields | ({"by": str} if "by" in of else {})
+        files.check_fields(of, f"{self._file}: '{name}'", advice=_ADVICE, fields=known)
       self._seen, self._last = seen, told
     return self._last
 
@@ -100,10 +101,15 @@ class Labelled:
       return True
     return told["stamp"] == stamp or told["content"] == content()
 
-  def put(self, name: str, stamp: str, content: str) -> None:
-    """Keeps whose labels those of a name are."""
+  def put(self, name: str, stamp: str, content: str, by: str | None = None) -> None:
+    """Keeps whose labels those of a name are, and which session saved the final one, if one did."""
     with self._changed() as told:
-      told[name] = {"stamp": stamp, "content": content}
+      by = told.get(name, {}).get("by", "") if by is None else by
+      told[name] = {"stamp": stamp, "content": content, "by": by}
+
+  def saver(self, name: str) -> str:
+    """The session that saved the final label of a name; "" of a client without, or of nobody."""
+    return self._read().get(name, {}).get("by", "")
 
   def remove(self, name: str) -> None:
     """Removes the labels of a name."""

@@ -193,6 +193,8 @@ def explain_scan(
   with model.lock:
     scan = scans.scan(model.subject, raw, where)
     if explain.METHODS[method].kind == explain.ANSWERS:
+      if at is not None:
+        raise ValueError(f"'{method}' is of the whole scan, and of no voxel; ask without one.")
       maps, _ = explain.METHODS[method].function(scan)
       values = scans.on_scan(scan, next(iter(maps.values())))
       return Explanation(values, False, "where the run is unsure", ())

@@ -273,7 +273,16 @@ def _next(studio: Studio, strategy: str) -> str | None:
     return random.choice(names)
   if strategy == "first":
     return names[0]
-  return max(names, key=lambda name: _uncertainty(studio, name))
+  known, refused = {}, None
+  for name in names:
+    try:
+      known[name] = _uncertainty(studio, name)
+    except ValueError as error:
+      # the others are ranked without a damaged one, which is told where it is opened
+      refused = error
+  if not known:
+    raise refused
+  return max(known, key=known.get)
 
 
 def _uncertainty(studio: Studio, name: str) -> float:

@@ -227,11 +227,7 @@ async def _save(studio: Studio, request: Request) -> Response:
   one = await _one(studio, request)
 
   def write():
-    mine = studio.savers.get(one.scan) == one.name
-    kept = None if mine else studio.scans.put_aside(one.scan)
-    path = studio.scans.write_label(one.scan, one.stored())
-    studio.savers[one.scan] = one.name
-    return path, kept
+    return studio.scans.write_label(one.scan, one.stored(), by=one.name)
 
   path, kept = await requests.work(write)
   home = studio.scans.home

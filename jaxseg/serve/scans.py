@@ -260,19 +260,28 @@ class Scans:
     """The tags that a scan has labels of."""
     return self._labelled.tags(self.get(name).name)
 
-  def write_label(self, name: str, stored: np.ndarray, tag: str = FINAL) -> pathlib.Path:
-    """Writes (*space) stored values as NIfTI in the scan's own geometry; gives the file.
+  def write_label(
+    self, name: str, stored: np.ndarray, tag: str = FINAL, by: str = ""
+  ) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """Writes (*space) stored values as NIfTI in the scan's own geometry.
 
-    Labels of the scan as it was before its files were changed are put aside.
+    Labels of the scan as it was before its files were changed are put aside, and so is a final one
+    that another session than `by` saved ("": a client without one).
+
+    Returns:
+      The file, and where the final label that it takes the place of lies now.
     """
-    path = self.label(name, tag)
+    path, kept, own = self.label(name, tag), None, self.get(name).name
     with self._writing:
       if not self._fits(name):
-        for old in self.tags(name):
-          self.put_aside(name, old)
+        aside = {old: self.put_aside(name, old) for old in self.tags(name)}
+        kept = aside.get(tag)
+      elif tag == FINAL and self._labelled.saver(own) != by:
+        kept = self.put_aside(name)
       data.write_label(path, stored, self.image(name).geometry)
-      self._labelled.put(self.get(name).name, self.stamp(name), self.identity(name)["content"])
-    return path
+      saver = by if tag == FINAL else None
+      self._labelled.put(own, self.stamp(name), self.identity(name)["content"], saver)
+    return path, kept
 
   def _fits(self, name: str) -> bool:
     content = lambda: self.identity(name)["content"]  # noqa: E731
@@ -311,7 +320,7 @@ class Scans:
         stored = on_image_grid(values, geometry, raw.geometry, file.name, unless="")
       except (ValueError, OSError) as error:
         raise ValueError(uploads.inside(error, place)) from error
-    return self.write_label(name, stored, tag)
+    return self.write_label(name, stored, tag)[0]
 
   def unlabelled(self) -> list[str]:
     """Scans without a final label, in the order of their names."""

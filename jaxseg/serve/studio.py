@@ -33,7 +33,6 @@ class Studio:
     maps: session -> (*space) values of the last explanation.
     starts: (model, scan, stamp of its files) -> a session's scan and its automatic start, for
       clients without sessions.
-    savers: scan -> the session that saved its label last.
     uncertainties: scan -> the stamp of its files, and what the first model says of it.
     limits: of uploads.
   """
@@ -44,7 +43,6 @@ class Studio:
     self.trainings = Trainings(scans, served)
     self.maps: dict[str, Any] = Recent()
     self.starts: dict[tuple[str, str, str], Any] = Recent()
-    self.savers: dict[str, str] = {}
     self.uncertainties: dict[str, tuple[str, float]] = {}
 
   def forget(self, name: str) -> None:
@@ -54,5 +52,4 @@ class Studio:
     self.annotations.forget(own)
     for key in [key for key in self.starts if key[1] == own]:
       del self.starts[key]
-    for table in (self.savers, self.uncertainties):
-      table.pop(own, None)
+    self.uncertainties.pop(own, None)

@@ -232,6 +232,18 @@ def test_the_next_sample_is_the_least_sure_of_those_without_a_label(server):
     sample = told(server, "POST", "/activelearning/uncertainty", {})
   assert sample["uncertainty"] == 0.5 + sharp
   studio.uncertainties.clear()
+  # one that cannot be read is no answer, and keeps none of the others from being one
+  image = studio.scans.image
+
+  def damaged(name):
+    if name == "case 1":
+      raise ValueError("case 1: is damaged.")
+    return image(name)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(studio.scans, "image", damaged)
+    assert told(server, "POST", "/activelearning/uncertainty", {})["id"] != "case 1"
+  studio.uncertainties.clear()
   status, _, content = call(server, "POST", "/activelearning/best", {})
   assert (status, "uncertainty" in json.loads(content)["detail"]) == (404, True)
 

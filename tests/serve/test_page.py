@@ -353,6 +353,9 @@ def test_an_explanation_lies_on_the_scan(client):
   assert made["most"] == pytest.approx(shown.get_fdata().max())
   answer = client.post(f"/api/sessions/{told['session']}/explain", json={"method": "x"})
   refused(answer, 400, "entropy")
+  somewhere = {"method": "entropy", "at": [0, 0, 0]}
+  answer = client.post(f"/api/sessions/{told['session']}/explain", json=somewhere)
+  refused(answer, 400, "'entropy' is of the whole scan")
   absent = {"method": "guided", "label": "dim"}
   answer = client.post(f"/api/sessions/{told['session']}/explain", json=absent)
   refused(answer, 400, "no voxel of 'dim'", "bright")

@@ -32,8 +32,8 @@ def folder(place, **scans):
   return place
 
 
-def mark(scans, name, value):
-  return scans.write_label(name, np.full(SHAPE[::-1], value, np.int32))
+def mark(scans, name, value, by=""):
+  return scans.write_label(name, np.full(SHAPE[::-1], value, np.int32), by=by)
 
 
 def values_of(scans, name):
@@ -212,3 +212,23 @@ def test_a_session_of_a_changed_scan_is_refused_where_it_is_asked_for(opened, tm
   with pytest.raises(Refusal, match="'knee' were changed") as refusal:
     scans.check_same("knee", before)
   assert refusal.value.status == 409
+
+
+def test_a_label_that_another_session_saved_is_kept_whichever_server_it_was(opened, tmp_path):
+  given = folder(tmp_path / "a", knee=0)
+  assert mark(opened(given), "knee", 5, "one")[1] is None
+  # the same session, of a server that was started again, replaces its own
+  assert mark(opened(given), "knee", 9, "one")[1] is None
+  for value, by in ((5, "two"), (9, "one"), (5, "")):
+    path, kept = mark(opened(given), "knee", value, by)
+    assert kept.parent.name == "replaced"
+    assert {5, 9} - {value} == set(np.unique(np.asarray(nib.load(kept).dataobj)).tolist())
+    assert values_of(opened(given), "knee") == {value}
+  # clients without sessions cannot be told apart
+  assert mark(opened(given), "knee", 9)[1] is None
+  # a file of before sessions were told
+  told = json.loads((file := tmp_path / "home" / "labels.json").read_text())
+  del told["knee"]["by"]
+  file.write_text(json.dumps(told))
+  assert mark(opened(given), "knee", 5, "one")[1] is not None
+  assert path.parent.name == "final"

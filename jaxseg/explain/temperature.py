@@ -47,10 +47,13 @@ def calibrate(
     voxels: that are drawn from each case; fewer of smaller ones.
     seed: of the draw.
 
-  Raises ValueError without cases.
+  Raises ValueError without cases, or without a voxel in any of them.
   """
-  if not cases:
-    raise ValueError("temperature: no case to calibrate with; expected one with a label.")
+  if not cases or not any(np.size(truth) for _, truth in cases):
+    raise ValueError(
+      "temperature: no voxel to calibrate with; expected a case with a label that is not ignored "
+      "everywhere."
+    )
   random, scores, truths = np.random.default_rng(seed), [], []
   for logits, truth in cases:
     flat = np.asarray(logits, np.float32).reshape(-1, logits.shape[-1])

@@ -43,6 +43,12 @@ def test_the_temperature_that_logits_were_sharpened_by_is_found(regions):
   assert found.likelihood[1] < found.likelihood[0]
 
 
+@pytest.mark.parametrize("cases", [[], [(np.zeros((0, 2)), np.zeros(0, int))]])
+def test_nothing_to_calibrate_with_is_told(cases):
+  with pytest.raises(ValueError, match="no voxel to calibrate with"):
+    calibrate(cases)
+
+
 def test_the_likelihood_is_the_cross_entropy():
   logits, truth = np.array([[1.0, 3], [0, 0]]), np.array([1, 0])
   expected = (np.log(1 + np.exp(-1)) + np.log(2)) / 2

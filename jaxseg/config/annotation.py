@@ -111,7 +111,7 @@ def _check_boxes(config: Mapping[str, Any]) -> None:
         f"config.augment.{key}: cuts the boxes of config.data.fields.box where it mixes samples, "
         "and what is left of one touches its object no more; expected it left out."
       )
-    if _turns(spec.get("name", key), spec):
+    if spec.get("name", key) == "spatial" and _turns(spec):
       raise ValueError(
         f"config.augment.{key}: turns or bends the boxes of config.data.fields.box, which then are "
         "none; expected p_rotation=0.0 (and no p_shear, no p_elastic), or the augmentation left "
@@ -119,10 +119,8 @@ def _check_boxes(config: Mapping[str, Any]) -> None:
       )
 
 
-def _turns(name: str, spec: Mapping[str, Any]) -> bool:
-  """Whether an augmentation makes of a box what is none."""
-  if name != "spatial":
-    return name == "nnunet"
+def _turns(spec: Mapping[str, Any]) -> bool:
+  """Whether `spatial` makes of a box what is none."""
   rotation = spec.get("rotation")
   still = rotation is not None and not any(np.ravel(rotation))
   turned = 0.0 if still else spec.get("p_rotation", 0.2)

@@ -48,6 +48,16 @@ def freeze_label(
   return made._replace(classes=tuple(dict.fromkeys((*made.classes, index))))
 
 
+def thawed(held: Freeze, index: int, logits: np.ndarray) -> Freeze | None:
+  """What stays frozen without a class, in regions as well; None if that is nothing."""
+  own = held.own & (held.own_classes != index)
+  left = tuple(of for of in held.classes if of != index)
+  if not left and not own.any():
+    return None
+  # what is frozen has the logits that it had then
+  return Freeze(held.mask & (logits.argmax(-1) != index), left, own, held.own_classes * own)
+
+
 def held_back(old, new, held: Freeze | None, region) -> np.ndarray:
   """(*region, k) logits, those before where they are frozen."""
   if held is None:

@@ -9,7 +9,7 @@
        {"class": "anterior", "point": [17, 20, 12]},
        {"prompts": [{"class": 0, "stroke": [[1, 2, 3], [1, 9, 3]]}, ...]},   answered together
        {"undo": 1}, {"redo": 1}, {"reset": true}, {"freeze": "anterior"}, {"thaw": true},
-       {"freeze_box": [[0, 0, 0], [9, 9, 9]]}, {"object": "left kidney"}]}
+       {"thaw": "anterior"}, {"freeze_box": [[0, 0, 0], [9, 9, 9]]}, {"object": "left kidney"}]}
 
 "voxel" positions are indices of the scan's own array, (z, y, x) or (y, x), that count from 0; "mm"
 are the file's own RAS millimetres, (x, y, z) as viewers show them, of volumes whose file has them.
@@ -219,10 +219,14 @@ def _taken(scan, state, step, to_voxels: Callable | None) -> session.State:
   ((name, value),) = step.items()
   if name in ("undo", "redo"):
     return {"undo": session.undo, "redo": session.redo}[name](state, value)
-  if name in ("reset", "thaw"):
+  if name == "reset":
     if value is not True:
-      raise ValueError(f"{name}: {value!r}; expected true.")
-    return session.reset(state) if name == "reset" else session.thaw(scan, state)
+      raise ValueError(f"reset: {value!r}; expected true.")
+    return session.reset(state)
+  if name == "thaw":
+    if value is not True and (isinstance(value, bool) or not isinstance(value, int | str)):
+      raise ValueError(f"thaw: {value!r}; expected true, or a label that is frozen.")
+    return session.thaw(scan, state, None if value is True else value)
   if name == "freeze":
     return session.freeze(scan, state, label=value)
   if name == "object":

@@ -30,7 +30,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.build import suggestion
-from jaxseg.interaction.keeping import Freeze, confined, freeze_label, freeze_region, held_back
+from jaxseg.interaction.keeping import (
+  Freeze,
+  confined,
+  freeze_label,
+  freeze_region,
+  held_back,
+  thawed,
+)
 from jaxseg.interaction.places import check_apart, read_prompt, runs_of
 
 # logit of what is certain: a probability of 1 in float32
@@ -299,12 +306,19 @@ def freeze(
   return _next(state, what, known._replace(held=held))
 
 
-def thaw(scan: Scan, state: State) -> State:
-  """Nothing of the current object is frozen any more."""
+def thaw(scan: Scan, state: State, label: str | int | None = None) -> State:
+  """Nothing of the current object is frozen any more, or nothing of a label that was."""
   known = state.objects[state.current]
   if known.held is None:
     raise ValueError("thaw: nothing is frozen.")
-  return _next(state, {"thaw": True}, known._replace(held=None))
+  if label is None:
+    return _next(state, {"thaw": True}, known._replace(held=None))
+  index = class_of(scan, label, "thaw")
+  if index not in known.held.classes:
+    frozen = ", ".join(scan.names[k] for k in known.held.classes) or "a region alone"
+    raise ValueError(f"thaw: '{scan.names[index]}' is not frozen; what is: {frozen}.")
+  held = thawed(known.held, index, state.logits[state.current])
+  return _next(state, {"thaw": scan.names[index]}, known._replace(held=held))
 
 
 def select(scan: Scan, state: State, name: str) -> State:

@@ -157,19 +157,33 @@ def _freeze(scan, state, name: str):
 
 
 def _thaw(scan, state, name: str):
-  """Of what is frozen, all but one label stays so."""
   state, label = _of_label(scan, state, name)
-  held = state.objects[state.current].held
-  kept = [] if held is None else [scan.names[k] for k in held.classes if scan.names[k] != label]
-  state = session.thaw(scan, state)
-  for other in kept:
-    state = session.freeze(scan, state, label=other)
+  return session.thaw(scan, state, label)
+
+
+def _goes_on(step: session.Step) -> bool:
+  """Whether a step is going to an object that is there: a part of what is done to it then."""
+  return "object" in step.what and step.region is None
+
+
+def _undo(scan, state, name: str):
+  state = session.undo(state)
+  while state.at and _goes_on(state.steps[state.at - 1]):
+    state = session.undo(state)
+  return state
+
+
+def _redo(scan, state, name: str):
+  goes_on = True
+  while goes_on:
+    state = session.redo(state)
+    goes_on = _goes_on(state.steps[state.at - 1]) and state.at < len(state.steps)
   return state
 
 
 _STEPS = {
-  "undo": lambda scan, state, name: session.undo(state),
-  "redo": lambda scan, state, name: session.redo(state),
+  "undo": _undo,
+  "redo": _redo,
   "automatic": lambda scan, state, name: session.reset(state),
   "freeze": _freeze,
   "thaw": _thaw,

@@ -39,17 +39,22 @@ def test_every_kind_of_step_is_played():
     {"redo": 1},
     {"freeze": "organ"},
     {"freeze_box": [[0, 0], [4, 4]]},
+    {"thaw": "organ"},
     {"thaw": True},
     {"object": "second"},
     POINT,
     {"reset": True},
   )
-  assert len(states) == 11
-  assert [state.at for state in states] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 0]
+  assert len(states) == 12
+  assert [state.at for state in states] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 0]
   assert states[3].logits["object 1"].tobytes() == states[0].logits["object 1"].tobytes()
   held = states[6].objects["object 1"].held
   assert held.own[:5, :5].all()
-  assert states[9].current == "second"
+  # the rest of the box stays frozen
+  left = states[7].objects["object 1"].held
+  assert left.classes == ()
+  assert left.own.any()
+  assert states[10].current == "second"
 
 
 def test_what_was_recorded_is_a_file_that_is_read_and_played(tmp_path):

@@ -125,6 +125,24 @@ def test_a_frozen_region_stays_to_the_bit():
     session.thaw(scan, state)
 
 
+def test_of_two_frozen_labels_one_is_thawed_in_one_step():
+  scan = made_scan(("background", "a", "b"))
+  state = session.add(scan, session.start(scan), {"class": "a", "point": (4, 4)})
+  state = session.add(scan, state, {"class": "b", "point": (15, 14)})
+  alone = session.freeze(scan, state, label="b")
+  both = session.freeze(scan, session.freeze(scan, state, label="a"), label="b")
+  one = session.thaw(scan, both, "a")
+  assert one.steps[-1].what == {"thaw": "a"}
+  held, expected = one.objects["object 1"].held, alone.objects["object 1"].held
+  assert held.classes == expected.classes
+  np.testing.assert_array_equal(held.mask, expected.mask)
+  np.testing.assert_array_equal(held.own_classes * held.own, expected.own_classes * expected.own)
+  assert session.undo(one).objects["object 1"].held is both.objects["object 1"].held
+  assert session.thaw(scan, one, "b").objects["object 1"].held is None
+  with pytest.raises(ValueError, match="'a' is not frozen; what is: b"):
+    session.thaw(scan, one, "a")
+
+
 def test_a_frozen_label_neither_loses_voxels_nor_gets_any():
   scan = made_scan(("background", "a", "b"))
   state = session.start(scan)

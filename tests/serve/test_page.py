@@ -200,6 +200,11 @@ def test_the_only_label_of_a_run_with_one_class_is_frozen_by_its_name(tmp_path):
   told = click(client, told, [7, 2, 2], "organ")
   told = post(client, told, "steps", step="freeze", name="object 1")
   assert (told["frozen"], told["current"]) == (["object 1"], "object 1")
+  # one step back is all that was done, and one step forth as well
+  told = post(client, told, "steps", step="undo")
+  assert (told["frozen"], told["current"]) == ([], "left")
+  told = post(client, told, "steps", step="redo")
+  assert (told["frozen"], told["current"]) == (["object 1"], "object 1")
   url = f"/api/sessions/{told['session']}"
   answer = client.post(f"{url}/steps", json={"step": "freeze", "name": "right"})
   refused(answer, 400, "no label 'right'", "object 1, left")

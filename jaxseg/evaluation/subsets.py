@@ -45,9 +45,10 @@ def evaluate_subsets(
 
   Returns:
     "channels", "labels", "metrics"; "subsets": for each, the largest first, "channels" (names),
-    "cases": case -> metric -> label -> value, "mean": metric -> label -> mean over cases, and
-    "dice", the mean of those, where Dice is among the metrics; "warning": "" or what to be aware
-    of.
+    "cases": case -> metric -> label -> value, "mean": metric -> label -> mean over cases where it
+    is finite, "infinite": metric -> label -> cases where it is not, as a distance to a class that
+    was missed, and "dice", the mean of those, where Dice is among the metrics; "warning": "" or
+    what to be aware of.
 
   Raises ValueError for a single channel or too many, for runs that make images or validate the
   same case.
@@ -111,14 +112,18 @@ def join(channels: Sequence[str], subset: Sequence[int]) -> str:
 
 
 def _row(channels, subset, cases: Mapping[str, dict], metrics: Sequence[str]) -> dict[str, Any]:
-  means = {
-    metric: {
-      label: _mean([case[metric][label] for case in cases.values()])
-      for label in next(iter(cases.values()), {metric: {}})[metric]
-    }
+  labels = next(iter(cases.values()), {metric: {} for metric in metrics})
+  values = {
+    metric: {label: [case[metric][label] for case in cases.values()] for label in labels[metric]}
     for metric in metrics
   }
+
+  def by_label(function):
+    return {metric: {name: function(x) for name, x in of.items()} for metric, of in values.items()}
+
+  means, infinite = by_label(_mean), by_label(lambda x: sum(map(math.isinf, x)))
   row = {"channels": [channels[i] for i in subset], "cases": dict(cases), "mean": means}
+  row["infinite"] = infinite
   return row | ({"dice": _mean(list(means["dice"].values()))} if "dice" in means else {})
 
 
@@ -137,7 +142,11 @@ def as_table(report: Mapping[str, Any]) -> str:
     cells = []
     for metric in metrics:
       values = [of["mean"][metric].get(label, math.nan) for label in labels]
-      cells += [f"{value:.4f}" for value in (*values, _mean(values))]
+      counts = [of["infinite"][metric].get(label, 0) for label in labels]
+      cells += [
+        f"{value:.4f}" + (f" ({count} inf)" if count else "")
+        for value, count in zip((*values, _mean(values)), (*counts, sum(counts)), strict=True)
+      ]
     rows.append([" + ".join(of["channels"]), *cells])
   widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
   first, *others = widths

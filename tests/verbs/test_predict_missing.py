@@ -179,6 +179,18 @@ def test_every_subset_is_scored_as_a_prediction_without_the_others(run, tmp_path
   assert len(lines) == 9
 
 
+def test_a_distance_to_a_class_that_was_missed_is_told(run):
+  report = evaluate_subsets([run], metrics=("hd95",), read=raw_case)
+  for of in report["subsets"]:
+    for label, count in of["infinite"]["hd95"].items():
+      values = [case["hd95"][label] for case in of["cases"].values()]
+      assert count == sum(np.isinf(values))
+  # this run finds nothing of a class in some cases
+  count = report["subsets"][0]["infinite"]["hd95"]["dim"]
+  assert count > 0
+  assert f" ({count} inf)" in as_table(report).splitlines()[1]
+
+
 def test_the_verb_prints_the_table_and_keeps_it(run, monkeypatch, capsys):
   def report_of(folders, **options):
     return evaluate_subsets(folders, read=raw_case, **options)

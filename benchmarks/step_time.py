@@ -4,7 +4,8 @@ Usage: python benchmarks/step_time.py [--only PATTERN ...] [--rounds 5] [--again
 
 A step is a method's own (losses, updates and teachers included; sampling and augmentation are
 not). Its passes are the calls of its networks, found while it is traced: each is a program of its
-own, forward alone where nothing of it is learnt. Step and passes are timed in turns, so that a busy
+own, forward alone where nothing of it is learnt. A second half of a pass that is made again, of
+perturbed features, counts as a whole one. Step and passes are timed in turns, so that a busy
 machine slows both; a figure is the median of the rounds. Images are random numbers of the size that
 configs/few_labels.py has: no data are read. Methods are those of that config, `adversarial` (of
 configs/drive_adversarial.py) and `distillation` (a teacher of the student's kind).
@@ -37,6 +38,7 @@ from jaxseg.build import plain
 from jaxseg.compose import complete, method, networks_by_role
 from jaxseg.config.file import load_config
 from jaxseg.config.rehearsal import batch_shapes
+from jaxseg.methods import unimatch
 
 FEW, DRIVE = "configs/few_labels.py", "configs/drive_adversarial.py"
 LARGEST = 1.15  # what the project allows
@@ -104,7 +106,11 @@ def passes(step: Callable, *shapes) -> list[Pass]:
     finally:
       unseen.pop()
 
+  def whole(function, *arguments):
+    return [], lambda features: function(*arguments)
+
   with (
+    mock.patch.object(unimatch, "encode", whole),
     mock.patch.object(nn.Module, "apply", noting),
     mock.patch.object(jax.lax, "scan", counting),
     # what is asked for its shapes is no part of the program

@@ -49,7 +49,7 @@ def calibrate(
 
   Raises ValueError without cases, or without a voxel in any of them.
   """
-  if not cases or not any(np.size(truth) for _, truth in cases):
+  if not any(np.size(truth) for _, truth in cases):
     raise ValueError(
       "temperature: no voxel to calibrate with; expected a case with a label that is not ignored "
       "everywhere."

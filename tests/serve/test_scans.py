@@ -6,22 +6,14 @@ import os
 
 import nibabel as nib
 import numpy as np
-import pointer
 import pytest
 import served
-from pointer import pointer_tables  # noqa: F401
 
 from jaxseg.interaction import record
 from jaxseg.serve.guard import Refusal
 
 pytestmark = pytest.mark.usefixtures("pointer_tables")
 SHAPE = (9, 12, 10)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, pointer_tables):  # noqa: F811
-  folder = tmp_path_factory.mktemp("runs") / "pointer"
-  return pointer.write(folder, rank=3, **{"data.patch": (8, 8, 8)})
 
 
 def folder(place, **scans):

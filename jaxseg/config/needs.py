@@ -152,10 +152,11 @@ def check_other_domains(
       )
   for stream in (*needs.other_domains, *needs.streams):
     theirs = sources[stream]
-    # volumes may be fed by slices, to go with images
-    axes = (ours.rank, theirs.rank) if stream in needs.other_domains else (0, 0)
-    channels = len(ours.channels), len(theirs.channels)
-    for what, (a, b) in (("spatial axes", axes), ("channel(s)", channels)):
+    numbers = {"channel(s)": (len(ours.channels), len(theirs.channels))}
+    # of other streams volumes may be fed by slices, to go with images
+    if stream in needs.other_domains:
+      numbers = {"spatial axes": (ours.rank, theirs.rank)} | numbers
+    for what, (a, b) in numbers.items():
       if a != b:
         raise ValueError(
           f"config.streams.{stream}.source: the images of '{theirs.name}' have {b} {what}, those "

@@ -112,8 +112,9 @@ def _p_value(value: float) -> str:
   return "<0.0001" if value < 1e-4 else _cell(value)
 
 
-def _count(cases: int, infinite: int) -> str:
-  return f"{cases} ({infinite} inf)" if infinite else str(cases)
+def with_infinite(value: int | str, infinite: int) -> str:
+  """What is shown of values, and how many of them are infinite if any are."""
+  return f"{value} ({infinite} inf)" if infinite else str(value)
 
 
 def _interval(low: float, high: float) -> str:
@@ -157,7 +158,7 @@ def _by_label(report: Mapping[str, Any]) -> str:
   for metric in report["foreground"]:
     for label in [*report["labels"], MEAN]:
       count, infinite, mean, std, median, *ends = _summary(report, metric, label)
-      shown = _count(count, infinite)
+      shown = with_infinite(count, infinite)
       rows.append([metric, label, shown, *map(_cell, (mean, std, median)), _interval(*ends)])
   return _layout(rows, words=2)
 
@@ -208,7 +209,7 @@ def _comparison(report: Mapping[str, Any]) -> str:
   ]
   for metric, labels in against["compared"].items():
     for label, test in labels.items():
-      row = [metric, label, _count(test["cases"], test["infinite"])]
+      row = [metric, label, with_infinite(test["cases"], test["infinite"])]
       row += [_cell(test[name]) for name in ("first", "second", "mean")]
       row += [_interval(test["low"], test["high"]), _p_value(test["p"])]
       rows.append([*row, "" if label == MEAN else _p_value(test["p_holm"])])

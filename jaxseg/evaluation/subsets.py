@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxseg.config.streams import MAIN_WORD
 from jaxseg.data.sources.source import RawCase
+from jaxseg.evaluation.reporting import with_infinite
 from jaxseg.feeding import source_of
 from jaxseg.inference.missing import subsets, warning
 from jaxseg.inference.segmentation import segment
@@ -144,7 +145,7 @@ def as_table(report: Mapping[str, Any]) -> str:
       values = [of["mean"][metric].get(label, math.nan) for label in labels]
       counts = [of["infinite"][metric].get(label, 0) for label in labels]
       cells += [
-        f"{value:.4f}" + (f" ({count} inf)" if count else "")
+        with_infinite(f"{value:.4f}", count)
         for value, count in zip((*values, _mean(values)), (*counts, sum(counts)), strict=True)
       ]
     rows.append([" + ".join(of["channels"]), *cells])

@@ -143,6 +143,11 @@ def plan(config) -> Plan:
   first = _first(spec.get("first", ()), space)
   base = complete(resolve({**plain(config), "search": {}}))
   config = complete(evaluations.prepared(how, base))
+  if config["steps"] > base["steps"]:
+    raise ValueError(
+      f"config.search.evaluation.steps: {config['steps']}; expected at most the {base['steps']} of "
+      "config.steps, with which the winner is trained: a proxy is the cheaper training."
+    )
   own = spec.get("split", {})
   known = options_of(split.nested)
   known = {name: of for name, of in known.items() if name != "share"}

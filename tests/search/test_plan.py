@@ -180,6 +180,7 @@ def test_what_is_no_search_is_refused_in_words(tmp_path):
     (dict(budget=dict(hours=1)), "budget.hours"),
     (dict(strategy=dict(name="grid")), "'grid' is unknown"),
     (dict(evaluation=dict(name="proxy")), "full training unless"),
+    (dict(evaluation=dict(name="proxy", steps=7)), "steps: 7; expected at most the 6 of"),
     (dict(evaluation=dict(name="proxy", share=0.0)), "share"),
     (
       dict(evaluation=dict(name="proxy", share=0.01)),

@@ -72,8 +72,14 @@ class Page:
 
   def open(self, name: str, content: bytes) -> None:
     self.tab.set_input_files("#file", {"name": name, "mimeType": "", "buffer": content})
+    self.lists(name.partition(".")[0])
     self.tab.wait_for_selector("#empty", state="hidden")
     self.changed(0)
+
+  def lists(self, scan: str) -> None:
+    """Waits until the list of scans names the one that is shown, "" for none."""
+    shown = "name => document.querySelector('#scans').value === name"
+    self.tab.wait_for_function(shown, arg=scan)
 
   def changed(self, to: int) -> None:
     """Waits until the page shows the session after so many changes."""
@@ -201,10 +207,65 @@ def test_the_list_names_the_scan_that_is_shown_though_another_was_chosen_in_vain
   assert page.tab.input_value("#scans") == "shown"
 
 
+def answers_with(tab, pattern, **answer):
+  """What the server says to these requests from now on."""
+  tab.route(pattern, lambda route: route.fulfill(**answer))
+
+
+def test_a_scan_that_does_not_come_leaves_the_one_that_is_shown(page):
+  tab = page.tab
+  page.open("other.nii.gz", served.volume(SHAPE))
+  page.open("first.nii.gz", served.volume(SHAPE))
+  answers_with(tab, "**/mask.nii.gz", status=500, body="no")
+  tab.select_option("#scans", "other")
+  tab.wait_for_selector("#message:not([hidden])")
+  page.complaints.clear()  # the browser's own of the 500
+  assert "answered 500" in tab.text_content("#message")
+  page.lists("first")
+  place = tab.evaluate(MIDDLE)
+  tab.mouse.click(place["x"], place["y"])
+  page.changed(1)
+  assert tab.evaluate(MASK) == 1
+
+
+def test_of_a_scan_that_cannot_be_shown_nothing_can_be_marked(page):
+  tab = page.tab
+  page.open("before.nii.gz", served.volume(SHAPE))
+  page.open("broken.nii.gz", served.volume(SHAPE))
+  answers_with(tab, "**/mask.nii.gz", status=200, body="this is no volume")
+  tab.select_option("#scans", "before")
+  tab.wait_for_selector("#message:not([hidden])")
+  page.complaints.clear()  # NiiVue's own
+  assert "cannot show before" in tab.text_content("#message")
+  assert tab.is_visible("#empty")
+  assert tab.evaluate("() => document.querySelector('#mark-section').inert")
+  assert tab.evaluate("() => view.nv.volumes.length") == 0
+  page.lists("")
+  tab.unroute("**/mask.nii.gz")
+  tab.select_option("#scans", "before")
+  tab.wait_for_selector("#empty", state="hidden")
+
+
+def test_a_mask_that_does_not_come_leaves_the_state_that_is_shown(page):
+  tab = page.tab
+  page.open("late.nii.gz", served.volume(SHAPE))
+  place = tab.evaluate(MIDDLE)
+  answers_with(tab, "**/mask", status=500, body="no")
+  tab.mouse.click(place["x"], place["y"])
+  tab.wait_for_selector("#message:not([hidden])")
+  page.complaints.clear()  # the browser's own of the 500
+  page.changed(0)
+  tab.unroute("**/mask")
+  # the server knows more than is shown: the next step shows that first
+  tab.keyboard.press("Enter")
+  page.changed(1)
+  assert tab.evaluate(MASK) == 1
+
+
 def test_a_picture_of_the_page(browser, server, tmp_path):
   """What is in the docs is made so: PICTURES names a folder to keep it in."""
   opened = Page(browser, server[0])
-  opened.open("knee.nii.gz", served.volume(SHAPE, affine=np.diag([-1.0, 1, 1.5, 1])))
+  opened.open("shin.nii.gz", served.volume(SHAPE, affine=np.diag([-1.0, 1, 1.5, 1])))
   folder = pathlib.Path(os.environ.get("PICTURES", tmp_path))
   opened.tab.screenshot(path=folder / "page.png")
   assert (folder / "page.png").stat().st_size > 10_000

@@ -3,7 +3,8 @@
 import { Keys, corners } from "./keys.js";
 import { amount, label_row } from "./labels.js";
 import { Pointer } from "./pointer.js";
-import { bytes, get, post, send } from "./server.js";
+import { bytes, get, local, post, send } from "./server.js";
+import { Sliders } from "./sliders.js";
 import { Viewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,6 +19,7 @@ const WHY = {
 };
 
 const view = new Viewer($("scan"), $("marks"));
+const sliders = new Sliders(view, $("low"), $("high"));
 let state = null; // of the server
 let session = null;
 let chosen = 0; // which label
@@ -128,19 +130,26 @@ const choose = (words, act) =>
 async function show(told) {
   const asked = $("channel").value || "0";
   const image = `/api/scans/${encodeURIComponent(told.scan)}/image.nii.gz?channel=${asked}`;
-  await view.load(image, `/api/sessions/${told.session}/mask.nii.gz`, told.rank);
+  // both are there before anything of what is shown goes
+  const files = await Promise.all([local(image), local(`/api/sessions/${told.session}/mask.nii.gz`)]);
+  try {
+    await view.load(...files, told.rank);
+  } catch (error) {
+    nothing();
+    throw new Error(`The viewer cannot show ${told.scan} (${error.message}); choose another scan.`);
+  } finally {
+    files.forEach((url) => URL.revokeObjectURL(url));
+  }
   channel = asked;
   chosen = 0;
-  $("empty").hidden = true;
-  $("toolbar").hidden = false;
+  shown(true);
   $("planes").hidden = told.rank === 2;
   press($("planes"), "plane", 0);
-  for (const id of ["label", "mark", "why", "save"]) $(`${id}-section`).classList.remove("off");
   session = told;
   $("models").value = told.model;
   model_note();
   channels();
-  sliders();
+  sliders.show();
   renew(told, false);
   keys.leave(); // a line or a box that was begun is of another scan
   list_scans();
@@ -152,6 +161,22 @@ async function show(told) {
   $("viewer").focus();
 }
 
+function shown(some) {
+  $("empty").hidden = some;
+  $("toolbar").hidden = !some;
+  for (const id of ["label", "mark", "why", "save"]) $(`${id}-section`).inert = !some;
+}
+
+// what is on the screen is of no session: a mark on it would go to another scan
+function nothing() {
+  if (session) keys.leave();
+  session = null;
+  view.clear();
+  shown(false);
+  $("place").textContent = $("answer").textContent = "";
+  history.replaceState(null, "", " ");
+}
+
 function channels() {
   const names = model().channels;
   $("channel-row").hidden = names.length < 2;
@@ -161,10 +186,12 @@ function channels() {
 
 // a new state of the session: labels, marks, and the mask if it changed
 async function renew(told, repaint = true) {
+  // before anything else: where it does not come, the page stays at what its mask shows
+  const mask = repaint ? await bytes(session_url("/mask")) : null;
   session = told;
   chosen = Math.min(chosen, told.labels.length - 1);
   if (told.several && told.objects.length > 1) chosen = told.objects.indexOf(told.current);
-  if (repaint) view.paint(await bytes(session_url("/mask")));
+  if (mask) view.paint(mask);
   view.prompts = told.prompts ?? [];
   view.colour = (prompt) => css(place_of(prompt));
   paint_labels();
@@ -282,7 +309,8 @@ const explain = () =>
     }
     const at = $("at-cursor").checked ? { at: view.toFile(view.cursor) } : {};
     const told = await post(session_url("/explain"), { method: $("method").value, label: label().name, ...at });
-    await view.overlay(`${session_url("/map.nii.gz")}?${Date.now()}`, told.signed);
+    const url = await local(`${session_url("/map.nii.gz")}?${Date.now()}`);
+    await view.overlay(url, told.signed).finally(() => URL.revokeObjectURL(url));
     $("explain").textContent = "Put away";
     $("why-note").textContent = `The model alone, without your marks: ${[told.words, ...told.notes].join(" ")}`;
   });
@@ -294,19 +322,6 @@ const load_files = (files) =>
     state.scans = told.scans;
     await open(told.scan);
   });
-
-function sliders() {
-  const [low, high] = view.limits;
-  const at = (value) => Math.round((1000 * (value - low)) / (high - low || 1));
-  $("low").value = at(view.range[0]);
-  $("high").value = at(view.range[1]);
-}
-
-function windowed() {
-  const [low, high] = view.limits;
-  const of = (id) => low + ((high - low) * $(id).value) / 1000;
-  view.window(of("low"), of("high"));
-}
 
 // where the cursor is, and what is there
 view.ondraw = () => {
@@ -343,7 +358,6 @@ $("tools").onclick = (event) => {
 $("zoom-in").onclick = () => view.zoom(1.25);
 $("zoom-out").onclick = () => view.zoom(0.8);
 $("zoom-fit").onclick = () => view.zoom(0);
-$("low").oninput = $("high").oninput = windowed;
 $("opacity").oninput = (event) => view.setOpacity(event.target.value / 100);
 $("keys").onclick = () => $("help").showModal();
 $("undo").onclick = () => step("undo");

@@ -28,6 +28,9 @@ export const get = async (url) => (await reached(url)).json();
 
 export const bytes = async (url) => new Uint8Array(await (await reached(url)).arrayBuffer());
 
+// the address of a copy that is here, to be revoked
+export const local = async (url) => URL.createObjectURL(await (await reached(url)).blob());
+
 export const post = async (url, content = {}) =>
   (
     await reached(url, {

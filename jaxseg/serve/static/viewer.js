@@ -55,6 +55,13 @@ export class Viewer {
     this.draw();
   }
 
+  clear() {
+    this.prompts = [];
+    this.sketch = null;
+    for (const volume of [...this.nv.volumes]) this.nv.removeVolume(volume);
+    this.marks.width = this.marks.width; // which empties a canvas
+  }
+
   // the label colours: [[r, g, b, visible], ...], the background first
   colours(colours, names) {
     const mask = this.nv.volumes[1];

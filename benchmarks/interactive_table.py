@@ -10,10 +10,15 @@ from matplotlib import pyplot
 from table_text import shown, write_between
 
 from jaxseg import files
+from jaxseg.metrics.statistics import bootstrap_interval
 
 PROMPTS = ("0", "1", "3", "5", "10")
 QUALITIES = ("0.8", "0.85", "0.9")
 MEDSCRIBBLE = "medscribble"
+HEADS = ["method", "runs", *(f"Dice, {n} clicks" for n in PROMPTS)]
+HEADS += [*(f"NoC@{100 * float(q):.0f}" for q in QUALITIES), "NoC@85, RITM", "area of 5", "s"]
+# what tells that a row is there: clicks, scribbles, or the cases of a run that takes neither
+MADE = {"clicks", "annotators", "dice_of_case"}
 
 
 def by_seed(done, table: str, method: str) -> dict[int, dict]:
@@ -48,6 +53,17 @@ def line(method: str, runs: dict[int, dict]) -> str:
   return f"| {' | '.join(map(str, cells))} |\n"
 
 
+def automatic(done, table: str, method: str, cases) -> str:
+  """The same row of a network that takes no clicks, on the cases that others are clicked on."""
+  key = f"{table}/{method}/seed0"
+  of_case = done.get(key, {}).get("dice_of_case", {})
+  values = [of_case[name] for name in cases if of_case.get(name) is not None]
+  if not values:
+    return ""
+  told = {"mean": float(np.mean(values)), "interval": bootstrap_interval(np.array(values))}
+  return f"| `{method}` | 1 | {_one(told, 3)} |{' |' * (len(HEADS) - 3)}\n"
+
+
 def of_set(done, rows, name: str) -> str:
   """The table of a set; "" without a row."""
   methods = list(dict.fromkeys(row.method for row in rows if row.table == name))
@@ -55,9 +71,9 @@ def of_set(done, rows, name: str) -> str:
   runs = {method: of for method, of in runs.items() if of}
   if not runs:
     return ""
-  heads = ["method", "runs", *(f"Dice, {n} clicks" for n in PROMPTS)]
-  heads += [*(f"NoC@{100 * float(q):.0f}" for q in QUALITIES), "NoC@85, RITM", "area of 5", "s"]
-  text = f"\n#### {name.replace('_', ' ')}\n\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n"
+  text = f"\n#### {name.replace('_', ' ')}\n\n| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}\n"
+  first = next(iter(next(iter(runs.values())).values()))["clicks"]["cases"]
+  text += "".join(automatic(done, name, of, first) for of in methods if of not in runs)
   return text + "".join(line(method, of) for method, of in runs.items())
 
 
@@ -102,7 +118,7 @@ def tables(done, rows) -> str:
   names = list(dict.fromkeys(row.table for row in rows))
   text = "".join(of_set(done, rows, name) for name in names if name != MEDSCRIBBLE)
   text += of_annotators(done) + of_times(done)
-  left = [row.key for row in rows if not {"clicks", "annotators"} & done.get(row.key, {}).keys()]
+  left = [row.key for row in rows if not MADE & done.get(row.key, {}).keys()]
   text += f"\n{len(left)} run(s) are not made yet.\n" if left else ""
   failed = {key: row["failed"] for key, row in done.items() if "failed" in row}
   return text + "".join(f"\n- `{key}` failed: {words}\n" for key, words in failed.items())

@@ -86,6 +86,17 @@ def score(folder: pathlib.Path) -> dict:
   }
 
 
+def dice_of_case(folder: pathlib.Path) -> dict[str, float | None]:
+  """Case -> the mean over the labels that it has, None without any."""
+  cases = held_out.read_scores(folder)["cases"]
+  return {name: _mean(of["own"]["dice"].values()) for name, of in cases.items()}
+
+
+def _mean(values) -> float | None:
+  known = [value for value in values if value is not None and value == value]
+  return sum(known) / len(known) if known else None
+
+
 def is_done(row: dict) -> bool:
   """Whether a row has the figures of a finished run, not of one that failed or was stopped."""
   return bool({"steps", "dice"} & row.keys())

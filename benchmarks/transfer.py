@@ -22,8 +22,6 @@ import run_rows
 import transfer_table
 from run_rows import ROOT
 
-from jaxseg.evaluation import held_out
-
 CONFIG = "configs/transfer.py"
 SEEDS = (0, 1, 2)
 SHARES = (0.1, 1.0)
@@ -107,16 +105,7 @@ def planned(runs) -> list[run_rows.Planned]:
 
 def score(folder) -> dict:
   """The figures of a finished run, and the mean Dice of each of its cases."""
-  cases = held_out.read_scores(folder)["cases"]
-  of_case = {name: of["own"]["dice"] for name, of in cases.items()}
-  means = {name: _mean([of[key] for key in of]) for name, of in of_case.items()}
-  return run_rows.score(folder) | {"dice_of_case": means}
-
-
-def _mean(values) -> float | None:
-  """Of the labels that a case has."""
-  known = [value for value in values if value is not None and value == value]
-  return sum(known) / len(known) if known else None
+  return run_rows.score(folder) | {"dice_of_case": run_rows.dice_of_case(folder)}
 
 
 def main():

@@ -76,6 +76,7 @@ def test_a_page_tells_clicks_annotators_times_and_what_is_missing(scripts, tmp_p
   interactive, _, table = scripts
   row = interactive.Row
   rows = [row("busi", "ritm", seed, "") for seed in (0, 1)] + [row("busi", "deepedit", 0, "")]
+  rows.append(row("busi", "supervised", 0, ""))
   rows.append(row("medscribble", "scribbleprompt_without_acdc", 0, ""))
   annotators = {"x": {"none": 0.2, "annotators": [0.5, 0.6, 0.7]}}
   time = {"answer": 0.55, "longest": 0.7, "forward": 0.5, "overhead": 0.1}
@@ -83,12 +84,16 @@ def test_a_page_tells_clicks_annotators_times_and_what_is_missing(scripts, tmp_p
     "busi/ritm/seed0": {"clicks": clicked(0.5)},
     "busi/ritm/seed1": {"clicks": clicked(0.4)},
     "busi/deepedit/seed0": {"failed": "no room"},
+    "busi/supervised/seed0": {"dice_of_case": {"one": 0.2, "two": 0.4, "not clicked": 0.9}},
     "medscribble/scribbleprompt_without_acdc/seed0": {"annotators": annotators},
     "time/256x256": time,
   }
   text = table.tables(done, rows)
   assert "#### busi" in text
   assert "| `ritm` | 2 | 0.450 ± 0.635 |" in text
+  (automatic,) = [of for of in text.splitlines() if of.startswith("| `supervised`")]
+  assert automatic.startswith("| `supervised` | 1 | 0.300 (0.200-0.400) | |")
+  assert automatic.count("|") == 14
   assert (
     "| acdc | `scribbleprompt` | 0 | 1 | 0.200 | 0.500 | 0.600 | 0.700 | 0.600 | 0.100 | +0.400 |"
     in text

@@ -1,11 +1,12 @@
-"""Do explanations say more than chance? Deletion and insertion of maps beside random ones.
+"""Do explanations say more than chance? Deletion and insertion of maps beside random ones; SAUNet.
 
 Usage: python benchmarks/explain.py [train] [measure] [table] [--only PATTERN ...] [--list]
 
-- train: the two runs of configs/explain.py, in runs/explain, a few minutes of one core each.
+- train: the two runs of configs/explain.py, and three seeds of SAUNet and of U-Net
+  (configs/sunnybrook_saunet.py), in runs/explain, a few minutes of one core each.
 - measure: the maps of up to 10 validation cases of each in which the run sees the class, with
   deletion, insertion and the pointing game; kept after each case, so that it can be stopped.
-- table: writes the table of docs/explain.md.
+- table: writes the tables of docs/explain.md.
 
 Beside the methods there are maps that know nothing of the network: the value of each voxel by
 chance, blobs by chance (five draws each, their mean), and one that knows its answer alone, the
@@ -32,6 +33,10 @@ from jaxseg.runs.load import as_model, open_runs
 CONFIG = "configs/explain.py"
 PAGE = ROOT / "docs" / "explain.md"
 CASES, DRAWS = 10, 5
+# key of its rows, config, what of it
+SHAPE, SHAPE_CONFIG = "shape", "configs/sunnybrook_saunet.py"
+SHAPE_VARIANTS = {"small": "`shape_attentive` (SAUNet)", "unet": "`unet`"}
+SEEDS = (0, 1, 2)
 METHODS = (
   "gradient",
   "guided",
@@ -56,10 +61,24 @@ class Run(NamedTuple):
   seed: int = 0
 
 
-def rows(done=None) -> list[Run]:
+def mapped() -> list[Run]:
   """The runs whose maps are measured."""
-  del done
   return [Run(name, f"{CONFIG}:{name}") for name in runpy.run_path(str(ROOT / CONFIG))["SETS"]]
+
+
+def beside() -> list[Run]:
+  """A network that explains itself and one that does not, in the same time."""
+  return [
+    Run(f"{SHAPE}/{variant}/seed{seed}", f"{SHAPE_CONFIG}:{variant}", seed)
+    for seed in SEEDS
+    for variant in SHAPE_VARIANTS
+  ]
+
+
+def rows(done=None) -> list[Run]:
+  """All runs, in the order in which they are trained."""
+  del done
+  return [*mapped(), *beside()]
 
 
 def chance(shape, kind: str, seed: int) -> np.ndarray:
@@ -131,7 +150,7 @@ def measure(table: run_rows.Table, run: Run, folder: pathlib.Path) -> None:
 def text(done: dict[str, dict]) -> str:
   """The table as Markdown, from the rows that are there."""
   lines = []
-  for run in rows():
+  for run in mapped():
     cases = done.get(f"{run.key}/maps", {}).get("cases", {})
     if not cases:
       continue
@@ -155,18 +174,46 @@ def text(done: dict[str, dict]) -> str:
   return "\n".join(lines)
 
 
+def of_shapes(done: dict[str, dict]) -> str:
+  """The table of the network with a shape stream beside U-Net."""
+  lines = ["| network | runs | Dice | gain over `unet` | HD95 | CPU-min |",
+           "|---|---|---|---|---|---|"]  # fmt: skip
+  of = {
+    variant: {
+      seed: done[key]
+      for seed in SEEDS
+      if run_rows.is_done(done.get(key := f"{SHAPE}/{variant}/seed{seed}", {}))
+    }
+    for variant in SHAPE_VARIANTS
+  }
+  unet = of["unet"]
+  for variant, title in SHAPE_VARIANTS.items():
+    runs = of[variant]
+    if not runs:
+      continue
+    gains = [runs[seed]["dice"] - unet[seed]["dice"] for seed in runs if seed in unet]
+    gain = shown(gains, sign=True) if variant != "unet" and gains else ""
+    distances = [row["hd95"] for row in runs.values() if row["hd95"] is not None]
+    cells = [title, len(runs), shown([row["dice"] for row in runs.values()]), gain]
+    cells.append(f"{np.mean(distances):.1f}" if distances else "")
+    cells.append(f"{np.mean([row['cpu_seconds'] for row in runs.values()]) / 60:.1f}")
+    lines.append(f"| {' | '.join(map(str, cells))} |")
+  return "\n".join([*lines, ""])
+
+
 def main():
   wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
   if wanted.verbs == ["train", "table"]:
     wanted.verbs = ["train", "measure", "table"]
   table = run_rows.places(wanted, "explain")
-  chosen = [run for run in rows() if any(fnmatch.fnmatchcase(run.key, p) for p in wanted.only)]
+  chosen = [run for run in mapped() if any(fnmatch.fnmatchcase(run.key, p) for p in wanted.only)]
   if wanted.list:
     left = {run.key for run in run_rows.pending(wanted, table, rows)}
     for run in chosen:
       cases = len(table.read().get(f"{run.key}/maps", {}).get("cases", {}))
       state = "to train" if run.key in left else "trained"
       print(f"{run.key}: {state}, {cases} of {CASES} cases measured")
+    print(*sorted(left & {run.key for run in beside()}), sep="\n")
     return
   run_rows.begin(wanted, table, rows)
   if "measure" in wanted.verbs:
@@ -174,6 +221,7 @@ def main():
       measure(table, run, wanted.runs / run.key)
   if "table" in wanted.verbs:
     write_between(PAGE, "maps", text(table.read()))
+    write_between(PAGE, "shapes", of_shapes(table.read()))
 
 
 if __name__ == "__main__":

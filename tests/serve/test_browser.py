@@ -1,4 +1,7 @@
-"""The page in a browser: open a scan, click, undo, save, open it again; by keys alone."""
+"""The page in a browser: open a scan, click, undo, save, open it again; by keys alone.
+
+Runs where there are Chromium and playwright (apt install chromium; pip install playwright).
+"""
 
 import os
 import pathlib

@@ -1,10 +1,10 @@
 // The page: what the user does becomes a request, and the answer a new mask.
 
+import { Sliders, choices, press } from "./controls.js";
 import { Keys, corners } from "./keys.js";
 import { amount, label_row } from "./labels.js";
 import { Pointer } from "./pointer.js";
 import { bytes, get, local, post, send } from "./server.js";
-import { Sliders } from "./sliders.js";
 import { Viewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -91,10 +91,6 @@ async function begin() {
     }
   });
   document.body.dataset.ready = "yes";
-}
-
-function choices(select, names, value, words = (name) => name) {
-  select.replaceChildren(...names.map((name) => new Option(words(name), name, false, name === value)));
 }
 
 function list_scans() {
@@ -265,13 +261,6 @@ function note_of_tool() {
     minus: `Click on what does not belong to it${line}.`,
     box: "Draw a box around it.",
   }[tool];
-}
-
-function press(group, key, value) {
-  for (const button of group.children) {
-    const on = button.dataset[key] === String(value);
-    button.setAttribute("aria-checked", on);
-  }
 }
 
 // a mark that is finished: a point, a stroke, or a box, in the file's voxels

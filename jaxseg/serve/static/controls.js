@@ -1,7 +1,21 @@
-// Two sliders for the intensities that are shown as black and as white.
+// Lists, groups of buttons of which one is pressed, and the two sliders of black and white.
 
 const STEPS = 1000;
 
+// a list's entries, and which of them is chosen
+export function choices(select, names, value, words = (name) => name) {
+  select.replaceChildren(...names.map((name) => new Option(words(name), name, false, name === value)));
+}
+
+// presses the button of a group whose data-KEY is the value
+export function press(group, key, value) {
+  for (const button of group.children) {
+    const on = button.dataset[key] === String(value);
+    button.setAttribute("aria-checked", on);
+  }
+}
+
+// intensities that are shown as black and as white
 export class Sliders {
   constructor(view, low, high) {
     Object.assign(this, { view, low, high });

@@ -394,15 +394,3 @@ def test_labels_of_another_size_are_refused_in_words(row):
     loss_of(row)(logits, Target(labels, np.ones((2, 6, 4))))
   with pytest.raises(ValueError, match="expected integers"):
     loss_of(row)(logits, Target(labels.astype(np.float32)))
-
-
-def test_a_softmax_over_one_channel_is_refused():
-  with pytest.raises(ValueError, match="sigmoid=True"):
-    LOSSES["dice"](A_LOGITS, Target(A_LABELS))
-
-
-def test_class_weights_of_the_wrong_number_are_refused():
-  with pytest.raises(ValueError, match="each of the 3 channels"):
-    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), class_weights=(1, 2))
-  with pytest.raises(ValueError, match="positive_weight needs sigmoid"):
-    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), positive_weight=2)

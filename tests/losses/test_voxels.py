@@ -4,9 +4,12 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 from closeness import assert_close
+from golden_inputs import A_LABELS, A_LOGITS, B_LABELS, B_LOGITS
 
-from jaxseg.losses import voxels
+from jaxseg.batch import Target
+from jaxseg.losses import LOSSES, voxels
 
 
 def test_log_complements_keep_their_digits():
@@ -23,3 +26,15 @@ def test_log_complements_keep_their_digits():
   )
   # absolute where nearly nothing is taken away
   assert_close(found, expected.astype(float), atol=1e-7)
+
+
+def test_a_softmax_over_one_channel_is_refused():
+  with pytest.raises(ValueError, match="sigmoid=True"):
+    LOSSES["dice"](A_LOGITS, Target(A_LABELS))
+
+
+def test_class_weights_of_the_wrong_number_are_refused():
+  with pytest.raises(ValueError, match="each of the 3 channels"):
+    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), class_weights=(1, 2))
+  with pytest.raises(ValueError, match="positive_weight needs sigmoid"):
+    LOSSES["cross_entropy"](B_LOGITS, Target(B_LABELS), positive_weight=2)

@@ -37,7 +37,8 @@ class Turns(NamedTuple):
     most: of the user's corrections.
     drawn: their number is drawn anew in each step, 0 to `most`; else it is always `most`.
     each: the network learns from every answer; else from the last one.
-    automatic: share of the samples whose marks nobody shows it, each drawn by itself.
+    automatic: share of the samples, each drawn by itself, that it sees without any marks: in the
+      last answer, or, where it learns from each, in the first one, which the user then corrects.
   """
 
   most: int = 3
@@ -131,7 +132,7 @@ def prompted(
     def seen(users, before):
       return show(of, users, before, image, classes)
 
-    def shown(users, before):
+    def shown(users, before, alone):
       """Of those that are left alone nothing."""
       before = jnp.where(alone.reshape(-1, *[1] * (before.ndim - 1)), 0, before)
       return seen(jax.vmap(simulate.hidden)(users, alone), before)
@@ -142,23 +143,23 @@ def prompted(
       users = samples.each(user.correct, keys, users, truth, weight, logits)
       return users, encoding.seen_before(of, logits) if of.previous else jnp.zeros(logits.shape)
 
-    def learn(params, stats, key, users, before):
-      return forward(network, params, stats, shown(users, before), key=key, update_stats=True)
+    def learn(params, stats, key, *marks):
+      return forward(network, params, stats, shown(*marks), key=key, update_stats=True)
 
     def after_all(params):
-      outputs, stats = learn(params, current.stats, noise, users, before)
+      outputs, stats = learn(params, current.stats, noise, users, before, alone)
       check_size(outputs["logits"], truth, network)
       return supervised(outputs, target), (stats, {})
 
     def after_each(params):
       def turn(carry, keys):
-        users, before, stats = carry
-        outputs, stats = learn(params, stats, keys[0], users, before)
+        users, before, alone, stats = carry
+        outputs, stats = learn(params, stats, keys[0], users, before, alone)
         users, before = look(keys[1], users, outputs["logits"])
-        return (users, before, stats), supervised(outputs, target)
+        return (users, before, jnp.zeros_like(alone), stats), supervised(outputs, target)
 
       keys = [jax.random.split(of, turns.most + 1) for of in (noise, between)]
-      (*_, stats), losses = samples.in_turn(turn, (users, before, current.stats), keys)
+      (*_, stats), losses = samples.in_turn(turn, (users, before, alone, current.stats), keys)
       return losses.mean(), (stats, {"first_loss": losses[0], "last_loss": losses[-1]})
 
     users = samples.each(user.begin, jax.random.split(starts, count), truth, weight)

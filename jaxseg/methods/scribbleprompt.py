@@ -54,7 +54,8 @@ def scribbleprompt(
     most: clicks at a time.
     thickness: of scribbles in voxels.
     jitter: a box's sides lie up to so many voxels outside.
-    automatic: share of the samples that are shown nothing; the paper's is 0.
+    automatic: share of the samples whose first answer is made without marks, and corrected then, as
+      in a session that begins with the automatic segmentation; the paper's is 0.
     head_decay: see `supervised`.
     sigmoid: labels are regions, which is refused.
   """

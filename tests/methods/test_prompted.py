@@ -82,6 +82,29 @@ def test_all_samples_see_their_marks_or_none_does(share, expected):
   assert (look(4) == expected).all()
 
 
+def test_what_is_answered_without_marks_at_first_is_corrected_then():
+  """As in a session that begins with the automatic segmentation."""
+
+  class Marked(Probe):
+    @nn.compact
+    def __call__(self, x, *, train: bool = False):
+      # not the image, nor the answer before
+      marks = x[..., 2:].sum(-1) * self.param("one", nn.initializers.ones, ())
+      return {"logits": jnp.stack([jnp.full_like(marks, 1e3), marks], -1)}
+
+  def loss(logits, target):
+    return samples_that_saw(logits[..., 1:])
+
+  options = {"answers": 3, "automatic": 1.0}
+  scheme = METHODS["scribbleprompt"](Marked(), loss, optax.sgd(0.0), **options)
+  state = scheme.init(jax.random.key(0), square())
+  step = jax.jit(scheme.train_step)
+  for seed in range(3):
+    metrics = step(state, square(), jax.random.key(seed))[1]
+    assert metrics["first_loss"] == 0
+    assert metrics["last_loss"] == 15
+
+
 def clicked(channel):
   """The mean number of clicks of a class, of their Gaussians' tops."""
 

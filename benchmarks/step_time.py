@@ -8,7 +8,8 @@ own, forward alone where nothing of it is learnt. A second half of a pass that i
 perturbed features, counts as a whole one. Step and passes are timed in turns, so that a busy
 machine slows both; a figure is the median of the rounds. Images are random numbers of the size that
 configs/few_labels.py has: no data are read. Methods are those of that config, `adversarial` (of
-configs/drive_adversarial.py) and `distillation` (a teacher of the student's kind).
+configs/drive_adversarial.py) and `distillation` (a teacher of the student's kind), and `copy_paste`
+once more at its published size.
 
 Rows are kept in docs/step_time.json as soon as they are there, and those that are there are not
 measured again without --again; the table is written into docs/few_labels.md.
@@ -41,6 +42,7 @@ from jaxseg.config.rehearsal import batch_shapes
 from jaxseg.methods import unimatch
 
 FEW, DRIVE = "configs/few_labels.py", "configs/drive_adversarial.py"
+PUBLISHED = "copy_paste"
 LARGEST = 1.15  # what the project allows
 
 
@@ -168,6 +170,12 @@ def configs() -> dict[str, tuple[Any, int, int]]:
   out = {}
   for name in runpy.run_path(str(ROOT / FEW))["METHODS"]:
     out[name] = load_config(str(ROOT / f"{FEW}:{name}")), 4, 1
+  # at its published size, where its losses weigh less
+  out[f"{PUBLISHED}_published"] = (
+    load_config(str(ROOT / f"{FEW}:{PUBLISHED},protocol=published")),
+    4,
+    1,
+  )
   out["adversarial"] = load_config(str(ROOT / f"{DRIVE}:luc")), 2, 3
   taught = load_config(str(ROOT / f"{FEW}:supervised"))
   taught.method = dict(name="distillation")

@@ -30,7 +30,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader"]
 FLAGS += ["--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 JAXSEG = (sys.executable, "-m", "jaxseg")
-ALL_PLANES = 3
 
 
 def simulated(run, scan, label, clicks: int, folder: pathlib.Path):
@@ -68,7 +67,7 @@ def clicked(address: str, name: str, prompts, output: pathlib.Path) -> None:
     tab.select_option("#scans", name)
     tab.wait_for_selector("body[data-changes='0']")
     names = tab.eval_on_selector_all("#labels .name", "all => all.map((of) => of.textContent)")
-    tab.evaluate("plane => view.plane(plane)", ALL_PLANES)
+    tab.get_by_role("radio", name="All").click()
     for number, prompt in enumerate(prompts, start=1):
       click(tab, prompt, names, number)
     tab.wait_for_timeout(500)

@@ -67,7 +67,7 @@ def mapped() -> list[Run]:
 
 
 def beside() -> list[Run]:
-  """A network that explains itself and one that does not, in the same time."""
+  """A network that explains itself and one that does not, trained for as many steps."""
   return [
     Run(f"{SHAPE}/{variant}/seed{seed}", f"{SHAPE_CONFIG}:{variant}", seed)
     for seed in SEEDS
@@ -175,7 +175,7 @@ def text(done: dict[str, dict]) -> str:
 
 
 def of_shapes(done: dict[str, dict]) -> str:
-  """The table of the network with a shape stream beside U-Net."""
+  """The table of the network with a shape stream beside U-Net, from the rows that are there."""
   lines = ["| network | runs | Dice | gain over `unet` | HD95 | CPU-min |",
            "|---|---|---|---|---|---|"]  # fmt: skip
   of = {
@@ -186,6 +186,8 @@ def of_shapes(done: dict[str, dict]) -> str:
     }
     for variant in SHAPE_VARIANTS
   }
+  if not any(of.values()):
+    return "No row is made yet."
   unet = of["unet"]
   for variant, title in SHAPE_VARIANTS.items():
     runs = of[variant]
@@ -213,7 +215,8 @@ def main():
       cases = len(table.read().get(f"{run.key}/maps", {}).get("cases", {}))
       state = "to train" if run.key in left else "trained"
       print(f"{run.key}: {state}, {cases} of {CASES} cases measured")
-    print(*sorted(left & {run.key for run in beside()}), sep="\n")
+    for run in beside():
+      print(f"{run.key}: {'to train' if run.key in left else 'trained'}")
     return
   run_rows.begin(wanted, table, rows)
   if "measure" in wanted.verbs:

@@ -3,6 +3,7 @@
 Runs where there are Chromium and playwright (apt install chromium; pip install playwright).
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -210,20 +211,21 @@ def test_the_list_names_the_scan_that_is_shown_though_another_was_chosen_in_vain
   assert page.tab.input_value("#scans") == "shown"
 
 
-def answers_with(tab, pattern, **answer):
-  """What the server says to these requests from now on."""
-  tab.route(pattern, lambda route: route.fulfill(**answer))
+def answers_with(page, pattern, act, **answer) -> str:
+  """What the page says of an act, where the server answers these requests so from now on."""
+  page.tab.route(pattern, lambda route: route.fulfill(**answer))
+  act()
+  page.tab.wait_for_selector("#message:not([hidden])")
+  page.complaints.clear()  # the browser's own, or NiiVue's
+  return page.tab.text_content("#message")
 
 
 def test_a_scan_that_does_not_come_leaves_the_one_that_is_shown(page):
   tab = page.tab
   page.open("other.nii.gz", served.volume(SHAPE))
   page.open("first.nii.gz", served.volume(SHAPE))
-  answers_with(tab, "**/mask.nii.gz", status=500, body="no")
-  tab.select_option("#scans", "other")
-  tab.wait_for_selector("#message:not([hidden])")
-  page.complaints.clear()  # the browser's own of the 500
-  assert "answered 500" in tab.text_content("#message")
+  choose = functools.partial(tab.select_option, "#scans", "other")
+  assert "answered 500" in answers_with(page, "**/mask.nii.gz", choose, status=500, body="no")
   page.lists("first")
   place = tab.evaluate(MIDDLE)
   tab.mouse.click(place["x"], place["y"])
@@ -235,17 +237,15 @@ def test_of_a_scan_that_cannot_be_shown_nothing_can_be_marked(page):
   tab = page.tab
   page.open("before.nii.gz", served.volume(SHAPE))
   page.open("broken.nii.gz", served.volume(SHAPE))
-  answers_with(tab, "**/mask.nii.gz", status=200, body="this is no volume")
-  tab.select_option("#scans", "before")
-  tab.wait_for_selector("#message:not([hidden])")
-  page.complaints.clear()  # NiiVue's own
-  assert "cannot show before" in tab.text_content("#message")
+  choose = functools.partial(tab.select_option, "#scans", "before")
+  words = answers_with(page, "**/mask.nii.gz", choose, status=200, body="this is no volume")
+  assert "cannot show before" in words
   assert tab.is_visible("#empty")
   assert tab.evaluate("() => document.querySelector('#mark-section').inert")
   assert tab.evaluate("() => view.nv.volumes.length") == 0
   page.lists("")
   tab.unroute("**/mask.nii.gz")
-  tab.select_option("#scans", "before")
+  choose()
   tab.wait_for_selector("#empty", state="hidden")
 
 
@@ -253,10 +253,8 @@ def test_a_mask_that_does_not_come_leaves_the_state_that_is_shown(page):
   tab = page.tab
   page.open("late.nii.gz", served.volume(SHAPE))
   place = tab.evaluate(MIDDLE)
-  answers_with(tab, "**/mask", status=500, body="no")
-  tab.mouse.click(place["x"], place["y"])
-  tab.wait_for_selector("#message:not([hidden])")
-  page.complaints.clear()  # the browser's own of the 500
+  click = functools.partial(tab.mouse.click, place["x"], place["y"])
+  answers_with(page, "**/mask", click, status=500, body="no")
   page.changed(0)
   tab.unroute("**/mask")
   # the server knows more than is shown: the next step shows that first

@@ -9,7 +9,7 @@ County and of Shenzhen, hearts of ACDC and of Sunnybrook, abdomens in CT and in 
 Run: python train.py --config=configs/transfer.py:cvc_clinicdb,start=imagenet --workdir=runs/polyps
 After the set, separated by commas: start (one of STARTS, "scratch" if there is none; another set of
 the same network is that run's weights, found at source=FOLDER), labelled (0.1 or 1.0, the share of
-the training cases that have labels), draw (0, of these cases). A run takes 1 to 4 minutes of one
+the training cases that have labels), draw (0, of these cases). A run takes 1 to 6 minutes of one
 core.
 The table of all of them, three seeds each: python benchmarks/transfer.py (docs/transfer.md).
 """

@@ -152,6 +152,26 @@ def outdated(row, folder: pathlib.Path, further: list[str], known: dict) -> str:
   return same_run.sentence(differing)
 
 
+def changed(key: str, every: dict[str, Any], done: dict[str, dict], wanted) -> bool:
+  """Whether a row that is done was made by another config, or with runs that were.
+
+  Args:
+    key: of the row.
+    every: key -> row, all of them.
+    done: key -> the row as it was kept.
+    wanted: of the command line, see `arguments`.
+  """
+  of = done.get(key, {})
+  if not is_done(of):
+    return False
+  with_others = of.get("made_with", {}).items()
+  return (
+    bool(outdated(every[key], wanted.runs / key, wanted.further, of))
+    or any(done.get(other, {}).get("config", known) != known for other, known in with_others)
+    or any(changed(other, every, done, wanted) for other in sources(every[key]))
+  )
+
+
 class Runner:
   """Trains rows, each in a process on one core; a signal saves those that are under way."""
 
@@ -168,7 +188,10 @@ class Runner:
 
   def _train(self, row, folder: pathlib.Path, core: int) -> None:
     before = self._table.read().get(row.key, {})
-    if folder.exists() and (words := outdated(row, folder, self._further, before)):
+    words = outdated(row, folder, self._further, before)
+    if not words and is_done(before) and folder.exists():
+      words = "runs that it was made with have changed"
+    if folder.exists() and words:
       aside = folder.with_name(
         f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
       )
@@ -197,6 +220,7 @@ class Runner:
       made |= self._score(folder)
       if not self._further:
         made["config"] = config_sum(_config(row, folder))
+        made |= self._made_with(row)
       figure = f"Dice {made['dice']:.4f}, " if "dice" in made else ""
       print(f"{row.key}: {figure}{made['cpu_seconds']:.0f} CPU-s", flush=True)
     elif code == LEFT or self.stopped.is_set():
@@ -206,6 +230,11 @@ class Runner:
       made["failed"] = words[-1][-300:] if words else f"exit status {code}"
       print(f"{row.key}: {made['failed']}", flush=True)
     self._table.keep(row.key, made)
+
+  def _made_with(self, row) -> dict:
+    done = self._table.read()
+    sums = {key: of["config"] for key in sources(row) if "config" in (of := done.get(key, {}))}
+    return {"made_with": sums} if sums else {}
 
 
 def _config(row, folder: pathlib.Path) -> dict:
@@ -255,7 +284,7 @@ def train(wanted, table: Table, rows: Rows, score=score) -> bool:
       try:
         runner.run(row)
       finally:
-        queue.ended()
+        queue.ended(row)
 
   with concurrent.futures.ThreadPoolExecutor(len(wanted.cores)) as pool:
     for ended in [pool.submit(work) for _ in wanted.cores]:
@@ -270,7 +299,7 @@ class _Queue:
 
   def __init__(self, wanted, table: Table, rows: Rows):
     self._of = wanted, table, rows
-    self._tried, self._under_way, self._turn = set(), 0, threading.Condition()
+    self._tried, self._under_way, self._turn = set(), set(), threading.Condition()
 
   def next(self, stopped: threading.Event) -> Any | None:
     """The next row; None where there is none and none can come."""
@@ -278,9 +307,10 @@ class _Queue:
       while not stopped.is_set():
         # some rows are known only when others are there
         left = [row for row in pending(*self._of) if row.key not in self._tried]
-        if row := next(filter(self._ready, left), None):
+        coming = {row.key for row in left} | self._under_way
+        if row := next((row for row in left if self._ready(row, coming)), None):
           self._tried.add(row.key)
-          self._under_way += 1
+          self._under_way.add(row.key)
           return row
         if not self._under_way:
           return None
@@ -288,15 +318,16 @@ class _Queue:
         self._turn.wait()
     return None
 
-  def ended(self) -> None:
+  def ended(self, row) -> None:
     """A row has ended, one way or another."""
     with self._turn:
-      self._under_way -= 1
+      self._under_way.remove(row.key)
       self._turn.notify_all()
 
-  def _ready(self, row) -> bool:
+  def _ready(self, row, coming: set[str]) -> bool:
     wanted, table, _ = self._of
-    return all(is_there(key, table.read(), wanted.runs) for key in sources(row))
+    done, needed = table.read(), sources(row)
+    return coming.isdisjoint(needed) and all(is_there(key, done, wanted.runs) for key in needed)
 
 
 def is_there(key: str, done: dict[str, dict], runs: pathlib.Path) -> bool:
@@ -310,19 +341,20 @@ def pending(wanted, table: Table, rows: Rows) -> list:
   every = {row.key: row for row in rows(done)}
 
   def asked(row) -> bool:
-    of, folder = done.get(row.key, {}), wanted.runs / row.key
+    of = done.get(row.key, {})
     if "failed" in of and not wanted.retry:
       return False
     if not any(fnmatch.fnmatchcase(row.key, pattern) for pattern in wanted.only):
       return False
-    return not is_done(of) or bool(outdated(row, folder, wanted.further, of))
+    return not is_done(of) or changed(row.key, every, done, wanted)
 
   left = {key for key, row in every.items() if asked(row)}
   further = list(left)
   while further:
     for key in sources(every[further.pop()]):
       failed = "failed" in done.get(key, {}) and not wanted.retry
-      if key not in left and not failed and not is_there(key, done, wanted.runs):
+      there = is_there(key, done, wanted.runs) and not changed(key, every, done, wanted)
+      if key not in left and not failed and not there:
         left.add(key)
         further.append(key)
   return [row for key, row in every.items() if key in left]
@@ -330,14 +362,10 @@ def pending(wanted, table: Table, rows: Rows) -> list:
 
 def current(wanted, done: dict[str, dict], rows: Rows) -> dict[str, dict]:
   """The rows without those that another config trained, which are told."""
-  stale = {
-    row.key
-    for row in rows(done)
-    if is_done(of := done.get(row.key, {}))
-    and outdated(row, wanted.runs / row.key, wanted.further, of)
-  }
+  every = {row.key: row for row in rows(done)}
+  stale = {key for key in every if changed(key, every, done, wanted)}
   for key in sorted(stale):
-    print(f"{key}: left out, its config has changed since; `train` measures it again.")
+    print(f"{key}: left out, another config or run made it; `train` measures it again.")
   return {key: row for key, row in done.items() if key not in stale}
 
 

@@ -99,3 +99,29 @@ def test_what_is_asked_for_alone_brings_what_it_needs(run_rows, train, tmp_path)
 def test_of_a_row_whose_sources_are_gone_nothing_tells(run_rows, tmp_path):
   row = rows_of(run_rows)[0]
   assert run_rows.outdated(row, tmp_path / row.key, [], {"config": "0"}) == ""
+
+
+def test_what_was_made_with_an_older_run_is_made_again_after_it(run_rows, train, tmp_path):
+  of = Runs(run_rows, tmp_path)
+  train(of)
+  of.table.keep("a/made", {"steps": 1, "config": "new"})
+  of.table.keep("a/used", {"steps": 1, "made_with": {"a/made": "old"}})
+  of.table.keep("b/used", {"steps": 1, "made_with": {"b/made": "old"}})
+  left = run_rows.current(of.places, of.table.read(), lambda _: rows_of(run_rows))
+  assert set(left) == {"a/made", "b/used", "b/made", "c"}
+  assert train(of) == ["a/used"]
+
+
+def test_where_a_run_has_another_config_what_it_was_used_for_waits(
+  run_rows, train, tmp_path, monkeypatch
+):
+  of = Runs(run_rows, tmp_path)
+  train(of)
+
+  def outdated(row, folder, further, known):
+    return "another" if row.key == "b/made" and known.get("steps") == 1 else ""
+
+  monkeypatch.setattr(run_rows, "outdated", outdated)
+  left = run_rows.current(of.places, of.table.read(), lambda _: rows_of(run_rows))
+  assert set(left) == {"a/made", "a/used", "c"}
+  assert train(of, only=["b/used"]) == ["b/made", "b/used"]

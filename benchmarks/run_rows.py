@@ -188,9 +188,9 @@ class Runner:
 
   def _train(self, row, folder: pathlib.Path, core: int) -> None:
     before = self._table.read().get(row.key, {})
-    words = outdated(row, folder, self._further, before)
-    if not words and is_done(before) and folder.exists():
-      words = "runs that it was made with have changed"
+    words, sums = outdated(row, folder, self._further, before), self._sums_of_sources(row)
+    if is_done(before) or before.get("made_with", sums) != sums:
+      words = words or "runs that it was made with have changed"
     if folder.exists() and words:
       aside = folder.with_name(
         f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
@@ -215,12 +215,11 @@ class Runner:
     code, used = self._processes.run(command, log, **options)
     # of a run that was stopped and goes on, all of its time
     spent = before.get("cpu_seconds", 0.0) if before.get("stopped") else 0.0
-    made = {"cpu_seconds": round(spent + used, 1)}
+    made = {"cpu_seconds": round(spent + used, 1)} | ({"made_with": sums} if sums else {})
     if code == 0:
       made |= self._score(folder)
       if not self._further:
         made["config"] = config_sum(_config(row, folder))
-        made |= self._made_with(row)
       figure = f"Dice {made['dice']:.4f}, " if "dice" in made else ""
       print(f"{row.key}: {figure}{made['cpu_seconds']:.0f} CPU-s", flush=True)
     elif code == LEFT or self.stopped.is_set():
@@ -231,10 +230,9 @@ class Runner:
       print(f"{row.key}: {made['failed']}", flush=True)
     self._table.keep(row.key, made)
 
-  def _made_with(self, row) -> dict:
-    done = self._table.read()
-    sums = {key: of["config"] for key in sources(row) if "config" in (of := done.get(key, {}))}
-    return {"made_with": sums} if sums else {}
+  def _sums_of_sources(self, row) -> dict[str, str]:
+    done = {} if self._further else self._table.read()
+    return {key: of["config"] for key in sources(row) if "config" in (of := done.get(key, {}))}
 
 
 def _config(row, folder: pathlib.Path) -> dict:

@@ -125,3 +125,29 @@ def test_where_a_run_has_another_config_what_it_was_used_for_waits(
   left = run_rows.current(of.places, of.table.read(), lambda _: rows_of(run_rows))
   assert set(left) == {"a/made", "a/used", "c"}
   assert train(of, only=["b/used"]) == ["b/made", "b/used"]
+
+
+def test_what_was_stopped_begins_again_where_what_it_is_made_with_has_changed(
+  run_rows, tmp_path, monkeypatch
+):
+  # leaves its folder and stops half way, as a training that was told to
+  leaves = (
+    "import pathlib, sys\n"
+    "home = pathlib.Path(next(w[10:] for w in sys.argv if w.startswith('--workdir=')))\n"
+    "home.mkdir(exist_ok=True)\n"
+    "(home / str(len(list(home.iterdir())))).touch()\n"
+    f"sys.exit({run_rows.LEFT})\n"
+  )
+  monkeypatch.setattr(run_rows, "outdated", lambda *_: "")
+  row = run_rows.Planned("a/used", "configs/none.py", 0, ("a/made",), ("-c", leaves))
+  table = run_rows.Table(tmp_path / "rows.json")
+  runner = run_rows.Runner(table, tmp_path / "runs", [0], [])
+
+  def begin(config):
+    table.keep("a/made", {"steps": 1, "config": config})
+    runner.run(row)
+    assert table.read()["a/used"]["stopped"]
+    return len(list((tmp_path / "runs" / "a" / "used").iterdir()))
+
+  assert [begin("first"), begin("first"), begin("second"), begin("second")] == [1, 2, 1, 2]
+  assert len(list((tmp_path / "runs" / "a").glob("used.before.*"))) == 1

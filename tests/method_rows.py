@@ -222,7 +222,8 @@ def _nninteractive(constructor, tx):
 
 
 def _deepigeos(constructor, tx):
-  return constructor(small_unet(), small_unet(), loss_of(False), tx, tx, least=1, every=4)
+  options = dict(least=1, every=4, partial=0.5)
+  return constructor(small_unet(), small_unet(), loss_of(False), tx, tx, **options)
 
 
 PAIR = ("network", "other")

@@ -111,7 +111,7 @@ RANGES: dict[str | tuple[str, str], Range] = {
   **_all("turns jitter proposal_steps prompt_channels", FROM_0),
   **_all("points clicks answers most thickness modules dilations compress ocr_width", COUNT),
   "decline": PART,
-  "automatic": SHARE,
+  **_all("automatic partial", SHARE),
   ("ritm", "threshold"): SHARE,
   **dict.fromkeys((("deepigeos", "least"), ("deepigeos", "every")), COUNT),
   **_all("cycle translation masks inner_masks cycle_fool pool", FROM_0),

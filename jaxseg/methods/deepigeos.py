@@ -36,6 +36,7 @@ def deepigeos(
   proposal_steps: int = 0,
   least: int = 30,
   every: int = 100,
+  partial: float = 0.0,
   head_decay: float = 0.5,
   sigmoid: bool = False,
 ) -> Method:
@@ -45,6 +46,8 @@ def deepigeos(
   100 or part of them, none in parts of less than 30. R-Net sees the image, P-Net's answer, and of
   each class how far a voxel lies from its marks along the image. Where there are no marks P-Net
   answers, as it is applied without prompts. The paper's conditional random field is left out.
+  A user who marks one error after the other shows R-Net fewer marks than it ever learns from;
+  `partial`, which the paper has not, is for them.
 
   Args:
     network: R-Net, which answers once there are marks.
@@ -58,6 +61,8 @@ def deepigeos(
       the time.
     least: parts of fewer voxels are left alone.
     every: one mark for so many voxels of a part.
+    partial: how often the user has made only some of these marks: 1 to all of them, the number
+      drawn log-uniformly.
     head_decay: see `supervised`.
     sigmoid: labels are regions, which is refused.
   """
@@ -124,7 +129,9 @@ def deepigeos(
 
   def mark(key, truth, weight, logits):
     wrong = (weight > 0) & (simulate.decided(logits) != truth)
-    return seeds_in(key, wrong, truth, classes=classes, least=least, every=every)
+    placing, choosing = jax.random.split(key)
+    seeds = seeds_in(placing, wrong, truth, classes=classes, least=least, every=every)
+    return some_of(choosing, seeds, partial) if partial else seeds
 
   def apply(state, batch):
     asked = any(field in batch for field in of.fields)
@@ -168,3 +175,13 @@ def seeds_in(key, wrong, truth, *, classes: int, least: int, every: int) -> jax.
 
   made = jax.vmap(of_class)(jax.random.split(key, classes), jnp.arange(classes))
   return jnp.moveaxis(made, 0, -1).astype(jnp.float32)
+
+
+def some_of(key, seeds, chance: float) -> jax.Array:
+  """With this chance k of n marks alone, P(k) ~ log((k + 1) / k): (*space, classes) float32."""
+  which, share, order = jax.random.split(key, 3)
+  number = ((seeds.sum() + 1) ** jax.random.uniform(share)).astype(jnp.int32)
+  drawn = jnp.where(seeds > 0, jax.random.uniform(order, seeds.shape), 2.0)
+  last = jnp.sort(drawn.reshape(-1))[number - 1]
+  kept = jnp.where(drawn <= last, seeds, 0.0)
+  return jnp.where(jax.random.bernoulli(which, chance), kept, seeds)

@@ -263,6 +263,26 @@ def test_geodesic_seeds_are_as_many_as_the_published_rule_says():
       assert of[parts == part].sum() == (np.ceil(size / 20) if size >= 6 else 0)
 
 
+def test_a_user_who_is_not_done_has_made_1_to_all_of_the_marks():
+  seeds = (np.random.default_rng(0).uniform(size=(20, 20, 3)) < 0.1).astype(np.float32)
+  total = int(seeds.sum())
+  keys = jax.random.split(jax.random.key(0), 400)
+  some = jax.jit(jax.vmap(lambda key, chance: deepigeos.some_of(key, seeds, chance), (0, None)))
+  kept = np.asarray(some(keys, 1.0))
+  assert set(np.unique(kept)) == {0, 1}
+  assert not (kept > seeds).any()
+  numbers = kept.sum((1, 2, 3))
+  assert numbers.max() <= total
+  for number in (1, 2, 10, 50):
+    expected = np.log(number + 1) / np.log(total + 1)
+    assert (numbers <= number).mean() == pytest.approx(expected, abs=0.08)
+  np.testing.assert_array_equal(some(keys, 0.0), np.broadcast_to(seeds, kept.shape))
+  done = np.asarray(some(keys, 0.25)).sum((1, 2, 3)) == total
+  assert done.mean() == pytest.approx(0.75, abs=0.08)
+  nothing = deepigeos.some_of(keys[0], np.zeros_like(seeds), 1.0)
+  assert not np.asarray(nothing).any()
+
+
 def test_the_proposal_answers_where_nothing_is_marked_and_learns_alone_at_first():
   nets = small_unet(), small_unet()
   loss, tx = LOSSES["cross_entropy"], optax.sgd(0.1)

@@ -207,6 +207,9 @@ def get_config(wanted="source"):
   config.evaluate.every = config.steps // 4
   config.checkpoint_every = config.steps // 4
   defaults.assign(config, METHODS[method])
+  if protocol == "cpu" and method == TRANSLATOR:
+    # from half the size to the files' and back for the second stage: to the voxel, not blurred
+    config.data.resampling.score_order = 0
   # so few steps want larger ones
   for spec in (config.optimiser, *config.optimisers.values()) if protocol == "cpu" else ():
     if spec.get("schedule", {}).get("name") == FALLING["schedule"]["name"]:

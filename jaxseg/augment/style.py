@@ -16,7 +16,8 @@ def fourier(images: Array, styles: Array, *, band: float = 0.01) -> Array:
 
   Around frequency 0, floor(band * shortest side) frequencies each way along every axis are taken,
   so that their number is odd: of a side of 128 and 0.01 a square of 3. A band that is too narrow
-  for one frequency takes the mean alone.
+  for one frequency takes the mean alone. The mean is taken with its sign, so that images in
+  [-1, 1] get what those in [0, 255], the paper's, do.
 
   Source: Yang and Soatto, FDA, 2004.05498, whose bands are 0.01, 0.05 and 0.09.
   """
@@ -30,6 +31,9 @@ def fourier(images: Array, styles: Array, *, band: float = 0.01) -> Array:
     low = low & near.reshape([-1 if i == axis else 1 for i in range(len(space))])
   amplitude = jnp.where(low[None, ..., None], jnp.abs(other), jnp.abs(own))
   mixed = amplitude * jnp.exp(1j * jnp.angle(own))
+  # frequency 0 is the mean: what would be its own phase is the sign of its own brightness
+  middle = (slice(None), *(0,) * len(space))
+  mixed = mixed.at[middle].set(other[middle])
   return jnp.fft.ifftn(mixed, axes=axes).real.astype(images.dtype)
 
 

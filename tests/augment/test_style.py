@@ -12,8 +12,12 @@ def images(shape, seed=0):
   return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+# what makes these images those of a camera, which have no values below 0
+BLACK = 8.0
+
+
 def swapped(source, target, band):
-  """FDA's rule for one image (channels, h, w): centred spectra, a square of 2 b + 1."""
+  """FDA's rule for one image (channels, h, w) from 0: centred spectra, a square of 2 b + 1."""
   own, other = (np.fft.fftshift(np.fft.fft2(x), axes=(-2, -1)) for x in (source, target))
   amplitude, phase = np.abs(own), np.angle(own)
   _, h, w = source.shape
@@ -27,7 +31,7 @@ def swapped(source, target, band):
 
 @pytest.mark.parametrize(("shape", "band"), [((16, 16), 0.2), ((15, 18), 0.1), ((9, 12), 0.0)])
 def test_low_amplitudes_are_the_others_and_phases_the_images_own(shape, band):
-  a, b = images((2, *shape, 3)), 3 + 2 * images((2, *shape, 3), 1)
+  a, b = BLACK + images((2, *shape, 3)), BLACK + 2 * images((2, *shape, 3), 1)
   expected = [
     np.moveaxis(swapped(np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0), band), 0, -1)
     for x, y in zip(a, b, strict=True)
@@ -35,6 +39,18 @@ def test_low_amplitudes_are_the_others_and_phases_the_images_own(shape, band):
   assert_close(
     jax.jit(fourier, static_argnames="band")(a, b, band=band), np.stack(expected), atol=1e-4
   )
+
+
+@pytest.mark.parametrize("shape", [(12, 10), (6, 5, 4)])
+def test_a_signed_image_gets_what_the_same_one_without_values_below_0_does(shape):
+  # a dark image in the style of a bright one, and the reverse: their means have other signs
+  a = images((2, *shape, 1)) / 4 + np.array([-0.3, 0.2]).reshape(2, *(1,) * len(shape), 1)
+  b = images((2, *shape, 1), 1) / 4 + np.array([0.4, -0.6]).reshape(2, *(1,) * len(shape), 1)
+  a, b = a.astype(np.float32), b.astype(np.float32)
+  signed = np.asarray(fourier(a, b, band=0.2))
+  assert_close(signed, fourier(a + BLACK, b + BLACK, band=0.2) - BLACK, atol=1e-5)
+  axes = tuple(range(1, signed.ndim))
+  assert_close(signed.mean(axes), b.mean(axes), atol=1e-5)
 
 
 def test_an_image_in_its_own_style_is_itself_and_every_frequency_is_the_other_with_its_phase():

@@ -3,11 +3,15 @@
 import pathlib
 import runpy
 
+import numpy as np
 import pytest
+from closeness import assert_close
 
 from jaxseg import feeding, held_cases
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
+from jaxseg.data.formats.geometry import plain_geometry
+from jaxseg.data.prepared.preparation import Preparation
 from jaxseg.data.stream import MAIN
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "domains.py"
@@ -59,6 +63,23 @@ def test_methods_differ_by_what_they_say_alone(pair):
       makes_images = method == MODULE["TRANSLATOR"]
       assert config.pop("evaluate")["streams"] == (() if makes_images else (stream,))
     assert {name for name in config if config[name] != reference[name]} <= changed
+
+
+@pytest.mark.parametrize("case", ["mr", "ct"])
+def test_a_second_stage_is_fed_what_the_generator_made_and_no_blurred_copy(case):
+  of = {"mr": (2, 256, 256), "ct": (2, 257, 257)}[case]
+  stages = [
+    get_config(f"{words},pair=mr_to_ct").to_dict()["data"]["resampling"]
+    for words in ("cyclegan", "second_stage,run=runs/first")
+  ]
+  grids = [
+    Preparation((case,), 3, ({"name": "none"},), resampling=resampling).grid(
+      plain_geometry(of, (5.0, 1.3, 1.3))
+    )
+    for resampling in stages
+  ]
+  made = np.random.default_rng(0).uniform(0, 255, (*grids[0].shape, 1)).astype(np.float32)
+  assert_close(grids[1].image(grids[0].restore(made)), made, rtol=1e-5)
 
 
 def test_published_sizes_are_those_of_the_paper():

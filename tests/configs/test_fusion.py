@@ -5,11 +5,13 @@ import runpy
 
 import pytest
 
-from jaxseg import networks
+from jaxseg import feeding, networks
 from jaxseg.build import build
 from jaxseg.compose import complete
 from jaxseg.config.file import load_config
 from jaxseg.config.modalities import drops_modalities
+from jaxseg.data.formats.images import read_image
+from jaxseg.data.prepared import normalise
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "fusion.py"
 TABLE = runpy.run_path(str(CONFIG))
@@ -38,6 +40,25 @@ def test_the_arguments_choose_dropout_and_the_patient_that_validates():
   assert config("layer,dropout=count")["augment"]["modality_dropout"] == {"rule": "count"}
   assert config("layer,fold=2")["data"]["split"]["fold"] == 2
   assert config("layer,fold=2")["data"]["split"]["folds"] == 3
+
+
+@pytest.mark.skipif(
+  not (CONFIG.parents[2] / "shared" / "data").is_dir(), reason="../shared/data is not there"
+)
+def test_outside_of_the_brain_is_0_in_every_channel_of_every_patient(monkeypatch):
+  monkeypatch.chdir(CONFIG.parents[1])
+  made = config("input")
+  source = feeding.source_of(made)
+  schemes = normalise.schemes(made["data"]["normalise"], source.channels)
+  for case in source.cases:
+    mask, _ = read_image(pathlib.Path(made["data"]["source"]["path"]) / case / "brainmask.nii.gz")
+    brain, raw = mask[..., 0] > 0.5, source.read(case)
+    for i, scheme in enumerate(schemes):
+      channel = normalise.normalised(raw.image[..., i], scheme)
+      assert (channel[~brain] == 0).all()
+      assert (channel[brain] > 0).mean() > 0.94
+      # the scale at which noise is added
+      assert 1 < channel[brain].std() < 2
 
 
 @pytest.mark.parametrize(

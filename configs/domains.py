@@ -210,9 +210,9 @@ def get_config(wanted="source"):
   if protocol == "cpu" and method == TRANSLATOR:
     # from half the size to the files' and back for the second stage: to the voxel, not blurred
     config.data.resampling.score_order = 0
-  # so few steps want larger ones
+  # so few steps want larger ones, of all generators and critics
   for spec in (config.optimiser, *config.optimisers.values()) if protocol == "cpu" else ():
-    if spec.get("schedule", {}).get("name") == FALLING["schedule"]["name"]:
+    if spec.learning_rate == ADAM["learning_rate"]:
       spec.learning_rate = 1e-3
   if config.network.name in WIDTHS:
     config.network = _sized(config.network, 0, protocol)

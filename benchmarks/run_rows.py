@@ -68,6 +68,10 @@ class Table:
     with self._lock:
       files.write_json(self.path, {**self.read(), key: row})
 
+  def drop(self, key: str) -> None:
+    with self._lock:
+      files.write_json(self.path, {k: row for k, row in self.read().items() if k != key})
+
 
 def score(folder: pathlib.Path) -> dict:
   """The figures of a finished run."""
@@ -196,6 +200,8 @@ class Runner:
         f"{folder.name}.before.{len(list(folder.parent.glob('*.before.*')))}"
       )
       print(f"{row.key}: {words}; kept as {aside.name}, trained again", flush=True)
+      # else its figures would be those of the new run, should this one be killed
+      self._table.drop(row.key)
       folder.rename(aside)
       before = {}
     command = [

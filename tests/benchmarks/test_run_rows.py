@@ -151,3 +151,20 @@ def test_what_was_stopped_begins_again_where_what_it_is_made_with_has_changed(
 
   assert [begin("first"), begin("first"), begin("second"), begin("second")] == [1, 2, 1, 2]
   assert len(list((tmp_path / "runs" / "a").glob("used.before.*"))) == 1
+
+
+def test_a_killed_run_leaves_no_figures_of_the_one_before(run_rows, tmp_path, monkeypatch):
+  row = run_rows.Planned("a", "configs/none.py", 0, (), ("-c", ""))
+  table = run_rows.Table(tmp_path / "rows.json")
+  runner = run_rows.Runner(table, tmp_path / "runs", [0], [])
+  (tmp_path / "runs" / "a").mkdir(parents=True)
+  table.keep("a", {"steps": 1, "dice": 0.5})
+  monkeypatch.setattr(run_rows, "outdated", lambda *_: "config.steps was 200, is 1000")
+
+  def killed(*_, **options):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(runner._processes, "run", killed)
+  with pytest.raises(KeyboardInterrupt):
+    runner.run(row)
+  assert table.read() == {}

@@ -27,6 +27,7 @@ import search_table
 from run_rows import ROOT
 
 from jaxseg import sealed
+from jaxseg.config.file import load_config
 from jaxseg.evaluation import held_out
 from jaxseg.search import genotypes, trials, winner
 
@@ -76,6 +77,15 @@ class Row(NamedTuple):
 def module() -> dict:
   """What the config file defines."""
   return runpy.run_path(str(ROOT / CONFIG))
+
+
+def patients() -> dict[str, str]:
+  """Set -> what tells the patients of its cases, of those that its split keeps together."""
+  splits = {
+    name: load_config(f"{ROOT / CONFIG}:hand,set={name}").data.split
+    for name in dict.fromkeys((*ARCHITECTURES, *LOSSES))
+  }
+  return {name: split["group"] for name, split in splits.items() if "group" in split}
 
 
 def rows() -> list[Row]:
@@ -162,7 +172,8 @@ def main():
   if not run_rows.begin(wanted, table, of, score):
     return
   if "table" in wanted.verbs:
-    search_table.write(run_rows.current(wanted, table.read(), of), rows(), module(), ROOT)
+    done = run_rows.current(wanted, table.read(), of)
+    search_table.write(done, rows(), module(), patients(), ROOT)
 
 
 if __name__ == "__main__":

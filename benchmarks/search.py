@@ -122,9 +122,10 @@ def planned(row: Row, runs, budget: int) -> run_rows.Planned:
     words, program = [module()["DERIVED"], of, f"genotype={place}"], run_rows.TRAIN
   else:
     place = run_rows.place(runs, row.before) / winner.CONFIG
-    return run_rows.Planned(row.key, str(place), row.seed, sources)
+    return run_rows.Planned(row.key, str(place), row.seed, sources, cold=True)
   config = f"{CONFIG}:{','.join(words)}"
-  return run_rows.Planned(row.key, config, row.seed, sources, program)
+  # what an earlier row has compiled is no gift to the next: all pay for their own programs
+  return run_rows.Planned(row.key, config, row.seed, sources, program, cold=True)
 
 
 def score(folder) -> dict:

@@ -63,6 +63,8 @@ def test_a_row_runs_a_search_or_trains_its_winner(scripts, tmp_path):
   derived = of["msd_hippocampus/darts/seed0/final"].config
   assert derived.endswith("darts/seed0/search/genotype.json")
   assert of["sunnybrook_lv/synflow/seed0/agreement"].config.endswith("evaluation=synflow")
+  # what one has compiled would make the next one cheaper
+  assert all(row.cold for row in of.values())
   # winners wait for their search, and come right after it
   assert winner.sources == ("sunnybrook_lv/random/seed1/search",)
   keys = list(of)

@@ -38,8 +38,9 @@ LOSSES = ("sunnybrook_lv", "drive")
 SEEDS, SEVERAL = (0, 1, 2), ("hand", "random", "darts", "dice_cross_entropy")
 # whose genotype is derived from one run, which is trained without a search of runs
 DARTS, GENOTYPE = "darts", "genotype.json"
-# of the supernet's training, which take about the budget of the others: 0.13 CPU-s a step after 85
-DARTS_STEPS = {"sunnybrook_lv": 10_000, "msd_hippocampus": 600}
+# of the supernet's training, which take about the budget of the others: 0.13 and 0.42 CPU-s a step
+# after 85 and 110
+DARTS_STEPS = {"sunnybrook_lv": 10_000, "msd_hippocampus": 3_300}
 AGREEMENT, EVALUATIONS = "agreement", ("full", "proxy", "synflow", "naswot", "gradient_norm")
 # scores by the weights of a supernet, that DARTS' run trained
 SHARED = "shared"

@@ -5,7 +5,8 @@ is not repeated unless its config has changed since, and one that failed is a ro
 `key`, where it is kept and its run lies; `config`, what train.py is given; and `seed`; a row that
 is no training also `program`, the words that begin its command, which takes the same flags; one
 that is made with other rows' runs `sources`, their keys. It comes once these are there; where their
-runs are gone, as on another machine, they are made again.
+runs are gone, as on another machine, they are made again. One whose processor time is compared is
+`cold`: it compiles all of its programs itself.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import threading
@@ -45,6 +47,7 @@ class Planned(NamedTuple):
   seed: int
   sources: tuple[str, ...] = ()
   program: tuple[str, ...] = TRAIN
+  cold: bool = False
 
 
 def sources(row) -> tuple[str, ...]:
@@ -203,6 +206,7 @@ class Runner:
       # else its figures would be those of the new run, should this one be killed
       self._table.drop(row.key)
       folder.rename(aside)
+      shutil.rmtree(programs_of(folder), ignore_errors=True)
       before = {}
     command = [
       sys.executable,
@@ -217,7 +221,8 @@ class Runner:
     log = folder.with_name(f"{folder.name}.log")
     # of a table that was killed a run may still save
     lock.wait(folder, stopped=self.stopped)
-    options = {"cores": (core,), "environment": environment(), "folder": ROOT}
+    programs = programs_of(folder) if getattr(row, "cold", False) else None
+    options = {"cores": (core,), "environment": environment(programs), "folder": ROOT}
     code, used = self._processes.run(command, log, **options)
     # of a run that was stopped and goes on, all of its time
     spent = before.get("cpu_seconds", 0.0) if before.get("stopped") else 0.0
@@ -247,12 +252,21 @@ def _config(row, folder: pathlib.Path) -> dict:
   return run_folder.read_config(folder) if known else config_of(row)
 
 
-def environment() -> dict[str, str]:
-  """One thread for each library, and one cache of programs for all runs."""
-  programs = str(ROOT / "runs" / ".jax_cache")
+def programs_of(folder: pathlib.Path) -> pathlib.Path:
+  """Where the programs of a `cold` row's run are kept: of what is stopped and goes on, too."""
+  return folder.with_name(f"{folder.name}.programs")
+
+
+def environment(programs: pathlib.Path | None = None) -> dict[str, str]:
+  """One thread for each library; programs are kept there, of None in one cache for all runs."""
   own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
   own["PYTHONPATH"] = str(ROOT)
-  return {"JAX_COMPILATION_CACHE_DIR": programs, **os.environ, **own}
+  if programs is not None:
+    own[_PROGRAMS] = str(programs)
+  return {_PROGRAMS: str(ROOT / "runs" / ".jax_cache"), **os.environ, **own}
+
+
+_PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 
 
 def begin(wanted, table: Table, rows: Rows, score=score) -> bool:

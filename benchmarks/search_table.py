@@ -7,7 +7,7 @@ import numpy as np
 
 matplotlib.use("agg")
 from matplotlib import pyplot
-from table_text import paired_p, shown, write_between
+from table_text import by_case, paired_p, shown, write_between
 
 from jaxseg import files
 from jaxseg.search import drawing, genotypes
@@ -15,6 +15,7 @@ from jaxseg.search.ranks import agreement
 
 # what each of the others is compared with, case by case
 BAR = {"architectures": "random", "losses": "dice_cross_entropy"}
+EDGES = "boundary_iou"
 MARKS = {"architectures": "search architectures", "losses": "search losses"}
 AGREEMENT, SPACES = "search agreement", "search spaces"
 # genotypes of the papers, by which the page shows what is chosen in their spaces
@@ -32,23 +33,30 @@ def runs_of(done, name: str, method: str, stage: str) -> dict[int, dict]:
   return dict(sorted(of.items()))
 
 
-def line(method: str, finals: dict[int, dict], searches: dict[int, dict], bar: dict) -> str:
+def line(
+  method: str,
+  finals: dict[int, dict],
+  searches: dict[int, dict],
+  bar: dict[int, dict],
+  group: str = "",
+) -> str:
   """A row of the table.
 
   Args:
     method: its name.
     finals, searches: seed -> row.
     bar: seed -> row of what it is compared with.
+    group: as of `by_case`.
   """
   cells = [f"`{method}`", len(finals), shown([row["dice"] for row in finals.values()])]
-  edges = [np.mean(_known(row["of_case"]["boundary_iou"])) for row in finals.values()]
+  edges = [np.mean(_known(row["of_case"][EDGES])) for row in finals.values()]
   cells.append(shown(edges))
   distances = [row["hd95"] for row in finals.values() if row["hd95"] is not None]
   missing = sum(row["missing"] for row in finals.values())
   cells.append(
     (f"{np.mean(distances):.1f}" if distances else "-") + f" ({missing} missing)" * (missing > 0)
   )
-  cells.append(_against(finals, bar))
+  cells += [_against(finals, bar, metric, group) for metric in ("dice", EDGES)]
   searched = [row["cpu_seconds"] / 60 for row in searches.values()]
   cells.append(f"{np.mean(searched):.1f}" if searched else "-")
   trials = [row["trials"] for row in searches.values()]
@@ -61,35 +69,31 @@ def _known(of_case: dict) -> list[float]:
   return [value for value in of_case.values() if value is not None] or [math.nan]
 
 
-def _against(finals: dict[int, dict], bar: dict[int, dict]) -> str:
-  """The mean difference of Dice, case by case, with its interval and the p of a paired test."""
+def _against(finals: dict[int, dict], bar: dict[int, dict], metric: str, group: str) -> str:
+  """The mean difference of a metric, case by case, with its interval and p of a paired test."""
   if finals is bar:
     return "-"
-  differences = []
-  for seed in finals.keys() & bar.keys():
-    ours, theirs = (of[seed]["of_case"]["dice"] for of in (finals, bar))
-    differences += [
-      ours[case] - theirs[case]
-      for case in ours.keys() & theirs.keys()
-      if ours[case] is not None and theirs[case] is not None
-    ]
+  of = ({seed: row["of_case"][metric] for seed, row in rows.items()} for rows in (finals, bar))
+  differences = by_case(*of, group)
   if len(differences) < 2:
     return "-"
   return f"{shown(differences, sign=True)} (p {paired_p(differences):.2g})"
 
 
-def table(done, name: str, methods, bar: str) -> str:
-  """The table of one set, of what is there; "" of nothing."""
+def table(done, name: str, methods, bar: str, group: str) -> str:
+  """The table of one set, of what is there; "" of nothing. `group` as of `by_case`."""
   finals = {method: runs_of(done, name, method, "final") for method in methods}
   finals = {method: of for method, of in finals.items() if of}
   if not finals:
     return ""
-  heads = ["method", "seeds", "Dice", "boundary IoU", "HD95", f"Dice against `{bar}`, by case"]
+  unit = "patient" if group else "case"
+  heads = ["method", "seeds", "Dice", "boundary IoU", "HD95"]
+  heads += [f"{metric} against `{bar}`, by {unit}" for metric in ("Dice", "boundary IoU")]
   heads += ["search, CPU-min", "trials", "final, CPU-min"]
   text = f"\n#### {name}\n\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n"
   known = finals.get(bar, {})
   for method, of in finals.items():
-    text += line(method, of, runs_of(done, name, method, "search"), known)
+    text += line(method, of, runs_of(done, name, method, "search"), known, group)
   return text
 
 
@@ -147,13 +151,14 @@ def _left(done, rows, stages, methods) -> str:
   return text + "".join(f"\n- `{key}` failed: {words}\n" for key, words in own.items())
 
 
-def write(done, rows, module, root) -> None:
+def write(done, rows, module, patients, root) -> None:
   """Writes the parts of docs/search.md between their marks, and the pictures.
 
   Args:
     done: key -> row, as benchmarks/search.py keeps them.
     rows: all that there are to be.
     module: what configs/search.py defines.
+    patients: set -> the expression that tells its patients, of those whose cases are no patients.
     root: of the repository.
   """
   page = root / "docs" / "search.md"
@@ -167,7 +172,7 @@ def write(done, rows, module, root) -> None:
     names = dict.fromkeys(row.set for row in rows if row.method in methods and row.stage == "final")
     text = ""
     for name in names:
-      text += table(done, name, methods, BAR[group])
+      text += table(done, name, methods, BAR[group], patients.get(name, ""))
       picture = root / "docs" / f"search_{group}_{name}.png"
       if curves(done, name, methods, picture):
         text += f"\n![best score of each search against its processor time]({picture.name})\n"

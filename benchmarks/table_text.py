@@ -2,6 +2,8 @@
 
 import math
 import pathlib
+import re
+from collections.abc import Mapping
 
 import numpy as np
 from scipy import stats
@@ -37,6 +39,29 @@ def paired_p(differences) -> float:
   if not half:
     return float(mean == 0)
   return float(2 * stats.t.sf(abs(mean) / (half / stats.t.ppf(0.975, count - 1)), count - 1))
+
+
+def by_case(
+  runs: Mapping[int, Mapping], floor: Mapping[int, Mapping], group: str = ""
+) -> list[float]:
+  """Of each case, how much more the mean over the seeds that both have is.
+
+  One number a case, however many seeds scored it, for a test of pairs takes them as independent.
+
+  Args:
+    runs, floor: seed -> case -> its score, None for none.
+    group: an expression whose group tells what cases belong to, as a patient; of each their mean.
+  """
+  seeds = [seed for seed in runs if seed in floor]
+  cases = {case for seed in seeds for case, of in runs[seed].items() if of is not None}
+  differences: dict[str, list[float]] = {}
+  for case in sorted(cases):
+    pairs = [(runs[seed].get(case), floor[seed].get(case)) for seed in seeds]
+    if all(value is not None for pair in pairs for value in pair):
+      match = re.search(group, case) if group else None
+      of = differences.setdefault(match[1] if match else case, [])
+      of.append(float(np.mean([ours - theirs for ours, theirs in pairs])))
+  return [float(np.mean(of)) for of in differences.values()]
 
 
 def write_between(page: pathlib.Path, name: str, text: str) -> None:

@@ -2,9 +2,9 @@
 
 import itertools
 import math
-import re
 
 import numpy as np
+import table_text
 from table_text import paired_p, shown, write_between
 
 # what others are compared with, in this order
@@ -31,28 +31,9 @@ def runs_of(done, name, start, labelled) -> dict[int, dict]:
 
 
 def by_case(runs, floor, group: str = "") -> list[float]:
-  """Of each case, how much more the mean over the seeds that both have is.
-
-  `group`: an expression whose group tells what cases belong to, as a patient; of each their mean.
-  """
-  seeds = [seed for seed in runs if seed in floor]
-  cases = {
-    case
-    for seed in seeds
-    for case, of in runs[seed].get("dice_of_case", {}).items()
-    if of is not None
-  }
-  differences: dict[str, list[float]] = {}
-  for case in sorted(cases):
-    pairs = [
-      (runs[seed]["dice_of_case"].get(case), floor[seed].get("dice_of_case", {}).get(case))
-      for seed in seeds
-    ]
-    if all(value is not None for pair in pairs for value in pair):
-      match = re.search(group, case) if group else None
-      of = differences.setdefault(match[1] if match else case, [])
-      of.append(float(np.mean([ours - theirs for ours, theirs in pairs])))
-  return [float(np.mean(of)) for of in differences.values()]
+  """`table_text.by_case` of rows."""
+  of = ({seed: row.get("dice_of_case", {}) for seed, row in rows.items()} for rows in (runs, floor))
+  return table_text.by_case(*of, group)
 
 
 def _p(value) -> str:

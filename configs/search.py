@@ -3,7 +3,7 @@
 Papers: NAS-UNet (Weng et al., IEEE Access 2019), DARTS (1806.09055), regularised evolution
 (1802.01548), Auto Seg-Loss (2010.07930), AM-LFS (1905.07375).
 Data: ../shared/data/{sunnybrook_lv,msd_hippocampus,drive}; a set of one's own by data=FOLDER, in
-nnU-Net's raw format (imagesTr, labelsTr, dataset.json).
+nnU-Net's raw format (imagesTr, labelsTr, dataset.json), of volumes; of 2D images with set=drive.
 Run: python -m jaxseg search --config=configs/search.py:random,set=sunnybrook_lv --workdir=runs/s
 Own: python -m jaxseg search --config=configs/search.py:evolution,data=FOLDER --workdir=runs/s
 Score: docs/search.md. `darts` is a run of train.py, whose cells `jaxseg derive` gives.
@@ -191,7 +191,16 @@ def get_config(wanted="hand"):
     raise ValueError(
       f"'{name}' is no search of this config{suggestion(name, known)}; choices: {', '.join(known)}."
     )
-  given = defaults.arguments(words, ARGUMENTS, "SEARCH", {"set": SETS})
+  initial = dict(ARGUMENTS)
+  if any(word.startswith("data=") for word in words):
+    # whose sizes a folder has
+    initial["set"] = SETS[1]
+  given = defaults.arguments(words, initial, "SEARCH", {"set": SETS})
+  if given["data"] and given["set"] == SETS[0]:
+    raise ValueError(
+      f"set={SETS[0]}: its split goes by the names of its own patients, data={given['data']} has "
+      f"others; expected set={SETS[1]}, whose sizes are for volumes, or set={SETS[2]}, for images."
+    )
   for argument in ("budget", "steps"):
     if given[argument] and not given[argument].isdigit():
       raise ValueError(f"{argument}={given[argument]}: expected a whole number.")
@@ -213,13 +222,11 @@ def get_config(wanted="hand"):
 
 
 def _base(given, task):
-  """The data and what all trainings have alike."""
-  shape = given["set"] if given["set"] in SETS[:2] and not given["data"] else SETS[1]
+  """The data and what all trainings have alike; a folder has all but its cases from the set."""
+  shape = given["set"] if given["set"] in SETS[:2] else SETS[1]
   config = load_config(f"{CELLS}:{task},data={shape}")
   config.evaluate.metrics = ("dice", "boundary_iou")
-  if given["data"]:
-    config.data.source = dict(name="nnunet_raw", path=given["data"])
-  elif given["set"] == "drive":
+  if given["set"] == "drive":
     other = load_config(str(HERE / "drive_unet.py"))
     for field in ("data", "augment", "predictor"):
       config[field] = other[field]
@@ -229,6 +236,8 @@ def _base(given, task):
     if task != "derived":
       split = dict(plain(config.data.split), labelled=0.5)
       config.data.split = split
+  if given["data"]:
+    config.data.source = dict(name="nnunet_raw", path=given["data"])
   return config
 
 

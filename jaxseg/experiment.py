@@ -374,7 +374,7 @@ def _part(
   return rehearsal.Part(feeding.mixture(feed.config, labels.channels), shapes)
 
 
-def evenly_spread(validation: tuple[int, ...], count: int) -> tuple[int, ...]:
+def evenly_spread(validation: tuple[Any, ...], count: int) -> tuple[Any, ...]:
   """`count` of the validation cases, evenly spread; all of them for 0."""
   if not count or count >= len(validation):
     return validation

@@ -58,7 +58,8 @@ def curve(values: Array, theta: Sequence[float]) -> jax.Array:
     root = jnp.sqrt(jnp.maximum(middle**2 + (1 - 2 * middle) * share, least))
     t = share / (middle + root)
     y = y0 + 2 * t * (1 - t) * (y1 - y0) + t**2 * (y2 - y0)
-    out = y if out is None else jnp.where(values > x0, y, out)
+    # a piece that begins where single precision knows nothing below 1 still ends at its end
+    out = y if out is None else jnp.where((values > x0) | (values >= x2), y, out)
   return out
 
 

@@ -9,7 +9,7 @@ from jaxseg.method import Method
 from jaxseg.methods import searching
 from jaxseg.methods.labelled import value
 from jaxseg.schedules import Schedule
-from jaxseg.search import relaxation
+from jaxseg.search import choice, relaxation
 
 
 def fairdarts(
@@ -26,7 +26,9 @@ def fairdarts(
   """Searches an architecture: each operation is mixed by its own sigmoid.
 
   With a softmax a skip connection wins because another operation loses; here none does. The
-  choices' loss gains zero_one * (-mean (sigmoid(a) - 0.5)^2), by which each is drawn to 0 or to 1.
+  choices' loss gains zero_one * (-mean (sigmoid(a) - 0.5)^2), by which each is drawn to 0 or to 1;
+  the mean is over the operations that there are: what is not used is of none, so that "none" and
+  rows of edges that no cell has are left out.
   Roles, further options and metrics are those of `darts`, and `zero_one`. The network that is
   chosen keeps the two strongest edges of each node, as DARTS', where the paper keeps those above
   0.85, of which there may be none.
@@ -35,10 +37,10 @@ def fairdarts(
   """
 
   def terms(of, weights, rank, step):
-    del of, rank
+    del rank
     mix = relaxation.sigmoid(weights)
-    apart = jnp.concatenate([jnp.square(of - 0.5).ravel() for of in mix.values()])
-    term = -jnp.mean(apart)
+    used = choice.acting(of)
+    term = -jnp.mean(jnp.concatenate([jnp.square(mix[group][used[group]] - 0.5) for group in used]))
     return value(zero_one, step) * term, {"zero_one": term}
 
   relaxed = searching.Relaxation(

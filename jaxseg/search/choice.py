@@ -83,6 +83,19 @@ def edges_of(cells: Cells) -> dict[str, np.ndarray]:
   return {group: np.array(sorted(of), int) for group, of in rows.items()}
 
 
+def acting(cells: Cells) -> dict[str, np.ndarray]:
+  """Group -> (edges, operations) of bool: the weights of what some cell computes.
+
+  Those of edges of other groups, and of "none", are weights of no operation.
+  """
+  out = {}
+  for group, rows in edges_of(cells).items():
+    names = cells.operations[group]
+    out[group] = np.zeros((cells.edges, len(names)), bool)
+    out[group][rows] = [name != NONE for name in names]
+  return out
+
+
 def mean_entropy(cells: Cells, probabilities: Mix) -> jax.Array:
   """Over all edges, in nats: log of the number of operations before anything is learnt, 0 at the
   end of a search that has decided."""

@@ -27,6 +27,7 @@ from jaxseg.compose import complete
 from jaxseg.config.option_values import check_value, check_values
 from jaxseg.config.ranges import COUNT, PART, POSITIVE
 from jaxseg.config.streams import MAIN_WORD
+from jaxseg.experiment import evenly_spread
 from jaxseg.feeding import source_of
 from jaxseg.metrics import LESS_IS_BETTER
 from jaxseg.planning.planned_config import resolve
@@ -91,8 +92,7 @@ class Plan(NamedTuple):
   @property
   def score_cases(self) -> int:
     """How many cases a trial is scored on: those that config.evaluate.cases leaves."""
-    held = len(self.config["data"]["split"]["validation"])
-    return min(self.config["evaluate"]["cases"] or held, held)
+    return len(self.config["data"]["split"]["validation"])
 
   @property
   def sign(self) -> int:
@@ -155,15 +155,18 @@ def plan(config) -> Plan:
   check_values("split", own, known, "search.split")
   check_value(how.share, "config.search.evaluation.share", float, PART)
   cases = split.nested(config, **own, share=how.share)
+  # others would be predicted at the end of every trial too, and no score is of them
+  scored = evenly_spread(cases.split["validation"], config["evaluate"]["cases"])
   source = source_of(config)
   metric = choose_metrics(
     config["task"]["name"], config["evaluate"]["metrics"], config["evaluate"]["best"]
   )[1]
   # what other streams hold back is for the comparison after the search, too
   evaluate = {**config["evaluate"], "streams": ()}
+  own_split = {**cases.split, "validation": scored}
   made = Plan(
     base=base,
-    config={**config, "evaluate": evaluate, "data": {**config["data"], "split": cases.split}},
+    config={**config, "evaluate": evaluate, "data": {**config["data"], "split": own_split}},
     spec=spec,
     space=space,
     evaluation=how,
@@ -173,7 +176,7 @@ def plan(config) -> Plan:
     metric=metric if how.segments else how.name,
     sizes=limits_of.sizes(base, source),
     test=cases.test,
-    notes=(*_seen_by_supernet(how, cases.split["validation"]), *_of_streams(config)),
+    notes=(*_seen_by_supernet(how, scored), *_of_streams(config)),
   )
   _check_beginning(made)
   _check_inherited(made)

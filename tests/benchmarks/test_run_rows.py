@@ -168,3 +168,23 @@ def test_a_killed_run_leaves_no_figures_of_the_one_before(run_rows, tmp_path, mo
   with pytest.raises(KeyboardInterrupt):
     runner.run(row)
   assert table.read() == {}
+
+
+def test_a_cold_row_compiles_its_own_programs(run_rows, tmp_path, monkeypatch):
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "of all")
+  table, caches = run_rows.Table(tmp_path / "rows.json"), []
+  runner = run_rows.Runner(table, tmp_path / "runs", [0], ["--made"], lambda _: {"steps": 1})
+
+  def run(command, log, *, environment, **_):
+    caches.append(environment["JAX_COMPILATION_CACHE_DIR"])
+    return 0, 1.0
+
+  monkeypatch.setattr(runner._processes, "run", run)
+  for key, cold in (("a/one", True), ("a/two", True), ("a/three", False)):
+    runner.run(run_rows.Planned(key, "configs/none.py", 0, cold=cold))
+  # the same where it goes on
+  runner.run(run_rows.Planned("a/one", "configs/none.py", 0, cold=True))
+  first, second, third, again = caches
+  assert first == again == str(tmp_path / "runs" / "a" / "one.programs")
+  assert len({first, second, third}) == 3
+  assert third == "of all"

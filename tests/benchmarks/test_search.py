@@ -63,6 +63,8 @@ def test_a_row_runs_a_search_or_trains_its_winner(scripts, tmp_path):
   derived = of["msd_hippocampus/darts/seed0/final"].config
   assert derived.endswith("darts/seed0/search/genotype.json")
   assert of["sunnybrook_lv/synflow/seed0/agreement"].config.endswith("evaluation=synflow")
+  # what one has compiled would make the next one cheaper
+  assert all(row.cold for row in of.values())
   # winners wait for their search, and come right after it
   assert winner.sources == ("sunnybrook_lv/random/seed1/search",)
   keys = list(of)
@@ -71,15 +73,30 @@ def test_a_row_runs_a_search_or_trains_its_winner(scripts, tmp_path):
 
 def test_a_line_tells_the_gain_over_the_bar_case_by_case(scripts):
   _, table = scripts
-  bar = {0: final(0.80), 1: final(0.82)}
+  bar = {0: final(0.80), 1: final(0.82), 2: final(0.7)}
   finals = {0: final(0.85), 1: final(0.83)}
+  # of case b the first seed gains 0.02 more
+  finals[0]["of_case"] = {"dice": {"a": 0.85, "b": 0.88}, "boundary_iou": {"a": 0.85, "b": None}}
   searches = {0: searched([0.5, 0.6]), 1: searched([0.5, 0.6, 0.7, 0.7])}
   text = table.line("evolution", finals, searches, bar)
-  # differences 0.05 twice and 0.01 twice: 0.03 and 3.182446 * 0.023094 / 2
-  assert "+0.030 ± 0.037" in text
+  # means over seeds of 0.03 and 0.04, not four values: 12.7062 * 0.0070711 / sqrt(2)
+  assert "| +0.035 ± 0.064 (p 0.09) | - |" in text
   assert text.startswith("| `evolution` | 2 | 0.840 ± 0.127 |")
   assert text.endswith("| 10.0 | 3 | 1.0 |\n")
-  assert "| - |" in table.line("random", bar, searches, bar)
+  assert "| - | - |" in table.line("random", bar, searches, bar)
+
+
+def test_slices_of_one_patient_are_one_case_of_the_comparison(scripts):
+  search, table = scripts
+  names = ("SC-HF-I-01-IM-0001-0048", "SC-HF-I-01-IM-0001-0059", "SC-N-02-IM-0898-0020")
+  bar, finals = ({0: final(dice, names)} for dice in (0.5, 0.5))
+  finals[0]["of_case"]["dice"] = dict(zip(names, (0.6, 0.71, 0.82), strict=True))
+  patients = search.patients()
+  assert list(patients) == ["sunnybrook_lv"]
+  text = table.line("darts", finals, {}, bar, patients["sunnybrook_lv"])
+  # 0.15 of the first patient, 0.3 of the second one
+  assert "+0.225 ± 0.953" in text
+  assert "+0.200 ± 0.248" in table.line("darts", finals, {}, bar)
 
 
 def test_the_page_tells_what_is_there_and_what_is_left(scripts, tmp_path):
@@ -96,7 +113,7 @@ def test_the_page_tells_what_is_there_and_what_is_left(scripts, tmp_path):
     "sunnybrook_lv/full/seed0/agreement": searched([0.1, 0.2, 0.3, 0.4]),
     "sunnybrook_lv/synflow/seed0/agreement": searched([1.0, 3.0, 2.0, 4.0]),
   }
-  table.write(done, search.rows(), search.module(), tmp_path)
+  table.write(done, search.rows(), search.module(), search.patients(), tmp_path)
   text = files.read_text(page, what="page", advice="none")
   assert "old" not in text
   assert "| `random` | 1 | 0.800 |" in text

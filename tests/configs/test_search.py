@@ -77,6 +77,17 @@ def test_what_is_no_search_is_refused():
     ("randm", "did you mean 'random'"),
     ("random,set=acdc", "expected one of sunnybrook_lv"),
     ("random,budget=x", "budget=x: expected a whole number"),
+    ("random,data=mine,set=sunnybrook_lv", "expected set=msd_hippocampus, .* or set=drive"),
   ):
     with pytest.raises(ValueError, match=words):
       config(argument)
+
+
+@pytest.mark.parametrize(("words", "like"), [("", "msd_hippocampus"), (",set=drive", "drive")])
+@pytest.mark.parametrize("name", ["evolution", "sums", "darts"])
+def test_a_folder_of_ones_own_has_the_sizes_of_a_set_of_its_rank(name, words, like):
+  mine, other = config(f"{name},data=mine{words}"), config(f"{name},set={like}")
+  assert plain(mine.data.source) == {"name": "nnunet_raw", "path": "mine"}
+  mine.data.source = other.data.source
+  assert plain(mine) == plain(other)
+  assert len(mine.data.patch) == (2 if words else 3)

@@ -24,14 +24,15 @@ class Toy(nn.Module):
   """A supernet of two maps of each voxel, of which every edge chooses: nothing to compile."""
 
   classes: int = 3
+  of: cells.Cells = CELLS
 
   def choices(self, rank):
-    return CELLS
+    return self.of
 
   @nn.compact
   def __call__(self, x, mix=None, *, train=False):
     if mix is None:
-      mix = relaxation.softmax(Architecture(CELLS.shapes, name="architecture")())
+      mix = relaxation.softmax(Architecture(self.of.shapes, name="architecture")())
     _, first, second = sum(of.sum(0) for of in mix.values())
     return {"logits": first * nn.Dense(3)(x) + second * nn.Dense(3)(jnp.square(x))}
 
@@ -215,6 +216,26 @@ def test_fair_darts_draws_each_operation_to_one_or_to_nothing():
   assert -0.25 <= metrics["zero_one"] <= 0
   shares = {"normal": jnp.array([[0.0, 30.0, -30.0]])}
   assert_close(relaxation.sigmoid(shares)["normal"][0], [0.5, 1.0, 0.0], atol=1e-6)
+
+
+def test_fair_darts_draws_no_weight_that_is_of_no_operation():
+  of = cells.nas_unet(
+    nodes=2,
+    down=("avg", "max", "down_conv"),
+    up=("up_cweight", "up_dep", "up_conv"),
+    normal=("none", "identity", "conv"),
+  )
+  scheme = METHODS["fairdarts"](Toy(of=of), loss_of(False), optax.sgd(0.2), optax.sgd(0.0))
+  state = state_of(scheme, batch_of())
+  chooser = state.learners["architecture"]
+  used = choice.acting(of)
+  # operations beside none: 2 of 3 edges that keep their size, 3 of 4 that halve, 3 of 2 that double
+  assert sum(where.sum() for where in used.values()) == 6 + 12 + 6
+  for inside, expected in ((0.0, 0.0), (np.log(3), -0.0625)):
+    params = {group: jnp.where(where, inside, 30.0) for group, where in used.items()}
+    learners = {**state.learners, "architecture": chooser.replace(params=params)}
+    _, metrics = stepped(scheme, state=state.replace(learners=learners))
+    assert_close(metrics["zero_one"], expected, atol=1e-6)
 
 
 def test_dints_terms_are_told():

@@ -74,6 +74,21 @@ def test_the_entropy_of_nothing_learnt_is_the_logarithm_of_the_number_of_operati
   assert_close(choice.mean_entropy(of, decided), np.log(8) * rows.mean(), rtol=1e-5)
 
 
+def test_weights_of_no_operation_are_told_from_those_of_one():
+  of = cells.FULL["nas_unet"]
+  expected = {group: np.zeros(shape, bool) for group, shape in of.shapes.items()}
+  rows = {"normal": (0, 2, 4, 5, 7, 8), "down": (0, 1, 2, 3, 5, 6), "up": (1, 3, 6)}
+  for group, edges in rows.items():
+    expected[group][list(edges)] = True
+  expected["normal"][:, of.operations["normal"].index("none")] = False
+  told = choice.acting(of)
+  assert set(told) == set(expected)
+  for group, where in told.items():
+    assert np.array_equal(where, expected[group])
+  assert sum(where.sum() for where in told.values()) == 36 + 36 + 12
+  assert all(where.sum() == 14 * 7 for where in choice.acting(cells.FULL["darts"]).values())
+
+
 def test_a_genotype_that_the_supernet_lacks_is_refused():
   of = cells.nas_unet(nodes=3, down=("max", "down_conv"))
   with pytest.raises(ValueError, match="'down_dep' is none of the supernet's"):

@@ -60,6 +60,20 @@ def test_how_many_cases_score_a_trial_is_what_the_config_watches(tmp_path):
   assert plan(config).score_cases == 2
 
 
+def test_a_trial_predicts_no_case_that_its_score_is_not_of(tmp_path):
+  config = searched.config(tmp_path, split=dict(folds=2))
+  every = plan(config).config["data"]["split"]
+  config.evaluate.cases = 2
+  few = plan(config).config["data"]["split"]
+  assert len(every["validation"]) == 4
+  # those that the run would have watched
+  assert few["validation"] == every["validation"][::2]
+  assert few["train"] == every["train"]
+  sides = divided(made := plan(config).config, source_of(made))
+  assert (sides.train, sides.validation) == (few["train"], few["validation"])
+  assert not set(sides.unlabelled) & set(every["validation"])
+
+
 def test_groups_stay_together_on_the_inner_sides(tmp_path):
   config = searched.config(tmp_path)
   config.data.split = dict(name="kfold", fold=0, folds=5, group=r"(\d)$")

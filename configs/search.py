@@ -28,6 +28,11 @@ COMPARED = 12
 RATES = (1e-3, 3e-3, 1e-2)
 DICE = dict(name="dice", batch=True, include_background=False)
 DICE_CROSS_ENTROPY = dict(cross_entropy=dict(name="cross_entropy"), dice=DICE)
+# the winner is trained longer than search_cells' networks, so that more counts than how fast one
+# begins, a candidate for an eighth of that
+LONGER, CANDIDATE = 4, 8
+# how far Adam may carry a choice of DARTS in all, as published: 3e-4 in 19,500 updates
+CARRIED = 5.9
 # where the surrogates start: curves that bend nothing
 IDENTITY = (0.25, 0.25, 1 / 3, 1 / 3, 0.5, 0.5) * 2
 LINEAR = dict(name="linear", start=0.0, end=1.0)
@@ -162,7 +167,7 @@ def _sums(config):
 def _sums_am_lfs(config):
   """The same distribution, moved while the networks are trained, as AM-LFS does."""
   strategy = dict(name="am_lfs", samples=6, rounds=6)
-  return dict(_sums(config), strategy=strategy, steps=config.steps // 4)
+  return dict(_sums(config), strategy=strategy, steps=config.steps // (2 * CANDIDATE))
 
 
 # name -> what makes config.search of a config of a data set; {} is a run of train.py
@@ -205,11 +210,12 @@ def get_config(wanted="hand"):
     if given[argument] and not given[argument].isdigit():
       raise ValueError(f"{argument}={given[argument]}: expected a whole number.")
   config = _base(given, "nas_unet" if name == "darts" else "derived")
-  if given["steps"]:
-    config.steps = int(given["steps"])
+  config.steps = int(given["steps"] or LONGER * config.steps)
   config.evaluate.every = config.steps
   if name == "darts":
     config.method.warm_up = config.steps // 4
+    updates = config.steps - config.method.warm_up
+    config.optimisers.architecture.learning_rate = CARRIED / updates
     return config
   config.network = dict(name="unet", widths=(8, 16, 32), norm="instance", up="transpose")
   config.loss = DICE_CROSS_ENTROPY
@@ -244,12 +250,11 @@ def _base(given, task):
 def _with_evaluation(search, steps, given):
   """How candidates are scored, on which cases, and for how long."""
   search["split"] = dict(folds=4)
-  # half of the steps tell which is better, the winner is trained with all
-  search["evaluation"] = dict(name="proxy", steps=search.pop("steps", steps // 2))
+  search["evaluation"] = dict(name="proxy", steps=search.pop("steps", steps // CANDIDATE))
   if not given["evaluation"]:
     return dict(search, budget=dict(minutes=float(given["budget"])))
   # the same networks whatever the evaluation, which are compared
   name = given["evaluation"]
-  of = dict(proxy=dict(steps=steps // 4), shared=dict(run=given["run"]))
+  of = dict(proxy=dict(steps=steps // (2 * CANDIDATE)), shared=dict(run=given["run"]))
   strategy = dict(name="random", trials=COMPARED)
   return dict(search, evaluation=dict(name=name, **of.get(name, {})), strategy=strategy)

@@ -48,7 +48,7 @@ WEIGHTS = dict(
   clip=12.0,
   accumulate=1,
 )
-# DARTS' at ten times the rate, for as many fewer steps
+# DARTS' at ten times the rate, for a tenth of its updates or fewer
 CHOICES = dict(
   name="adam", learning_rate=3e-3, b1=0.5, b2=0.999, weight_decay=1e-3, schedule=None, clip=0.0
 )

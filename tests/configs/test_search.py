@@ -39,7 +39,7 @@ def test_every_search_is_a_config_of_every_set(name, of):
   space = parameters.space(search["space"])
   assert space.size > 1
   # of AM-LFS those of a round
-  short = completed["steps"] // (4 if name == "sums_am_lfs" else 2)
+  short = completed["steps"] // (16 if name == "sums_am_lfs" else 8)
   assert evaluations.evaluation(search["evaluation"]).fields == {"steps": short}
   if search["strategy"]["name"] == "random" and not installed("optuna"):
     return

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import domains_table
 import run_rows
+import table_command
 from run_rows import ROOT
 
 from jaxseg import sealed
@@ -97,11 +98,11 @@ def score(folder) -> dict:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.add_argument("--protocol", default="cpu", choices=module()["PROTOCOLS"])
-  wanted = run_rows.parsed(parser)
+  wanted = table_command.parsed(parser)
   name = "domains" if wanted.protocol == "cpu" else f"domains_{wanted.protocol}"
-  table = run_rows.places(wanted, name)
+  table = table_command.places(wanted, name)
 
   def of(_):
     return planned(wanted.runs, wanted.protocol)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import run_rows
+import table_command
 from run_rows import ROOT
 from scipy import ndimage
 from table_text import paired_p, shown, write_between
@@ -204,10 +205,10 @@ def of_shapes(done: dict[str, dict]) -> str:
 
 
 def main():
-  wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
+  wanted = table_command.parsed(table_command.arguments(__doc__.splitlines()[0]))
   if wanted.verbs == ["train", "table"]:
     wanted.verbs = ["train", "measure", "table"]
-  table = run_rows.places(wanted, "explain")
+  table = table_command.places(wanted, "explain")
   chosen = [run for run in mapped() if any(fnmatch.fnmatchcase(run.key, p) for p in wanted.only)]
   if wanted.list:
     left = {run.key for run in run_rows.pending(wanted, table, rows)}

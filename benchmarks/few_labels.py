@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import few_labels_table
 import run_rows
+import table_command
 from run_rows import ROOT
 
 CONFIG = "configs/few_labels.py"
@@ -108,11 +109,11 @@ def current(wanted, done: dict[str, dict]) -> dict[str, dict]:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.add_argument("--protocol", default="cpu", choices=("cpu", "published"))
-  wanted = run_rows.parsed(parser)
+  wanted = table_command.parsed(parser)
   name = "few_labels" if wanted.protocol == "cpu" else f"few_labels_{wanted.protocol}"
-  table = run_rows.places(wanted, name)
+  table = table_command.places(wanted, name)
   if not run_rows.begin(wanted, table, functools.partial(rows, wanted.protocol)):
     return
   if "table" in wanted.verbs:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import fusion_table
 import numpy as np
 import run_rows
+import table_command
 from run_rows import ROOT
 
 from jaxseg.evaluation.subsets import evaluate_subsets
@@ -80,8 +81,8 @@ def score(folder: pathlib.Path) -> dict:
 
 
 def main():
-  wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
-  table = run_rows.places(wanted, "fusion")
+  wanted = table_command.parsed(table_command.arguments(__doc__.splitlines()[0]))
+  table = table_command.places(wanted, "fusion")
   if not run_rows.begin(wanted, table, rows, score):
     return
   if "table" in wanted.verbs:

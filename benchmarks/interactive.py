@@ -28,6 +28,7 @@ import interactive_medscribble as medscribble
 import interactive_table
 import interactive_time
 import run_rows
+import table_command
 from run_rows import ROOT
 
 from jaxseg.evaluation.interactive import held_out
@@ -104,11 +105,11 @@ def score(folder: pathlib.Path) -> dict:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.add_argument("--protocol", default="cpu", choices=("cpu", "published"))
-  wanted = run_rows.parsed(parser)
+  wanted = table_command.parsed(parser)
   name = "interactive" if wanted.protocol == "cpu" else f"interactive_{wanted.protocol}"
-  table = run_rows.places(wanted, name)
+  table = table_command.places(wanted, name)
   of = functools.partial(rows, wanted.protocol)
   if not run_rows.begin(wanted, table, of, score):
     return

@@ -9,7 +9,6 @@ runs are gone, as on another machine, they are made again. One whose processor t
 `cold`: it compiles all of its programs itself.
 """
 
-import argparse
 import concurrent.futures
 import fnmatch
 import functools
@@ -166,7 +165,7 @@ def changed(key: str, every: dict[str, Any], done: dict[str, dict], wanted) -> b
     key: of the row.
     every: key -> row, all of them.
     done: key -> the row as it was kept.
-    wanted: of the command line, see `arguments`.
+    wanted: of the command line, see `table_command`.
   """
   of = done.get(key, {})
   if not is_done(of):
@@ -287,7 +286,7 @@ def train(wanted, table: Table, rows: Rows, score=score) -> bool:
   """Runs what is not there yet; whether all of it was done.
 
   Args:
-    wanted: of the command line, see `arguments`.
+    wanted: of the command line, see `table_command`.
     table: the rows so far.
     rows: of these -> all rows in the order in which they run.
     score: the folder of a finished run -> its figures.
@@ -385,34 +384,3 @@ def current(wanted, done: dict[str, dict], rows: Rows) -> dict[str, dict]:
   for key in sorted(stale):
     print(f"{key}: left out, another config or run made it; `train` measures it again.")
   return {key: row for key, row in done.items() if key not in stale}
-
-
-def arguments(description: str) -> argparse.ArgumentParser:
-  """The command line of a table; `parsed` reads it."""
-  parser = argparse.ArgumentParser(description=description)
-  parser.add_argument("verbs", nargs="*", default=["train", "table"])
-  parser.add_argument("--only", nargs="+", default=["*"], help="patterns of keys, see --list")
-  parser.add_argument("--retry", action="store_true", help="those that failed, too")
-  parser.add_argument("--list", action="store_true", help="shows what would run")
-  parser.add_argument("--cores", type=int, nargs="+", default=[0, 1])
-  parser.add_argument("--output", type=pathlib.Path, help="the rows; in docs")
-  parser.add_argument("--runs", type=pathlib.Path, help="the runs; in runs")
-  return parser
-
-
-def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
-  """The command line, what follows a lone -- as `further`: flags of train.py."""
-  words, further = sys.argv[1:], []
-  if "--" in words:
-    words, further = words[: words.index("--")], words[words.index("--") + 1 :]
-  wanted = parser.parse_args(words)
-  wanted.further = further
-  if further and not (wanted.output and wanted.runs):
-    parser.error("what follows a lone -- trains other runs: name their --output and their --runs.")
-  return wanted
-
-
-def places(wanted, name: str) -> Table:
-  """Fills in where a table's runs lie, and gives its rows."""
-  wanted.runs = (wanted.runs or ROOT / "runs" / name).resolve()
-  return Table((wanted.output or ROOT / "docs" / f"{name}.json").resolve())

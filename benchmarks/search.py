@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import run_rows
 import search_table
+import table_command
 from run_rows import ROOT
 
 from jaxseg import sealed
@@ -161,12 +162,12 @@ def _mean(values) -> float | None:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.add_argument(
     "--budget", type=int, default=25, help="minutes of processor time of a search"
   )
-  wanted = run_rows.parsed(parser)
-  table = run_rows.places(wanted, "search")
+  wanted = table_command.parsed(parser)
+  table = table_command.places(wanted, "search")
 
   def of(_):
     return [planned(row, wanted.runs, wanted.budget) for row in rows()]

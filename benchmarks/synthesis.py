@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import run_rows
 import synthesis_table
+import table_command
 from run_rows import ROOT
 
 from jaxseg import files, sealed
@@ -133,10 +134,10 @@ def judge(wanted, table: run_rows.Table) -> None:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.set_defaults(verbs=["train", "judge", "table"])
-  wanted = run_rows.parsed(parser)
-  table = run_rows.places(wanted, "synthesis")
+  wanted = table_command.parsed(parser)
+  table = table_command.places(wanted, "synthesis")
 
   def of(_):
     return planned(wanted.runs)

@@ -19,6 +19,7 @@ import runpy
 from typing import NamedTuple
 
 import run_rows
+import table_command
 import transfer_table
 from run_rows import ROOT
 
@@ -109,8 +110,8 @@ def score(folder) -> dict:
 
 
 def main():
-  wanted = run_rows.parsed(run_rows.arguments(__doc__.splitlines()[0]))
-  table = run_rows.places(wanted, "transfer")
+  wanted = table_command.parsed(table_command.arguments(__doc__.splitlines()[0]))
+  table = table_command.places(wanted, "transfer")
 
   def of(_):
     return planned(wanted.runs)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import run_rows
+import table_command
 from run_rows import ROOT
 from table_text import paired_p, shown, write_between
 
@@ -155,10 +156,10 @@ def text(done, size: str) -> str:
 
 
 def main():
-  parser = run_rows.arguments(__doc__.splitlines()[0])
+  parser = table_command.arguments(__doc__.splitlines()[0])
   parser.add_argument("--size", choices=("cpu", "published"), default="cpu")
-  wanted = run_rows.parsed(parser)
-  table, of = run_rows.places(wanted, "unpaired"), functools.partial(rows, wanted.size)
+  wanted = table_command.parsed(parser)
+  table, of = table_command.places(wanted, "unpaired"), functools.partial(rows, wanted.size)
   if not run_rows.begin(wanted, table, of, score):
     return
   if "table" in wanted.verbs and not wanted.further:

@@ -108,7 +108,7 @@ def get_config(wanted="ritm"):
 def _cpu(config, method, volumes):
   config.optimiser.learning_rate = 3e-3
   if volumes:
-    # after 300 a click mended a third of the errors beside it (ritm), or spoiled all (deepigeos)
+    # after 300 a click mended a fifth of the errors beside it (ritm), or spoiled all (deepigeos)
     config.steps, config.data.batch, config.data.patch = 1200, 2, (32, 48, 32)
     config.network = dict(name="unet", widths=(8, 16, 32, 64), norm="instance")
   else:

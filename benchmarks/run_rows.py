@@ -35,6 +35,7 @@ from jaxseg.verbs.train import LEFT
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = ("train.py",)
+_PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 Rows = Callable[[dict[str, dict]], Sequence[Any]]
 
 
@@ -263,9 +264,6 @@ def environment(programs: pathlib.Path | None = None) -> dict[str, str]:
   if programs is not None:
     own[_PROGRAMS] = str(programs)
   return {_PROGRAMS: str(ROOT / "runs" / ".jax_cache"), **os.environ, **own}
-
-
-_PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 
 
 def begin(wanted, table: Table, rows: Rows, score=score) -> bool:
